@@ -1,0 +1,2 @@
+//! The ground floor: small facilities that know nothing of commands, shards or sockets.
+

@@ -1,0 +1,3 @@
+//! The server binary: all it does is call the library.
+
+fn main() {}
