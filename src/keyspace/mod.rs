@@ -1,0 +1,8 @@
+//! Databases by slot: which key is where, what it holds, when it expires. One shard's share of them.
+
+mod db;
+mod value;
+pub mod watch;
+
+pub use db::{Db, KeyEntry, Keyspace};
+pub use value::{Kind, Value};

@@ -1,0 +1,106 @@
+//! What a key other than a string holds.
+
+use crate::structures::hash::Hash;
+use crate::structures::list::List;
+use crate::structures::set::Set;
+use crate::structures::zset::Zset;
+
+/// A value of a type other than string (strings lie in the entry itself).
+#[derive(Debug)]
+pub enum Value {
+    /// LPUSH and friends.
+    List(List),
+    /// SADD and friends.
+    Set(Set),
+    /// HSET and friends.
+    Hash(Hash),
+    /// ZADD and friends.
+    Zset(Zset),
+}
+
+impl Value {
+    /// The word that TYPE replies.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::List(_) => "list",
+            Value::Set(_) => "set",
+            Value::Hash(_) => "hash",
+            Value::Zset(_) => "zset",
+        }
+    }
+
+    /// The word that OBJECT ENCODING replies.
+    pub fn encoding_name(&self) -> &'static str {
+        match self {
+            Value::List(list) => list.encoding_name(),
+            Value::Set(set) => set.encoding_name(),
+            Value::Hash(hash) => hash.encoding_name(),
+            Value::Zset(zset) => zset.encoding_name(),
+        }
+    }
+
+    /// Elements held: what freeing the value costs.
+    pub fn elements(&self) -> usize {
+        match self {
+            Value::List(list) => list.len(),
+            Value::Set(set) => set.len(),
+            Value::Hash(hash) => hash.len(),
+            Value::Zset(zset) => zset.len(),
+        }
+    }
+
+    /// Frees up to `budget` elements; true when nothing is left and dropping the value is cheap.
+    pub fn drain_some(&mut self, budget: usize) -> bool {
+        match self {
+            Value::List(list) => list.drain_some(budget),
+            Value::Set(set) => set.drain_some(budget),
+            Value::Hash(hash) => hash.drain_some(budget),
+            Value::Zset(zset) => zset.drain_some(budget),
+        }
+    }
+}
+
+/// A structure that a `Value` can hold: lets a handler ask for the type it works on.
+pub trait Kind: Sized {
+    /// The structure inside, when the value is of this kind.
+    fn of(value: &Value) -> Option<&Self>;
+    /// The same, to change.
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+    /// The value around it.
+    fn into_value(self) -> Value;
+    /// Whether nothing is in it: such a key does not exist.
+    fn is_empty(&self) -> bool;
+}
+
+macro_rules! kind {
+    ($type:ident) => {
+        impl Kind for $type {
+            fn of(value: &Value) -> Option<&Self> {
+                match value {
+                    Value::$type(inner) => Some(inner),
+                    _ => None,
+                }
+            }
+
+            fn of_mut(value: &mut Value) -> Option<&mut Self> {
+                match value {
+                    Value::$type(inner) => Some(inner),
+                    _ => None,
+                }
+            }
+
+            fn into_value(self) -> Value {
+                Value::$type(self)
+            }
+
+            fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+        }
+    };
+}
+
+kind!(List);
+kind!(Set);
+kind!(Hash);
+kind!(Zset);

@@ -1,0 +1,268 @@
+//! All that one core may ask of another.
+//!
+//! Requests for another core's slots travel as `Part`s in batches over the rings; everything rarer is a `CoreMessage`
+//! in the inbox; several shards in one step are a transaction (see `transaction/`).
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use crate::base::slot::Slot;
+use crate::config::Config;
+use crate::keyspace::watch::WatchToken;
+use crate::resp::request::{Args, Caller, Span};
+
+/// What travels over the ring between two cores: everything one turn has produced.
+pub enum Batch {
+    /// Requests for the receiver's shard.
+    Requests(Vec<Box<Part>>),
+    /// The same parts back, with their replies.
+    Replies(Vec<Box<Part>>),
+}
+
+/// The requests of one connection for one shard, and later their replies.
+#[derive(Default)]
+pub struct Part {
+    /// The connection's place on its home core.
+    pub connection: u32,
+    /// Tells the connection from an earlier one in the same place.
+    pub generation: u32,
+    /// Who asks.
+    pub caller: Caller,
+    /// The requests in order.
+    pub requests: Vec<PartRequest>,
+    spans: Vec<Span>,
+    bytes: Vec<u8>,
+    /// The replies one after the other.
+    pub out: Vec<u8>,
+    /// Where each reply ends in `out`.
+    pub ends: Vec<u32>,
+    /// The requests are one transaction: EXEC with everything on one shard.
+    pub exec: Option<ExecUnit>,
+}
+
+/// What EXEC adds to its requests.
+#[derive(Clone, Debug)]
+pub struct ExecUnit {
+    /// The client's watch: a broken one makes the whole a null reply.
+    pub watch: Option<Arc<WatchToken>>,
+}
+
+/// One request within a part.
+#[derive(Clone, Copy, Debug)]
+pub struct PartRequest {
+    /// Place in the command table.
+    pub command: u16,
+    /// Which argument is the first key; zero for none.
+    pub key: u16,
+    /// Slot of that key.
+    pub slot: Slot,
+    /// Hash of that key.
+    pub hash: u64,
+    spans_from: u32,
+    spans_to: u32,
+}
+
+impl Part {
+    /// Empties it for the next use; memory beyond a usual batch is given back.
+    pub fn reset(&mut self) {
+        const KEEP: usize = 64 * 1024;
+        self.requests.clear();
+        self.spans.clear();
+        self.bytes.clear();
+        self.out.clear();
+        self.ends.clear();
+        self.exec = None;
+        self.bytes.shrink_to(KEEP);
+        self.out.shrink_to(KEEP);
+        self.spans.shrink_to(KEEP / 16);
+        self.requests.shrink_to(KEEP / 32);
+    }
+
+    /// Appends a request, copying its arguments.
+    #[inline]
+    pub fn push(&mut self, command: u16, args: &Args<'_>, key: usize, hash: u64, slot: Slot) {
+        let (bytes, spans) = args.parts();
+        let from = self.spans.len() as u32;
+        // The arguments of one request lie close together in the input; one copy takes them all, separators included.
+        let (Some(first), Some(last)) = (spans.first(), spans.last()) else {
+            return;
+        };
+        let (start, end) = (first.start, last.start + last.length);
+        let base = self.bytes.len() as u32;
+        self.bytes
+            .extend_from_slice(&bytes[start as usize..end as usize]);
+        self.spans.extend(spans.iter().map(|span| Span {
+            start: span.start - start + base,
+            length: span.length,
+        }));
+        self.requests.push(PartRequest {
+            command,
+            key: key as u16,
+            slot,
+            hash,
+            spans_from: from,
+            spans_to: self.spans.len() as u32,
+        });
+    }
+
+    /// The arguments of a request.
+    #[inline]
+    pub fn args(&self, request: &PartRequest) -> Args<'_> {
+        let spans = &self.spans[request.spans_from as usize..request.spans_to as usize];
+        let args = Args::new(&self.bytes, spans, self.caller);
+        if request.key > 0 {
+            args.with_key(usize::from(request.key), request.hash, request.slot)
+        } else {
+            args
+        }
+    }
+
+    /// The reply to request `index`.
+    pub fn reply(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.out[start..self.ends[index] as usize]
+    }
+}
+
+/// A rare message to a core.
+pub enum CoreMessage {
+    /// A connection to serve.
+    Accept(Accepted),
+    /// A question; the answer goes back under the same number.
+    Ask {
+        /// Which core wants to know.
+        from: u16,
+        /// The asker's number for it.
+        ticket: u64,
+        /// The question.
+        ask: CoreAsk,
+    },
+    /// An answer.
+    Answer {
+        /// The asker's number for it.
+        ticket: u64,
+        /// The answer.
+        answer: CoreAnswer,
+    },
+    /// Lines for a MONITOR client of this core.
+    Monitor {
+        /// The client.
+        client: u64,
+        /// The lines, as RESP.
+        lines: Vec<u8>,
+    },
+    /// The server ends: reply what can be replied and stop.
+    Stop,
+}
+
+/// A descriptor on its way to the core that will serve it.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The socket; the receiver owns it.
+    pub fd: RawFd,
+    /// The client's id.
+    pub client: u64,
+    /// `ip:port` of the peer, or the path of the unix socket with `:0`.
+    pub peer: String,
+    /// `ip:port` of our end.
+    pub local: String,
+    /// Came over a unix socket.
+    pub unix: bool,
+}
+
+/// A question to a core about its connections or itself, or to the control core.
+#[derive(Clone, Debug)]
+pub enum CoreAsk {
+    /// The new configuration.
+    Configure(Arc<Config>),
+    /// One line for each client that fits.
+    ListClients(ClientFilter),
+    /// Close clients that fit.
+    KillClients(ClientFilter),
+    /// Hold back commands.
+    Pause {
+        /// Until when, Unix milliseconds; zero ends the pause.
+        until_ms: i64,
+        /// Only commands that write.
+        writes_only: bool,
+    },
+    /// Wake a blocked client.
+    Unblock {
+        /// Which.
+        client: u64,
+        /// By an error instead of a time-out.
+        error: bool,
+    },
+    /// Set the counters to zero.
+    ResetStats,
+    /// Monitors were added or removed: `(core, client)` of all.
+    Monitors(Arc<Vec<(u16, u64)>>),
+    /// To the control core: a MONITOR client begins (true) or ends.
+    SetMonitor {
+        /// Its core.
+        core: u16,
+        /// Its id.
+        client: u64,
+        /// Begins or ends.
+        on: bool,
+    },
+    /// To the control core: CONFIG SET.
+    ConfigSet(Vec<(Vec<u8>, Vec<u8>)>),
+    /// To the control core: CONFIG REWRITE.
+    ConfigRewrite,
+    /// To the control core: CLIENT PAUSE and UNPAUSE, applied everywhere.
+    SetPause {
+        /// Until when, Unix milliseconds; zero ends the pause.
+        until_ms: i64,
+        /// Only commands that write.
+        writes_only: bool,
+    },
+    /// To the control core: SHUTDOWN.
+    Shutdown {
+        /// As the arguments say: `Some(true)` SAVE, `Some(false)` NOSAVE.
+        save: Option<bool>,
+    },
+}
+
+/// Which clients: CLIENT LIST and CLIENT KILL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFilter {
+    /// One of these ids, when not empty.
+    pub ids: Vec<u64>,
+    /// `ip:port` of the peer.
+    pub peer: Option<Vec<u8>>,
+    /// `ip:port` of our end.
+    pub local: Option<Vec<u8>>,
+    /// `normal`, `pubsub`, `master`, `replica`.
+    pub kind: Option<ClientKind>,
+    /// Authenticated as this user.
+    pub user: Option<Vec<u8>>,
+    /// Not this client.
+    pub not: Option<u64>,
+}
+
+/// Client kinds of CLIENT LIST TYPE, CLIENT KILL TYPE and the output buffer limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientKind {
+    /// Any other.
+    Normal,
+    /// A replica of ours.
+    Replica,
+    /// Subscribed to something.
+    PubSub,
+    /// Our primary.
+    Primary,
+}
+
+/// What a core answers.
+#[derive(Clone, Debug)]
+pub enum CoreAnswer {
+    /// Done.
+    Done,
+    /// So many.
+    Count(usize),
+    /// Lines with the id they are ordered by.
+    Lines(Vec<(u64, Vec<u8>)>),
+    /// It cannot be done: the error's text.
+    Failed(Vec<u8>),
+}

@@ -1,0 +1,11 @@
+//! What cores ask of each other, and the channels, berths and wake-ups that carry it.
+
+mod berth;
+mod links;
+pub mod message;
+mod ring;
+
+pub use berth::Berth;
+pub use links::{CoreLink, Links};
+pub use message::{Batch, Part, PartRequest};
+pub use ring::{Receiver, Sender, channel};

@@ -1,0 +1,299 @@
+//! Every error text a client can read, in one place, because clients match on them byte for byte.
+//!
+//! The texts are Redis 7.2's (7.0's where both agree). Other rooms hand back an `ErrorReply`; none of them formats
+//! client text.
+
+use std::borrow::Cow;
+
+/// An error for the client: the line after `-`, without line ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorReply(Cow<'static, [u8]>);
+
+/// Declares the fixed texts and lists them for the test that pins them.
+macro_rules! texts {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        impl ErrorReply {
+            $($(#[$doc])* pub const $name: ErrorReply = ErrorReply(Cow::Borrowed($text.as_bytes()));)*
+            /// All fixed texts with their names.
+            #[cfg(test)]
+            const ALL: &'static [(&'static str, ErrorReply)] = &[$((stringify!($name), ErrorReply::$name)),*];
+        }
+    };
+}
+
+texts! {
+    /// An option is misplaced or unknown.
+    SYNTAX = "ERR syntax error";
+    /// The key holds another type.
+    WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value";
+    /// A number that must be a 64-bit integer is not.
+    NOT_INTEGER = "ERR value is not an integer or out of range";
+    /// A number that must be a float is not.
+    NOT_FLOAT = "ERR value is not a valid float";
+    /// A number that must not be negative is.
+    NOT_POSITIVE = "ERR value is out of range, must be positive";
+    /// INCR and friends past 64 bits.
+    OVERFLOW = "ERR increment or decrement would overflow";
+    /// INCRBYFLOAT to NaN or infinity.
+    NAN_OR_INFINITY = "ERR increment would produce NaN or Infinity";
+    /// DECRBY of the smallest integer.
+    DECREMENT_OVERFLOW = "ERR decrement would overflow";
+    /// A value would pass `proto-max-bulk-len`.
+    STRING_TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+    /// SETRANGE with a negative offset, and others.
+    OFFSET_OUT_OF_RANGE = "ERR offset is out of range";
+    /// The key must exist and does not.
+    NO_SUCH_KEY = "ERR no such key";
+    /// SELECT and friends past `databases`.
+    DB_OUT_OF_RANGE = "ERR DB index is out of range";
+    /// SELECT of something that is no number.
+    INVALID_DB = "ERR invalid DB index";
+    /// SWAPDB, first argument.
+    INVALID_FIRST_DB = "ERR invalid first DB index";
+    /// SWAPDB, second argument.
+    INVALID_SECOND_DB = "ERR invalid second DB index";
+    /// LSET, LINSERT past the end.
+    INDEX_OUT_OF_RANGE = "ERR index out of range";
+    /// COPY and MOVE onto itself.
+    SAME_OBJECT = "ERR source and destination objects are the same";
+    /// SCAN with a cursor that is no number.
+    INVALID_CURSOR = "ERR invalid cursor";
+    /// HINCRBY on a field that is no integer.
+    HASH_NOT_INTEGER = "ERR hash value is not an integer";
+    /// HINCRBYFLOAT on a field that is no float.
+    HASH_NOT_FLOAT = "ERR hash value is not a float";
+    /// ZADD with NX and XX.
+    ZADD_XX_NX = "ERR XX and NX options at the same time are not compatible";
+    /// ZADD with GT, LT, NX together.
+    ZADD_GT_LT_NX = "ERR GT, LT, and/or NX options at the same time are not compatible";
+    /// ZADD INCR with several pairs.
+    ZADD_INCR_PAIRS = "ERR INCR option supports a single increment-element pair";
+    /// ZADD INCR and ZINCRBY to NaN.
+    SCORE_NAN = "ERR resulting score is not a number (NaN)";
+    /// Score bounds that do not parse.
+    MIN_MAX_NOT_FLOAT = "ERR min or max is not a float";
+    /// Lexical bounds that do not parse.
+    MIN_MAX_NOT_LEX = "ERR min or max not valid string range item";
+    /// ZRANGE LIMIT without BYSCORE or BYLEX.
+    LIMIT_NEEDS_BY = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
+    /// ZRANGE WITHSCORES with BYLEX.
+    WITHSCORES_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
+    /// SINTERCARD and friends.
+    LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
+    /// SINTERCARD, ZUNION, LMPOP: numkeys.
+    NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
+    /// More keys announced than given.
+    NUMKEYS_TOO_MANY = "ERR Number of keys can't be greater than number of args";
+    /// GETKEYS on a command that has none.
+    NO_KEY_ARGUMENTS = "ERR The command has no key arguments";
+    /// GETKEYS on an unknown command.
+    INVALID_COMMAND = "ERR Invalid command specified";
+    /// GETKEYS with arguments that do not fit.
+    INVALID_ARITY_FOR_COMMAND = "ERR Invalid number of arguments specified for command";
+    /// GETKEYS where the keys cannot be found.
+    INVALID_ARGUMENTS = "ERR Invalid arguments specified for command";
+    /// AUTH without a password being set.
+    AUTH_NO_PASSWORD = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
+    /// AUTH refused.
+    WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled.";
+    /// Anything before AUTH.
+    NO_AUTH = "NOAUTH Authentication required.";
+    /// HELLO before AUTH.
+    HELLO_NO_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
+    /// HELLO with a version other than 2 and 3.
+    NO_PROTO = "NOPROTO unsupported protocol version";
+    /// HELLO with a version that is no number.
+    PROTO_NOT_INTEGER = "ERR Protocol version is not an integer or out of range";
+    /// MULTI inside MULTI.
+    NESTED_MULTI = "ERR MULTI calls can not be nested";
+    /// EXEC without MULTI.
+    EXEC_WITHOUT_MULTI = "ERR EXEC without MULTI";
+    /// DISCARD without MULTI.
+    DISCARD_WITHOUT_MULTI = "ERR DISCARD without MULTI";
+    /// WATCH inside MULTI.
+    WATCH_IN_MULTI = "ERR WATCH inside MULTI is not allowed";
+    /// EXEC after a refused command.
+    EXEC_ABORT = "EXECABORT Transaction discarded because of previous errors.";
+    /// A command that may not be queued.
+    NOT_IN_MULTI = "ERR Command not allowed inside a transaction";
+    /// Memory is used up and the command would use more.
+    OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'.";
+    /// Too many connections.
+    MAX_CLIENTS = "ERR max number of clients reached";
+    /// Loading the dataset.
+    LOADING = "LOADING Redis is loading the dataset in memory";
+    /// EXPIRE with NX and another.
+    EXPIRE_NX = "ERR NX and XX, GT or LT options at the same time are not compatible";
+    /// EXPIRE with GT and LT.
+    EXPIRE_GT_LT = "ERR GT and LT options at the same time are not compatible";
+    /// LCS with LEN and IDX.
+    LCS_LEN_IDX = "ERR If you want both the length and indexes, please just use IDX.";
+    /// LCS on something other than strings.
+    LCS_TYPE = "ERR The specified keys must contain string values";
+    /// LCS past memory bounds.
+    LCS_TOO_LONG = "ERR String too long for LCS";
+    /// LCS whose table would pass `proto-max-bulk-len`.
+    LCS_NO_MEMORY = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
+    /// LPOS with RANK 0.
+    LPOS_RANK_ZERO = "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list";
+    /// LPOS with a negative COUNT.
+    COUNT_NEGATIVE = "ERR COUNT can't be negative";
+    /// LPOS with a negative MAXLEN.
+    MAXLEN_NEGATIVE = "ERR MAXLEN can't be negative";
+    /// LMPOP and friends with COUNT 0.
+    COUNT_NOT_POSITIVE = "ERR count should be greater than 0";
+    /// CLIENT SETNAME with a space.
+    CLIENT_NAME_CHARACTERS = "ERR Client names cannot contain spaces, newlines or special characters.";
+    /// OBJECT FREQ under an LRU policy.
+    NO_LFU = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    /// OBJECT IDLETIME under an LFU policy.
+    LFU_NO_IDLE = "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    /// CLIENT KILL and others on an unknown address.
+    NO_SUCH_CLIENT = "ERR No such client";
+    /// CLIENT ids must be positive.
+    INVALID_CLIENT_ID = "ERR Invalid client ID";
+    /// CLIENT PAUSE's time-out.
+    TIMEOUT_NOT_INTEGER = "ERR timeout is not an integer or out of range";
+    /// Blocking commands' time-out.
+    TIMEOUT_NOT_FLOAT = "ERR timeout is not a float or out of range";
+    /// Time-outs below zero.
+    TIMEOUT_NEGATIVE = "ERR timeout is negative";
+    /// A bounded buffer between cores is full of one oversized request.
+    REQUEST_TOO_LARGE = "ERR request is too large";
+    /// SCRIPT, EVAL etc. on a lent shard: reserved for commands this build lacks.
+    NOT_FROM_HERE = "ERR this command cannot run in this context";
+}
+
+impl ErrorReply {
+    /// A text put together elsewhere in this room or from a command's own fixed words; line ends become blanks.
+    pub fn text(text: impl Into<Vec<u8>>) -> Self {
+        let mut text = text.into();
+        for byte in &mut text {
+            if matches!(byte, b'\r' | b'\n') {
+                *byte = b' ';
+            }
+        }
+        ErrorReply(Cow::Owned(text))
+    }
+
+    /// The line, without `-` and line end.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The first word, by which `errorstats` counts.
+    pub fn code(&self) -> &[u8] {
+        let end = memchr::memchr(b' ', &self.0).unwrap_or(self.0.len());
+        &self.0[..end]
+    }
+
+    /// Too few or too many arguments. `name` in lower case, `container|sub` for a subcommand.
+    pub fn wrong_arity(name: &str) -> Self {
+        Self::text(format!("ERR wrong number of arguments for '{name}' command"))
+    }
+
+    /// No such command; up to 128 bytes of name and of arguments are repeated, as in Redis.
+    pub fn unknown_command<'a>(name: &[u8], args: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut text = b"ERR unknown command '".to_vec();
+        text.extend_from_slice(&name[..name.len().min(128)]);
+        text.extend_from_slice(b"', with args beginning with: ");
+        let start = text.len();
+        for arg in args {
+            let used = text.len() - start;
+            if used >= 128 {
+                break;
+            }
+            text.push(b'\'');
+            text.extend_from_slice(&arg[..arg.len().min(128 - used)]);
+            text.extend_from_slice(b"' ");
+        }
+        Self::text(text)
+    }
+
+    /// No such subcommand of `container` (given in upper case for the HELP hint).
+    pub fn unknown_subcommand(sub: &[u8], container: &str) -> Self {
+        let mut text = b"ERR unknown subcommand '".to_vec();
+        text.extend_from_slice(&sub[..sub.len().min(128)]);
+        text.extend_from_slice(b"'. Try ");
+        text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
+        text.extend_from_slice(b" HELP.");
+        Self::text(text)
+    }
+
+    /// Unknown subcommand or a wrong number of arguments for it, as containers that check both at once put it.
+    pub fn subcommand_syntax(sub: &[u8], container: &str) -> Self {
+        let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+        text.extend_from_slice(&sub[..sub.len().min(128)]);
+        text.extend_from_slice(b"'. Try ");
+        text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
+        text.extend_from_slice(b" HELP.");
+        Self::text(text)
+    }
+
+    /// An expiry that is zero, negative or past 64 bits.
+    pub fn invalid_expire(name: &str) -> Self {
+        Self::text(format!("ERR invalid expire time in '{name}' command"))
+    }
+
+    /// What the parser could not read; the connection closes after it.
+    pub fn protocol(detail: &[u8]) -> Self {
+        let mut text = b"ERR Protocol error: ".to_vec();
+        text.extend_from_slice(detail);
+        Self::text(text)
+    }
+
+    /// EXPIRE with an option it does not know.
+    pub fn unsupported_option(option: &[u8]) -> Self {
+        let mut text = b"ERR Unsupported option ".to_vec();
+        text.extend_from_slice(option);
+        Self::text(text)
+    }
+
+    /// An integer argument outside its bounds.
+    pub fn out_of_range(min: i64, max: i64) -> Self {
+        Self::text(format!(
+            "ERR value is out of range, value must between {min} and {max}"
+        ))
+    }
+
+    /// EXEC refused while the reason still stands.
+    pub fn exec_abort(reason: &ErrorReply) -> Self {
+        let mut text = b"EXECABORT Transaction discarded because of: ".to_vec();
+        text.extend_from_slice(reason.as_bytes());
+        Self::text(text)
+    }
+
+    /// A part of the server this build does not have.
+    pub fn not_in_this_build(what: &str) -> Self {
+        Self::text(format!(
+            "ERR {what} is not available in this build of Slotwise, see docs/compatibility.md"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fixed_text_is_one_line_that_opens_with_a_code() {
+        for (name, error) in ErrorReply::ALL {
+            let text = error.as_bytes();
+            assert!(!text.contains(&b'\r') && !text.contains(&b'\n'), "{name}");
+            assert!(
+                error.code().iter().all(u8::is_ascii_uppercase),
+                "{name} opens with {:?}",
+                String::from_utf8_lossy(error.code())
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_command_repeats_its_first_arguments() {
+        let error = ErrorReply::unknown_command(b"nope", [&b"a"[..], b"b\r\nc"].into_iter());
+        assert_eq!(
+            error.as_bytes(),
+            b"ERR unknown command 'nope', with args beginning with: 'a' 'b  c' "
+        );
+    }
+}

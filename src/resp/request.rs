@@ -1,0 +1,193 @@
+//! A request as a handler sees it: arguments that point into the bytes as they arrived, copied nowhere.
+
+use crate::base::hash::hash;
+use crate::base::slot::{Slot, key_slot};
+
+/// Where an argument lies within the bytes of its request or batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: u32,
+    /// Length in bytes.
+    pub length: u32,
+}
+
+/// A key with what routing and look-up need of it, computed once.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The name.
+    pub bytes: &'a [u8],
+    /// Its hash, for the table.
+    pub hash: u64,
+    /// Its slot, for the owner.
+    pub slot: Slot,
+}
+
+impl<'a> Key<'a> {
+    /// Computes hash and slot.
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Key {
+            bytes,
+            hash: hash(bytes),
+            slot: key_slot(bytes),
+        }
+    }
+}
+
+/// What a handler may know of the client behind a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caller {
+    /// The client's id, zero for the server itself.
+    pub client: u64,
+    /// The selected database.
+    pub db: u32,
+    /// CLIENT NO-TOUCH is on: reading a key leaves its clock alone.
+    pub no_touch: bool,
+    /// The command runs inside EXEC or a script: it must not block.
+    pub deny_blocking: bool,
+    /// The reply is written in RESP3.
+    pub resp3: bool,
+}
+
+/// The arguments of one command, the name being number zero.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    bytes: &'a [u8],
+    spans: &'a [Span],
+    /// The first key, when routing has computed it already.
+    first: Option<(u32, u64, Slot)>,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+impl<'a> Args<'a> {
+    /// Arguments at `spans` within `bytes`.
+    #[inline]
+    pub fn new(bytes: &'a [u8], spans: &'a [Span], caller: Caller) -> Self {
+        Args {
+            bytes,
+            spans,
+            first: None,
+            caller,
+        }
+    }
+
+    /// The same, with the hash and the slot of the key at `index` known.
+    #[inline]
+    pub fn with_key(mut self, index: usize, hash: u64, slot: Slot) -> Self {
+        self.first = Some((index as u32, hash, slot));
+        self
+    }
+
+    /// How many arguments there are, the name included.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)] // a request always has its name
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Argument `index`; panics when there is none, which arity has excluded.
+    #[inline]
+    pub fn get(&self, index: usize) -> &'a [u8] {
+        let span = self.spans[index];
+        &self.bytes[span.start as usize..span.start as usize + span.length as usize]
+    }
+
+    /// Argument `index` when there is one.
+    #[inline]
+    pub fn opt(&self, index: usize) -> Option<&'a [u8]> {
+        (index < self.spans.len()).then(|| self.get(index))
+    }
+
+    /// Argument `index` as a key.
+    #[inline]
+    pub fn key(&self, index: usize) -> Key<'a> {
+        match self.first {
+            Some((known, hash, slot)) if known as usize == index => Key {
+                bytes: self.get(index),
+                hash,
+                slot,
+            },
+            _ => Key::new(self.get(index)),
+        }
+    }
+
+    /// Whether argument `index` is `word`, case ignored.
+    #[inline]
+    pub fn is(&self, index: usize, word: &str) -> bool {
+        self.get(index).eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    /// The arguments from `index` on.
+    pub fn iter_from(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + '_ {
+        let from = index.min(self.spans.len());
+        self.spans[from..].iter().map(move |span| {
+            &self.bytes[span.start as usize..span.start as usize + span.length as usize]
+        })
+    }
+
+    /// The database the client has selected.
+    #[inline]
+    pub fn db(&self) -> usize {
+        self.caller.db as usize
+    }
+
+    /// The raw parts, to copy the request into a batch.
+    pub fn parts(&self) -> (&'a [u8], &'a [Span]) {
+        (self.bytes, self.spans)
+    }
+}
+
+/// Arguments that own their bytes: what MULTI queues, and what tests and inner calls build.
+#[derive(Clone, Debug, Default)]
+pub struct OwnedArgs {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl OwnedArgs {
+    /// Copies the arguments.
+    pub fn copy_of(args: &Args<'_>) -> Self {
+        Self::from_iter(args.iter_from(0))
+    }
+
+    /// Views them as the arguments of a request by `caller`.
+    pub fn args(&self, caller: Caller) -> Args<'_> {
+        Args::new(&self.bytes, &self.spans, caller)
+    }
+
+    /// Bytes held.
+    pub fn size(&self) -> usize {
+        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
+    }
+}
+
+impl<'a> FromIterator<&'a [u8]> for OwnedArgs {
+    fn from_iter<I: IntoIterator<Item = &'a [u8]>>(parts: I) -> Self {
+        let mut owned = OwnedArgs::default();
+        for part in parts {
+            owned.spans.push(Span {
+                start: owned.bytes.len() as u32,
+                length: part.len() as u32,
+            });
+            owned.bytes.extend_from_slice(part);
+        }
+        owned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_key_is_used_for_its_own_index_only() {
+        let owned: OwnedArgs = [&b"MSET"[..], b"a", b"1", b"b", b"2"].into_iter().collect();
+        let args = owned.args(Caller::default()).with_key(1, 42, 7);
+        assert_eq!((args.key(1).hash, args.key(1).slot), (42, 7));
+        assert_eq!(args.key(3).slot, key_slot(b"b"));
+        assert!(args.is(0, "mset") && args.opt(5).is_none());
+        assert_eq!(args.iter_from(3).collect::<Vec<_>>(), [&b"b"[..], b"2"]);
+    }
+}

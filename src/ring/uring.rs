@@ -1,0 +1,347 @@
+//! The ring: operations queued and submitted with one system call a turn, completions handed out with their bytes.
+//!
+//! Flags: SINGLE_ISSUER and DEFER_TASKRUN, so that completions run when the core asks for them and on its own stack,
+//! TASKRUN_FLAG, so that it can see that some wait, and a registered ring descriptor. Each connection has one multishot
+//! receive; sends are queued and go out together.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+
+use super::buffers::{Buffers, GROUP};
+
+/// Submission entries; a fuller turn submits in between.
+const SUBMISSIONS: u32 = 1024;
+/// Completion entries; the kernel keeps what overflows.
+const COMPLETIONS: u32 = 8192;
+
+const TAG_SHIFT: u32 = 56;
+const TAG_RECEIVE: u64 = 1;
+const TAG_SEND: u64 = 2;
+const TAG_WAKE: u64 = 3;
+const TAG_EVENT: u64 = 4;
+const TAG_ACCEPT: u64 = 5;
+const TAG_IGNORED: u64 = 6;
+
+/// What a completion is about. `token` is what the caller gave with the operation (56 bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Bytes have come; more may follow without re-arming when `more`.
+    Receive,
+    /// A send is over.
+    Send,
+    /// A connection was accepted; the result is its descriptor.
+    Accept,
+    /// Another core wants attention.
+    Wake,
+    /// Of no interest.
+    Ignored,
+}
+
+/// One completion.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion {
+    /// What it is about.
+    pub operation: Operation,
+    /// The caller's mark.
+    pub token: u64,
+    /// Bytes or descriptor; negative: an errno.
+    pub result: i32,
+    /// The multishot operation goes on.
+    pub more: bool,
+    buffer: Option<u16>,
+}
+
+/// How other threads reach this ring.
+#[derive(Clone, Debug)]
+pub struct WakeHandle {
+    /// For threads with a ring of their own.
+    ring: RawFd,
+    /// For all others.
+    event: Arc<OwnedFd>,
+}
+
+impl WakeHandle {
+    /// Wakes by a write to the event descriptor: a system call, for threads without a ring.
+    pub fn wake(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: eight bytes are written from a live array to a descriptor that the handle keeps open.
+        let written = unsafe { libc::write(self.event.as_raw_fd(), one.as_ptr().cast(), 8) };
+        // A full counter (EAGAIN) means that a wake-up is already on its way.
+        debug_assert!(written == 8 || io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock);
+    }
+
+    /// The event descriptor, for an executor that waits on it.
+    pub fn event_fd(&self) -> RawFd {
+        self.event.as_raw_fd()
+    }
+}
+
+/// One core's ring.
+pub struct Ring {
+    uring: IoUring,
+    buffers: Buffers,
+    event: Arc<OwnedFd>,
+    event_armed: bool,
+    enters: u64,
+}
+
+impl Ring {
+    /// Sets the ring up for the calling thread, which alone may drive it.
+    pub fn new() -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        builder
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .setup_cqsize(COMPLETIONS);
+        let mut uring: IoUring = builder.build(SUBMISSIONS)?;
+        let _ = uring.submitter().register_ring_fd(); // saves a descriptor look-up an enter, where the kernel can
+        let buffers = Buffers::register(&uring)?;
+        // SAFETY: eventfd takes no pointers.
+        let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if event < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just made and belongs to nobody else.
+        let event = Arc::new(unsafe { OwnedFd::from_raw_fd(event) });
+        let _ = uring.completion();
+        Ok(Ring {
+            uring,
+            buffers,
+            event,
+            event_armed: false,
+            enters: 0,
+        })
+    }
+
+    /// How other threads reach this ring.
+    pub fn wake_handle(&self) -> WakeHandle {
+        WakeHandle {
+            ring: self.uring.as_raw_fd(),
+            event: self.event.clone(),
+        }
+    }
+
+    /// Has completions of this ring signal `fd` (an eventfd), for an executor that waits on it instead of entering.
+    pub fn signal_completions_on(&self, fd: RawFd) -> io::Result<()> {
+        self.uring.submitter().register_eventfd(fd)
+    }
+
+    /// Receives from `fd` until told otherwise. Ends with zero at end of stream, or an errno.
+    #[inline]
+    pub fn receive(&mut self, fd: RawFd, token: u64) {
+        self.push(
+            opcode::RecvMulti::new(types::Fd(fd), GROUP)
+                .build()
+                .user_data(TAG_RECEIVE << TAG_SHIFT | token),
+        );
+    }
+
+    /// Sends `bytes` whole unless the connection fails.
+    ///
+    /// # Safety
+    /// `bytes` must stay where they are, unchanged, until the completion has been seen.
+    #[inline]
+    pub unsafe fn send(&mut self, fd: RawFd, bytes: *const u8, length: u32, token: u64) {
+        self.push(
+            opcode::Send::new(types::Fd(fd), bytes, length)
+                .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+                .build()
+                .user_data(TAG_SEND << TAG_SHIFT | token),
+        );
+    }
+
+    /// Accepts from the listener `fd` until told otherwise.
+    pub fn accept(&mut self, fd: RawFd, token: u64) {
+        self.push(
+            opcode::AcceptMulti::new(types::Fd(fd))
+                .flags(libc::SOCK_CLOEXEC)
+                .build()
+                .user_data(TAG_ACCEPT << TAG_SHIFT | token),
+        );
+    }
+
+    /// Ends the multishot operation that bears `operation` and `token`.
+    pub fn cancel_accept(&mut self, token: u64) {
+        self.push(
+            opcode::AsyncCancel::new(TAG_ACCEPT << TAG_SHIFT | token)
+                .build()
+                .user_data(TAG_IGNORED << TAG_SHIFT),
+        );
+    }
+
+    /// Ends a connection's multishot receive; its last completion says so.
+    pub fn cancel_receive(&mut self, token: u64) {
+        self.push(
+            opcode::AsyncCancel::new(TAG_RECEIVE << TAG_SHIFT | token)
+                .build()
+                .user_data(TAG_IGNORED << TAG_SHIFT),
+        );
+    }
+
+    /// Wakes another ring with the next submission.
+    #[inline]
+    pub fn wake(&mut self, other: &WakeHandle) {
+        self.push(
+            opcode::MsgRingData::new(types::Fd(other.ring), 0, TAG_WAKE << TAG_SHIFT, None)
+                .build()
+                .flags(squeue::Flags::SKIP_SUCCESS)
+                .user_data(TAG_IGNORED << TAG_SHIFT),
+        );
+    }
+
+    #[inline]
+    fn push(&mut self, entry: squeue::Entry) {
+        loop {
+            // SAFETY: every operation is built here; the only one with a pointer is `send`, whose caller keeps it alive.
+            if unsafe { self.uring.submission().push(&entry) }.is_ok() {
+                return;
+            }
+            self.submit_now();
+        }
+    }
+
+    /// Hands queued operations to the kernel without waiting.
+    fn submit_now(&mut self) {
+        self.enters += 1;
+        if let Err(error) = self.uring.submit() {
+            Self::tolerate(&error);
+        }
+    }
+
+    fn tolerate(error: &io::Error) {
+        // EBUSY and EAGAIN: completions must be taken first; EINTR: a signal; ETIME: the wait is over.
+        let known = [libc::EINTR, libc::EBUSY, libc::EAGAIN, libc::ETIME];
+        assert!(
+            error.raw_os_error().is_some_and(|errno| known.contains(&errno)),
+            "io_uring enter failed: {error}"
+        );
+    }
+
+    /// Submits what is queued and collects what is done. Waits when `wait` is given: until something completes or the
+    /// time is over.
+    #[inline]
+    pub fn turn(&mut self, wait: Option<Duration>) {
+        self.buffers.publish();
+        match wait {
+            None => {
+                let queue = self.uring.submission();
+                if !queue.is_empty() || queue.taskrun() || queue.cq_overflow() {
+                    drop(queue);
+                    self.enters += 1;
+                    // GETEVENTS (want 0 with arguments would not run task work): deferred completions run now.
+                    let pending = self.uring.submission().len() as u32;
+                    // SAFETY: no signal mask is passed.
+                    let entered = unsafe {
+                        self.uring
+                            .submitter()
+                            .enter::<libc::sigset_t>(pending, 0, 1, None)
+                    };
+                    if let Err(error) = entered {
+                        Self::tolerate(&error);
+                    }
+                }
+            }
+            Some(limit) => {
+                if !self.event_armed {
+                    self.arm_event();
+                }
+                self.enters += 1;
+                let time = types::Timespec::new()
+                    .sec(limit.as_secs())
+                    .nsec(limit.subsec_nanos());
+                let args = types::SubmitArgs::new().timespec(&time);
+                if let Err(error) = self.uring.submitter().submit_with_args(1, &args) {
+                    Self::tolerate(&error);
+                }
+            }
+        }
+    }
+
+    fn arm_event(&mut self) {
+        self.event_armed = true;
+        let fd = self.event.as_raw_fd();
+        self.push(
+            opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32)
+                .multi(true)
+                .build()
+                .user_data(TAG_EVENT << TAG_SHIFT),
+        );
+    }
+
+    /// Whether completions wait to be taken.
+    pub fn has_completions(&mut self) -> bool {
+        !self.uring.completion().is_empty()
+    }
+
+    /// Takes completions, at most `limit`, to the end of `into`.
+    #[inline]
+    pub fn completions(&mut self, into: &mut Vec<Completion>, limit: usize) {
+        let mut woken_by_event = false;
+        let mut rearm = false;
+        for entry in self.uring.completion().take(limit) {
+            let data = entry.user_data();
+            let operation = match data >> TAG_SHIFT {
+                TAG_RECEIVE => Operation::Receive,
+                TAG_SEND => Operation::Send,
+                TAG_ACCEPT => Operation::Accept,
+                TAG_WAKE => Operation::Wake,
+                TAG_EVENT => {
+                    woken_by_event = true;
+                    rearm = !cqueue::more(entry.flags());
+                    Operation::Wake
+                }
+                _ => continue,
+            };
+            into.push(Completion {
+                operation,
+                token: data & ((1 << TAG_SHIFT) - 1),
+                result: entry.result(),
+                more: cqueue::more(entry.flags()),
+                buffer: cqueue::buffer_select(entry.flags()),
+            });
+        }
+        if woken_by_event {
+            self.drain_event();
+            self.event_armed &= !rearm;
+        }
+    }
+
+    fn drain_event(&self) {
+        let mut count = [0u8; 8];
+        // SAFETY: eight bytes are read into a live array; the descriptor is non-blocking.
+        unsafe { libc::read(self.event.as_raw_fd(), count.as_mut_ptr().cast(), 8) };
+    }
+
+    /// The bytes that a receive brought.
+    #[inline]
+    pub fn bytes(&self, completion: &Completion) -> &[u8] {
+        match completion.buffer {
+            Some(id) if completion.result > 0 => self.buffers.bytes(id, completion.result as usize),
+            _ => &[],
+        }
+    }
+
+    /// Gives a receive's buffer back. Its bytes must not be used any more.
+    #[inline]
+    pub fn recycle(&mut self, completion: &Completion) {
+        if let Some(id) = completion.buffer {
+            self.buffers.provide(id);
+        }
+    }
+
+    /// The kernel ran out of buffers (a receive ended with ENOBUFS): provides more.
+    pub fn grow_buffers(&mut self) {
+        self.buffers.grow();
+    }
+
+    /// System calls made so far.
+    pub fn enters(&self) -> u64 {
+        self.enters
+    }
+}

@@ -1,0 +1,11 @@
+//! What one core owns, as one value: keyspace, effects, watched keys, time and chance. The argument of every handler.
+//!
+//! A `Shard` is `Send` and reached only through whoever holds it: its own core, a core that borrowed it while it
+//! slept, or a transaction it was lent to. Nothing of it lives in thread-local state.
+
+mod access;
+mod own;
+mod shards;
+
+pub use own::{Class, Shard, ShardStats};
+pub use shards::Shards;

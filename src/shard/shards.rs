@@ -1,0 +1,55 @@
+//! Several shards at hand at once: what a command sees whose keys concern each other.
+//!
+//! When all keys are on one shard this is that shard; else it is a transaction's lent shards. The handler is the same.
+
+use super::own::Shard;
+use crate::resp::request::Key;
+
+/// Exclusive access to the shards that own a command's keys.
+pub struct Shards<'a> {
+    held: &'a mut [&'a mut Shard],
+    /// How many shards the server has.
+    total: usize,
+}
+
+impl<'a> Shards<'a> {
+    /// The shards at hand, of so many in all.
+    pub fn new(held: &'a mut [&'a mut Shard], total: usize) -> Self {
+        assert!(!held.is_empty(), "a step concerns a shard at least");
+        Shards { held, total }
+    }
+
+    /// The shard that owns `key`. Panics when it is not at hand: routing has failed.
+    #[inline]
+    pub fn of(&mut self, key: &Key<'_>) -> &mut Shard {
+        let index = usize::from(key.slot) % self.total;
+        if self.held.len() == 1 {
+            debug_assert_eq!(self.held[0].index, index, "the key's shard is at hand");
+            return self.held[0];
+        }
+        self.held
+            .iter_mut()
+            .find(|shard| shard.index == index)
+            .expect("routing holds the shard of every key")
+    }
+
+    /// Any of them: for what does not depend on a key (time, configuration, chance).
+    pub fn any(&mut self) -> &mut Shard {
+        self.held[0]
+    }
+
+    /// All that are at hand.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
+        self.held.iter_mut().map(|shard| &mut **shard)
+    }
+
+    /// How many shards the server has.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Whether two keys are on the same shard.
+    pub fn together(&self, a: &Key<'_>, b: &Key<'_>) -> bool {
+        usize::from(a.slot) % self.total == usize::from(b.slot) % self.total
+    }
+}
