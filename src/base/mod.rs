@@ -1,6 +1,10 @@
 //! The ground floor: small facilities that know nothing of commands, shards or sockets.
 
+/// 80-bit floating-point numbers: the arithmetic of INCRBYFLOAT.
+/// Numbers as text, exactly as Redis reads and writes them.
 pub mod clock;
 pub mod hash;
+pub mod long_double;
+pub mod number;
 pub mod random;
 pub mod slot;
