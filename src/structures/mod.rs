@@ -1,2 +1,1 @@
 //! Data structures in memory. They read no clock, no entropy and no configuration: what they need comes in.
-
