@@ -8,3 +8,6 @@ pub mod base;
 
 /// Hash table, listpack, intset, quicklist, ordered set: data structures in memory and nothing else.
 pub mod structures;
+
+/// Every directive, how it gets its value, and the `Config` that the server reads.
+pub mod config;

@@ -1,5 +1,4 @@
 //! Data structures in memory. They read no clock, no entropy and no configuration: what they need comes in.
-
 /// Bytes behind a handle of one word.
 /// One member of a big sorted set, reached by name and by order.
 /// The hash table of keyspaces, hashes, sets and member indexes.

@@ -1,0 +1,150 @@
+//! Directives whose value is one word of a list. Those that code reads are enums here; those that are only kept for
+//! CONFIG GET are bare lists of names in `table/`.
+
+/// Declares an enum together with the words that a configuration uses for it, in the order in which an error message
+/// lists them. Two words may mean the same (`yes` and `relative` of oom-score-adj); CONFIG GET shows the first.
+macro_rules! choices {
+    ($($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal $(| $other:literal)*),* $(,)? })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub enum $type { $($(#[$variant_doc])* $variant),* }
+
+            impl $type {
+                /// Every word with the code of what it means.
+                pub const NAMES: &'static [(&'static str, u8)] =
+                    &[$(($name, $type::$variant as u8), $(($other, $type::$variant as u8),)*)*];
+
+                /// The word that CONFIG GET and INFO show.
+                pub const fn name(self) -> &'static str {
+                    match self { $($type::$variant => $name),* }
+                }
+
+                pub(super) fn from_code(code: u8) -> $type {
+                    [$($type::$variant),*]
+                        .into_iter()
+                        .find(|variant| *variant as u8 == code)
+                        .expect("codes come out of the list above")
+                }
+            }
+        )*
+    };
+}
+
+choices! {
+    /// How much is logged (`loglevel`): a line is written when its level is at or above this one.
+    LogLevel {
+        /// Everything, for development.
+        Debug = "debug",
+        /// Many rarely useful lines.
+        Verbose = "verbose",
+        /// What an operator wants to read.
+        Notice = "notice",
+        /// Only what is important or critical.
+        Warning = "warning",
+        /// No lines at all.
+        Nothing = "nothing",
+    }
+
+    /// Who watches over the process (`supervised`).
+    Supervised {
+        /// Upstart: the process stops itself when it is ready.
+        Upstart = "upstart",
+        /// systemd: readiness goes to NOTIFY_SOCKET.
+        Systemd = "systemd",
+        /// Whichever of the two the environment speaks of.
+        Auto = "auto",
+        /// Nobody.
+        No = "no",
+    }
+
+    /// What is evicted when memory runs out (`maxmemory-policy`).
+    MaxmemoryPolicy {
+        /// Least recently used, of the keys that expire.
+        VolatileLru = "volatile-lru",
+        /// Least frequently used, of the keys that expire.
+        VolatileLfu = "volatile-lfu",
+        /// Any key that expires.
+        VolatileRandom = "volatile-random",
+        /// The key that expires first.
+        VolatileTtl = "volatile-ttl",
+        /// Least recently used, of all keys.
+        AllkeysLru = "allkeys-lru",
+        /// Least frequently used, of all keys.
+        AllkeysLfu = "allkeys-lfu",
+        /// Any key.
+        AllkeysRandom = "allkeys-random",
+        /// Nothing: commands that need memory are refused.
+        Noeviction = "noeviction",
+    }
+
+    /// Who may do what is dangerous (`enable-debug-command`, `enable-protected-configs`).
+    ProtectedAction {
+        /// Nobody.
+        No = "no",
+        /// Everybody.
+        Yes = "yes",
+        /// Connections from this machine.
+        Local = "local",
+    }
+
+    /// Whether and how the score by which the kernel picks a process to kill is set (`oom-score-adj`).
+    OomScoreAdj {
+        /// Left alone.
+        No = "no",
+        /// Values are added to the score at start.
+        Relative = "yes" | "relative",
+        /// Values are written as they are.
+        Absolute = "absolute",
+    }
+
+    /// In which order the effects of one connection's pipelined commands on different shards happen
+    /// (`pipeline-order`).
+    PipelineOrder {
+        /// A run of plain single-key commands may be under way on several shards at once; replies keep their order.
+        Relaxed = "relaxed",
+        /// Each change of shard waits for what came before.
+        Strict = "strict",
+    }
+}
+
+/// The code of a word, whatever its case.
+pub(super) fn code_of(names: &[(&str, u8)], word: &[u8]) -> Option<u8> {
+    names
+        .iter()
+        .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word))
+        .map(|(_, code)| *code)
+}
+
+/// The first word for a code.
+pub(super) fn name_of(names: &[(&'static str, u8)], code: u8) -> &'static str {
+    names
+        .iter()
+        .find(|(_, other)| *other == code)
+        .map_or("unknown", |(name, _)| name)
+}
+
+/// The words for a set of flags: the exact word when there is one, else those whose bits make up the set.
+pub(super) fn names_of_flags(names: &[(&'static str, u8)], flags: u8) -> String {
+    if let Some((name, _)) = names.iter().find(|(_, code)| *code == flags) {
+        return (*name).to_string();
+    }
+    let mut unmatched = flags;
+    let mut found = Vec::new();
+    for (name, code) in names {
+        if *code != 0 && unmatched & code == *code {
+            found.push(*name);
+            unmatched &= !code;
+        }
+    }
+    found.join(" ")
+}
+
+/// The text of the error for a word that is not on the list.
+pub(super) fn expected_one_of(names: &[(&str, u8)]) -> String {
+    let words: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+    format!(
+        "argument(s) must be one of the following: {}",
+        words.join(", ")
+    )
+}

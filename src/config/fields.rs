@@ -1,0 +1,315 @@
+//! [`Config`]: the configuration in force, with a typed field for each directive that code reads.
+//!
+//! A `Config` never changes. CONFIG SET builds another one (`set.rs`), and whoever holds an `Arc` of the old one goes
+//! on reading consistent values until it takes the new one. The fields are a projection of the values behind CONFIG
+//! GET, made once when the `Config` is built, so that hot code reads a number and not a name.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use super::choice::{
+    LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction, Supervised,
+};
+use super::directive::{self, Directive};
+use super::special::BufferLimits;
+use super::value::{Kind, Value};
+
+/// A command that goes by another name (`rename-command`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenamedCommand {
+    /// The name in the table of commands, in lower case.
+    pub command: String,
+    /// The name that clients must use; `None` when nobody can call it any more.
+    pub new_name: Option<String>,
+}
+
+/// Memory for all clients together (`maxmemory-clients`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientMemory {
+    /// This many bytes; 0 means no limit.
+    Bytes(u64),
+    /// This part of `maxmemory`, from 1 to 100.
+    Percent(u8),
+}
+
+/// How a field is made from a value. The types agree because the table says which type a directive has; the test
+/// `every_honoured_directive_has_a_field` builds them all, at both bounds.
+trait FromValue: Sized {
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+macro_rules! numbers {
+    ($($type:ty),*) => {$(
+        impl FromValue for $type {
+            fn from_value(value: &Value) -> Option<$type> {
+                match value {
+                    Value::Number(number) => <$type>::try_from(*number).ok(),
+                    Value::Memory(bytes) => <$type>::try_from(*bytes).ok(),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+numbers!(u8, u16, u32, u64, usize, i32, i64);
+
+macro_rules! enums {
+    ($($type:ty),*) => {$(
+        impl FromValue for $type {
+            fn from_value(value: &Value) -> Option<$type> {
+                if let Value::Choice(code) = value { Some(<$type>::from_code(*code)) } else { None }
+            }
+        }
+    )*};
+}
+enums!(
+    LogLevel,
+    MaxmemoryPolicy,
+    OomScoreAdj,
+    PipelineOrder,
+    ProtectedAction,
+    Supervised
+);
+
+macro_rules! variants {
+    ($($type:ty: $pattern:pat => $result:expr),* $(,)?) => {$(
+        impl FromValue for $type {
+            fn from_value(value: &Value) -> Option<$type> {
+                if let $pattern = value { Some($result) } else { None }
+            }
+        }
+    )*};
+}
+variants! {
+    bool: Value::YesNo(yes) => *yes,
+    Vec<u8>: Value::Text(text) => text.clone(),
+    String: Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
+    PathBuf: Value::Text(text) => PathBuf::from(OsString::from_vec(text.clone())),
+    Option<PathBuf>: Value::Text(text) => (!text.is_empty()).then(|| OsString::from_vec(text.clone()).into()),
+    Vec<String>: Value::Addresses(all) => all.iter().map(|one| String::from_utf8_lossy(one).into_owned()).collect(),
+    Vec<(u64, u64)>: Value::SavePoints(points) => points.clone(),
+    [BufferLimits; 3]: Value::BufferLimits(limits) => *limits,
+    [i32; 3]: Value::OomValues(values) => *values,
+    Vec<f64>: Value::Percentiles(percentiles) => percentiles.clone(),
+}
+
+impl FromValue for ClientMemory {
+    fn from_value(value: &Value) -> Option<ClientMemory> {
+        match value {
+            Value::Memory(bytes) => Some(ClientMemory::Bytes(*bytes)),
+            Value::Percent(percent) => Some(ClientMemory::Percent(*percent)),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! fields {
+    ($($(#[$doc:meta])* $field:ident: $type:ty = $name:literal;)*) => {
+        /// The configuration in force. See the head of this file.
+        #[derive(Clone, Debug)]
+        pub struct Config {
+            /// One value for each directive of [`directive::all`], in the same order.
+            values: Vec<Value>,
+            /// Commands that go by another name.
+            pub renamed_commands: Vec<RenamedCommand>,
+            $($(#[$doc])* pub $field: $type,)*
+        }
+
+        impl Config {
+            /// The directives that have a field.
+            pub const FIELDS: &'static [&'static str] = &[$($name),*];
+
+            pub(super) fn from_values(values: Vec<Value>, renamed_commands: Vec<RenamedCommand>) -> Config {
+                assert_eq!(values.len(), directive::all().len(), "one value for each directive");
+                Config { $($field: project(&values, $name),)* renamed_commands, values }
+            }
+        }
+    };
+}
+
+fn project<T: FromValue>(values: &[Value], name: &str) -> T {
+    let place = directive::find(name.as_bytes()).expect("fields bear the names of directives");
+    T::from_value(&values[place])
+        .expect("the table gives each directive a type and bounds that fit its field")
+}
+
+fields! {
+    /// Addresses to listen on; `*` and `::*` mean all of a family, a `-` in front that the address may be missing.
+    bind: Vec<String> = "bind";
+    /// TCP port; 0 means no TCP at all.
+    port: u16 = "port";
+    /// Whether clients from other machines are turned away while there is no password and no `bind`.
+    protected_mode: bool = "protected-mode";
+    /// Length of the queue of connections not yet accepted.
+    tcp_backlog: i32 = "tcp-backlog";
+    /// Seconds between keep-alive probes; 0 means none.
+    tcp_keepalive_seconds: u32 = "tcp-keepalive";
+    /// Seconds after which an idle client is closed; 0 means never.
+    timeout_seconds: u32 = "timeout";
+    /// Path of the unix socket, if any.
+    unixsocket: Option<PathBuf> = "unixsocket";
+    /// Mode of the unix socket; 0 leaves it to the umask.
+    unixsocketperm: u32 = "unixsocketperm";
+
+    /// Number of shards; 0 means one for each CPU.
+    shards: u32 = "shards";
+    /// Whether each shard is tied to a CPU of its own when there are enough.
+    pin: bool = "pin";
+    /// CPUs to use, as in `0-3,6`; empty means those of the affinity mask.
+    server_cpulist: String = "server_cpulist";
+    /// Whether a core may run a small batch on the shard of a sleeping core.
+    borrow: bool = "borrow";
+    /// How strictly one connection's pipelined commands are ordered across shards.
+    pipeline_order: PipelineOrder = "pipeline-order";
+
+    /// Connections at most.
+    maxclients: u32 = "maxclients";
+    /// Bytes of unread replies: for normal clients, replicas and subscribers.
+    client_output_buffer_limit: [BufferLimits; 3] = "client-output-buffer-limit";
+    /// Bytes of one client's unfinished input at most.
+    client_query_buffer_limit: u64 = "client-query-buffer-limit";
+    /// Bytes of one argument at most.
+    proto_max_bulk_len: u64 = "proto-max-bulk-len";
+    /// Memory for all clients together.
+    maxmemory_clients: ClientMemory = "maxmemory-clients";
+
+    /// Number of databases.
+    databases: u32 = "databases";
+    /// Bytes of memory before eviction begins; 0 means no limit.
+    maxmemory: u64 = "maxmemory";
+    /// What is evicted.
+    maxmemory_policy: MaxmemoryPolicy = "maxmemory-policy";
+    /// Keys looked at to find one to evict.
+    maxmemory_samples: u32 = "maxmemory-samples";
+    /// How much time eviction may take, 0 to 100.
+    maxmemory_eviction_tenacity: u8 = "maxmemory-eviction-tenacity";
+    /// How many hits saturate the LFU counter.
+    lfu_log_factor: u32 = "lfu-log-factor";
+    /// Minutes after which the LFU counter loses one; 0 means at each look.
+    lfu_decay_minutes: u32 = "lfu-decay-time";
+    /// How much time active expiry may take, 1 to 10.
+    active_expire_effort: u8 = "active-expire-effort";
+
+    /// Fields of a hash kept as a listpack, at most.
+    hash_max_listpack_entries: usize = "hash-max-listpack-entries";
+    /// Bytes of a field or value in such a hash, at most.
+    hash_max_listpack_value: usize = "hash-max-listpack-value";
+    /// Size of a list's nodes: entries when positive, -1 to -5 for 4 KB to 64 KB.
+    list_max_listpack_size: i32 = "list-max-listpack-size";
+    /// Nodes at each end of a list that stay uncompressed; 0 means all.
+    list_compress_depth: i32 = "list-compress-depth";
+    /// Members of a set of integers kept as an intset, at most.
+    set_max_intset_entries: usize = "set-max-intset-entries";
+    /// Members of a set kept as a listpack, at most.
+    set_max_listpack_entries: usize = "set-max-listpack-entries";
+    /// Bytes of a member in such a set, at most.
+    set_max_listpack_value: usize = "set-max-listpack-value";
+    /// Members of a sorted set kept as a listpack, at most.
+    zset_max_listpack_entries: usize = "zset-max-listpack-entries";
+    /// Bytes of a member in such a sorted set, at most.
+    zset_max_listpack_value: usize = "zset-max-listpack-value";
+
+    /// Whether the process detaches from its terminal.
+    daemonize: bool = "daemonize";
+    /// Path of the file with the process id, if any.
+    pidfile: Option<PathBuf> = "pidfile";
+    /// Who is told that the server is ready.
+    supervised: Supervised = "supervised";
+    /// The working directory, absolute.
+    dir: PathBuf = "dir";
+    /// Whether and how the OOM score is set.
+    oom_score_adj: OomScoreAdj = "oom-score-adj";
+    /// OOM scores of a primary, a replica and a child.
+    oom_score_adj_values: [i32; 3] = "oom-score-adj-values";
+    /// Whether transparent huge pages are turned off for the process.
+    disable_thp: bool = "disable-thp";
+    /// Who may use DEBUG.
+    enable_debug_command: ProtectedAction = "enable-debug-command";
+    /// Who may change protected directives with CONFIG SET.
+    enable_protected_configs: ProtectedAction = "enable-protected-configs";
+
+    /// How much is logged.
+    loglevel: LogLevel = "loglevel";
+    /// Path of the log; `None` means standard output.
+    logfile: Option<PathBuf> = "logfile";
+    /// Whether a crash writes a report.
+    crash_log_enabled: bool = "crash-log-enabled";
+    /// Microseconds from which a command enters the slow log; 0 takes all, negative none.
+    slowlog_log_slower_than_us: i64 = "slowlog-log-slower-than";
+    /// Entries of the slow log at most.
+    slowlog_max_len: u64 = "slowlog-max-len";
+    /// Milliseconds from which an event enters the latency history; 0 means never.
+    latency_monitor_threshold_ms: u64 = "latency-monitor-threshold";
+    /// Whether latencies are counted by command.
+    latency_tracking: bool = "latency-tracking";
+    /// The percentiles that INFO latencystats shows.
+    latency_tracking_info_percentiles: Vec<f64> = "latency-tracking-info-percentiles";
+
+    /// The default user's password; empty means none.
+    requirepass: Vec<u8> = "requirepass";
+
+    /// Seconds and changes after which a snapshot is written.
+    save: Vec<(u64, u64)> = "save";
+    /// Milliseconds after which a running script answers BUSY to others.
+    busy_reply_threshold_ms: u64 = "busy-reply-threshold";
+    /// How often background work runs each second, as INFO shows it.
+    hz: u32 = "hz";
+}
+
+impl Default for Config {
+    /// Every directive at its default, with `/` as the working directory.
+    fn default() -> Config {
+        Config::from_values(default_values(b"/"), Vec::new())
+    }
+}
+
+impl Config {
+    /// The value of the directive at `place` of [`directive::all`].
+    pub(super) fn value(&self, place: usize) -> &Value {
+        &self.values[place]
+    }
+
+    pub(super) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The value of a directive as CONFIG GET shows it; `None` when there is no such directive.
+    pub fn show(&self, name: &str) -> Option<Vec<u8>> {
+        let place = directive::find(name.as_bytes())?;
+        Some(self.values[place].show(&directive::all()[place].kind))
+    }
+
+    /// The same configuration with another working directory: what the system says after the change of directory.
+    pub fn with_directory(&self, absolute: &[u8]) -> Config {
+        let place = directive::find(b"dir").expect("the table has it");
+        let mut values = self.values.clone();
+        values[place] = Value::Text(absolute.to_vec());
+        Config::from_values(values, self.renamed_commands.clone())
+    }
+}
+
+/// The default of every directive; `working_directory` is that of `dir`.
+pub(super) fn default_values(working_directory: &[u8]) -> Vec<Value> {
+    directive::all()
+        .iter()
+        .map(|one| default_value(one, working_directory))
+        .collect()
+}
+
+/// The default of one directive.
+pub(super) fn default_value(one: &Directive, working_directory: &[u8]) -> Value {
+    let words: Vec<Vec<u8>> = match one.kind.takes_many_words() {
+        true => one
+            .default
+            .split_whitespace()
+            .map(|word| word.as_bytes().to_vec())
+            .collect(),
+        false => vec![one.default.as_bytes().to_vec()],
+    };
+    let start = match one.kind {
+        Kind::Directory => Value::Text(working_directory.to_vec()),
+        _ => Value::YesNo(false),
+    };
+    Value::parse(&one.kind, &words, &start).expect("defaults are within their bounds")
+}

@@ -1,0 +1,384 @@
+//! Snapshots, the append-only file and replication: none of them exists in this build, so what would promise one of
+//! them is refused and what only tunes them is kept for later.
+
+use super::{COUNT, INT_MAX, PORT, base_name, refused};
+use crate::config::directive::Change::{AtRunTime, AtStart, Protected};
+use crate::config::directive::Directive;
+use crate::config::directive::Role::{self, Accepted, Honoured};
+use crate::config::value::Kind;
+
+const LONG_MAX: u64 = i64::MAX as u64;
+const APPENDFSYNC: &[(&str, u8)] = &[("everysec", 0), ("always", 1), ("no", 2)];
+const DISKLESS_LOAD: &[(&str, u8)] = &[("disabled", 0), ("on-empty-db", 1), ("swapdb", 2)];
+
+const NO_SNAPSHOTS: Role = Accepted("this build writes no snapshots");
+const NO_LOG: Role = Accepted("it only matters with appendonly, which is refused");
+const NO_REPLICATION: Role =
+    Accepted("it only matters with replication, which this build does not have");
+
+const SNAPSHOT_NAME: Kind = Kind::Text {
+    unset_when_empty: false,
+    check: |name| base_name(name, "dbfilename can't be a path, just a filename"),
+};
+const LOG_NAME: Kind = Kind::Text {
+    unset_when_empty: false,
+    check: |name| match name {
+        [] => Err("appendfilename can't be empty"),
+        name => base_name(name, "appendfilename can't be a path, just a filename"),
+    },
+};
+const LOG_DIRECTORY: Kind = Kind::Text {
+    unset_when_empty: false,
+    check: |name| match name {
+        [] => Err("appenddirname can't be empty"),
+        name => base_name(name, "appenddirname can't be a path, just a dirname"),
+    },
+};
+
+pub(super) const DIRECTIVES: &[Directive] = &[
+    Directive::new("dir", None, Kind::Directory, ".", Protected, Honoured).not_while_loading(),
+    // Snapshots. A non-empty `save` is answered with a warning of its own in file.rs.
+    Directive::new(
+        "save",
+        None,
+        Kind::SavePoints,
+        "3600 1 300 100 60 10000",
+        AtRunTime,
+        NO_SNAPSHOTS,
+    ),
+    Directive::new(
+        "dbfilename",
+        None,
+        SNAPSHOT_NAME,
+        "dump.rdb",
+        Protected,
+        NO_SNAPSHOTS,
+    ),
+    Directive::new(
+        "stop-writes-on-bgsave-error",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        NO_SNAPSHOTS,
+    ),
+    Directive::new(
+        "rdbcompression",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        NO_SNAPSHOTS,
+    ),
+    Directive::new(
+        "rdbchecksum",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtStart,
+        NO_SNAPSHOTS,
+    ),
+    Directive::new(
+        "rdb-del-sync-files",
+        None,
+        Kind::YesNo,
+        "no",
+        AtRunTime,
+        NO_SNAPSHOTS,
+    ),
+    Directive::new(
+        "rdb-save-incremental-fsync",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        NO_SNAPSHOTS,
+    ),
+    // Append-only file.
+    Directive::new(
+        "appendonly",
+        None,
+        Kind::YesNo,
+        "no",
+        AtRunTime,
+        refused("the append-only file", "no"),
+    )
+    .not_while_loading(),
+    Directive::new(
+        "appendfilename",
+        None,
+        LOG_NAME,
+        "appendonly.aof",
+        AtStart,
+        NO_LOG,
+    ),
+    Directive::new(
+        "appenddirname",
+        None,
+        LOG_DIRECTORY,
+        "appendonlydir",
+        AtStart,
+        NO_LOG,
+    ),
+    Directive::new(
+        "appendfsync",
+        None,
+        Kind::Choice(APPENDFSYNC),
+        "everysec",
+        AtRunTime,
+        NO_LOG,
+    ),
+    Directive::new(
+        "no-appendfsync-on-rewrite",
+        None,
+        Kind::YesNo,
+        "no",
+        AtRunTime,
+        NO_LOG,
+    ),
+    Directive::new(
+        "auto-aof-rewrite-percentage",
+        None,
+        COUNT,
+        "100",
+        AtRunTime,
+        NO_LOG,
+    ),
+    Directive::new(
+        "auto-aof-rewrite-min-size",
+        None,
+        Kind::Memory(0, LONG_MAX),
+        "64mb",
+        AtRunTime,
+        NO_LOG,
+    ),
+    Directive::new(
+        "aof-load-truncated",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        NO_LOG,
+    ),
+    Directive::new(
+        "aof-use-rdb-preamble",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        NO_LOG,
+    ),
+    Directive::new(
+        "aof-timestamp-enabled",
+        None,
+        Kind::YesNo,
+        "no",
+        AtRunTime,
+        NO_LOG,
+    ),
+    Directive::new(
+        "aof-rewrite-incremental-fsync",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        NO_LOG,
+    ),
+    Directive::new(
+        "aof-disable-auto-gc",
+        None,
+        Kind::YesNo,
+        "no",
+        AtRunTime,
+        NO_LOG,
+    )
+    .hidden(),
+    // Replication.
+    Directive::new(
+        "replicaof",
+        Some("slaveof"),
+        Kind::Primary,
+        "no one",
+        AtStart,
+        refused("replication", "no one"),
+    ),
+    Directive::new(
+        "masterauth",
+        None,
+        Kind::OPTIONAL_TEXT,
+        "",
+        AtRunTime,
+        NO_REPLICATION,
+    )
+    .sensitive(),
+    Directive::new(
+        "masteruser",
+        None,
+        Kind::OPTIONAL_TEXT,
+        "",
+        AtRunTime,
+        NO_REPLICATION,
+    )
+    .sensitive(),
+    Directive::new(
+        "min-replicas-to-write",
+        Some("min-slaves-to-write"),
+        COUNT,
+        "0",
+        AtRunTime,
+        refused("replication", "0"),
+    ),
+    Directive::new(
+        "min-replicas-max-lag",
+        Some("min-slaves-max-lag"),
+        COUNT,
+        "10",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "replica-serve-stale-data",
+        Some("slave-serve-stale-data"),
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "replica-read-only",
+        Some("slave-read-only"),
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "replica-priority",
+        Some("slave-priority"),
+        COUNT,
+        "100",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "replica-announced",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "replica-announce-ip",
+        Some("slave-announce-ip"),
+        Kind::OPTIONAL_TEXT,
+        "",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "replica-announce-port",
+        Some("slave-announce-port"),
+        PORT,
+        "0",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "replica-ignore-maxmemory",
+        Some("slave-ignore-maxmemory"),
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "replica-lazy-flush",
+        Some("slave-lazy-flush"),
+        Kind::YesNo,
+        "no",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "replica-ignore-disk-write-errors",
+        None,
+        Kind::YesNo,
+        "no",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "repl-backlog-size",
+        None,
+        Kind::Memory(1, LONG_MAX),
+        "1mb",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "repl-backlog-ttl",
+        None,
+        Kind::Number(0, i64::MAX),
+        "3600",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "repl-timeout",
+        None,
+        Kind::Number(1, INT_MAX),
+        "60",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "repl-ping-replica-period",
+        Some("repl-ping-slave-period"),
+        Kind::Number(1, INT_MAX),
+        "10",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "repl-disable-tcp-nodelay",
+        None,
+        Kind::YesNo,
+        "no",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "repl-diskless-sync",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "repl-diskless-sync-delay",
+        None,
+        COUNT,
+        "5",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "repl-diskless-sync-max-replicas",
+        None,
+        COUNT,
+        "0",
+        AtRunTime,
+        NO_REPLICATION,
+    ),
+    Directive::new(
+        "repl-diskless-load",
+        None,
+        Kind::Choice(DISKLESS_LOAD),
+        "disabled",
+        AtRunTime,
+        NO_REPLICATION,
+    )
+    .not_while_loading(),
+];

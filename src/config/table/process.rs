@@ -1,0 +1,395 @@
+//! The process, its log, what it measures about itself, and who may do what.
+
+use super::{COUNT, INT_MAX, LONG_COUNT, refused};
+use crate::config::choice::{LogLevel, OomScoreAdj, ProtectedAction, Supervised};
+use crate::config::directive::Change::{AtRunTime, AtStart};
+use crate::config::directive::Directive;
+use crate::config::directive::Role::{self, Accepted, Honoured};
+use crate::config::special::SHUTDOWN_SAVE;
+use crate::config::value::{Kind, Value};
+
+const SYSLOG_FACILITIES: &[(&str, u8)] = &[
+    ("user", 0),
+    ("local0", 1),
+    ("local1", 2),
+    ("local2", 3),
+    ("local3", 4),
+    ("local4", 5),
+    ("local5", 6),
+    ("local6", 7),
+    ("local7", 8),
+];
+
+const PROPAGATION_ERRORS: &[(&str, u8)] = &[("ignore", 0), ("panic", 1), ("panic-on-replicas", 2)];
+const PUBSUB_DEFAULTS: &[(&str, u8)] = &[("allchannels", 1), ("resetchannels", 0)];
+const SANITIZE: &[(&str, u8)] = &[("no", 0), ("yes", 1), ("clients", 2)];
+const PROTECTED: Kind = Kind::Choice(ProtectedAction::NAMES);
+
+const SAVE_AT_SHUTDOWN: Role = Role::Refused {
+    asks: |value| matches!(value, Value::Choice(flags) if flags & SHUTDOWN_SAVE != 0),
+    feature: "snapshots",
+    instead: "default",
+};
+const NO_SYSLOG: Role = Accepted("it only matters with syslog-enabled, which is refused");
+const FOR_DEBUGGING_REDIS: Role = Accepted("it exists to debug Redis itself");
+
+pub(super) const DIRECTIVES: &[Directive] = &[
+    // Process.
+    Directive::new("daemonize", None, Kind::YesNo, "no", AtStart, Honoured),
+    Directive::new("pidfile", None, Kind::OPTIONAL_TEXT, "", AtStart, Honoured),
+    Directive::new(
+        "supervised",
+        None,
+        Kind::Choice(Supervised::NAMES),
+        "no",
+        AtStart,
+        Honoured,
+    ),
+    Directive::new(
+        "shutdown-on-sigint",
+        None,
+        Kind::ShutdownFlags,
+        "default",
+        AtRunTime,
+        SAVE_AT_SHUTDOWN,
+    ),
+    Directive::new(
+        "shutdown-on-sigterm",
+        None,
+        Kind::ShutdownFlags,
+        "default",
+        AtRunTime,
+        SAVE_AT_SHUTDOWN,
+    ),
+    Directive::new(
+        "shutdown-timeout",
+        None,
+        COUNT,
+        "10",
+        AtRunTime,
+        Accepted("there are no replicas to wait for"),
+    ),
+    Directive::new(
+        "set-proc-title",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtStart,
+        Accepted("the title stays the command line; threads carry names of their own"),
+    ),
+    Directive::new(
+        "proc-title-template",
+        None,
+        Kind::Text {
+            unset_when_empty: false,
+            check: check_title_template,
+        },
+        "{title} {listen-addr} {server-mode}",
+        AtRunTime,
+        Accepted("the title stays the command line; threads carry names of their own"),
+    ),
+    Directive::new(
+        "oom-score-adj",
+        None,
+        Kind::Choice(OomScoreAdj::NAMES),
+        "no",
+        AtRunTime,
+        Accepted("the score is left to the service manager (OOMScoreAdjust= in systemd)"),
+    ),
+    Directive::new(
+        "oom-score-adj-values",
+        None,
+        Kind::OomValues,
+        "0 200 800",
+        AtRunTime,
+        Accepted("the score is left to the service manager (OOMScoreAdjust= in systemd)"),
+    ),
+    Directive::new(
+        "disable-thp",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtStart,
+        Accepted("no process is forked, which is what makes huge pages costly"),
+    ),
+    Directive::new(
+        "locale-collate",
+        None,
+        Kind::TEXT,
+        "",
+        AtRunTime,
+        Accepted("this build has no SORT, the only command that compares by locale"),
+    ),
+    Directive::new(
+        "ignore-warnings",
+        None,
+        Kind::TEXT,
+        "",
+        AtRunTime,
+        Accepted("the warnings it silences do not exist here"),
+    ),
+    Directive::new(
+        "enable-debug-command",
+        None,
+        PROTECTED,
+        "no",
+        AtStart,
+        Honoured,
+    ),
+    Directive::new(
+        "enable-protected-configs",
+        None,
+        PROTECTED,
+        "no",
+        AtStart,
+        Honoured,
+    ),
+    Directive::new(
+        "enable-module-command",
+        None,
+        PROTECTED,
+        "no",
+        AtStart,
+        Accepted("there are no modules"),
+    ),
+    // Log.
+    Directive::new(
+        "loglevel",
+        None,
+        Kind::Choice(LogLevel::NAMES),
+        "notice",
+        AtRunTime,
+        Honoured,
+    ),
+    Directive::new("logfile", None, Kind::TEXT, "", AtStart, Honoured),
+    Directive::new(
+        "crash-log-enabled",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        Honoured,
+    ),
+    Directive::new(
+        "crash-memcheck-enabled",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        Accepted("a crash report does not test memory"),
+    ),
+    Directive::new(
+        "always-show-logo",
+        None,
+        Kind::YesNo,
+        "no",
+        AtStart,
+        Accepted("there is no logo"),
+    ),
+    Directive::new(
+        "syslog-enabled",
+        None,
+        Kind::YesNo,
+        "no",
+        AtStart,
+        refused("a log to syslog", "no"),
+    ),
+    Directive::new(
+        "syslog-ident",
+        None,
+        Kind::TEXT,
+        "redis",
+        AtStart,
+        NO_SYSLOG,
+    ),
+    Directive::new(
+        "syslog-facility",
+        None,
+        Kind::Choice(SYSLOG_FACILITIES),
+        "local0",
+        AtStart,
+        NO_SYSLOG,
+    ),
+    // Slow log and latency.
+    Directive::new(
+        "slowlog-log-slower-than",
+        None,
+        Kind::Number(-1, i64::MAX),
+        "10000",
+        AtRunTime,
+        Honoured,
+    ),
+    Directive::new(
+        "slowlog-max-len",
+        None,
+        LONG_COUNT,
+        "128",
+        AtRunTime,
+        Honoured,
+    ),
+    Directive::new(
+        "latency-monitor-threshold",
+        None,
+        LONG_COUNT,
+        "0",
+        AtRunTime,
+        Honoured,
+    ),
+    Directive::new(
+        "latency-tracking",
+        None,
+        Kind::YesNo,
+        "yes",
+        AtRunTime,
+        Honoured,
+    ),
+    Directive::new(
+        "latency-tracking-info-percentiles",
+        None,
+        Kind::Percentiles,
+        "50 99 99.9",
+        AtRunTime,
+        Honoured,
+    ),
+    // Access.
+    Directive::new(
+        "requirepass",
+        None,
+        Kind::OPTIONAL_TEXT,
+        "",
+        AtRunTime,
+        Honoured,
+    )
+    .sensitive(),
+    Directive::new(
+        "aclfile",
+        None,
+        Kind::TEXT,
+        "",
+        AtStart,
+        refused("access control lists", ""),
+    ),
+    Directive::new(
+        "acl-pubsub-default",
+        None,
+        Kind::Choice(PUBSUB_DEFAULTS),
+        "resetchannels",
+        AtRunTime,
+        Accepted("there are no users but the default one"),
+    ),
+    Directive::new(
+        "acllog-max-len",
+        None,
+        LONG_COUNT,
+        "128",
+        AtRunTime,
+        Accepted("there are no users but the default one"),
+    ),
+    Directive::new(
+        "sanitize-dump-payload",
+        None,
+        Kind::Choice(SANITIZE),
+        "no",
+        AtRunTime,
+        Accepted("this build has no RESTORE"),
+    ),
+    Directive::new(
+        "busy-reply-threshold",
+        Some("lua-time-limit"),
+        LONG_COUNT,
+        "5000",
+        AtRunTime,
+        Accepted("this build has no scripts"),
+    ),
+    // For tests of Redis itself.
+    Directive::new(
+        "propagation-error-behavior",
+        None,
+        Kind::Choice(PROPAGATION_ERRORS),
+        "ignore",
+        AtRunTime,
+        FOR_DEBUGGING_REDIS,
+    ),
+    Directive::new(
+        "use-exit-on-panic",
+        None,
+        Kind::YesNo,
+        "no",
+        AtRunTime,
+        FOR_DEBUGGING_REDIS,
+    )
+    .hidden(),
+    Directive::new(
+        "watchdog-period",
+        None,
+        COUNT,
+        "0",
+        AtRunTime,
+        FOR_DEBUGGING_REDIS,
+    )
+    .hidden(),
+    Directive::new(
+        "rdb-key-save-delay",
+        None,
+        Kind::Number(i32::MIN as i64, INT_MAX),
+        "0",
+        AtRunTime,
+        FOR_DEBUGGING_REDIS,
+    )
+    .hidden(),
+    Directive::new(
+        "key-load-delay",
+        None,
+        Kind::Number(i32::MIN as i64, INT_MAX),
+        "0",
+        AtRunTime,
+        FOR_DEBUGGING_REDIS,
+    )
+    .hidden(),
+    Directive::new(
+        "loading-process-events-interval-bytes",
+        None,
+        Kind::Number(1024, INT_MAX),
+        "2097152",
+        AtRunTime,
+        FOR_DEBUGGING_REDIS,
+    )
+    .hidden(),
+];
+
+/// A template names only variables that exist and does not come out empty; `{{` stands for a brace.
+fn check_title_template(template: &[u8]) -> Result<(), &'static str> {
+    const ERROR: &str = "template format is invalid or contains unknown variables";
+    const KNOWN: [&[u8]; 7] = [
+        b"title",
+        b"listen-addr",
+        b"server-mode",
+        b"port",
+        b"tls-port",
+        b"unixsocket",
+        b"config-file",
+    ];
+    let mut rest = template;
+    let mut anything = false;
+    while let Some(open) = rest.iter().position(|byte| *byte == b'{') {
+        anything |= open > 0;
+        rest = &rest[open + 1..];
+        if let Some(behind) = rest.strip_prefix(b"{") {
+            anything = true;
+            rest = behind;
+            continue;
+        }
+        let close = rest.iter().position(|byte| *byte == b'}').ok_or(ERROR)?;
+        if !KNOWN.contains(&&rest[..close]) {
+            return Err(ERROR);
+        }
+        // Title, socket and file may be empty when the template is tried; the others never are.
+        anything |= !matches!(&rest[..close], b"title" | b"unixsocket" | b"config-file");
+        rest = &rest[close + 1..];
+    }
+    if anything || !rest.is_empty() || template.starts_with(b"{title}") {
+        Ok(())
+    } else {
+        Err(ERROR)
+    }
+}
