@@ -1,0 +1,540 @@
+"""Question: what does a request, a key and a pause cost in Slotwise, as a ratio to Redis in the same run?
+
+Rules of measuring:
+- All servers of a workload are started and preloaded first, then take turns; each round changes who begins.
+- One round gives one ratio to Redis; the result is the median of the ratios, with the smallest and the largest.
+- The server is pinned to the first CPU of the affinity mask, the load to the second (two_shards: both free to both).
+- CPU per request is user+system of all threads of the server, from schedstat, divided by requests.
+- A rate or latency row is void when the load's CPU was over 90 % busy; its CPU row stands.
+- A ratio in one run counts. An absolute time says something about the machine.
+
+A ratio below 1 is better for CPU, latency, memory and pauses; above 1 is better for requests per second.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import re
+import shlex
+import socket
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from measure import (
+    BUSY_SHARE_MAX, benchmark, find_errors, probe, rss_bytes, run_command, server_cpu_ns, settled_rss_bytes, support,
+)
+
+KEYS = 1_000_000
+VALUE = b"v" * 64
+REFERENCE = "redis"
+
+
+class Bench:
+    """Options, the CPUs to use, and everything measured so far."""
+
+    def __init__(self, options):
+        self.options = options
+        self.rounds = options.rounds or (3 if options.quick else 5)
+        cpus = sorted(os.sched_getaffinity(0))
+        if len(cpus) < 2:
+            raise SystemExit("compare.sh: two CPUs are needed, one for the server and one for the load")
+        self.server_cpus, self.load_cpus = {cpus[0]}, {cpus[1]}
+        self.both_cpus = {cpus[0], cpus[1]}
+        self.results = {}
+        self.errors = []
+
+    def requests(self, count):
+        return max(1000, count // 5) if self.options.quick else count
+
+    def servers(self, cpus=None):
+        """The servers that take turns, Redis first, not yet started."""
+        cpus = cpus or self.server_cpus
+        found = [support.redis(cpus=cpus, extra=["--io-threads", "1"])]
+        if not self.options.no_slotwise:
+            found.append(support.slotwise(self.options.slotwise, shards=1, cpus=cpus))
+        for peer in self.options.peer:
+            name, _, command = peer.partition("=")
+            if not command:
+                raise SystemExit(f"compare.sh: --peer wants NAME=COMMAND, not {peer!r}")
+            found.append(support.Server(name, shlex.split(command), cpus=cpus))
+        return found
+
+    def record(self, workload, row):
+        self.results.setdefault(workload, []).append(row)
+
+    def error(self, text):
+        print(f"  ERROR {text}", flush=True)
+        self.errors.append(text)
+
+
+class Started:
+    """Starts a list of servers and ends all of them at exit, whatever happens in between."""
+
+    def __init__(self, servers):
+        self.servers = servers
+
+    def __enter__(self):
+        try:
+            for server in self.servers:
+                server.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self.servers
+
+    def __exit__(self, *_):
+        for server in self.servers:
+            server.stop()
+
+
+# --- rounds and their ratios -----------------------------------------------------------------------------------------
+
+MEASURES = [("cpu_us", "CPU us/req"), ("rps", "req/s"), ("p50", "p50 ms"), ("p99", "p99 ms"), ("p999", "p99.9 ms")]
+
+
+def spread(ratios):
+    """Median, smallest and largest of the per-round ratios."""
+    good = [ratio for ratio in ratios if ratio is not None and math.isfinite(ratio) and ratio > 0]
+    if not good:
+        return None
+    return {"median": statistics.median(good), "min": min(good), "max": max(good), "rounds": len(good)}
+
+
+def in_turn(bench, workload, title, servers, arguments, requests, reference=None, load_cpus=None, void=True,
+            before=None):
+    """Alternating rounds of one redis-benchmark test over all servers; prints and records a row for each."""
+    load_cpus = load_cpus or bench.load_cpus
+    reference = reference or servers[0]
+    runs = {server.name: [] for server in servers}
+    for turn in range(bench.rounds):
+        for server in servers if turn % 2 == 0 else reversed(servers):
+            if before:
+                before(server)
+            run = benchmark(server, load_cpus, requests, arguments)
+            for text in run.errors:
+                bench.error(f"{workload} {title} {server.name}: {text}")
+            runs[server.name].append(run)
+    for server in servers:
+        mine, base = runs[server.name], runs[reference.name]
+        busy = statistics.median(run.load_busy for run in mine + base)
+        row = {
+            "test": title, "server": server.name, "reference": reference.name, "load_busy": round(busy, 3),
+            "void": bool(void and busy > BUSY_SHARE_MAX), "requests": requests, "arguments": arguments,
+            "wait_us": round(statistics.median(run.wait_us for run in mine), 3), "errors": sum(len(r.errors) for r in mine),
+        }
+        for measure, _ in MEASURES:
+            row[measure] = round(statistics.median(getattr(run, measure) for run in mine), 4)
+            row[measure + "_ratio"] = spread(
+                [safe_ratio(getattr(a, measure), getattr(b, measure)) for a, b in zip(mine, base)])
+        bench.record(workload, row)
+        print_row(row)
+
+
+def safe_ratio(a, b):
+    return a / b if a and b else None
+
+
+def print_head(title):
+    print(f"\n== {title}")
+    print(f"{'test':<26} {'server':<11} {'CPU us/req':>10} {'ratio (min-max)':>19} {'req/s':>10} {'ratio (min-max)':>19}"
+          f" {'p50':>7} {'p99':>7} {'p99.9':>7} {'p99.9 x':>8} {'load':>5}", flush=True)
+
+
+def show(ratio):
+    return "-" if not ratio else f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
+
+
+def print_row(row):
+    is_reference = row["server"] == row["reference"]
+    tail = row["p999_ratio"]
+    rate_ratio = "" if is_reference else "void" if row["void"] else show(row["rps_ratio"])
+    tail_ratio = "" if is_reference else "void" if row["void"] or not tail else f"{tail['median']:.2f}"
+    print(f"{row['test']:<26} {row['server']:<11} {row['cpu_us']:>10.3f}"
+          f" {'' if is_reference else show(row['cpu_us_ratio']):>19} {row['rps']:>10.0f} {rate_ratio:>19}"
+          f" {row['p50']:>7.3f} {row['p99']:>7.3f} {row['p999']:>7.3f} {tail_ratio:>8} {row['load_busy']:>5.0%}", flush=True)
+
+
+def preload(server, keys, value=VALUE, key=b"key:%012d"):
+    """Fills a server with keys 0..keys in the form redis-benchmark asks for them."""
+    key_size = len(key % 0)
+    form = b"*3\r\n$3\r\nSET\r\n$%d\r\n" % key_size + key + b"\r\n$%d\r\n%s\r\n" % (len(value), value)
+    support.load_pipelined(("127.0.0.1", server.port), (form % number for number in range(keys)), 5)
+
+
+def flushall(server):
+    with server.client(timeout=120.0) as client:
+        client.must("FLUSHALL")
+
+
+# --- workloads ---------------------------------------------------------------------------------------------------------
+
+def get_set(bench):
+    """SET and GET, 64-byte values, a million random keys, four loads."""
+    keys = KEYS // 5 if bench.options.quick else KEYS
+    with Started(bench.servers()) as servers:
+        for server in servers:
+            preload(server, keys)
+        print_head(f"get_set: 64-byte values, {keys} random keys, server on one core, one shard")
+        for clients, depth, requests in [(1, 1, 100_000), (50, 1, 300_000), (50, 16, 1_500_000), (50, 100, 3_000_000)]:
+            for test in ("set", "get"):
+                arguments = ["-t", test, "-c", str(clients), "-P", str(depth), "-r", str(keys), "-d", "64"]
+                in_turn(bench, "get_set", f"{test.upper()} c={clients} P={depth}", servers, arguments,
+                        bench.requests(requests))
+
+
+def mget(bench):
+    """MGET and MSET of ten random keys."""
+    with Started(bench.servers()) as servers:
+        for server in servers:
+            preload(server, KEYS // 5)
+        print_head("mget: ten random keys in a command, 64-byte values")
+        many = ["key:__rand_int__"] * 10
+        pairs = [word for key in many for word in (key, VALUE.decode())]
+        for depth, requests in [(1, 100_000), (16, 300_000)]:
+            load = ["-c", "50", "-P", str(depth), "-r", str(KEYS // 5)]
+            in_turn(bench, "mget", f"MGET 10 P={depth}", servers, [*load, "MGET", *many], bench.requests(requests))
+            in_turn(bench, "mget", f"MSET 10 P={depth}", servers, [*load, "MSET", *pairs], bench.requests(requests))
+
+
+def big(bench):
+    """Values of 10 KB."""
+    with Started(bench.servers()) as servers:
+        for server in servers:
+            preload(server, 10_000, b"v" * 10_240)
+        print_head("big: 10 KB values, 10,000 keys")
+        for depth, requests in [(1, 100_000), (16, 200_000)]:
+            for test in ("set", "get"):
+                arguments = ["-t", test, "-c", "50", "-P", str(depth), "-r", "10000", "-d", "10240"]
+                in_turn(bench, "big", f"{test.upper()} 10KB P={depth}", servers, arguments, bench.requests(requests))
+
+
+def conns5000(bench):
+    """5,000 busy connections, and what 10,000 idle ones cost in memory."""
+    with Started(bench.servers()) as servers:
+        for server in servers:
+            preload(server, KEYS // 5)
+        print_head("conns5000: 5,000 connections")
+        for test in ("set", "get"):
+            arguments = ["-t", test, "-c", "5000", "-P", "1", "-r", str(KEYS // 5), "-d", "64"]
+            in_turn(bench, "conns5000", f"{test.upper()} c=5000 P=1", servers, arguments, bench.requests(300_000))
+    wanted = 2_000 if bench.options.quick else 9_900  # Redis's maxclients is 10,000 by default
+    support.raise_file_limit()
+    print(f"\nidle connections, each after one PING: resident bytes for each of {wanted}")
+    with Started(bench.servers()) as servers:
+        for server in servers:
+            before = settled_rss_bytes(server.pid)
+            clients = []
+            try:
+                for _ in range(wanted):
+                    client = server.client()
+                    clients.append(client)
+                    if client.call("PING") != b"PONG":
+                        bench.error(f"conns5000 idle {server.name}: no PONG on connection {len(clients)}")
+                        break
+                each = (settled_rss_bytes(server.pid) - before) / len(clients)
+            except OSError as problem:
+                bench.error(f"conns5000 idle {server.name}: {problem} on connection {len(clients)}")
+                continue
+            finally:
+                for client in clients:
+                    client.close()
+            bench.record("conns5000", {"test": "idle connection bytes", "server": server.name, "bytes": round(each)})
+            print(f"  {server.name:<11} {each:>8.0f}", flush=True)
+
+
+def memory(bench):
+    """Resident bytes for each key of 20 bytes with 64 of value, at five sizes, fresh servers for each."""
+    sizes = [200_000, 400_000] if bench.options.quick else [1_000_000, 2_000_000, 3_000_000, 4_000_000, 6_000_000]
+    print("\n== memory: resident bytes per key, 20-byte key, 64-byte value")
+    print(f"{'keys':>9} {'server':<11} {'empty MB':>9} {'bytes/key':>10} {'ratio':>7}")
+    ratios = {}
+    for size in sizes:
+        per_key = {}
+        for server in bench.servers():
+            with server:
+                empty = settled_rss_bytes(server.pid)
+                preload(server, size, key=b"key:%016d")
+                per_key[server.name] = (settled_rss_bytes(server.pid) - empty) / size
+            ratio = per_key[server.name] / per_key[REFERENCE]
+            ratios.setdefault(server.name, []).append(ratio)
+            bench.record("memory", {"keys": size, "server": server.name, "empty_bytes": empty,
+                                    "bytes_per_key": round(per_key[server.name], 1), "ratio": round(ratio, 3)})
+            print(f"{size:>9} {server.name:<11} {empty / 1e6:>9.1f} {per_key[server.name]:>10.1f} {ratio:>7.3f}", flush=True)
+    for name, values in ratios.items():
+        if name != REFERENCE:
+            bench.record("memory", {"server": name, "mean_ratio": round(statistics.mean(values), 3),
+                                    "worst_ratio": round(max(values), 3)})
+            print(f"{'all':>9} {name:<11} mean ratio {statistics.mean(values):.3f}, worst {max(values):.3f}")
+
+
+def grow(bench):
+    """The longest pause, seen by a quiet client, while a table grows, and while a big set is deleted."""
+    keys = 500_000 if bench.options.quick else 5_000_000
+    rounds = 1 if bench.options.quick else min(3, bench.rounds)
+    print(f"\n== grow: answer times of a quiet client (one GET each 0.2 ms), growth to {keys} keys, {rounds} round(s)")
+    print(f"{'phase':<24} {'server':<11} {'p50 ms':>8} {'p99.99 ms':>10} {'max ms':>9} {'added ms':>9} {'turn ms':>8}")
+    for turn in range(rounds):
+        for server in bench.servers():
+            with server:
+                grow_server(bench, server, keys, turn)
+    for name in dict.fromkeys(row["server"] for row in bench.results.get("grow", [])):
+        for phase in dict.fromkeys(row["phase"] for row in bench.results["grow"]):
+            rows = [r for r in bench.results["grow"] if r["server"] == name and r.get("phase") == phase]
+            if rounds > 1 and rows:
+                print(f"{phase + ' (median)':<24} {name:<11} {statistics.median(r['p50_ms'] for r in rows):>8.3f}"
+                      f" {statistics.median(r['p9999_ms'] for r in rows):>10.3f}"
+                      f" {statistics.median(r['max_ms'] for r in rows):>9.3f}"
+                      f" {statistics.median(r['added_ms'] for r in rows):>9.3f}")
+
+
+def grow_server(bench, server, keys, turn):
+    """All phases on one fresh server. `steady` is the same load with nothing left to grow: the baseline of growth."""
+
+    def while_probed(phase, work, baseline=None):
+        stop_path = os.path.join(server.dir, f"stop-{phase}")
+        with server.client() as client:
+            client.call("CONFIG", "RESETSTAT")
+        _, wait_before = server_cpu_ns(server.pid)
+        process = probe(server, bench.load_cpus, 200, stop_path)
+        try:
+            work()
+        finally:
+            Path(stop_path).touch()
+            try:
+                output, _ = process.communicate(timeout=120)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+        if process.returncode != 0:
+            bench.error(f"grow {phase} {server.name}: the prober failed")
+            return None
+        row = json.loads(output)
+        _, wait_after = server_cpu_ns(server.pid)
+        row.update(phase=phase, server=server.name, round=turn, longest_turn_ms=longest_turn_ms(server),
+                   wait_ms=round((wait_after - wait_before) / 1e6, 3))
+        row["added_ms"] = round(row["max_ms"] - (baseline["max_ms"] if baseline else 0.0), 3)
+        turn_text = "-" if row["longest_turn_ms"] is None else f"{row['longest_turn_ms']:.3f}"
+        bench.record("grow", row)
+        print(f"{phase:<24} {server.name:<11} {row['p50_ms']:>8.3f} {row['p9999_ms']:>10.3f} {row['max_ms']:>9.3f}"
+              f" {row['added_ms']:>9.3f} {turn_text:>8}", flush=True)
+        return row
+
+    def load():
+        # Small batches: the loader's own batch must not be the pause that the prober sees.
+        form = b"*3\r\n$3\r\nSET\r\n$20\r\nkey:%016d\r\n$64\r\n" + VALUE + b"\r\n"
+        support.load_pipelined(("127.0.0.1", server.port), (form % n for n in range(keys)), 5, batch=50)
+
+    def delete(command):
+        def work():
+            time.sleep(0.5)
+            with server.client(timeout=120.0) as client:
+                client.must(command, "big:set")
+            time.sleep(2.0)
+        return work
+
+    idle = while_probed("idle", lambda: time.sleep(2.0))
+    while_probed("growing", load, idle)
+    steady = while_probed("steady", load, idle)
+    if steady:
+        rows = bench.results["grow"]
+        growing = [r for r in rows if r["server"] == server.name and r["round"] == turn and r["phase"] == "growing"][-1]
+        growing["added_over_steady_ms"] = round(growing["max_ms"] - steady["max_ms"], 3)
+        print(f"{'':<24} {server.name:<11} growth added {growing['added_over_steady_ms']:.3f} ms to the same load"
+              " without growth", flush=True)
+    for command in ("DEL", "UNLINK"):
+        flushall(server)
+        fill_set(server, keys)
+        settled_rss_bytes(server.pid)
+        while_probed(f"{command} of {keys} members", delete(command), idle)
+
+
+def fill_set(server, members, batch=500):
+    with server.client(timeout=120.0) as client:
+        for begin in range(0, members, batch * 20):
+            client.pipeline([("SADD", "big:set", *(b"member:%d" % n for n in range(start, min(start + batch, members))))
+                             for start in range(begin, min(begin + batch * 20, members), batch)])
+
+
+def longest_turn_ms(server):
+    """The longest loop turn in thread CPU time, if the server tells it in INFO shards (a field turn_cpu_max_us)."""
+    with server.client() as client:
+        text = client.call("INFO", "shards")
+    found = re.findall(rb"turn_cpu_max_us[:=](\d+)", text) if isinstance(text, bytes) else []
+    return max(int(number) for number in found) / 1000 if found else None
+
+
+def two_shards(bench):
+    """Two shards on two cores against one shard, and against Redis with two I/O threads; both cores free to both."""
+    servers = [support.redis(cpus=bench.both_cpus, name="redis-io2",
+                             extra=["--io-threads", "2", "--io-threads-do-reads", "yes"])]
+    if not bench.options.no_slotwise:
+        servers += [support.slotwise(bench.options.slotwise, shards=1, cpus=bench.both_cpus, name="one-shard"),
+                    support.slotwise(bench.options.slotwise, shards=2, cpus=bench.both_cpus, name="two-shards")]
+    keys = KEYS // 5 if bench.options.quick else KEYS
+    with Started(servers) as servers:
+        for server in servers:
+            preload(server, keys)
+        print_head("two_shards: both cores free to server and load; ratio to redis-io2")
+        for clients, depth, requests in [(200, 1, 300_000), (50, 16, 1_500_000), (50, 100, 3_000_000)]:
+            for test in ("get", "set"):
+                arguments = ["-t", test, "-c", str(clients), "-P", str(depth), "-r", str(keys), "-d", "64",
+                             "--threads", "2"]
+                title = f"{test.upper()} c={clients} P={depth}"
+                in_turn(bench, "two_shards", title, servers, arguments, bench.requests(requests),
+                        load_cpus=bench.both_cpus, void=False)
+                rows = {r["server"]: r for r in bench.results["two_shards"] if r.get("test") == title}
+                if "one-shard" in rows:
+                    own = rows["two-shards"]["cpu_us"] / rows["one-shard"]["cpu_us"]
+                    bench.record("two_shards", {"test": title + " two/one", "cpu_us_ratio": round(own, 3)})
+                    print(f"{title:<26} two shards cost {own:.2f} times one shard's CPU per request", flush=True)
+
+
+def types(bench):
+    """One or two commands of each type over 100,000 random keys."""
+    key = "__rand_int__"
+    tests = [
+        ("INCR", ["INCR", f"count:{key}"]), ("APPEND", ["SETRANGE", f"text:{key}", "3", "abc"]),
+        ("EXPIRE", ["EXPIRE", f"count:{key}", "100"]), ("HSET", ["HSET", f"hash:{key}", "field", "value"]),
+        ("HGET", ["HGET", f"hash:{key}", "field"]), ("HSET one big", ["HSET", "hash", f"field:{key}", "value"]),
+        ("HGET one big", ["HGET", "hash", f"field:{key}"]),
+        ("LPUSH", ["LPUSH", f"list:{key}", "element"]), ("LRANGE 0 9", ["LRANGE", f"list:{key}", "0", "9"]),
+        ("RPOP", ["RPOP", f"list:{key}"]), ("SADD", ["SADD", f"set:{key}", "member"]),
+        ("SADD one big", ["SADD", "set", f"member:{key}"]), ("SISMEMBER one big", ["SISMEMBER", "set", f"member:{key}"]),
+        ("ZADD", ["ZADD", f"zset:{key}", "1.5", "member"]), ("ZADD one big", ["ZADD", "zset", key, f"member:{key}"]),
+        ("ZSCORE one big", ["ZSCORE", "zset", f"member:{key}"]), ("ZRANK one big", ["ZRANK", "zset", f"member:{key}"]),
+        ("ZRANGE 0 9 one big", ["ZRANGE", "zset", "0", "9"]), ("DEL", ["DEL", f"set:{key}"]),
+    ]
+    with Started(bench.servers()) as servers:
+        for server in servers:
+            preload(server, 10_000)
+        print_head("types: P=16, c=50, 100,000 random keys or members")
+        for title, command in tests:
+            in_turn(bench, "types", title, servers, ["-c", "50", "-P", "16", "-r", "100000", *command],
+                    bench.requests(500_000))
+
+
+DEFAULT_TESTS = ["ping_inline", "ping_mbulk", "set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "sadd", "hset",
+                 "spop", "zadd", "zpopmin"]
+
+
+def default_list(bench):
+    """redis-benchmark's default list: each test alone with its CPU, then the whole list in five variants for errors."""
+    with Started(bench.servers()) as servers:
+        print_head("default_list: each test of redis-benchmark's default list, c=50 P=1, 3-byte values")
+        for test in DEFAULT_TESTS:
+            in_turn(bench, "default_list", test.upper(), servers, ["-t", test], bench.requests(100_000))
+        for server in servers:
+            with server.client() as client:
+                client.must("DEL", "mylist")
+                client.must("RPUSH", "mylist", *(["xxx"] * 1000))
+        for length in (100, 300, 500, 600):
+            in_turn(bench, "default_list", f"LRANGE_{length}", servers,
+                    ["LRANGE", "mylist", "0", str(length - 1)], bench.requests(50_000))
+        in_turn(bench, "default_list", "MSET 10", servers, ["-t", "mset"], bench.requests(100_000))
+        variants = [
+            ("as it is", [], False), ("-P 16 -r 100000 --threads 2", ["-P", "16", "-r", "100000", "--threads", "2"], False),
+            ("-d 10240", ["-d", "10240"], False), ("-3", ["-3"], False), ("unix socket", [], True),
+        ]
+        print(f"\n{'whole list':<30} {'server':<11} {'tests':>5} {'errors':>6} {'mean rps ratio':>15}")
+        for title, arguments, unix in variants:
+            base = {}
+            for server in servers:
+                flushall(server)
+                rates, problems = whole_list(bench, server, arguments, unix)
+                base = base or rates
+                shared = [rates[test] / base[test] for test in rates if base.get(test)]
+                ratio = math.exp(statistics.fmean(math.log(r) for r in shared)) if shared else 0.0
+                bench.record("default_list", {"variant": title, "server": server.name, "tests": len(rates),
+                                              "errors": problems, "rps": rates, "mean_rps_ratio": round(ratio, 3)})
+                print(f"{title:<30} {server.name:<11} {len(rates):>5} {len(problems):>6} {ratio:>15.2f}", flush=True)
+                for text in problems:
+                    bench.error(f"default_list {title} {server.name}: {text}")
+
+
+DEFAULT_LIST_LENGTH = 20
+
+
+def whole_list(bench, server, arguments, unix):
+    """One run of the whole list: ({test: requests per second}, what went wrong)."""
+    where = ["-s", server.socket_path] if unix else ["-p", str(server.port)]
+    count = bench.requests(20_000 if "10240" in arguments else 100_000)
+    command = ["redis-benchmark", *where, "-n", str(count), "--csv", *arguments]
+    status, text, _, _ = run_command(command, bench.load_cpus)
+    rates = {name: float(rate) for name, rate in re.findall(r'"([^"]+)","([0-9.]+)"', text)}
+    problems = find_errors(status, text)
+    if len(rates) != DEFAULT_LIST_LENGTH and not problems:
+        problems.append(f"{len(rates)} results instead of {DEFAULT_LIST_LENGTH}")
+    return rates, problems
+
+
+WORKLOADS = {function.__name__: function for function in
+             (get_set, mget, types, big, conns5000, default_list, two_shards, memory, grow)}
+
+
+# --- the program -------------------------------------------------------------------------------------------------------
+
+def parse_options():
+    listing = "\n".join(f"  {name:<14} {function.__doc__}" for name, function in WORKLOADS.items())
+    parser = argparse.ArgumentParser(
+        prog="bench/compare.sh", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, epilog=f"workloads:\n{listing}")
+    parser.add_argument("workloads", nargs="*", metavar="workload", help="which to run; none means all")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the requests and three rounds")
+    parser.add_argument("--rounds", type=int, help="alternating rounds (5, or 3 with --quick)")
+    parser.add_argument("--slotwise", default=str(support.ROOT / "target" / "release" / "slotwise"), metavar="PATH",
+                        help="the binary to measure (target/release/slotwise)")
+    parser.add_argument("--no-slotwise", action="store_true", help="only Redis and the peers")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND",
+                        help="another server; {port}, {socket} and {dir} in its command are filled in")
+    parser.add_argument("--out", metavar="FILE", help="where the JSON goes (target/bench/<time>.json)")
+    options = parser.parse_args()
+    unknown = [name for name in options.workloads if name not in WORKLOADS]
+    if unknown:
+        parser.error(f"unknown workload {unknown[0]}; there are: {' '.join(WORKLOADS)}")
+    if not options.no_slotwise and not os.path.exists(options.slotwise):
+        parser.error(f"{options.slotwise} does not exist: cargo build --release, or name it with --slotwise")
+    return options
+
+
+def cpu_model():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def machine():
+    _, version, _, _ = run_command(["redis-server", "--version"], os.sched_getaffinity(0), 10)
+    return {"cpu": cpu_model(), "cpus": len(os.sched_getaffinity(0)), "kernel": platform.release(),
+            "redis": version.strip().split(" sha=")[0], "load_average": os.getloadavg()[0]}
+
+
+def main():
+    sys.stdout.reconfigure(line_buffering=True)
+    bench = Bench(parse_options())
+    about = machine()
+    print(f"machine: {about['cpu']}, {about['cpus']} CPUs, Linux {about['kernel']}; {about['redis']};"
+          f" rounds: {bench.rounds}; load average at start {about['load_average']:.2f}")
+    began = time.time()
+    names = bench.options.workloads or list(WORKLOADS)
+    out = Path(bench.options.out or support.ROOT / "target" / "bench" / time.strftime("%Y%m%d-%H%M%S.json"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        try:
+            WORKLOADS[name](bench)
+        except (OSError, RuntimeError, socket.timeout) as problem:
+            bench.error(f"{name}: {problem}")
+        out.write_text(json.dumps({"machine": about, "rounds": bench.rounds, "quick": bench.options.quick,
+                                   "seconds": round(time.time() - began), "errors": bench.errors,
+                                   "results": bench.results}, indent=1))
+    print(f"\n{len(bench.errors)} errors; {time.time() - began:.0f} s; results in {os.path.relpath(out)}")
+    return 1 if bench.errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
