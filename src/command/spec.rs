@@ -147,8 +147,6 @@ bits! {
         ALLOW_BUSY = 20, "allow_busy";
         /// Touches keys it does not name.
         TOUCHES_ARBITRARY_KEYS = 21, "";
-        /// May run on several shards at once within a pipeline: plain single-key commands.
-        PLAIN = 22, "";
     }
 }
 

@@ -148,3 +148,22 @@ pub(super) fn expected_one_of(names: &[(&str, u8)]) -> String {
         words.join(", ")
     )
 }
+
+impl MaxmemoryPolicy {
+    /// Access frequency counts, not recency.
+    #[inline]
+    pub fn is_lfu(self) -> bool {
+        matches!(self, MaxmemoryPolicy::VolatileLfu | MaxmemoryPolicy::AllkeysLfu)
+    }
+
+    /// Only keys with an expiry are candidates.
+    pub fn is_volatile(self) -> bool {
+        matches!(
+            self,
+            MaxmemoryPolicy::VolatileLru
+                | MaxmemoryPolicy::VolatileLfu
+                | MaxmemoryPolicy::VolatileRandom
+                | MaxmemoryPolicy::VolatileTtl
+        )
+    }
+}

@@ -33,7 +33,7 @@ impl Shard {
     /// The LFU counter of a clock after its decay (`lfu-decay-time`).
     pub fn lfu_counter(&self, clock: u32) -> u32 {
         let (minutes, counter) = (clock >> 8, clock & 0xff);
-        let decay = self.config.lfu_decay_time as u32;
+        let decay = self.config.lfu_decay_minutes;
         if decay == 0 {
             return counter;
         }
@@ -56,7 +56,7 @@ impl Shard {
         let mut counter = self.lfu_counter(clock);
         if counter < 255 {
             let base = f64::from(counter.saturating_sub(LFU_START));
-            let chance = 1.0 / (base * self.config.lfu_log_factor as f64 + 1.0);
+            let chance = 1.0 / (base * f64::from(self.config.lfu_log_factor) + 1.0);
             let draw = (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
             counter += u32::from(draw < chance);
         }
@@ -87,7 +87,7 @@ impl Shard {
             self.let_go(entry);
             self.stats.expired += 1;
             self.effects
-                .record_aside(db, &[if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }, key.bytes]);
+                .record_aside(db, &[b"DEL", key.bytes]);
             if !self.watched.is_empty() {
                 self.watched.touch(db, key.bytes);
             }

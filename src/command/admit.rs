@@ -1,0 +1,71 @@
+//! May this command run? The gates in their fixed order; they read flags and state, never a command's name.
+
+use crate::resp::ErrorReply;
+use crate::resp::request::Args;
+
+use super::client::Client;
+use super::spec::Flags;
+use super::table::{CommandTable, Registered};
+
+/// State of the server that gates read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gates {
+    /// Memory is used up and nothing can be evicted.
+    pub out_of_memory: bool,
+    /// The dataset is being loaded.
+    pub loading: bool,
+}
+
+/// The command that `args` name, checked for existence and arity: what is wrong with the request itself.
+#[inline]
+pub fn find(table: &CommandTable, args: &Args<'_>) -> Result<&'static Registered, ErrorReply> {
+    let Some(command) = table.find(args.get(0)) else {
+        return Err(ErrorReply::unknown_command(args.get(0), args.iter_from(1)));
+    };
+    if command.subcommands.is_empty() {
+        if command.spec.arity.accepts(args.len()) {
+            return Ok(command);
+        }
+        return Err(ErrorReply::wrong_arity(&command.name));
+    }
+    find_subcommand(command, args)
+}
+
+#[cold]
+fn find_subcommand(
+    container: &'static Registered,
+    args: &Args<'_>,
+) -> Result<&'static Registered, ErrorReply> {
+    let Some(word) = args.opt(1) else {
+        // COMMAND alone is a command of its own that happens to have subcommands.
+        return match container.bare() {
+            Some(bare) => Ok(bare),
+            None => Err(ErrorReply::wrong_arity(&container.name)),
+        };
+    };
+    let Some(command) = container.subcommand(word) else {
+        return Err(ErrorReply::unknown_subcommand(word, container.spec.name));
+    };
+    if !command.spec.arity.accepts(args.len()) {
+        return Err(ErrorReply::wrong_arity(&command.name));
+    }
+    Ok(command)
+}
+
+/// Asks the gates in order: authentication, memory, loading.
+pub fn admit(command: &Registered, client: &Client, gates: Gates) -> Result<(), ErrorReply> {
+    let flags = command.spec.flags;
+    if !client.authenticated && !flags.has(Flags::NO_AUTH) {
+        return Err(ErrorReply::NO_AUTH);
+    }
+    if client.multi.is_some() && flags.has(Flags::NO_MULTI) {
+        return Err(ErrorReply::NOT_IN_MULTI);
+    }
+    if gates.out_of_memory && flags.has(Flags::DENYOOM) {
+        return Err(ErrorReply::OUT_OF_MEMORY);
+    }
+    if gates.loading && !flags.has(Flags::LOADING) {
+        return Err(ErrorReply::LOADING);
+    }
+    Ok(())
+}

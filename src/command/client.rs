@@ -1,0 +1,231 @@
+//! What is remembered of a client, and what the handlers of client commands may ask of their core.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::keyspace::watch::WatchToken;
+use crate::mesh::message::{ClientFilter, ClientKind, CoreAnswer, CoreAsk};
+use crate::observe::Observatory;
+use crate::resp::request::{Args, Caller, OwnedArgs};
+use crate::resp::{ErrorReply, Reply};
+use crate::shard::{Shard, Shards};
+
+use super::table::Registered;
+
+/// A handler for one shard's keys: decides first, writes the reply last.
+pub type ShardFn = fn(&mut Shard, &Args<'_>, &mut Reply<'_>) -> Result<(), ErrorReply>;
+
+/// A handler for keys that concern each other, with all their shards at hand.
+pub type PlanFn = fn(&mut Shards<'_>, &Args<'_>, &mut Reply<'_>) -> Result<(), ErrorReply>;
+
+/// A handler that needs only the client and its core.
+pub type ClientFn = fn(&mut Context<'_>, &Args<'_>, &mut Reply<'_>) -> Result<Step, ErrorReply>;
+
+/// Writes a reply from what other cores answered.
+pub type FinishFn = fn(&mut Context<'_>, Vec<CoreAnswer>, &mut Reply<'_>) -> Result<(), ErrorReply>;
+
+/// What a client handler works with.
+pub struct Context<'a> {
+    /// The client.
+    pub client: &'a mut Client,
+    /// Its core, as far as commands need it.
+    pub core: &'a CoreView<'a>,
+}
+
+/// A core as client handlers see it.
+pub struct CoreView<'a> {
+    /// Which core this is.
+    pub index: usize,
+    /// How many shards there are.
+    pub shards: usize,
+    /// Unix milliseconds of this turn.
+    pub now: i64,
+    /// The configuration.
+    pub config: &'a Arc<Config>,
+    /// Counters of all cores and the logs they share.
+    pub observatory: &'a Observatory,
+}
+
+/// How a client handler ends.
+#[derive(Debug)]
+pub enum Step {
+    /// The reply is written.
+    Done,
+    /// The reply is written; the connection closes after it.
+    Close,
+    /// Others must be asked first; `then` writes the reply.
+    Ask {
+        /// Whom.
+        whom: Whom,
+        /// What.
+        ask: CoreAsk,
+        /// What to do with the answers, in the order of the cores.
+        then: FinishFn,
+    },
+    /// Begin or drop watches, or run a transaction: the engine does it.
+    Watch,
+    /// Drop all watches; the handler has replied.
+    Unwatch,
+    /// Run the queued commands.
+    Exec,
+    /// Sleep so long without serving anybody: DEBUG SLEEP.
+    Stall(std::time::Duration),
+}
+
+/// Whom a question goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Every shard's core, this one included.
+    Cores,
+    /// The control core.
+    Control,
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    /// Replies are sent.
+    #[default]
+    On,
+    /// None is sent.
+    Off,
+    /// The next command's is not sent.
+    SkipNext,
+    /// This command's is not sent.
+    Skip,
+}
+
+/// What is remembered of a client.
+#[derive(Debug)]
+pub struct Client {
+    /// Rises in the order of accepting, over all cores.
+    pub id: u64,
+    /// `ip:port` of the peer.
+    pub peer: String,
+    /// `ip:port` of our end.
+    pub local: String,
+    /// Came over a unix socket.
+    pub unix: bool,
+    /// Descriptor number, for CLIENT LIST.
+    pub fd: i32,
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_version: Vec<u8>,
+    /// Selected database.
+    pub db: u32,
+    /// HELLO 3.
+    pub resp3: bool,
+    /// Whether it may run commands.
+    pub authenticated: bool,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// CLIENT REPLY.
+    pub reply_mode: ReplyMode,
+    /// Between MULTI and EXEC.
+    pub multi: Option<Box<Multi>>,
+    /// WATCH.
+    pub watching: Option<Box<Watching>>,
+    /// MONITOR.
+    pub monitor: bool,
+    /// When it connected, Unix milliseconds.
+    pub created_ms: i64,
+    /// When it last sent something, Unix milliseconds.
+    pub active_ms: i64,
+    /// Its last command, for CLIENT LIST.
+    pub last_command: Option<&'static Registered>,
+}
+
+/// Commands queued since MULTI.
+#[derive(Debug, Default)]
+pub struct Multi {
+    /// The queue.
+    pub queue: Vec<Queued>,
+    /// A command was refused: EXEC aborts.
+    pub refused: bool,
+    /// Bytes of memory the queue holds.
+    pub bytes: usize,
+}
+
+/// One queued command.
+#[derive(Debug)]
+pub struct Queued {
+    /// Which.
+    pub command: &'static Registered,
+    /// Its arguments.
+    pub args: OwnedArgs,
+}
+
+/// Keys watched.
+#[derive(Debug)]
+pub struct Watching {
+    /// Shared with the shards that own the keys.
+    pub token: Arc<WatchToken>,
+    /// Database and key.
+    pub keys: Vec<(u32, Box<[u8]>)>,
+}
+
+impl Client {
+    /// A client that has just connected.
+    pub fn new(id: u64, peer: String, local: String, unix: bool, fd: i32, now: i64) -> Self {
+        Client {
+            id,
+            peer,
+            local,
+            unix,
+            fd,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_version: Vec::new(),
+            db: 0,
+            resp3: false,
+            authenticated: true,
+            no_evict: false,
+            no_touch: false,
+            reply_mode: ReplyMode::On,
+            multi: None,
+            watching: None,
+            monitor: false,
+            created_ms: now,
+            active_ms: now,
+            last_command: None,
+        }
+    }
+
+    /// What handlers may know of it.
+    #[inline]
+    pub fn caller(&self) -> Caller {
+        Caller {
+            client: self.id,
+            db: self.db,
+            no_touch: self.no_touch,
+            deny_blocking: false,
+            resp3: self.resp3,
+        }
+    }
+
+    /// Nothing about it needs a second look before a command runs.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.authenticated && self.multi.is_none() && self.reply_mode == ReplyMode::On && !self.monitor
+    }
+
+    /// Which output buffer limit and which CLIENT LIST TYPE it falls under.
+    pub fn kind(&self) -> ClientKind {
+        ClientKind::Normal
+    }
+
+    /// Whether a filter of CLIENT LIST or CLIENT KILL takes it.
+    pub fn fits(&self, filter: &ClientFilter) -> bool {
+        (filter.ids.is_empty() || filter.ids.contains(&self.id))
+            && filter.peer.as_ref().is_none_or(|peer| peer == self.peer.as_bytes())
+            && filter.local.as_ref().is_none_or(|local| local == self.local.as_bytes())
+            && filter.kind.is_none_or(|kind| kind == self.kind())
+            && filter.user.as_ref().is_none_or(|user| user == b"default")
+            && filter.not != Some(self.id)
+    }
+}

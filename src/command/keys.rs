@@ -1,0 +1,80 @@
+//! Which arguments of a request are its keys, read off the key specifications.
+
+use smallvec::SmallVec;
+
+use crate::base::number::parse_i64;
+use crate::resp::request::Args;
+
+use super::spec::{Access, Begin, Command, Find, KeySpec};
+
+/// Places of keys among the arguments, with what is done to each.
+pub type KeyPlaces = SmallVec<[(u16, Access); 8]>;
+
+/// The keys of a request; `None` when the arguments do not fit the specifications (a bad count).
+pub fn key_places(command: &Command, args: &Args<'_>) -> Option<KeyPlaces> {
+    let mut places = KeyPlaces::new();
+    for spec in command.keys {
+        if !spec.access.has(Access::NOT_KEY) {
+            collect(spec, args, &mut places)?;
+        }
+    }
+    Some(places)
+}
+
+fn collect(spec: &KeySpec, args: &Args<'_>, places: &mut KeyPlaces) -> Option<()> {
+    let count = args.len();
+    let begin = match spec.begin {
+        Begin::Index(index) => usize::from(index),
+        Begin::Keyword { word, from } => match find_word(args, word, from) {
+            Some(place) => place + 1,
+            None => return Some(()),
+        },
+        Begin::Unknown => return Some(()),
+    };
+    if begin >= count {
+        return Some(());
+    }
+    let (first, last, step) = match spec.find {
+        Find::Range { last, step, limit } => {
+            let last = if last >= 0 {
+                begin + last as usize
+            } else if limit <= 1 {
+                (count as isize + isize::from(last)).max(0) as usize
+            } else {
+                // Only the first part of the rest: XREAD-like lists of keys and then values.
+                begin + (count - begin) / usize::from(limit) - 1
+            };
+            (begin, last, usize::from(step))
+        }
+        Find::KeyNum { at, first, step } => {
+            let number = args.opt(begin + usize::from(at))?;
+            let keys = usize::try_from(parse_i64(number)?).ok()?;
+            if keys == 0 {
+                return Some(());
+            }
+            let first = begin + usize::from(first);
+            let last = first.checked_add((keys - 1).checked_mul(usize::from(step))?)?;
+            if last >= count {
+                return None;
+            }
+            (first, last, usize::from(step))
+        }
+        Find::Unknown => return Some(()),
+    };
+    for place in (first..=last).step_by(step.max(1)) {
+        if place >= count {
+            break;
+        }
+        places.push((place as u16, spec.access));
+    }
+    Some(())
+}
+
+fn find_word(args: &Args<'_>, word: &str, from: i8) -> Option<usize> {
+    if from >= 0 {
+        (from as usize..args.len()).find(|&place| args.is(place, word))
+    } else {
+        let start = args.len().checked_sub(from.unsigned_abs() as usize)?;
+        (1..=start).rev().find(|&place| args.is(place, word))
+    }
+}

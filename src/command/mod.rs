@@ -1,0 +1,10 @@
+//! Commands: what one is, all of them, and one file for each group with declarations and handlers side by side.
+
+pub mod admit;
+pub mod client;
+pub mod keys;
+pub mod spec;
+pub mod table;
+
+mod connection;
+mod string;
