@@ -185,7 +185,7 @@ fn random_operations(seed: u64, hash: fn(u64) -> u64, keys: u64, operations: u64
         let h = hash(key);
         let value = random.next();
         // In one half of the time inserts prevail, in the other removals.
-        let growing = step / (operations / 6).max(1) % 2 == 0;
+        let growing = (step / (operations / 6).max(1)).is_multiple_of(2);
         match random.below(16) + if growing { 0 } else { 4 } {
             0..8 => {
                 let fresh = numbers.content(key, value);
@@ -212,7 +212,7 @@ fn random_operations(seed: u64, hash: fn(u64) -> u64, keys: u64, operations: u64
                         value,
                         alive: content.alive.clone(),
                     };
-                    *content = Box::new(moved);
+                    drop(std::mem::replace(content, Box::new(moved)));
                     assert!(model.insert(key, value).is_some());
                 }
                 None => assert!(!model.contains_key(&key)),
