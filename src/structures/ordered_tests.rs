@@ -161,12 +161,10 @@ fn the_order_is_that_of_a_sorted_vector() {
             let name = random.below(100_000).to_string();
             let score = random.below(scores) as f64;
             match random.below(10) {
-                0..=4 if swelling => {
-                    if model.named(name.as_bytes()).is_none() {
-                        let member = Member::new(score, name.as_bytes());
-                        order.insert(&member);
-                        model.0.insert(model.place(score, name.as_bytes()), member);
-                    }
+                0..=4 if swelling && model.named(name.as_bytes()).is_none() => {
+                    let member = Member::new(score, name.as_bytes());
+                    order.insert(&member);
+                    model.0.insert(model.place(score, name.as_bytes()), member);
                 }
                 0..=3 if !model.0.is_empty() => {
                     let member = model.0.remove(random.below(model.0.len()));
