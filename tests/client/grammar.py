@@ -5,6 +5,9 @@ An entry says how replies compare:
   sorted   as multisets: the order of a hash table is nobody's promise
   pairs    as multisets of (field, value) pairs
   ttl      integers within a tolerance, since the two servers are asked one after the other
+  idle     integers at most five seconds apart
+  refcount any two integers: which objects are shared is no promise
+  exec     entry by entry, as the queued commands compare
   score    byte for byte, or equal as numbers (see KNOWN_DIFFERENCES in differential.py)
   encoding OBJECT ENCODING, with the names 7.2 introduced
 `weight` is how often an entry is drawn. Keys come from a small pool whose first letter tells the type a key usually
@@ -260,7 +263,8 @@ COMMANDS = [
     ("GETEX", lambda d: [d.key("s"), *d.options(lambda: set_expiry(d), d.option("PERSIST"), share=0.4)], "exact", 1),
     ("GETRANGE", lambda d: [d.key("s"), d.index(), d.index()], "exact", 2),
     ("SUBSTR", lambda d: [d.key("s"), d.index(), d.index()], "exact", 1),
-    ("SETRANGE", lambda d: [d.key("s"), d.random.choice([b"0", b"1", b"5", b"30", b"100", b"-1", b"x", b"536870911"]),
+    ("SETRANGE", lambda d: [d.key("s"), d.random.choice([b"0", b"1", b"5", b"30", b"100", b"-1", b"x", b"536870912",
+                                                            b"9223372036854775807"]),
                             d.member()], "exact", 2),
     ("APPEND", lambda d: [d.key("s"), d.bytes()], "exact", 2),
     ("STRLEN", lambda d: [d.key("s")], "exact", 1),
@@ -300,7 +304,7 @@ COMMANDS = [
     ("PERSIST", lambda d: [d.key()], "exact", 1),
     ("OBJECT", lambda d: [d.case("ENCODING"), d.key()], "encoding", 4),
     ("OBJECT", lambda d: [d.random.choice([b"FREQ", b"BOGUS", b"ENCODING", b"REFCOUNT"])] + d.keys(None, 0, 2), "refcount", 1),
-    ("OBJECT", lambda d: [d.case("IDLETIME"), d.key()], "ttl", 1),
+    ("OBJECT", lambda d: [d.case("IDLETIME"), d.key()], "idle", 1),
     # lists
     ("LPUSH", lambda d: [d.key("l"), *d.members()], "exact", 3),
     ("RPUSH", lambda d: [d.key("l"), *d.members()], "exact", 3),
