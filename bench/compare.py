@@ -465,7 +465,7 @@ def whole_list(bench, server, arguments, unix):
     count = bench.requests(20_000 if "10240" in arguments else 100_000)
     command = ["redis-benchmark", *where, "-n", str(count), "--csv", *arguments]
     status, text, _, _ = run_command(command, bench.load_cpus)
-    rates = {name: float(rate) for name, rate in re.findall(r'"([^"]+)","([0-9.]+)"', text)}
+    rates = {name: float(rate) for name, rate in re.findall(r'"([A-Z][^"]*)","([0-9.]+)"', text)}
     problems = find_errors(status, text)
     if len(rates) != DEFAULT_LIST_LENGTH and not problems:
         problems.append(f"{len(rates)} results instead of {DEFAULT_LIST_LENGTH}")

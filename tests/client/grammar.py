@@ -1,0 +1,415 @@
+"""The commands that differential.py sends: one table, from which random requests with every option are drawn.
+
+An entry says how replies compare:
+  exact    byte for byte
+  sorted   as multisets: the order of a hash table is nobody's promise
+  pairs    as multisets of (field, value) pairs
+  ttl      integers within a tolerance, since the two servers are asked one after the other
+  idle     integers at most five seconds apart
+  refcount any two integers: which objects are shared is no promise
+  exec     entry by entry, as the queued commands compare
+  score    byte for byte, or equal as numbers (see KNOWN_DIFFERENCES in differential.py)
+  encoding OBJECT ENCODING, with the names 7.2 introduced
+`weight` is how often an entry is drawn. Keys come from a small pool whose first letter tells the type a key usually
+holds; one in eight is drawn from the whole pool, which gives the wrong types.
+"""
+
+import struct
+
+KEYS_PER_TYPE = 5
+TYPES = "slhtz"  # string, list, hash, set (t), sorted set
+
+
+class Draw:
+    """A source of random arguments. Everything comes from one seeded generator, so a seed replays a run."""
+
+    def __init__(self, random):
+        self.random = random
+
+    def chance(self, share):
+        return self.random.random() < share
+
+    def key(self, kind=None):
+        random = self.random
+        if kind is None or random.random() < 0.12:
+            kind = random.choice(TYPES)
+        name = f"{kind}{random.randrange(KEYS_PER_TYPE)}"
+        form = random.random()
+        if form < 0.12:
+            return f"{{tag}}{name}".encode()
+        if form < 0.17:
+            return b"\x00\xff\r\n" + name.encode()
+        if form < 0.18:
+            return b"missing"
+        return name.encode()
+
+    def keys(self, kind, low=1, high=4):
+        return [self.key(kind) for _ in range(self.random.randint(low, high))]
+
+    def integer(self):
+        random = self.random
+        edges = [0, 1, -1, 2, 10, 100, -100, 9999, 2**31 - 1, 2**31, -2**31, 2**63 - 1, -2**63, 2**63, -2**63 - 1,
+                 127, 128, -129, 32767, 32768, 8388607]
+        return str(random.choice(edges) if random.random() < 0.3 else random.randint(-50, 1000)).encode()
+
+    def small(self, low=-12, high=12):
+        return str(self.random.randint(low, high)).encode()
+
+    def bad_number(self):
+        return self.random.choice([b"", b"abc", b"1.5x", b" 1", b"1 ", b"+1", b"01", b"0x10", b"--1", b"1e2", b"nan",
+                                   b"\x00", b"-0", b"99999999999999999999"])
+
+    def index(self):
+        """An index or count: usually small, sometimes absurd."""
+        roll = self.random.random()
+        if roll < 0.05:
+            return self.bad_number()
+        return self.integer() if roll < 0.1 else self.small()
+
+    def number(self):
+        roll = self.random.random()
+        if roll < 0.04:
+            return self.bad_number()
+        return self.integer()
+
+    def float(self):
+        random = self.random
+        roll = random.random()
+        if roll < 0.05:
+            return random.choice([b"inf", b"-inf", b"+inf", b"Infinity"])
+        if roll < 0.09:
+            return self.bad_number()
+        if roll < 0.4:
+            return str(random.randint(-20, 20)).encode()
+        if roll < 0.5:
+            return random.choice([b"1e5", b"1.5e-7", b"3.0e3", b"0.1", b"-0.0", b"1e300", b"5e-324", b"1.7976931348623157e308",
+                                  b"9007199254740993", b"123456789012345678", b".5", b"5."])
+        return repr(round(random.uniform(-100, 100), random.randint(0, 6))).encode()
+
+    def bytes(self):
+        """A value: numbers, text around every encoding threshold, raw binary, the empty string."""
+        random = self.random
+        roll = random.random()
+        if roll < 0.3:
+            return self.integer()
+        if roll < 0.4:
+            return self.float()
+        if roll < 0.65:
+            return random.choice([b"a", b"b", b"hello", b"foobar", b"ohmytext", b"mynewtext", b"x", b"y"])
+        if roll < 0.8:
+            return bytes([random.choice(b"abcxyz")]) * random.choice([1, 11, 12, 20, 43, 44, 45, 63, 64, 65, 200, 300])
+        if roll < 0.84:
+            return b""
+        if roll < 0.86:
+            return struct.pack("<Q", random.getrandbits(64)) * random.choice([1, 40, 600, 3000])
+        return bytes(random.randrange(256) for _ in range(random.randint(1, 24)))
+
+    def member(self):
+        """A field, member or element: from a small pool, so that reads hit."""
+        random = self.random
+        roll = random.random()
+        if roll < 0.4:
+            return str(random.randint(-5, 25)).encode()
+        if roll < 0.75:
+            return b"m%d" % random.randrange(25)
+        return self.bytes()
+
+    def members(self, low=1, high=5, many=0.06):
+        """Usually a few; sometimes enough to change the encoding."""
+        random = self.random
+        if random.random() < many:
+            if random.random() < 0.5:
+                return [str(n).encode() for n in random.sample(range(-40000, 80000), random.choice([20, 130, 520]))]
+            return [b"many:%d" % n for n in random.sample(range(5000), random.choice([20, 130]))]
+        return [self.member() for _ in range(random.randint(low, high))]
+
+    def case(self, word):
+        return word.lower().encode() if self.random.random() < 0.3 else word.encode()
+
+    def options(self, *choices, share=0.3):
+        """A random subset, in random order, of option lists; each choice is a function giving words."""
+        picked = [choice() for choice in choices if self.random.random() < share]
+        self.random.shuffle(picked)
+        return [word for words in picked for word in words]
+
+    def option(self, word, *values):
+        return lambda: [self.case(word), *(value() for value in values)]
+
+    def far_seconds(self):
+        """A time to live that cannot end within a run."""
+        return str(self.random.randint(1000, 100000)).encode()
+
+    def far_ms(self):
+        return str(self.random.randint(1000000, 100000000)).encode()
+
+    def far_unix(self):
+        return str(self.random.choice([4000000000, 4102444800, 9999999999])).encode()
+
+    def far_unix_ms(self):
+        return str(self.random.choice([4000000000123, 4102444800999])).encode()
+
+    def odd_time(self):
+        """Times that are refused, or that mean "already gone"."""
+        return self.random.choice([b"0", b"-1", b"-1000", b"abc", b"9223372036854775807", b"-9223372036854775808",
+                                   b"9223372036854775", b"1", b"1.5", b""])
+
+
+def expire_times(d, absolute, ms):
+    if d.chance(0.12):
+        # A relative 1 would end within the run, at a moment of its own on each server.
+        value = d.odd_time()
+        return value if absolute or value != b"1" else b"0"
+    if absolute:
+        return d.far_unix_ms() if ms else d.far_unix()
+    return d.far_ms() if ms else d.far_seconds()
+
+
+def set_expiry(d):
+    word = d.random.choice(["EX", "PX", "EXAT", "PXAT"])
+    return [d.case(word), expire_times(d, word.endswith("AT"), word.startswith("P"))]
+
+
+def score_bound(d):
+    roll = d.random.random()
+    if roll < 0.2:
+        return d.random.choice([b"-inf", b"+inf", b"inf"])
+    if roll < 0.24:
+        return d.random.choice([b"(", b"((1", b"abc", b"(abc", b"nan", b""])
+    return (b"(" if roll < 0.5 else b"") + str(d.random.randint(-20, 20)).encode()
+
+
+def lex_bound(d):
+    roll = d.random.random()
+    if roll < 0.3:
+        return d.random.choice([b"-", b"+"])
+    if roll < 0.35:
+        return d.random.choice([b"", b"a", b"(", b"[", b"--"])
+    return d.random.choice([b"(", b"["]) + d.member()
+
+
+def zrange(d):
+    kind = d.random.choice(["", "BYSCORE", "BYLEX"])
+    bound = {"": d.index, "BYSCORE": lambda: score_bound(d), "BYLEX": lambda: lex_bound(d)}[kind]
+    words = [d.key("z"), bound(), bound()]
+    extra = [[d.case(kind)]] if kind else []
+    if d.chance(0.35):
+        extra.append([d.case("REV")])
+    if d.chance(0.35):
+        extra.append([d.case("WITHSCORES")])
+    if d.chance(0.3 if kind else 0.04):
+        extra.append([d.case("LIMIT"), d.index(), d.index()])
+    d.random.shuffle(extra)
+    return [*words, *(word for option in extra for word in option)]
+
+
+def zadd(d):
+    options = d.options(d.option("NX"), d.option("XX"), d.option("GT"), d.option("LT"), d.option("CH"), share=0.13)
+    if d.chance(0.12):
+        options.append(d.case("INCR"))
+    pairs = []
+    count = d.random.choice([20, 140]) if d.chance(0.05) else d.random.randint(1, 4)
+    for _ in range(1 if b"INCR" in options and d.chance(0.9) else count):
+        pairs += [d.float(), d.member()]
+    if d.chance(0.03):
+        pairs.pop()
+    return [d.key("z"), *options, *pairs]
+
+
+def hset(d):
+    pairs = [word for field in d.members(many=0.05) for word in (field, d.bytes())]
+    if d.chance(0.03):
+        pairs.pop()
+    return [d.key("h"), *pairs]
+
+
+def mset(d):
+    pairs = [word for key in d.keys("s", 1, 5) for word in (key, d.bytes())]
+    if d.chance(0.03):
+        pairs.pop()
+    return pairs
+
+
+def lcs(d):
+    options = d.options(d.option("LEN"), d.option("IDX"), d.option("MINMATCHLEN", d.index), d.option("WITHMATCHLEN"))
+    return [d.key("s"), d.key("s"), *options]
+
+
+def expire(absolute, ms):
+    def draw(d):
+        flags = d.options(d.option("NX"), d.option("XX"), d.option("GT"), d.option("LT"), share=0.12)
+        if d.chance(0.02):
+            flags.append(b"BOGUS")
+        return [d.key(), expire_times(d, absolute, ms), *flags]
+    return draw
+
+
+def copy(d):
+    return [d.key(), d.key(), *d.options(d.option("DB", lambda: d.random.choice([b"0", b"1", b"2", b"15", b"16", b"x"])),
+                                         d.option("REPLACE"), share=0.3)]
+
+
+def db(d):
+    return d.random.choice([b"0", b"0", b"1", b"2"]) if d.chance(0.95) else d.random.choice([b"16", b"-1", b"x", b""])
+
+
+# (name, arguments, how replies compare, weight)
+COMMANDS = [
+    # strings
+    ("SET", lambda d: [d.key("s"), d.bytes(), *d.options(lambda: set_expiry(d), d.option("NX"), d.option("XX"), d.option("GET"),
+                                                         d.option("KEEPTTL"), share=0.15)], "exact", 6),
+    ("GET", lambda d: [d.key("s")], "exact", 4),
+    ("GETSET", lambda d: [d.key("s"), d.bytes()], "exact", 1),
+    ("GETDEL", lambda d: [d.key("s")], "exact", 1),
+    ("GETEX", lambda d: [d.key("s"), *d.options(lambda: set_expiry(d), d.option("PERSIST"), share=0.4)], "exact", 1),
+    ("GETRANGE", lambda d: [d.key("s"), d.index(), d.index()], "exact", 2),
+    ("SUBSTR", lambda d: [d.key("s"), d.index(), d.index()], "exact", 1),
+    ("SETRANGE", lambda d: [d.key("s"), d.random.choice([b"0", b"1", b"5", b"30", b"100", b"-1", b"x", b"536870912",
+                                                            b"9223372036854775807"]),
+                            d.member()], "exact", 2),
+    ("APPEND", lambda d: [d.key("s"), d.bytes()], "exact", 2),
+    ("STRLEN", lambda d: [d.key("s")], "exact", 1),
+    ("INCR", lambda d: [d.key("s")], "exact", 2),
+    ("DECR", lambda d: [d.key("s")], "exact", 1),
+    ("INCRBY", lambda d: [d.key("s"), d.number()], "exact", 2),
+    ("DECRBY", lambda d: [d.key("s"), d.number()], "exact", 2),
+    ("INCRBYFLOAT", lambda d: [d.key("s"), d.float()], "exact", 2),
+    ("MGET", lambda d: d.keys("s", 1, 6), "exact", 2),
+    ("MSET", mset, "exact", 2),
+    ("MSETNX", mset, "exact", 1),
+    ("SETNX", lambda d: [d.key("s"), d.bytes()], "exact", 1),
+    ("SETEX", lambda d: [d.key("s"), expire_times(d, False, False), d.bytes()], "exact", 1),
+    ("PSETEX", lambda d: [d.key("s"), expire_times(d, False, True), d.bytes()], "exact", 1),
+    ("LCS", lcs, "exact", 1),
+    # generic
+    ("DEL", lambda d: d.keys(None, 1, 3), "exact", 3),
+    ("UNLINK", lambda d: d.keys(None, 1, 3), "exact", 1),
+    ("EXISTS", lambda d: d.keys(None, 1, 5), "exact", 2),
+    ("TOUCH", lambda d: d.keys(None, 1, 5), "exact", 1),
+    ("TYPE", lambda d: [d.key()], "exact", 2),
+    ("RENAME", lambda d: [d.key(), d.key()], "exact", 1),
+    ("RENAMENX", lambda d: [d.key(), d.key()], "exact", 1),
+    ("COPY", copy, "exact", 2),
+    ("MOVE", lambda d: [d.key(), db(d)], "exact", 1),
+    ("KEYS", lambda d: [d.random.choice([b"*", b"s*", b"?1", b"[a-h]*", b"[^s]*", b"{tag}*", b"*\\0", b"h[0-2", b"", b"s1"])],
+     "sorted", 1),
+    ("DBSIZE", lambda d: [], "exact", 1),
+    ("EXPIRE", expire(False, False), "exact", 2),
+    ("PEXPIRE", expire(False, True), "exact", 1),
+    ("EXPIREAT", expire(True, False), "exact", 1),
+    ("PEXPIREAT", expire(True, True), "exact", 1),
+    ("EXPIRETIME", lambda d: [d.key()], "ttl", 1),
+    ("PEXPIRETIME", lambda d: [d.key()], "ttl", 1),
+    ("TTL", lambda d: [d.key()], "ttl", 2),
+    ("PTTL", lambda d: [d.key()], "ttl", 1),
+    ("PERSIST", lambda d: [d.key()], "exact", 1),
+    ("OBJECT", lambda d: [d.case("ENCODING"), d.key()], "encoding", 4),
+    ("OBJECT", lambda d: [d.random.choice([b"FREQ", b"BOGUS", b"ENCODING", b"REFCOUNT"])] + d.keys(None, 0, 2), "refcount", 1),
+    ("OBJECT", lambda d: [d.case("IDLETIME"), d.key()], "idle", 1),
+    # lists
+    ("LPUSH", lambda d: [d.key("l"), *d.members()], "exact", 3),
+    ("RPUSH", lambda d: [d.key("l"), *d.members()], "exact", 3),
+    ("LPUSHX", lambda d: [d.key("l"), *d.members()], "exact", 1),
+    ("RPUSHX", lambda d: [d.key("l"), *d.members()], "exact", 1),
+    ("LPOP", lambda d: [d.key("l"), *([d.index()] if d.chance(0.4) else [])], "exact", 2),
+    ("RPOP", lambda d: [d.key("l"), *([d.index()] if d.chance(0.4) else [])], "exact", 2),
+    ("LLEN", lambda d: [d.key("l")], "exact", 1),
+    ("LRANGE", lambda d: [d.key("l"), d.index(), d.index()], "exact", 3),
+    ("LINDEX", lambda d: [d.key("l"), d.index()], "exact", 2),
+    ("LSET", lambda d: [d.key("l"), d.index(), d.member()], "exact", 2),
+    ("LREM", lambda d: [d.key("l"), d.index(), d.member()], "exact", 2),
+    ("LTRIM", lambda d: [d.key("l"), d.index(), d.index()], "exact", 1),
+    ("LINSERT", lambda d: [d.key("l"), d.random.choice([b"BEFORE", b"AFTER", b"before", b"NEAR"]), d.member(), d.member()],
+     "exact", 2),
+    # hashes
+    ("HSET", hset, "exact", 4),
+    ("HMSET", hset, "exact", 1),
+    ("HSETNX", lambda d: [d.key("h"), d.member(), d.bytes()], "exact", 1),
+    ("HGET", lambda d: [d.key("h"), d.member()], "exact", 3),
+    ("HMGET", lambda d: [d.key("h"), *d.members(many=0)], "exact", 1),
+    ("HGETALL", lambda d: [d.key("h")], "pairs", 1),
+    ("HKEYS", lambda d: [d.key("h")], "sorted", 1),
+    ("HVALS", lambda d: [d.key("h")], "sorted", 1),
+    ("HDEL", lambda d: [d.key("h"), *d.members()], "exact", 2),
+    ("HLEN", lambda d: [d.key("h")], "exact", 1),
+    ("HEXISTS", lambda d: [d.key("h"), d.member()], "exact", 1),
+    ("HSTRLEN", lambda d: [d.key("h"), d.member()], "exact", 1),
+    ("HINCRBY", lambda d: [d.key("h"), d.member(), d.number()], "exact", 2),
+    ("HINCRBYFLOAT", lambda d: [d.key("h"), d.member(), d.float()], "exact", 2),
+    # sets
+    ("SADD", lambda d: [d.key("t"), *d.members()], "exact", 4),
+    ("SREM", lambda d: [d.key("t"), *d.members()], "exact", 2),
+    ("SCARD", lambda d: [d.key("t")], "exact", 1),
+    ("SISMEMBER", lambda d: [d.key("t"), d.member()], "exact", 1),
+    ("SMISMEMBER", lambda d: [d.key("t"), *d.members(many=0)], "exact", 1),
+    ("SMEMBERS", lambda d: [d.key("t")], "sorted", 1),
+    ("SINTER", lambda d: d.keys("t", 1, 4), "sorted", 1),
+    ("SUNION", lambda d: d.keys("t", 1, 4), "sorted", 1),
+    ("SDIFF", lambda d: d.keys("t", 1, 4), "sorted", 1),
+    ("SINTERSTORE", lambda d: [d.key("t"), *d.keys("t", 1, 4)], "exact", 1),
+    ("SUNIONSTORE", lambda d: [d.key("t"), *d.keys("t", 1, 4)], "exact", 1),
+    ("SDIFFSTORE", lambda d: [d.key("t"), *d.keys("t", 1, 4)], "exact", 1),
+    # sorted sets
+    ("ZADD", zadd, "score", 5),
+    ("ZREM", lambda d: [d.key("z"), *d.members()], "exact", 2),
+    ("ZSCORE", lambda d: [d.key("z"), d.member()], "score", 1),
+    ("ZMSCORE", lambda d: [d.key("z"), *d.members(many=0)], "score", 1),
+    ("ZCARD", lambda d: [d.key("z")], "exact", 1),
+    ("ZINCRBY", lambda d: [d.key("z"), d.float(), d.member()], "score", 2),
+    ("ZRANK", lambda d: [d.key("z"), d.member()], "exact", 1),
+    ("ZREVRANK", lambda d: [d.key("z"), d.member()], "exact", 1),
+    ("ZCOUNT", lambda d: [d.key("z"), score_bound(d), score_bound(d)], "exact", 1),
+    ("ZRANGE", zrange, "score", 5),
+    ("ZPOPMIN", lambda d: [d.key("z"), *([d.index()] if d.chance(0.4) else [])], "score", 1),
+    ("ZPOPMAX", lambda d: [d.key("z"), *([d.index()] if d.chance(0.4) else [])], "score", 1),
+    # transactions; EXEC's reply compares entry by entry, as its commands do
+    ("MULTI", lambda d: [], "exact", 3),
+    ("EXEC", lambda d: [], "exec", 3),
+    ("DISCARD", lambda d: [], "exact", 0.4),
+    ("WATCH", lambda d: d.keys(None, 1, 3), "exact", 2),
+    ("UNWATCH", lambda d: [], "exact", 0.4),
+    # connection and whole databases
+    ("PING", lambda d: [d.bytes()] if d.chance(0.5) else [], "exact", 0.5),
+    ("ECHO", lambda d: [d.bytes()], "exact", 0.5),
+    ("SELECT", lambda d: [db(d)], "exact", 1),
+    ("SWAPDB", lambda d: [db(d), db(d)], "exact", 0.4),
+    ("FLUSHDB", lambda d: [d.random.choice([b"ASYNC", b"SYNC", b"async", b"NOW"])] if d.chance(0.6) else [], "exact", 0.1),
+    ("FLUSHALL", lambda d: [d.random.choice([b"ASYNC", b"SYNC"])] if d.chance(0.6) else [], "exact", 0.1),
+    ("NOSUCHCOMMAND", lambda d: d.members(0, 3, many=0), "exact", 0.3),
+]
+
+HOW = {}
+for _name, _, _how, _ in COMMANDS:
+    HOW.setdefault(_name, _how)
+
+# Commands whose replies are random or whose walk differs: each is one step with a check of its own.
+SPECIALS = [("SPOP", 2), ("SRANDMEMBER", 2), ("RANDOMKEY", 1), ("SCAN", 1), ("HSCAN", 1), ("SSCAN", 1), ("ZSCAN", 1),
+            ("SHORT_EXPIRY", 0.3)]
+
+# Raw input, sent as it stands and followed by a PING: what comes back, and whether the connection is closed, must agree.
+RAW_INPUTS = [
+    b"PING\r\n", b"ping hello\r\n", b"\r\n\r\nPING\r\n", b"SET k v\r\nGET k\r\n", b"SET k \"a\\x41\\n\"\r\nGET k\r\n",
+    b"SET k 'it\\'s'\r\nGET k\r\n", b"SET k \"unbalanced\r\n", b"SET k \"a\"b\r\n", b"GET 'k\r\n", b"PING\n", b"ECHO \"\"\r\n",
+    b"*0\r\n", b"*-1\r\n", b"*-10\r\n", b"*1\r\n$4\r\nPING\r\n", b"*1\r\n$4\r\nPINGxx", b"*abc\r\n", b"*\r\n", b"*1x\r\n",
+    b"*1\r\n+PING\r\n", b"*1\r\n:1\r\n", b"*2\r\n$3\r\nGET\r\n$-1\r\n", b"*2\r\n$3\r\nGET\r\n$abc\r\n", b"*2\r\n$3\r\nGET\r\n$\r\n",
+    b"*2\r\n$3\r\nGET\r\n$536870913\r\n", b"*2147483648\r\n", b"*99999999999999999999\r\n", b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n",
+    b"*1\r\n$0\r\n\r\n", b"*2\r\n$0\r\n\r\n$1\r\na\r\n", b"get\r\n", b"get a b\r\n", b"nosuch\r\n", b"nosuch a b c\r\n",
+    b"nosuch " + b"x" * 300 + b"\r\n", b"n" * 300 + b"\r\n", b"object\r\n", b"object nosuch x\r\n", b"client nosuch\r\n",
+    b"config nosuch\r\n", b"config get\r\n", b"hello 1\r\n", b"hello 4\r\n", b"hello abc\r\n", b"hello 2 bogus\r\n",
+    b"hello 3 auth default\r\n", b"auth a b c\r\n", b"auth x\r\n", b"auth nobody x\r\n", b"auth default x\r\n", b"select 99\r\n",
+    b"select a\r\n", b"exec\r\n", b"discard\r\n", b"multi\r\nmulti\r\nexec\r\n", b"multi\r\nwatch a\r\nexec\r\n",
+    b"multi\r\nget\r\nexec\r\n", b"multi\r\nnosuch\r\nset a b\r\nexec\r\n", b"multi\r\nset a b\r\nincr a\r\nget a\r\nexec\r\n",
+    b"multi\r\nget \"\r\n", b"quit\r\n", b"reset\r\n", b"multi\r\nreset\r\nexec\r\n", b"client reply off\r\nping\r\nclient reply on\r\n",
+    b"client reply skip\r\nping\r\nping\r\n", b"client reply bogus\r\n", b"client setname \"a b\"\r\n", b"client setname x\r\nclient getname\r\n",
+    b"client getname\r\n", b"client kill 1.2.3.4:5\r\n", b"client kill id abc\r\n", b"client kill\r\n", b"client unblock 999999\r\n",
+    b"client unblock x\r\n", b"client no-evict maybe\r\n", b"client no-evict on\r\n", b"client pause x\r\n", b"client list type nosuch\r\n",
+    b"client list id x\r\n", b"ping a b\r\n", b"echo\r\n", b"swapdb 0 99\r\n", b"swapdb a b\r\n", b"flushall now\r\n", b"dbsize x\r\n",
+    b"scan x\r\n", b"scan 0 count 0\r\n", b"scan 0 count x\r\n", b"scan 0 bogus\r\n", b"scan 0 match\r\n", b"scan 0 type nosuch\r\n",
+    b"hscan nokey 0\r\n", b"sscan nokey x\r\n", b"zscan nokey 0 count 0\r\n", b"spop nokey -1\r\n", b"spop nokey x\r\n", b"spop nokey 0\r\n",
+    b"spop nokey 1 2\r\n", b"srandmember nokey x\r\n", b"srandmember nokey -9223372036854775808\r\n", b"srandmember nokey 5\r\n",
+    b"debug nosuch\r\n", b"config set nosuch 1\r\n", b"config set maxmemory x\r\n", b"config set maxmemory 0 nosuch 1\r\n",
+    b"config set maxmemory 0 maxmemory 0\r\n", b"slowlog get x\r\n", b"slowlog len x\r\n", b"memory usage\r\n", b"memory usage nokey\r\n",
+    b"memory usage k samples x\r\n", b"command getkeys\r\n", b"command getkeys get a\r\n", b"command getkeys mset a 1 b 2\r\n",
+    b"command getkeys ping\r\n", b"command getkeys nosuch\r\n", b"command getkeysandflags set a b\r\n", b"command info get\r\n",
+    b"command info nosuch\r\n", b"command list filterby bogus x\r\n", b"latency nosuch\r\n", b"latency history\r\n", b"latency latest\r\n",
+    b"time x\r\n", b"wait\r\n", b"shutdown bogus\r\n", b"Post / HTTP/1.1\r\n", b"Host: x\r\n",
+]
