@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use crate::config::Config;
 use crate::resp::request::Args;
 
-use super::spec::{Command, Flags, Run};
+use super::spec::{Command, Run};
 
 /// A command in the table.
 #[derive(Debug)]
@@ -53,15 +53,16 @@ pub fn start(config: &Config) -> Result<(), String> {
         let known = groups().iter().any(|group| {
             group
                 .iter()
-                .any(|command| command.name.as_bytes().eq_ignore_ascii_case(&rename.from))
+                .any(|command| command.name.as_bytes().eq_ignore_ascii_case(rename.command.as_bytes()))
         });
         if !known {
             return Err(format!(
                 "No such command in rename-command: {}",
-                String::from_utf8_lossy(&rename.from)
+                rename.command
             ));
         }
-        renamed.push((rename.from.clone(), rename.to.clone()));
+        let new_name = rename.new_name.clone().unwrap_or_default();
+        renamed.push((rename.command.clone().into_bytes(), new_name.into_bytes()));
     }
     let _ = TABLE.set(CommandTable::build(&renamed));
     Ok(())
@@ -193,6 +194,7 @@ impl Registered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::spec::Flags;
 
     #[test]
     fn every_name_finds_its_command_in_any_case_and_ids_are_places() {

@@ -256,11 +256,11 @@ impl Keyspace {
             let table = &of.tables[place];
             ceiling = ceiling.max(table.len());
             if random.below(ceiling as u64) < table.len() as u64 {
-                return table.random(|| random.next_u64());
+                return table.random(&mut || random.next_u64());
             }
         }
         let place = self.next_used(db, 0)?;
-        of.tables[place].random(|| random.next_u64())
+        of.tables[place].random(&mut || random.next_u64())
     }
 
     /// A key with an expiry drawn at random, if a few tries find one.
@@ -276,7 +276,7 @@ impl Keyspace {
         let table = &of.tables[place];
         (0..32).find_map(|_| {
             table
-                .random(|| random.next_u64())
+                .random(&mut || random.next_u64())
                 .filter(|entry| entry.expire_at().is_some())
         })
     }

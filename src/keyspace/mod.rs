@@ -5,4 +5,4 @@ mod value;
 pub mod watch;
 
 pub use db::{Db, KeyEntry, Keyspace};
-pub use value::{Kind, Value};
+pub use value::{Kind, Remains, Value};

@@ -1,21 +1,12 @@
 //! What a key other than a string holds.
 
-use crate::structures::hash::Hash;
 use crate::structures::list::List;
-use crate::structures::set::Set;
-use crate::structures::zset::Zset;
+use crate::structures::quicklist;
 
 /// A value of a type other than string (strings lie in the entry itself).
-#[derive(Debug)]
 pub enum Value {
     /// LPUSH and friends.
     List(List),
-    /// SADD and friends.
-    Set(Set),
-    /// HSET and friends.
-    Hash(Hash),
-    /// ZADD and friends.
-    Zset(Zset),
 }
 
 impl Value {
@@ -23,9 +14,6 @@ impl Value {
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::List(_) => "list",
-            Value::Set(_) => "set",
-            Value::Hash(_) => "hash",
-            Value::Zset(_) => "zset",
         }
     }
 
@@ -33,9 +21,6 @@ impl Value {
     pub fn encoding_name(&self) -> &'static str {
         match self {
             Value::List(list) => list.encoding_name(),
-            Value::Set(set) => set.encoding_name(),
-            Value::Hash(hash) => hash.encoding_name(),
-            Value::Zset(zset) => zset.encoding_name(),
         }
     }
 
@@ -43,19 +28,40 @@ impl Value {
     pub fn elements(&self) -> usize {
         match self {
             Value::List(list) => list.len(),
-            Value::Set(set) => set.len(),
-            Value::Hash(hash) => hash.len(),
-            Value::Zset(zset) => zset.len(),
         }
     }
 
-    /// Frees up to `budget` elements; true when nothing is left and dropping the value is cheap.
+    /// The value as something to be freed in steps.
+    pub fn into_remains(self) -> Remains {
+        match self {
+            Value::List(list) => Remains::Nodes(list.into_remains()),
+            other => Remains::Value(Box::new(other)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.encoding_name(), self.elements())
+    }
+}
+
+/// What is left of a big value that nobody can reach any more.
+pub enum Remains {
+    /// A list's nodes.
+    Nodes(quicklist::Remains),
+    /// Anything else, emptied from within.
+    Value(Box<Value>),
+}
+
+impl Remains {
+    /// Frees up to `budget` elements (of a list: nodes); true when nothing is left and dropping the rest is cheap.
     pub fn drain_some(&mut self, budget: usize) -> bool {
         match self {
-            Value::List(list) => list.drain_some(budget),
-            Value::Set(set) => set.drain_some(budget),
-            Value::Hash(hash) => hash.drain_some(budget),
-            Value::Zset(zset) => zset.drain_some(budget),
+            Remains::Nodes(nodes) => nodes.drain_some(budget / 16 + 1),
+            Remains::Value(value) => match &mut **value {
+                Value::List(_) => true, // lists come as nodes
+            },
         }
     }
 }
@@ -101,6 +107,3 @@ macro_rules! kind {
 }
 
 kind!(List);
-kind!(Set);
-kind!(Hash);
-kind!(Zset);

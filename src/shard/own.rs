@@ -6,7 +6,7 @@ use crate::base::random::Random;
 use crate::config::Config;
 use crate::effect::Effects;
 use crate::keyspace::watch::Watched;
-use crate::keyspace::{Db, Keyspace, Value};
+use crate::keyspace::{Db, Keyspace, Remains, Value};
 use crate::resp::request::Key;
 
 /// Values with at most so many elements are freed at once; larger ones in steps between requests.
@@ -67,7 +67,7 @@ pub struct Shard {
 }
 
 enum Garbage {
-    Value(Box<Value>),
+    Value(Remains),
     Db(Box<Db>),
 }
 
@@ -130,7 +130,7 @@ impl Shard {
         if value.elements() <= FREE_AT_ONCE_MAX {
             drop(value);
         } else {
-            self.garbage.push(Garbage::Value(value));
+            self.garbage.push(Garbage::Value(value.into_remains()));
         }
     }
 

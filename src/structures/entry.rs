@@ -26,6 +26,10 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use crate::base::hash::hash;
+
+use super::table::Element;
+
 /// Strings up to this many bytes lie beside their key; longer ones in an allocation of their own.
 pub const INLINE_MAX: usize = 512;
 
@@ -385,36 +389,6 @@ impl<V> Entry<V> {
         class_size(self.size()) + long
     }
 
-    /// Asks the CPU to fetch the entry's first bytes.
-    #[inline]
-    pub fn prefetch(at: *const u8) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch reads nothing as far as the program can tell, whatever the address.
-        unsafe {
-            core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = at;
-    }
-
-    /// The handle as a pointer, for a table that keeps handles as bare words.
-    pub fn into_raw(self) -> NonNull<u8> {
-        let at = self.at;
-        std::mem::forget(self);
-        at
-    }
-
-    /// The handle back from its pointer.
-    ///
-    /// # Safety
-    /// `at` came from `into_raw` of an entry with the same `V`, and no other handle is made of it.
-    pub unsafe fn from_raw(at: NonNull<u8>) -> Self {
-        Entry {
-            at,
-            holds: PhantomData,
-        }
-    }
-
     /// Moves everything into an allocation that fits the new value (or the old one) and expiry.
     #[cold]
     fn rebuild(&mut self, value: Option<NewValue<'_, V>>, expire_at: Option<i64>) {
@@ -598,6 +572,20 @@ impl<V> Drop for Entry<V> {
 impl<V> Entry<V> {
     fn take_value_if_owned(&mut self) -> Option<Taken<V>> {
         (self.kind() >= KIND_LONG).then(|| self.take_value())
+    }
+}
+
+impl<V> Element for Entry<V> {
+    fn key(&self) -> &[u8] {
+        Entry::key(self)
+    }
+
+    fn hash(&self) -> u64 {
+        hash(Entry::key(self))
+    }
+
+    fn address(&self) -> *const u8 {
+        self.at.as_ptr()
     }
 }
 
