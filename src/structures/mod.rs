@@ -8,3 +8,6 @@ pub mod ordered;
 
 /// Walks over that order which writers may interrupt.
 pub mod ordered_walk;
+
+/// Sorted sets: small ones packed, big ones as table and order.
+pub mod zset;
