@@ -7,4 +7,14 @@ pub mod spec;
 pub mod table;
 
 mod connection;
+mod generic;
+mod hash;
+mod list;
+mod server;
+mod set;
+mod sorted_set;
 mod string;
+mod transactions;
+
+#[cfg(test)]
+mod harness;

@@ -265,3 +265,21 @@ pub(super) fn expire_time(
         milliseconds.checked_add(now).ok_or_else(invalid)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::Harness;
+
+    #[test]
+    fn set_with_get_replies_the_old_value_even_when_its_condition_fails() {
+        let mut h = Harness::new(1);
+        assert_eq!(h.line("SET k a"), "+OK\r\n");
+        assert_eq!(h.line("SET k b NX GET"), "$1\r\na\r\n");
+        assert_eq!(h.line("GET k"), "$1\r\na\r\n");
+        assert_eq!(h.line("SET k 10 PX 1000"), "+OK\r\n");
+        assert_eq!(h.effects(), ["SET k a", "SET k 10 PXAT 1700000001000"]);
+        h.set_now(1_700_000_001_000);
+        assert_eq!(h.line("GET k"), "$-1\r\n");
+        assert_eq!(h.effects(), ["DEL k"]);
+    }
+}

@@ -35,8 +35,18 @@ pub struct CommandTable {
 static TABLE: OnceLock<CommandTable> = OnceLock::new();
 
 /// The groups, in the order of COMMAND.
-fn groups() -> [&'static [Command]; 2] {
-    [super::connection::COMMANDS, super::string::COMMANDS]
+fn groups() -> [&'static [Command]; 9] {
+    [
+        super::connection::COMMANDS,
+        super::generic::COMMANDS,
+        super::hash::COMMANDS,
+        super::list::COMMANDS,
+        super::server::COMMANDS,
+        super::set::COMMANDS,
+        super::sorted_set::COMMANDS,
+        super::string::COMMANDS,
+        super::transactions::COMMANDS,
+    ]
 }
 
 /// The table, with the names that `rename-command` gives once `CommandTable::start` has said so.

@@ -2,11 +2,14 @@
 
 use crate::structures::list::List;
 use crate::structures::quicklist;
+use crate::structures::zset::Zset;
 
 /// A value of a type other than string (strings lie in the entry itself).
 pub enum Value {
     /// LPUSH and friends.
     List(List),
+    /// ZADD and friends.
+    Zset(Zset),
 }
 
 impl Value {
@@ -14,6 +17,7 @@ impl Value {
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::List(_) => "list",
+            Value::Zset(_) => "zset",
         }
     }
 
@@ -21,6 +25,7 @@ impl Value {
     pub fn encoding_name(&self) -> &'static str {
         match self {
             Value::List(list) => list.encoding_name(),
+            Value::Zset(zset) => zset.encoding_name(),
         }
     }
 
@@ -28,6 +33,7 @@ impl Value {
     pub fn elements(&self) -> usize {
         match self {
             Value::List(list) => list.len(),
+            Value::Zset(zset) => zset.len(),
         }
     }
 
@@ -61,6 +67,7 @@ impl Remains {
             Remains::Nodes(nodes) => nodes.drain_some(budget / 16 + 1),
             Remains::Value(value) => match &mut **value {
                 Value::List(_) => true, // lists come as nodes
+                Value::Zset(zset) => zset.drain_some(budget),
             },
         }
     }
@@ -107,3 +114,4 @@ macro_rules! kind {
 }
 
 kind!(List);
+kind!(Zset);

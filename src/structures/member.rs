@@ -17,6 +17,9 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::table::Element;
+use crate::base::hash::hash;
+
 /// A handle to a member. At most two exist for the same member (see [`Member::share`]).
 pub struct Member {
     blob: NonNull<u8>,
@@ -107,6 +110,20 @@ impl Member {
         assert!(len <= MEMBER_BYTES_MAX, "a member is shorter than 2 GiB");
         Layout::from_size_align(BYTES_OFFSET + len, BLOB_ALIGN)
             .expect("the size is far below isize::MAX")
+    }
+}
+
+impl Element for Member {
+    fn key(&self) -> &[u8] {
+        self.bytes()
+    }
+
+    fn hash(&self) -> u64 {
+        hash(self.bytes())
+    }
+
+    fn address(&self) -> *const u8 {
+        self.blob.as_ptr()
     }
 }
 

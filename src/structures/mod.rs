@@ -10,3 +10,4 @@ pub mod ordered_walk;
 pub mod quicklist;
 pub mod table;
 pub mod thin;
+pub mod zset;

@@ -264,11 +264,11 @@ impl Ordered {
         popped
     }
 
-    /// Drops up to `budget` members from the high end; true once none is left. Frees a big set in steps.
+    /// Drops up to `budget` members from the high end and answers whether any are left. Frees a big set in steps.
     pub fn drain_some(&mut self, budget: usize) -> bool {
         let count = budget.min(self.len);
         self.take_at_rank(self.len - count, count, drop);
-        self.is_empty()
+        !self.is_empty()
     }
 
     /// Walks everything and fails an assertion where an invariant of this file is broken. For tests.

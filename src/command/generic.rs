@@ -1,0 +1,5 @@
+//! Generic commands.
+
+use super::spec::Command;
+
+pub(super) const COMMANDS: &[Command] = &[];

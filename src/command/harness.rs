@@ -1,0 +1,105 @@
+//! Runs commands against shards without sockets: what the groups' unit tests stand on.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::resp::Reply;
+use crate::resp::request::{Caller, OwnedArgs};
+use crate::shard::{Shard, Shards};
+
+use super::admit;
+use super::spec::Run;
+use super::table::commands;
+
+/// Some shards and a caller.
+pub struct Harness {
+    /// The shards.
+    pub shards: Vec<Shard>,
+    /// Who calls.
+    pub caller: Caller,
+}
+
+impl Harness {
+    /// So many shards with the default configuration, effects recorded, at a fixed time.
+    pub fn new(shards: usize) -> Self {
+        let config = Arc::new(Config::default());
+        let mut harness = Harness {
+            shards: (0..shards)
+                .map(|index| Shard::new(index, shards, config.clone(), 7))
+                .collect(),
+            caller: Caller::default(),
+        };
+        harness.set_now(1_700_000_000_000);
+        for shard in &mut harness.shards {
+            shard.effects.set_wanted(true);
+        }
+        harness
+    }
+
+    /// Moves time.
+    pub fn set_now(&mut self, now: i64) {
+        self.shards.iter_mut().for_each(|shard| shard.set_now(now));
+    }
+
+    /// Runs a command given as words and gives the reply's bytes as text.
+    pub fn run(&mut self, words: &[&str]) -> String {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        String::from_utf8_lossy(&self.run_bytes(&words)).into_owned()
+    }
+
+    /// Splits a line at blanks and runs it.
+    pub fn line(&mut self, line: &str) -> String {
+        self.run(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Runs a command and gives the reply's bytes.
+    pub fn run_bytes(&mut self, words: &[&[u8]]) -> Vec<u8> {
+        let owned: OwnedArgs = words.iter().copied().collect();
+        let args = owned.args(self.caller);
+        let mut out = Vec::new();
+        let outcome = admit::find(commands(), &args).and_then(|command| {
+            let mut reply = Reply::new(&mut out, self.caller.resp3);
+            let total = self.shards.len();
+            self.shards.iter_mut().for_each(|shard| shard.effects.begin());
+            let outcome = match command.spec.run {
+                Run::Shard(handler) | Run::Cursor(handler) => {
+                    let key = args.key(usize::from(command.first_key).max(1));
+                    handler(&mut self.shards[usize::from(key.slot) % total], &args, &mut reply)
+                }
+                Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+                    let mut held: Vec<&mut Shard> = self.shards.iter_mut().collect();
+                    plan(&mut Shards::new(&mut held, total), &args, &mut reply)
+                }
+                _ => panic!("{} needs a server", command.name),
+            };
+            for shard in &mut self.shards {
+                shard.effects.end(&args);
+            }
+            outcome
+        });
+        if let Err(error) = outcome {
+            out.clear();
+            Reply::new(&mut out, self.caller.resp3).error(&error);
+        }
+        for shard in &self.shards {
+            shard.keyspace.check();
+        }
+        out
+    }
+
+    /// Effects recorded since the last call, as text, shard after shard.
+    pub fn effects(&mut self) -> Vec<String> {
+        let mut all = Vec::new();
+        for shard in &mut self.shards {
+            for effect in shard.effects.take() {
+                let args = effect.command.args(Caller::default());
+                let words: Vec<String> = args
+                    .iter_from(0)
+                    .map(|word| String::from_utf8_lossy(word).into_owned())
+                    .collect();
+                all.push(words.join(" "));
+            }
+        }
+        all
+    }
+}

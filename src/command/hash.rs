@@ -1,0 +1,5 @@
+//! Hash commands.
+
+use super::spec::Command;
+
+pub(super) const COMMANDS: &[Command] = &[];

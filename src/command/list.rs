@@ -1,0 +1,5 @@
+//! List commands.
+
+use super::spec::Command;
+
+pub(super) const COMMANDS: &[Command] = &[];

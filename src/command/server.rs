@@ -1,0 +1,5 @@
+//! Server commands.
+
+use super::spec::Command;
+
+pub(super) const COMMANDS: &[Command] = &[];

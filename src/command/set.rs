@@ -1,0 +1,5 @@
+//! Set commands.
+
+use super::spec::Command;
+
+pub(super) const COMMANDS: &[Command] = &[];

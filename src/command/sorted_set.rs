@@ -1,0 +1,5 @@
+//! Sorted set commands.
+
+use super::spec::Command;
+
+pub(super) const COMMANDS: &[Command] = &[];

@@ -1,0 +1,5 @@
+//! Transaction commands.
+
+use super::spec::Command;
+
+pub(super) const COMMANDS: &[Command] = &[];
