@@ -21,6 +21,8 @@ BENCHMARK_TESTS = 20
 
 def run(arguments, data=None, seconds=120, interrupt_after=None):
     """Runs a tool: (exit status, standard output, standard error). `interrupt_after` sends what Ctrl-C would."""
+    if interrupt_after:
+        arguments = ["stdbuf", "-oL", *arguments]  # a tool ended by a signal does not flush what it has written
     process = subprocess.Popen(arguments, stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
@@ -107,7 +109,7 @@ class Cli(unittest.TestCase):
     def test_scan(self):
         self.assertEqual(len(set(self.succeeds("--scan").split())), 304)
         self.assertEqual(len(set(self.succeeds("--scan", "--pattern", "*:big").split())), 4)
-        self.assertEqual(len(set(self.succeeds("--scan", "--pattern", "string:1?", "--count", "7").split())), 10)
+        self.assertEqual(len(set(self.succeeds("--scan", "--pattern", "string:1?").split())), 10)
 
     def test_stat(self):
         _, out, _ = cli("--stat", "-i", "0.3", interrupt_after=2)
@@ -118,7 +120,7 @@ class Cli(unittest.TestCase):
     def test_latency(self):
         _, out, _ = cli("--latency", "--csv", "-i", "1", interrupt_after=3)
         self.assertRegex(out, r"^\d+,\d+,\d+\.\d+,\d+")
-        _, out, _ = cli("--latency-history", "-i", "1", interrupt_after=3)
+        _, out, _ = cli("--latency-history", "--no-raw", "-i", "1", interrupt_after=3)
         self.assertRegex(out, r"min: \d+, max: \d+, avg: \d+\.\d+ \(\d+ samples\)")
         _, out, _ = cli("--latency-dist", "-i", "1", interrupt_after=3)
         self.assertNotIn("rror", out)
