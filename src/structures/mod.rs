@@ -6,10 +6,13 @@
 /// The packed row of elements that small collections are.
 /// The sorted row of integers that small sets of integers are.
 /// Walks over that order which writers may interrupt.
+pub mod blob;
+pub mod hash;
 pub mod intset;
 pub mod listpack;
 pub mod member;
 pub mod ordered;
 pub mod ordered_walk;
+pub mod set;
 pub mod table;
 pub mod thin;
