@@ -7,6 +7,7 @@
 /// The sorted row of integers that small sets of integers are.
 /// Walks over that order which writers may interrupt.
 pub mod blob;
+mod draw;
 pub mod hash;
 pub mod intset;
 pub mod listpack;
