@@ -305,3 +305,13 @@ fn several_draws_are_members_and_distinct_ones_differ() {
         }
     }
 }
+
+#[test]
+fn a_large_set_takes_little_more_than_its_members() {
+    let mut set = Set::new();
+    for i in 0..100_000 {
+        set.add(format!("member {i:09}").as_bytes(), LIMITS);
+    }
+    let each = set.allocated(0) as f64 / set.len() as f64;
+    assert!(each < 30.0, "{each} bytes for a member of 16");
+}
