@@ -319,7 +319,7 @@ impl Db {
         let mut left = budget;
         while let Some(table) = self.tables.last_mut() {
             let held = table.len();
-            if !table.drain_some(left) {
+            if table.drain_some(left) {
                 return false;
             }
             left = left.saturating_sub(held.max(1));
@@ -329,5 +329,26 @@ impl Db {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_taken_out_is_freed_in_steps_down_to_nothing() {
+        let mut keyspace = Keyspace::new(0, 1, 1);
+        for number in 0..5000 {
+            let name = format!("key:{number}");
+            keyspace.insert(0, &Key::new(name.as_bytes()), NewValue::Int(number), 0, None);
+        }
+        let mut taken = keyspace.take_db(0);
+        let mut steps = 1;
+        while !taken.drain_some(100) {
+            steps += 1;
+            assert!(steps < 100_000, "a step gets on");
+        }
+        assert!(steps >= 50, "{steps}");
     }
 }
