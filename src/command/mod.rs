@@ -10,6 +10,7 @@ mod connection;
 mod generic;
 mod hash;
 mod list;
+mod parse;
 mod server;
 mod set;
 mod sorted_set;
