@@ -52,6 +52,15 @@ impl Harness {
         self.run(&line.split(' ').collect::<Vec<_>>())
     }
 
+    /// Runs lines of `command => reply`, where the reply's line ends are written as blanks, and compares.
+    pub fn dialogue(&mut self, lines: &str) {
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (command, expected) = line.split_once(" => ").expect("a command and its reply");
+            let reply = self.line(command).replace("\r\n", " ");
+            assert_eq!(reply.trim_end(), expected, "{command}");
+        }
+    }
+
     /// Runs a command and gives the reply's bytes.
     pub fn run_bytes(&mut self, words: &[&[u8]]) -> Vec<u8> {
         let owned: OwnedArgs = words.iter().copied().collect();

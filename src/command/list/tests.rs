@@ -2,23 +2,13 @@
 
 use crate::command::harness::Harness;
 
-/// Runs lines of `command => reply`, where a reply's line ends are written as blanks.
-fn dialogue(h: &mut Harness, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (command, expected) = line.split_once(" => ").expect("a command and its reply");
-        let reply = h.line(command).replace("\r\n", " ");
-        assert_eq!(reply.trim_end(), expected, "{command}");
-    }
-}
-
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
 
 #[test]
 fn pushes_put_one_element_after_the_other_and_reply_the_length() {
     for shards in [1, 4] {
         let mut h = Harness::new(shards);
-        dialogue(
-            &mut h,
+        h.dialogue(
             "LPUSHX k a => :0
             RPUSHX k a => :0
             LPUSH k a b => :2
@@ -39,8 +29,7 @@ fn pushes_put_one_element_after_the_other_and_reply_the_length() {
 #[test]
 fn pops_take_one_or_many_and_the_last_one_takes_the_key() {
     let mut h = Harness::new(4);
-    dialogue(
-        &mut h,
+    h.dialogue(
         "RPUSH k a b c d e => :5
         LPOP k => $1 a
         RPOP k 2 => *2 $1 e $1 d
@@ -59,14 +48,13 @@ fn pops_take_one_or_many_and_the_last_one_takes_the_key() {
         ["RPUSH k a b c d e", "LPOP k", "RPOP k 2", "LPOP k 9"]
     );
     h.caller.resp3 = true;
-    dialogue(&mut h, "LPOP k => _\nLPOP k 1 => _");
+    h.dialogue("LPOP k => _\nLPOP k 1 => _");
 }
 
 #[test]
 fn ranges_and_indexes_count_from_both_ends() {
     let mut h = Harness::new(1);
-    dialogue(
-        &mut h,
+    h.dialogue(
         "RPUSH k a b c d => :4
         LRANGE k 1 2 => *2 $1 b $1 c
         LRANGE k -3 -2 => *2 $1 b $1 c
@@ -87,8 +75,7 @@ fn ranges_and_indexes_count_from_both_ends() {
 #[test]
 fn elements_are_replaced_inserted_and_removed_in_place() {
     let mut h = Harness::new(1);
-    dialogue(
-        &mut h,
+    h.dialogue(
         "RPUSH k a b a c a => :5
         LSET k 1 B => +OK
         LSET k -1 z => +OK
@@ -129,15 +116,13 @@ fn elements_are_replaced_inserted_and_removed_in_place() {
             "LTRIM k 5 9"
         ]
     );
-    dialogue(&mut h, "RPUSH k a a => :2\nLREM k 0 a => :2\nLLEN k => :0");
+    h.dialogue("RPUSH k a a => :2\nLREM k 0 a => :2\nLLEN k => :0");
 }
 
 #[test]
 fn lpos_skips_by_rank_and_stops_by_count_and_maxlen() {
     let mut h = Harness::new(1);
-    dialogue(
-        &mut h,
-        "RPUSH k a b c 1 2 3 c c => :8
+    h.dialogue("RPUSH k a b c 1 2 3 c c => :8
         LPOS k c => :2
         LPOS k c RANK 2 => :6
         LPOS k c RANK -1 => :7
@@ -165,8 +150,7 @@ fn lpos_skips_by_rank_and_stops_by_count_and_maxlen() {
 fn a_moved_element_leaves_one_list_for_the_other_or_goes_round() {
     for shards in [1, 4] {
         let mut h = Harness::new(shards);
-        dialogue(
-            &mut h,
+        h.dialogue(
             "RPUSH s a b c => :3
             LMOVE s d LEFT RIGHT => $1 a
             LMOVE s d right left => $1 c
@@ -191,10 +175,7 @@ fn a_moved_element_leaves_one_list_for_the_other_or_goes_round() {
             assert!(effects.contains(&"LPOP s".to_string()), "{effects:?}");
             assert!(effects.contains(&"LPUSH d c".to_string()), "{effects:?}");
         }
-        dialogue(
-            &mut h,
-            "RPUSH one x => :1\nLMOVE one one LEFT LEFT => $1 x\nLLEN one => :1",
-        );
+        h.dialogue("RPUSH one x => :1\nLMOVE one one LEFT LEFT => $1 x\nLLEN one => :1");
     }
 }
 
@@ -202,8 +183,7 @@ fn a_moved_element_leaves_one_list_for_the_other_or_goes_round() {
 fn lmpop_takes_from_the_first_list_that_has_something() {
     for shards in [1, 4] {
         let mut h = Harness::new(shards);
-        dialogue(
-            &mut h,
+        h.dialogue(
             "RPUSH b 1 2 3 => :3
             LMPOP 2 a b LEFT => *2 $1 b *1 $1 1
             LMPOP 2 a b RIGHT COUNT 10 => *2 $1 b *2 $1 3 $1 2
