@@ -7,9 +7,12 @@ pub mod spec;
 pub mod table;
 
 mod connection;
+mod draw;
 mod generic;
 mod hash;
 mod list;
+mod parse;
+mod scan;
 mod server;
 mod set;
 mod sorted_set;

@@ -32,6 +32,10 @@ texts! {
     NOT_FLOAT = "ERR value is not a valid float";
     /// A number that must not be negative is.
     NOT_POSITIVE = "ERR value is out of range, must be positive";
+    /// HRANDFIELD WITHVALUES and friends with a count whose double is past 64 bits.
+    OUT_OF_RANGE = "ERR value is out of range";
+    /// HINCRBYFLOAT by infinity.
+    FLOAT_NOT_FINITE = "ERR value is NaN or Infinity";
     /// INCR and friends past 64 bits.
     OVERFLOW = "ERR increment or decrement would overflow";
     /// INCRBYFLOAT to NaN or infinity.
