@@ -195,7 +195,11 @@ pub fn parse_f64_bound(text: &[u8]) -> Option<f64> {
         [b'0', b'x' | b'X', digits @ ..] => {
             let parsed = parse_hex(digits)?;
             // Where rounding gave no double, the exponent tells on which side.
-            if parsed.exponent > 0 { f64::INFINITY } else { 0.0 }
+            if parsed.exponent > 0 {
+                f64::INFINITY
+            } else {
+                0.0
+            }
         }
         [b'0'..=b'9' | b'.', ..] => std::str::from_utf8(magnitude).ok()?.parse().ok()?,
         _ => return None,
@@ -620,7 +624,9 @@ mod tests {
         for (text, value) in accepted {
             assert_eq!(parse_f64_bound(text.as_bytes()), Some(value), "{text:?}");
         }
-        for text in [" ", "5 ", "nan", "-nan", "x", "+", "-", "1e", ".", "0x", "((5"] {
+        for text in [
+            " ", "5 ", "nan", "-nan", "x", "+", "-", "1e", ".", "0x", "((5",
+        ] {
             assert_eq!(parse_f64_bound(text.as_bytes()), None, "{text:?}");
         }
     }

@@ -142,7 +142,10 @@ impl Zset {
 
     /// The set of these pairs, which strictly rise by score and name, in the form that suits it: results of
     /// ZRANGESTORE, ZUNIONSTORE and their like.
-    pub fn of_rising<'a>(pairs: impl Iterator<Item = Pair<'a>> + Clone, limits: PackLimits) -> Zset {
+    pub fn of_rising<'a>(
+        pairs: impl Iterator<Item = Pair<'a>> + Clone,
+        limits: PackLimits,
+    ) -> Zset {
         let (mut entries, mut longest, mut bytes) = (0, 0, 0);
         for (name, _) in pairs.clone() {
             let len = name.text_len();
@@ -450,7 +453,10 @@ impl Zset {
             tree.order.iter(0..len).map(Member::memory_bytes).sum()
         } else {
             (0..looked_at)
-                .filter_map(|step| tree.order.get((step as u128 * len as u128 / looked_at as u128) as usize))
+                .filter_map(|step| {
+                    tree.order
+                        .get((step as u128 * len as u128 / looked_at as u128) as usize)
+                })
                 .map(Member::memory_bytes)
                 .sum()
         };
