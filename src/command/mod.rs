@@ -2,11 +2,11 @@
 
 pub mod admit;
 pub mod client;
+pub mod connection;
 pub mod keys;
 pub mod spec;
 pub mod table;
 
-mod connection;
 mod generic;
 mod hash;
 mod list;
@@ -16,5 +16,7 @@ mod sorted_set;
 mod string;
 mod transactions;
 
+#[cfg(test)]
+mod desk;
 #[cfg(test)]
 mod harness;
