@@ -216,7 +216,12 @@ pub enum CoreAsk {
         on: bool,
     },
     /// To the control core: CONFIG SET.
-    ConfigSet(Vec<(Vec<u8>, Vec<u8>)>),
+    ConfigSet {
+        /// Names and values.
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+        /// The client is on this machine, which `enable-protected-configs local` asks for.
+        local: bool,
+    },
     /// To the control core: CONFIG REWRITE.
     ConfigRewrite,
     /// To the control core: CLIENT PAUSE and UNPAUSE, applied everywhere.
@@ -230,7 +235,15 @@ pub enum CoreAsk {
     Shutdown {
         /// As the arguments say: `Some(true)` SAVE, `Some(false)` NOSAVE.
         save: Option<bool>,
+        /// NOW: do not wait for replicas.
+        now: bool,
+        /// FORCE: go on where saving fails.
+        force: bool,
     },
+    /// To the control core: SHUTDOWN ABORT. Answered `Failed` when none is under way.
+    AbortShutdown,
+    /// Fold counters that only the owner may touch into the observatory before somebody reads it: INFO, MEMORY STATS.
+    Publish,
 }
 
 /// Which clients: CLIENT LIST and CLIENT KILL.
