@@ -162,11 +162,11 @@ impl Control {
 
     fn on_ask(&mut self, from: u16, ticket: u64, ask: CoreAsk) {
         match ask {
-            CoreAsk::ConfigSet(pairs) => {
+            CoreAsk::ConfigSet { pairs, local } => {
                 let pairs: Vec<(&[u8], &[u8])> =
                     pairs.iter().map(|(name, value)| (&name[..], &value[..])).collect();
                 let context = SetContext {
-                    client_is_local: true,
+                    client_is_local: local,
                     loading: false,
                 };
                 match self.config.set(&pairs, context) {
@@ -204,6 +204,11 @@ impl Control {
                 }
                 let asker = (ticket != 0).then_some((from, ticket));
                 self.ask_all(CoreAsk::Monitors(Arc::new(self.monitors.clone())), asker);
+            }
+            CoreAsk::AbortShutdown => {
+                // A stop is never put off in this build (no replicas to wait for), so there is none to abort.
+                let text = b"ERR No shutdown in progress.".to_vec();
+                self.answer(from, ticket, CoreAnswer::Failed(text));
             }
             CoreAsk::Shutdown { .. } => {
                 log::warn!("User requested shutdown...");

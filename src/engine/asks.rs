@@ -1,6 +1,7 @@
 //! What other cores tell and ask this one, and what it answers.
 
 use crate::command::client::Client;
+use crate::command::connection::list_lines;
 use crate::command::table::Registered;
 use crate::mesh::Place;
 use crate::mesh::message::{Accepted, CoreAnswer, CoreAsk, CoreMessage};
@@ -88,15 +89,12 @@ impl Core {
                 CoreAnswer::Done
             }
             CoreAsk::ListClients(filter) => {
-                let now = self.now;
-                CoreAnswer::Lines(
-                    self.connections
-                        .iter()
-                        .flatten()
-                        .filter(|connection| !connection.closed && connection.client.fits(&filter))
-                        .map(|connection| (connection.client.id, connection.line(now)))
-                        .collect(),
-                )
+                let mut lines = Vec::new();
+                for connection in self.connections.iter().flatten().filter(|one| !one.closed) {
+                    let facts = connection.facts();
+                    list_lines(&connection.client, &facts, &filter, self.now, &mut lines);
+                }
+                CoreAnswer::Lines(lines)
             }
             CoreAsk::KillClients(filter) => {
                 let places: Vec<Place> = self
@@ -138,12 +136,17 @@ impl Core {
                 }
                 CoreAnswer::Done
             }
+            CoreAsk::Publish => {
+                self.publish();
+                CoreAnswer::Done
+            }
             CoreAsk::Monitors(monitors) => {
                 self.monitors = monitors;
                 CoreAnswer::Done
             }
             CoreAsk::SetMonitor { .. }
-            | CoreAsk::ConfigSet(_)
+            | CoreAsk::ConfigSet { .. }
+            | CoreAsk::AbortShutdown
             | CoreAsk::ConfigRewrite
             | CoreAsk::SetPause { .. }
             | CoreAsk::Shutdown { .. } => unreachable!("this question goes to the control core"),

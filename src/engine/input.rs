@@ -400,10 +400,7 @@ impl Core {
             return Some(Flow::Hold);
         }
         if let Some(multi) = &mut connection.client.multi
-            && !matches!(
-                command.name.as_str(),
-                "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
-            )
+            && !command.spec.flags.has(Flags::IMMEDIATE)
         {
             queue(multi, command, args);
             self.write_reply(connection, |reply| reply.simple("QUEUED"));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::command::client::{Context, CoreView, FinishFn, Queued, Step, Watching, Whom};
+use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Queued, Step, Watching, Whom};
 use crate::command::keys::key_places;
 use crate::command::spec::{Merge, Run};
 use crate::command::table::Registered;
@@ -42,7 +42,7 @@ pub(super) enum Pending {
 /// What to do with lent shards.
 pub(super) enum Errand {
     /// Run a command.
-    Plan(&'static Registered, OwnedArgs),
+    Plan(&'static Registered, PlanFn, OwnedArgs),
     /// Run a queue of commands.
     Exec(Box<Exec>),
     /// Begin to watch.
@@ -88,7 +88,7 @@ impl Core {
                         self.send_to(connection, usize::from(one), command, args, 0, 0);
                     }
                     _ => {
-                        let step = Errand::Plan(command, OwnedArgs::copy_of(args));
+                        let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
                         self.begin(connection, owners.to_vec(), Pending::Lent(step), Work::Lend);
                     }
                 }
@@ -97,7 +97,7 @@ impl Core {
                 if self.shards == 1 {
                     self.run_plan_here(connection, command, plan, args);
                 } else {
-                    let step = Errand::Plan(command, OwnedArgs::copy_of(args));
+                    let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
                     self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
                 }
             }
@@ -212,6 +212,9 @@ impl Core {
             self.failed(command, &error, out, start);
             Step::Done
         });
+        if connection.client.closing {
+            connection.ending = true; // CLIENT KILL of oneself
+        }
         self.ran(command, args);
         step
     }
@@ -236,6 +239,23 @@ impl Core {
             Step::Unwatch => {
                 self.forget_watches(connection);
                 self.after_reply(connection, start);
+            }
+            Step::Fail(error) => {
+                self.forget_watches(connection);
+                self.write_error(connection, &error);
+            }
+            Step::Reset => {
+                self.forget_watches(connection);
+                self.monitor_ended(connection.client.id);
+                self.after_reply(connection, start);
+            }
+            Step::Whole(plan) => {
+                if self.shards == 1 {
+                    self.run_plan_here(connection, command, plan, args);
+                } else {
+                    let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
+                    self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
+                }
             }
             Step::Exec => self.exec(connection),
             Step::Stall(time) => {
@@ -421,11 +441,11 @@ impl Core {
         mut held: Held,
     ) -> Option<Held> {
         match step {
-            Errand::Plan(command, args) => {
+            Errand::Plan(command, plan, args) => {
                 connection.waiting = false;
                 let start = connection.output.buffer().len();
                 let args = args.args(connection.client.caller());
-                self.run_held(&mut held, command, &args, connection.output.buffer());
+                self.plan_held(&mut held, command, plan, &args, connection.output.buffer());
                 self.after_reply(connection, start);
                 self.resume(connection);
                 Some(held)
@@ -476,14 +496,24 @@ impl Core {
                 merge(how, &replies, &mut Reply::new(out, args.caller.resp3));
             }
             Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
-                let mut shards: Vec<&mut Shard> =
-                    held.iter_mut().map(|shard| &mut **shard).collect();
-                self.execute_plan(&mut shards, command, plan, args, out);
+                self.plan_held(held, command, plan, args, out);
             }
             Run::Client(_) | Run::Container => {
                 unreachable!("{} needs no shard", command.name)
             }
         }
+    }
+
+    fn plan_held(
+        &mut self,
+        held: &mut Held,
+        command: &'static Registered,
+        plan: PlanFn,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let mut shards: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();
+        self.execute_plan(&mut shards, command, plan, args, out);
     }
 
     // MULTI, EXEC, WATCH.
@@ -506,6 +536,8 @@ impl Core {
         for queued in &multi.queue {
             let args = queued.args.args(connection.client.caller());
             match queued.command.spec.run {
+                // DEBUG may turn out to want every shard; whatever it is, it is no command for a hot path.
+                Run::Client(_) if queued.command.name.starts_with("debug") => (travels, all) = (false, true),
                 Run::Client(_) | Run::Container => travels = false,
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
                 Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
@@ -627,7 +659,13 @@ impl Core {
                     return;
                 }
                 Step::Stall(time) => std::thread::sleep(time),
-                Step::Unwatch | Step::Done | Step::Watch | Step::Exec => {}
+                Step::Whole(plan) => {
+                    let mut out = std::mem::take(&mut exec.out);
+                    self.plan_held(&mut exec.held, queued.command, plan, &args, &mut out);
+                    exec.out = out;
+                }
+                // Watches are gone by now, and the rest runs at once instead of being queued.
+                Step::Unwatch | Step::Done | Step::Watch | Step::Exec | Step::Fail(_) | Step::Reset => {}
             }
         }
         self.end_exec(connection, exec);

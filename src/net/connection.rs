@@ -3,6 +3,7 @@
 use std::os::fd::RawFd;
 
 use crate::command::client::Client;
+use crate::command::connection::ConnectionFacts;
 use crate::mesh::Place;
 use crate::resp::parser::Parser;
 
@@ -107,9 +108,21 @@ impl Connection {
 }
 
 impl Connection {
-    /// Its line in CLIENT LIST.
-    pub fn line(&self, _now: i64) -> Vec<u8> {
-        format!("id={} addr={}\n", self.client.id, self.client.peer).into_bytes()
+    /// What CLIENT LIST and CLIENT INFO tell of it beyond the client itself.
+    pub fn facts(&self) -> ConnectionFacts {
+        let output = self.output.owed();
+        ConnectionFacts {
+            input_bytes: self.pending_input(),
+            input_free: self.input.capacity() - self.input.len(),
+            argument_bytes: self.parser.held_bytes(),
+            output_capacity: self.output.capacity(),
+            output_peak: self.output.capacity(),
+            output_bytes: output,
+            total_bytes: size_of::<Connection>() + self.input.capacity() + self.output.capacity() + self.output.held(),
+            sending: self.output.is_sending(),
+            blocked: false,
+            closing: self.ending,
+        }
     }
 
     /// How MONITOR shows a command of it; `None` for what is never shown.

@@ -70,6 +70,11 @@ impl Output {
         self.full.len()
     }
 
+    /// Size of the block being filled.
+    pub fn capacity(&self) -> usize {
+        self.current.capacity()
+    }
+
     /// Bytes of memory held (CLIENT LIST `omem`).
     pub fn held(&self) -> usize {
         self.full_bytes + self.in_flight

@@ -84,8 +84,6 @@ texts! {
     WITHSCORES_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
     /// ZUNION and friends, WEIGHTS.
     WEIGHT_NOT_FLOAT = "ERR weight value is not a float";
-    /// Numbers past what a command can do.
-    OUT_OF_RANGE = "ERR value is out of range";
     /// SINTERCARD and friends.
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
     /// SINTERCARD, ZUNION, LMPOP: numkeys.
