@@ -129,3 +129,12 @@ pub fn notify_systemd(state: &str) {
         let _ = socket.send_to_addr(state.as_bytes(), &address);
     }
 }
+
+/// Names the calling thread for `top -H` (at most fifteen bytes).
+pub fn name_thread(name: &str) {
+    let mut bytes = [0u8; 16];
+    let length = name.len().min(15);
+    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    // SAFETY: the name is a live array that ends in a zero byte.
+    unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) };
+}

@@ -66,6 +66,7 @@ impl Control {
     /// Builds the control core on its own thread.
     pub fn new(parts: ControlParts) -> std::io::Result<Self> {
         let ring = Ring::new()?;
+        crate::base::sys::name_thread("control");
         parts.links.control().set_wake(ring.wake_handle());
         ring.signal_completions_on(ring.wake_handle().event_fd())?;
         Ok(Control {

@@ -103,6 +103,8 @@ pub struct Core {
 
     pub(super) spans: Vec<Span>,
     pub(super) items: Vec<Item>,
+    /// Slot and hash of keys that a turn is about to look up.
+    pub(super) hints: Vec<(u16, u64)>,
     pub(super) completions: Vec<Completion>,
     pub(super) spare_buffers: Vec<Vec<u8>>,
     #[allow(clippy::vec_box)] // parts travel boxed
@@ -162,6 +164,7 @@ impl Core {
     pub fn new(parts: CoreParts) -> std::io::Result<Self> {
         let ring = Ring::new()?;
         let shards = parts.links.shards();
+        let parts_index = parts.index;
         parts.links.core(parts.index).set_wake(ring.wake_handle());
         let mut core = Core {
             index: parts.index,
@@ -190,6 +193,7 @@ impl Core {
             deferred: Vec::new(),
             spans: Vec::new(),
             items: Vec::new(),
+            hints: Vec::new(),
             completions: Vec::new(),
             spare_buffers: Vec::new(),
             spare_parts: Vec::new(),
@@ -207,6 +211,7 @@ impl Core {
             stopping: false,
             allocation: Allocation::of_this_thread(),
         };
+        crate::base::sys::name_thread(&format!("shard-{}", parts_index));
         core.configured();
         core.begin_turn();
         Ok(core)
@@ -346,6 +351,9 @@ impl Core {
     fn take_completions(&mut self) {
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.completions(&mut completions, COMPLETIONS_MAX);
+        if completions.len() > 1 {
+            self.prefetch_first_keys(&completions);
+        }
         for completion in completions.drain(..) {
             match completion.operation {
                 Operation::Receive => self.on_receive(completion),

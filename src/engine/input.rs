@@ -14,6 +14,7 @@ use crate::net::Connection;
 use crate::resp::parser::{self, Limits, Parsed};
 use crate::resp::request::{Args, Key, OwnedArgs, Span};
 use crate::resp::{ErrorReply, Reply};
+use crate::ring::Completion;
 
 use super::core::{COMMANDS_MAX, Core};
 
@@ -22,6 +23,8 @@ const LOOKAHEAD: usize = 32;
 /// Unexecuted input of a connection beyond which no more is read while it waits for other shards. An unfinished
 /// request is not counted: its limit is `client-query-buffer-limit`.
 pub(super) const BACKLOG_MAX: usize = 1 << 20;
+/// What has come for a connection is looked at ahead when it is at most this long: a request or a few.
+const PEEK_MAX: usize = 512;
 
 /// A request that has been cut out of the input.
 #[derive(Clone, Copy)]
@@ -225,6 +228,49 @@ impl Core {
             }
         }
         Cut::More(at)
+    }
+
+    /// Fetches from memory what the first request of each connection in this turn needs, all misses side by side. With
+    /// one request at a time from each of many clients this is the only chance; a pipeline has its own look-ahead.
+    pub(super) fn prefetch_first_keys(&mut self, completions: &[Completion]) {
+        let Some(shard) = &self.shard else {
+            return;
+        };
+        let limits = Limits {
+            bulk_max: PEEK_MAX as u64,
+            authenticated: true,
+        };
+        let mut parser = parser::Parser::default();
+        self.hints.clear();
+        for completion in completions {
+            let Some(bytes) = completion.received.as_deref() else {
+                continue;
+            };
+            if bytes.len() > PEEK_MAX || bytes.first() != Some(&b'*') {
+                continue;
+            }
+            self.spans.clear();
+            if !matches!(parser.next(bytes, 0, limits, &mut self.spans), Parsed::Request(_)) {
+                parser = parser::Parser::default();
+                continue;
+            }
+            let args = Args::new(bytes, &self.spans, Default::default());
+            let key = self.spans.first().and_then(|_| {
+                let command = self.table.find(args.get(0))?;
+                let place = usize::from(command.first_key);
+                if place == 0 { None } else { args.opt(place) }
+            });
+            if let Some(key) = key.map(Key::new)
+                && usize::from(key.slot) % self.shards == self.index
+            {
+                // Which database the client has selected does not matter much: it is nearly always the first.
+                shard.keyspace.prefetch_bucket(0, key.slot, key.hash);
+                self.hints.push((key.slot, key.hash));
+            }
+        }
+        for &(slot, hash) in &self.hints {
+            shard.keyspace.prefetch_entry(0, slot, hash);
+        }
     }
 
     /// Brings buckets, then entries, into the cache, all misses side by side.

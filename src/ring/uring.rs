@@ -26,6 +26,7 @@ const TAG_WAKE: u64 = 3;
 const TAG_EVENT: u64 = 4;
 const TAG_ACCEPT: u64 = 5;
 const TAG_IGNORED: u64 = 6;
+const TAG_TIMER: u64 = 7;
 
 /// What a completion is about. `token` is what the caller gave with the operation (56 bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,9 @@ pub struct Ring {
     event: Arc<OwnedFd>,
     event_armed: bool,
     enters: u64,
+    /// The time at which the armed timer ends the wait, where the kernel reads it.
+    timer: Box<types::Timespec>,
+    timer_armed: bool,
     /// What the kernel is sending, by connection place. Dropping a buffer before its completion would free memory that
     /// the kernel reads; hence the ring keeps them.
     sending: Vec<Vec<u8>>,
@@ -122,6 +126,8 @@ impl Ring {
             event,
             event_armed: false,
             enters: 0,
+            timer: Box::new(types::Timespec::new()),
+            timer_armed: false,
             sending: Vec::new(),
             fresh_sends: 0,
         })
@@ -226,8 +232,8 @@ impl Ring {
     #[inline]
     fn push(&mut self, entry: squeue::Entry) {
         loop {
-            // SAFETY: every operation is built here; the only one with a pointer is `send`, whose bytes the ring keeps
-            // until their completion.
+            // SAFETY: every operation is built here; those with a pointer are `send`, whose bytes the ring keeps until
+            // their completion, and the timer, whose time is boxed and rewritten only when none is armed.
             if unsafe { self.uring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -253,7 +259,8 @@ impl Ring {
     }
 
     /// Submits what is queued and collects what is done. Waits when `wait` is given: until something completes, other
-    /// than the impatient sends just queued, or the time is over.
+    /// than the impatient sends just queued, or about the time is over: one timer is armed at a time and runs across
+    /// waits, which spares each of them setting up a clock of its own; a wait may therefore end early.
     #[inline]
     pub fn turn(&mut self, wait: Option<Duration>) {
         self.buffers.publish();
@@ -281,16 +288,26 @@ impl Ring {
                 if !self.event_armed {
                     self.arm_event();
                 }
+                if !self.timer_armed {
+                    self.arm_timer(limit);
+                }
                 self.enters += 1;
-                let time = types::Timespec::new()
-                    .sec(limit.as_secs())
-                    .nsec(limit.subsec_nanos());
-                let args = types::SubmitArgs::new().timespec(&time);
-                if let Err(error) = self.uring.submitter().submit_with_args(sends + 1, &args) {
+                if let Err(error) = self.uring.submit_and_wait(sends + 1) {
                     Self::tolerate(&error);
                 }
             }
         }
+    }
+
+    fn arm_timer(&mut self, limit: Duration) {
+        self.timer_armed = true;
+        *self.timer = types::Timespec::new()
+            .sec(limit.as_secs())
+            .nsec(limit.subsec_nanos());
+        let entry = opcode::Timeout::new(&raw const *self.timer)
+            .build()
+            .user_data(TAG_TIMER << TAG_SHIFT);
+        self.push(entry);
     }
 
     fn arm_event(&mut self) {
@@ -314,6 +331,7 @@ impl Ring {
     pub fn completions(&mut self, into: &mut Vec<Completion>, limit: usize) {
         let mut woken_by_event = false;
         let mut rearm = false;
+        let mut timer_ended = false;
         for entry in self.uring.completion().take(limit) {
             let data = entry.user_data();
             let operation = match data >> TAG_SHIFT {
@@ -326,6 +344,10 @@ impl Ring {
                     rearm = !cqueue::more(entry.flags());
                     Operation::Wake
                 }
+                TAG_TIMER => {
+                    timer_ended = true;
+                    continue;
+                }
                 _ => continue,
             };
             into.push(Completion {
@@ -337,6 +359,7 @@ impl Ring {
                     .map(|id| self.buffers.received(id, entry.result().max(0) as usize)),
             });
         }
+        self.timer_armed &= !timer_ended;
         if woken_by_event {
             self.drain_event();
             self.event_armed &= !rearm;

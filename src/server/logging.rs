@@ -72,7 +72,12 @@ pub fn start(level: LogLevel, file: Option<&Path>) -> io::Result<()> {
         };
         let now = chrono::Local::now().format("%d %b %Y %H:%M:%S%.3f");
         let thread = std::thread::current();
-        let core = thread.name().unwrap_or("main");
+        // Executors number their threads behind the name given to them.
+        let name = thread.name().unwrap_or("main");
+        let core = match name.rsplit_once('-') {
+            Some((core, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) && core != "shard" => core,
+            _ => name,
+        };
         writeln!(out, "{}:M {now} {sign} {core}: {}", std::process::id(), record.args())
     });
     match file {
