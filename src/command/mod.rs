@@ -2,11 +2,11 @@
 
 pub mod admit;
 pub mod client;
+pub mod connection;
 pub mod keys;
 pub mod spec;
 pub mod table;
 
-mod connection;
 mod draw;
 mod generic;
 mod hash;
@@ -19,5 +19,7 @@ mod sorted_set;
 mod string;
 mod transactions;
 
+#[cfg(test)]
+mod desk;
 #[cfg(test)]
 mod harness;

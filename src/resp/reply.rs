@@ -32,6 +32,11 @@ impl<'a> Reply<'a> {
         self.resp3
     }
 
+    /// Goes on in the other version of the protocol: HELLO answers in the one it has just agreed on.
+    pub fn set_resp3(&mut self, resp3: bool) {
+        self.resp3 = resp3;
+    }
+
     /// The bytes so far, replies before this one included.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         self.out
@@ -211,6 +216,23 @@ impl<'a> Reply<'a> {
             if self.resp3 { b'~' } else { b'*' },
             count as i64,
         );
+    }
+
+    /// What a container's HELP subcommand answers: each subcommand with some lines about it.
+    pub fn help(&mut self, container: &str, subcommands: &[(&str, &[&str])]) {
+        let lines: usize = subcommands.iter().map(|(_, lines)| 1 + lines.len()).sum();
+        self.array(lines + 3);
+        self.simple(&format!(
+            "{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+        ));
+        for (usage, lines) in subcommands {
+            self.simple(usage);
+            for line in *lines {
+                self.simple(&format!("    {line}"));
+            }
+        }
+        self.simple("HELP");
+        self.simple("    Prints this help.");
     }
 
     /// Takes back everything written since `deferred`.
