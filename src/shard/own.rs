@@ -192,6 +192,14 @@ impl Shard {
         self.split().1.let_go(entry);
     }
 
+    /// The value at `key` was made out of keys on other shards: what reproduces it from this shard's stream alone is the
+    /// value itself.
+    #[inline]
+    pub fn made_from_afar(&mut self, _db: usize, _key: &Key<'_>) {
+        // A value as an effect is RESTORE, which comes with the snapshot format (docs/compatibility.md). Until then the
+        // request itself is recorded, which reproduces the value where the streams of all shards are read as one.
+    }
+
     /// Lets go of a value: at once when it is small, else in steps.
     pub fn discard(&mut self, value: Box<Value>) {
         if value.elements() <= FREE_AT_ONCE_MAX {
