@@ -2,19 +2,24 @@
 
 pub mod admit;
 pub mod client;
+pub mod connection;
 pub mod keys;
 pub mod spec;
 pub mod table;
 
-mod connection;
+mod draw;
 mod generic;
 mod hash;
 mod list;
+mod parse;
+mod scan;
 mod server;
 mod set;
 mod sorted_set;
 mod string;
 mod transactions;
 
+#[cfg(test)]
+mod desk;
 #[cfg(test)]
 mod harness;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use super::buffers::{Buffers, GROUP};
+use super::buffers::{Buffers, GROUP, Received};
 
 /// Submission entries; a fuller turn submits in between.
 const SUBMISSIONS: u32 = 1024;
@@ -43,7 +43,7 @@ pub enum Operation {
 }
 
 /// One completion.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Completion {
     /// What it is about.
     pub operation: Operation,
@@ -53,7 +53,8 @@ pub struct Completion {
     pub result: i32,
     /// The multishot operation goes on.
     pub more: bool,
-    buffer: Option<u16>,
+    /// What a receive brought. Goes back by `recycle`.
+    pub received: Option<Received>,
 }
 
 /// How other threads reach this ring.
@@ -88,6 +89,11 @@ pub struct Ring {
     event: Arc<OwnedFd>,
     event_armed: bool,
     enters: u64,
+    /// What the kernel is sending, by connection place. Dropping a buffer before its completion would free memory that
+    /// the kernel reads; hence the ring keeps them.
+    sending: Vec<Vec<u8>>,
+    /// Impatient sends queued since the last turn: their completions come with the submission.
+    fresh_sends: usize,
 }
 
 impl Ring {
@@ -116,6 +122,8 @@ impl Ring {
             event,
             event_armed: false,
             enters: 0,
+            sending: Vec::new(),
+            fresh_sends: 0,
         })
     }
 
@@ -142,18 +150,38 @@ impl Ring {
         );
     }
 
-    /// Sends `bytes` whole unless the connection fails.
+    /// Sends `bytes[from..]`; the ring keeps them until the completion hands them back by `take_sent`. One send for each
+    /// place (the low half of `token`) at a time.
     ///
-    /// # Safety
-    /// `bytes` must stay where they are, unchanged, until the completion has been seen.
+    /// The first attempt never waits for room in the socket, so that its completion is there when `turn` returns;
+    /// `patient` is for what such an attempt has left over.
     #[inline]
-    pub unsafe fn send(&mut self, fd: RawFd, bytes: *const u8, length: u32, token: u64) {
+    pub fn send(&mut self, fd: RawFd, token: u64, bytes: Vec<u8>, from: usize, patient: bool) {
+        let place = (token & 0xffff_ffff) as usize;
+        if place >= self.sending.len() {
+            self.sending.resize_with(place + 1, Vec::new);
+        }
+        let length = u32::try_from(bytes.len() - from).unwrap_or(u32::MAX);
+        let start = bytes[from..].as_ptr();
+        self.sending[place] = bytes; // the heap block stays where it is
+        let flags = if patient {
+            libc::MSG_NOSIGNAL | libc::MSG_WAITALL
+        } else {
+            self.fresh_sends += 1;
+            libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT
+        };
         self.push(
-            opcode::Send::new(types::Fd(fd), bytes, length)
-                .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+            opcode::Send::new(types::Fd(fd), start, length)
+                .flags(flags)
                 .build()
                 .user_data(TAG_SEND << TAG_SHIFT | token),
         );
+    }
+
+    /// The bytes of a send that is over.
+    #[inline]
+    pub fn take_sent(&mut self, token: u64) -> Vec<u8> {
+        std::mem::take(&mut self.sending[(token & 0xffff_ffff) as usize])
     }
 
     /// Accepts from the listener `fd` until told otherwise.
@@ -198,7 +226,8 @@ impl Ring {
     #[inline]
     fn push(&mut self, entry: squeue::Entry) {
         loop {
-            // SAFETY: every operation is built here; the only one with a pointer is `send`, whose caller keeps it alive.
+            // SAFETY: every operation is built here; the only one with a pointer is `send`, whose bytes the ring keeps
+            // until their completion.
             if unsafe { self.uring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -223,11 +252,12 @@ impl Ring {
         );
     }
 
-    /// Submits what is queued and collects what is done. Waits when `wait` is given: until something completes or the
-    /// time is over.
+    /// Submits what is queued and collects what is done. Waits when `wait` is given: until something completes, other
+    /// than the impatient sends just queued, or the time is over.
     #[inline]
     pub fn turn(&mut self, wait: Option<Duration>) {
         self.buffers.publish();
+        let sends = std::mem::take(&mut self.fresh_sends);
         match wait {
             None => {
                 let queue = self.uring.submission();
@@ -256,7 +286,7 @@ impl Ring {
                     .sec(limit.as_secs())
                     .nsec(limit.subsec_nanos());
                 let args = types::SubmitArgs::new().timespec(&time);
-                if let Err(error) = self.uring.submitter().submit_with_args(1, &args) {
+                if let Err(error) = self.uring.submitter().submit_with_args(sends + 1, &args) {
                     Self::tolerate(&error);
                 }
             }
@@ -303,7 +333,8 @@ impl Ring {
                 token: data & ((1 << TAG_SHIFT) - 1),
                 result: entry.result(),
                 more: cqueue::more(entry.flags()),
-                buffer: cqueue::buffer_select(entry.flags()),
+                received: cqueue::buffer_select(entry.flags())
+                    .map(|id| self.buffers.received(id, entry.result().max(0) as usize)),
             });
         }
         if woken_by_event {
@@ -318,21 +349,10 @@ impl Ring {
         unsafe { libc::read(self.event.as_raw_fd(), count.as_mut_ptr().cast(), 8) };
     }
 
-    /// The bytes that a receive brought.
+    /// Gives a receive's buffer back to the kernel.
     #[inline]
-    pub fn bytes(&self, completion: &Completion) -> &[u8] {
-        match completion.buffer {
-            Some(id) if completion.result > 0 => self.buffers.bytes(id, completion.result as usize),
-            _ => &[],
-        }
-    }
-
-    /// Gives a receive's buffer back. Its bytes must not be used any more.
-    #[inline]
-    pub fn recycle(&mut self, completion: &Completion) {
-        if let Some(id) = completion.buffer {
-            self.buffers.provide(id);
-        }
+    pub fn recycle(&mut self, received: Received) {
+        self.buffers.provide(received);
     }
 
     /// The kernel ran out of buffers (a receive ended with ENOBUFS): provides more.

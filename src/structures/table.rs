@@ -224,18 +224,21 @@ pub struct Vacant<'a, E: Element> {
 
 impl<'a, E: Element> Found<'a, E> {
     /// The element.
+    #[inline]
     pub fn get(&self) -> &E {
         // SAFETY: the place is occupied, and the exclusive borrow of the table keeps it so.
         unsafe { &*self.node.entry(self.entry) }
     }
 
     /// The element, to change; its key must stay.
+    #[inline]
     pub fn get_mut(&mut self) -> &mut E {
         // SAFETY: as in `get`, and no other reference exists.
         unsafe { &mut *self.node.entry(self.entry) }
     }
 
     /// The element for as long as the table was borrowed.
+    #[inline]
     pub fn into_mut(self) -> &'a mut E {
         // SAFETY: as in `get_mut`; the borrow of the table passes on to the result.
         unsafe { &mut *self.node.entry(self.entry) }
@@ -244,6 +247,12 @@ impl<'a, E: Element> Found<'a, E> {
     /// Puts `element`, which must have the same key, in its place and hands back the old one.
     pub fn replace(&mut self, element: E) -> E {
         std::mem::replace(self.get_mut(), element)
+    }
+
+    /// Whether the table holds nothing else.
+    #[inline]
+    pub fn is_only(&self) -> bool {
+        self.table.len == 1
     }
 
     /// Takes the element out of the table.
@@ -256,6 +265,12 @@ impl<'a, E: Element> Found<'a, E> {
 }
 
 impl<'a, E: Element> Vacant<'a, E> {
+    /// The table, for a caller that keeps books beside it and inserts by itself.
+    #[inline]
+    pub fn into_table(self) -> &'a mut Table<E> {
+        self.table
+    }
+
     /// Inserts `element`, which must have the key and hash that were looked for.
     pub fn insert(self, element: E) -> &'a mut E {
         self.table.insert(self.hash, element)
@@ -514,22 +529,27 @@ impl<E: Element> Table<E> {
     /// This is how a table of millions is freed in steps. In between it is a sound table of the rest. A step also walks
     /// over empty buckets, at most ten for each element of the budget.
     pub fn drain_some(&mut self, budget: usize) -> bool {
-        let mut dropped = 0;
+        self.drain_with(budget, |_| 1)
+    }
+
+    /// The same for elements that differ in what they cost: each is handed to `take`, which answers its price. Ends when
+    /// the budget is spent, which the last element may overdraw.
+    pub fn drain_with(&mut self, budget: usize, mut take: impl FnMut(E) -> usize) -> bool {
+        let mut spent = 0;
         let mut steps = budget.saturating_mul(10).max(1);
         while self.buckets != 0 && steps != 0 {
             steps -= 1;
             let bucket = self.bucket_at(self.buckets - 1);
             // SAFETY: the chain is live; `any` answers with an occupied place. The length is counted down before the
-            // element is dropped, so that a panic there leaves a sound table.
+            // element is handed out, so that a panic there leaves a sound table.
             unsafe {
                 bucket.prefetch_all();
                 while let Some((node, entry)) = bucket.any() {
-                    if dropped == budget {
+                    if spent >= budget {
                         return true;
                     }
-                    dropped += 1;
                     self.len -= 1;
-                    drop(bucket.take(node, entry));
+                    spent = spent.saturating_add(take(bucket.take(node, entry)));
                 }
             }
             self.drop_bucket();
