@@ -421,13 +421,12 @@ fn combine(
         }
         Operation::Inter => {
             sort_inputs(&mut inputs);
+            let members = inter(&inputs, options.aggregate);
             if target == Target::Count {
-                reply.count(inter(&inputs).take(options.limit).count());
+                reply.count(members.take(options.limit).count());
                 return Ok(());
             }
-            inter(&inputs)
-                .map(|(name, score)| (name, inter_score(&inputs, name, score, options.aggregate)))
-                .collect()
+            members.collect()
         }
     };
     let result = in_order(result);
@@ -632,25 +631,16 @@ fn union<'a>(inputs: &[Input<'a>], aggregate: Aggregate) -> Vec<Pair<'a>> {
     all.into_iter().collect()
 }
 
-/// Members of the first input, with their scores there, that are in all the others.
-fn inter<'a>(inputs: &[Input<'a>]) -> impl Iterator<Item = Pair<'a>> {
+/// Members that are in all inputs.
+fn inter<'a>(inputs: &[Input<'a>], aggregate: Aggregate) -> impl Iterator<Item = Pair<'a>> {
     let (first, others) = inputs.split_first().expect("numkeys is 1 or more");
-    first.source.members().filter(move |(name, _)| {
-        others
-            .iter()
-            .all(|other| other.source.score(*name).is_some())
+    first.source.members().filter_map(move |(name, score)| {
+        let mut joined = number_or_zero(first.weight * score);
+        for other in others {
+            joined = aggregate.join(joined, other.weight * other.source.score(name)?);
+        }
+        Some((name, joined))
     })
-}
-
-/// The score of a member that all inputs have, `first` being the one in the first.
-fn inter_score(inputs: &[Input<'_>], name: Item<'_>, first: f64, aggregate: Aggregate) -> f64 {
-    let (head, others) = inputs.split_first().expect("numkeys is 1 or more");
-    others
-        .iter()
-        .fold(number_or_zero(head.weight * first), |sum, other| {
-            let score = other.source.score(name).unwrap_or(0.0);
-            aggregate.join(sum, other.weight * score)
-        })
 }
 
 /// Members of the first input that are in none of the others.

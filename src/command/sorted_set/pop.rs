@@ -137,16 +137,16 @@ fn pop(
         ),
     };
     let key = args.key(1);
-    let len = shard
-        .write_as::<Zset>(&args.caller, &key)?
-        .map_or(0, |zset| zset.len());
-    let taken = len.min(count.unwrap_or(1));
+    let Some(zset) = shard.write_as::<Zset>(&args.caller, &key)? else {
+        reply.array(0);
+        return Ok(());
+    };
+    let count_taken = zset.len().min(count.unwrap_or(1));
     // Without a count even RESP3 gets one flat pair.
     let nested = count.is_some() && reply.is_resp3();
-    reply.array(if nested { taken } else { 2 * taken });
-    if taken > 0 {
-        take(shard, args, &key, end, taken, nested, reply)?;
-    }
+    reply.array(if nested { count_taken } else { 2 * count_taken });
+    let emptied = take(zset, end, count_taken, nested, reply);
+    taken(shard, args, &key, end, count_taken, emptied);
     Ok(())
 }
 
@@ -183,12 +183,13 @@ fn zmpop(
         let Some(zset) = shard.write_as::<Zset>(&args.caller, &key)? else {
             continue;
         };
-        let taken = count.min(zset.len());
+        let count = count.min(zset.len());
         reply.array(2);
         reply.bulk(key.bytes);
-        reply.array(taken);
-        take(shard, args, &key, end, taken, true, reply)?;
-        let number = format_i64(taken as i64);
+        reply.array(count);
+        let emptied = take(zset, end, count, true, reply);
+        taken(shard, args, &key, end, count, emptied);
+        let number = format_i64(count as i64);
         shard
             .effects
             .record(args.db(), &[end.command(), key.bytes, number.as_bytes()]);
@@ -198,19 +199,9 @@ fn zmpop(
     Ok(())
 }
 
-/// Takes so many members, at most all and at least one, from the end and writes them with their scores.
-fn take(
-    shard: &mut Shard,
-    args: &Args<'_>,
-    key: &Key<'_>,
-    end: End,
-    count: usize,
-    nested: bool,
-    reply: &mut Reply<'_>,
-) -> Result<(), ErrorReply> {
-    let zset = shard
-        .write_as::<Zset>(&args.caller, key)?
-        .ok_or(ErrorReply::NO_SUCH_KEY)?;
+/// Takes so many members, which the set must have, from the end and writes them with their scores. True when these
+/// were all: then they stay inside, and a big set is freed in steps when its key goes.
+fn take(zset: &mut Zset, end: End, count: usize, nested: bool, reply: &mut Reply<'_>) -> bool {
     let len = zset.len();
     let write = |(name, score): Pair<'_>| {
         if nested {
@@ -219,22 +210,29 @@ fn take(
         reply.bulk(name.text(&mut TextBuffer::new()));
         reply.double(score);
     };
-    let ranks = match end {
-        End::Min => 0..count,
-        End::Max => len - count..len,
+    let start = match end {
+        End::Min => 0,
+        End::Max => len - count,
     };
+    let members = zset.iter(start..start + count);
     match end {
-        End::Min => zset.iter(ranks.clone()).for_each(write),
-        End::Max => zset.iter(ranks.clone()).rev().for_each(write),
+        End::Min => members.for_each(write),
+        End::Max => members.rev().for_each(write),
     }
-    // Where all go, the key goes with them inside: a big set is freed in steps.
     let emptied = count == len;
     if !emptied {
-        zset.take_ranks(ranks.start, count, |_, _| {});
+        zset.take_ranks(start, count, |_, _| {});
+    }
+    emptied
+}
+
+/// What follows when members were taken.
+fn taken(shard: &mut Shard, args: &Args<'_>, key: &Key<'_>, end: End, count: usize, emptied: bool) {
+    if count == 0 {
+        return;
     }
     shard.changed_by(args.db(), key, Class::Zset, end.event(), count as u64);
     if emptied {
         shard.delete_emptied(args.db(), key);
     }
-    Ok(())
 }

@@ -16,8 +16,8 @@ use crate::structures::zset::Zset;
 
 use super::bounds::{open_members, write_member};
 
-/// Most members that ZRANDMEMBER draws with repetition. Redis knows no bound and dies of the reply; ten times what a
-/// client can sensibly read is refused here.
+/// Most members that ZRANDMEMBER draws with repetition, some gigabytes of reply. Redis knows no bound here, and one
+/// request can fill all memory; ours is refused as out of range.
 const DRAWS_MAX: u64 = 1 << 28;
 
 /// Without COUNT a step of ZSCAN visits about so many members.
