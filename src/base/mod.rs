@@ -9,3 +9,4 @@ pub mod long_double;
 pub mod number;
 pub mod random;
 pub mod slot;
+pub mod system;
