@@ -10,3 +10,4 @@ pub mod number;
 pub mod random;
 pub mod slot;
 pub mod sys;
+pub mod system;
