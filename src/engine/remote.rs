@@ -95,13 +95,13 @@ impl Core {
             let mut out = std::mem::take(&mut part.out);
             if part.exec.is_some() {
                 self.run_exec_part(shard, part, &mut out);
-                part.ends.push(out.len() as u32);
+                part.ends.push(out.len());
             } else {
                 for index in 0..part.requests.len() {
                     let request = part.requests[index];
                     let command = self.table.by_id(request.command);
                     self.run_on(shard, command, &part.args(&request), &mut out);
-                    part.ends.push(out.len() as u32);
+                    part.ends.push(out.len());
                 }
             }
             part.out = out;
@@ -189,9 +189,8 @@ impl Core {
         }
         if connection.pending_input() > 0 {
             self.make_ready(connection);
-        } else if !connection.receiving && !connection.ending {
-            self.ring.receive(connection.fd, connection.place.token());
-            connection.receiving = true;
+        } else {
+            self.read_on(connection);
         }
     }
 
