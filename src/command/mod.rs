@@ -7,6 +7,7 @@ pub mod spec;
 pub mod table;
 
 mod connection;
+mod flush;
 mod generic;
 mod hash;
 mod list;
@@ -15,6 +16,8 @@ mod set;
 mod sorted_set;
 mod string;
 mod transactions;
+
+pub use generic::cursor_slot;
 
 #[cfg(test)]
 mod harness;
