@@ -135,7 +135,7 @@ fn mget(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Resu
 }
 
 fn mset(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(ErrorReply::wrong_arity("mset"));
     }
     put_all(shards, args);
@@ -148,7 +148,7 @@ fn msetnx(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(ErrorReply::wrong_arity("msetnx"));
     }
     for at in (1..args.len()).step_by(2) {
