@@ -239,9 +239,16 @@ impl Command {
     /// Position of the first key when it is at a fixed place.
     pub const fn first_key(&self) -> Option<usize> {
         match self.keys {
-            [KeySpec { begin: Begin::Index(index), access, .. }, ..] if !access.has(Access::NOT_KEY) => {
-                Some(*index as usize)
-            }
+            // Where keys are counted, the index is that of the count.
+            [
+                KeySpec {
+                    begin: Begin::Index(index),
+                    find: Find::Range { .. },
+                    access,
+                    ..
+                },
+                ..,
+            ] if !access.has(Access::NOT_KEY) => Some(*index as usize),
             _ => None,
         }
     }
