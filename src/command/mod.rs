@@ -8,9 +8,12 @@ pub mod spec;
 pub mod table;
 pub mod trace;
 
+mod draw;
 mod generic;
 mod hash;
 mod list;
+mod parse;
+mod scan;
 mod server;
 mod set;
 mod sorted_set;

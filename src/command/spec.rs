@@ -148,6 +148,8 @@ bits! {
         MOVABLE_KEYS = 19, "movablekeys";
         /// Allowed while a script is over its time.
         ALLOW_BUSY = 20, "allow_busy";
+        /// May serve a blocked client: runs only after its connection's earlier commands, whatever shard they are on.
+        WAKES = 24, "";
         /// Touches keys it does not name.
         TOUCHES_ARBITRARY_KEYS = 21, "";
         /// Runs at once inside MULTI instead of being queued.

@@ -59,6 +59,11 @@ impl Effects {
         self.said = false;
     }
 
+    /// Whether the running command has changed data so far.
+    pub fn has_changed(&self) -> bool {
+        self.changes != self.before
+    }
+
     /// Records `parts` in place of the running command. Called again, it records several.
     pub fn record(&mut self, db: usize, parts: &[&[u8]]) {
         self.said = true;
@@ -89,7 +94,7 @@ impl Effects {
     /// something.
     #[inline]
     pub fn end(&mut self, args: &Args<'_>) -> bool {
-        let changed = self.changes != self.before;
+        let changed = self.has_changed();
         if self.wanted && changed && !self.said {
             self.stream.push(Effect {
                 db: args.caller.db,

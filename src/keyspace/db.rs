@@ -7,7 +7,7 @@ use crate::base::random::Random;
 use crate::base::slot::{SLOTS, Slot};
 use crate::resp::request::Key;
 use crate::structures::entry::{Entry, NewValue};
-use crate::structures::table::Table;
+use crate::structures::table::{self, Found, Table};
 
 use super::value::Value;
 
@@ -19,6 +19,12 @@ pub type KeyEntry = Entry<Value>;
 pub struct Db {
     /// A table per slot owned; empty until the first key.
     tables: Vec<Table<KeyEntry>>,
+    counts: Counts,
+}
+
+/// What a database knows about its tables without looking into them.
+#[derive(Default)]
+struct Counts {
     /// Keys with an expiry, per slot; empty until the first one.
     volatile: Vec<u32>,
     /// Bit per slot: its table is not empty.
@@ -27,18 +33,127 @@ pub struct Db {
     expires: usize,
 }
 
+impl Counts {
+    /// A key of the table at `place` has an expiry now; there are so many tables.
+    fn add_volatile(&mut self, place: usize, slots: usize) {
+        if self.volatile.is_empty() {
+            self.volatile.resize(slots, 0);
+        }
+        self.volatile[place] += 1;
+        self.expires += 1;
+    }
+
+    /// A key of the table at `place` has no expiry any more.
+    fn drop_volatile(&mut self, place: usize) {
+        self.volatile[place] -= 1;
+        self.expires -= 1;
+    }
+}
+
+/// A key that was found, with its place: it can be read, changed, replaced and removed without another search.
+pub struct FoundKey<'a> {
+    found: Found<'a, KeyEntry>,
+    counts: &'a mut Counts,
+    place: usize,
+    slots: usize,
+}
+
+impl<'a> FoundKey<'a> {
+    /// The entry.
+    #[inline]
+    pub fn get(&self) -> &KeyEntry {
+        self.found.get()
+    }
+
+    /// The entry, to change; its expiry changes through `set_expire_at` only.
+    #[inline]
+    pub fn get_mut(&mut self) -> &mut KeyEntry {
+        self.found.get_mut()
+    }
+
+    /// The entry for as long as the keyspace was borrowed.
+    #[inline]
+    pub fn into_mut(self) -> &'a mut KeyEntry {
+        self.found.into_mut()
+    }
+
+    /// Sets or removes the expiry.
+    #[inline]
+    pub fn set_expire_at(&mut self, expire_at: Option<i64>) {
+        let entry = self.found.get_mut();
+        match (entry.expire_at().is_some(), expire_at.is_some()) {
+            (false, false) => return,
+            (false, true) => self.counts.add_volatile(self.place, self.slots),
+            (true, false) => self.counts.drop_volatile(self.place),
+            (true, true) => {}
+        }
+        entry.set_expire_at(expire_at);
+    }
+
+    /// Puts `entry`, which must bear the same key, in the place of the one found and gives that back.
+    pub fn replace(&mut self, entry: KeyEntry) -> KeyEntry {
+        match (self.get().expire_at().is_some(), entry.expire_at().is_some()) {
+            (false, true) => self.counts.add_volatile(self.place, self.slots),
+            (true, false) => self.counts.drop_volatile(self.place),
+            _ => {}
+        }
+        self.found.replace(entry)
+    }
+
+    /// Takes the key out.
+    pub fn remove(self) -> KeyEntry {
+        self.counts.keys -= 1;
+        if self.found.get().expire_at().is_some() {
+            self.counts.drop_volatile(self.place);
+        }
+        if self.found.is_only() {
+            self.counts.used[self.place / 64] &= !(1 << (self.place % 64));
+        }
+        self.found.remove()
+    }
+}
+
 impl Db {
     /// Keys, expired ones that nobody has met yet included.
     #[inline]
     pub fn keys(&self) -> usize {
-        self.keys
+        self.counts.keys
     }
 
     /// Keys with an expiry.
     #[inline]
     pub fn expires(&self) -> usize {
-        self.expires
+        self.counts.expires
     }
+}
+
+/// The absence of a key, with the place where it would be.
+pub struct VacantKey<'a> {
+    table: &'a mut Table<KeyEntry>,
+    counts: &'a mut Counts,
+    place: usize,
+    slots: usize,
+    hash: u64,
+}
+
+impl<'a> VacantKey<'a> {
+    /// Adds `entry`, which must bear the key that was looked for.
+    pub fn insert(self, entry: KeyEntry) -> &'a mut KeyEntry {
+        if entry.expire_at().is_some() {
+            self.counts.add_volatile(self.place, self.slots);
+        }
+        self.counts.keys += 1;
+        self.counts.used[self.place / 64] |= 1 << (self.place % 64);
+        self.table.insert(self.hash, entry)
+    }
+}
+
+/// The answer of [`Keyspace::entry`].
+pub enum KeyPlace<'a> {
+    /// The key is there.
+    Found(FoundKey<'a>),
+    /// It is not.
+    Vacant(VacantKey<'a>),
 }
 
 /// All databases of one shard.
@@ -141,73 +256,87 @@ impl Keyspace {
 
     /// Adds an entry whose key is not there.
     pub fn insert_entry(&mut self, db: usize, key: &Key<'_>, entry: KeyEntry) -> &mut KeyEntry {
+        self.vacant(db, key).insert(entry)
+    }
+
+    /// The place of a key or the chance to add it, for commands that make what is missing: one search for both.
+    #[inline]
+    pub fn entry(&mut self, db: usize, key: &Key<'_>) -> KeyPlace<'_> {
+        let VacantKey {
+            table,
+            counts,
+            place,
+            slots,
+            hash,
+        } = self.vacant(db, key);
+        match table.entry(hash, key.bytes) {
+            table::Entry::Found(found) => KeyPlace::Found(FoundKey {
+                found,
+                counts,
+                place,
+                slots,
+            }),
+            table::Entry::Vacant(vacant) => KeyPlace::Vacant(VacantKey {
+                table: vacant.into_table(),
+                counts,
+                place,
+                slots,
+                hash,
+            }),
+        }
+    }
+
+    /// The table where a key belongs, made if the database has none yet. The caller has looked for the key, or does.
+    #[inline]
+    fn vacant(&mut self, db: usize, key: &Key<'_>) -> VacantKey<'_> {
         let (place, slots) = (self.place(key.slot), self.slots());
-        let db = &mut self.dbs[db];
-        if db.tables.is_empty() {
-            db.tables.resize_with(slots, Table::new);
-            db.used.resize(slots.div_ceil(64), 0);
+        let Db { tables, counts } = &mut self.dbs[db];
+        if tables.is_empty() {
+            tables.resize_with(slots, Table::new);
+            counts.used.resize(slots.div_ceil(64), 0);
         }
-        if entry.expire_at().is_some() {
-            if db.volatile.is_empty() {
-                db.volatile.resize(slots, 0);
-            }
-            db.volatile[place] += 1;
-            db.expires += 1;
+        VacantKey {
+            table: &mut tables[place],
+            counts,
+            place,
+            slots,
+            hash: key.hash,
         }
-        db.keys += 1;
-        db.used[place / 64] |= 1 << (place % 64);
-        db.tables[place].insert(key.hash, entry)
+    }
+
+    /// The entry of a key with its place, from which it can be changed and removed without another search.
+    #[inline]
+    pub fn found(&mut self, db: usize, key: &Key<'_>) -> Option<FoundKey<'_>> {
+        let (place, slots) = (self.place(key.slot), self.slots());
+        let Db { tables, counts } = &mut self.dbs[db];
+        let found = tables.get_mut(place)?.found(key.hash, key.bytes)?;
+        Some(FoundKey {
+            found,
+            counts,
+            place,
+            slots,
+        })
     }
 
     /// Takes a key out.
     pub fn remove(&mut self, db: usize, key: &Key<'_>) -> Option<KeyEntry> {
-        let place = self.place(key.slot);
-        let db = &mut self.dbs[db];
-        let table = db.tables.get_mut(place)?;
-        let entry = table.remove(key.hash, key.bytes)?;
-        db.keys -= 1;
-        if entry.expire_at().is_some() {
-            db.volatile[place] -= 1;
-            db.expires -= 1;
-        }
-        if table.is_empty() {
-            db.used[place / 64] &= !(1 << (place % 64));
-        }
-        Some(entry)
+        Some(self.found(db, key)?.remove())
     }
 
     /// Sets or removes a key's expiry; false when there is no such key.
     pub fn set_expire_at(&mut self, db: usize, key: &Key<'_>, expire_at: Option<i64>) -> bool {
-        let (place, slots) = (self.place(key.slot), self.slots());
-        let db = &mut self.dbs[db];
-        let Some(entry) = db
-            .tables
-            .get_mut(place)
-            .and_then(|table| table.find_mut(key.hash, key.bytes))
-        else {
-            return false;
-        };
-        match (entry.expire_at().is_some(), expire_at.is_some()) {
-            (false, true) => {
-                if db.volatile.is_empty() {
-                    db.volatile.resize(slots, 0);
-                }
-                db.volatile[place] += 1;
-                db.expires += 1;
+        match self.found(db, key) {
+            Some(mut found) => {
+                found.set_expire_at(expire_at);
+                true
             }
-            (true, false) => {
-                db.volatile[place] -= 1;
-                db.expires -= 1;
-            }
-            _ => {}
+            None => false,
         }
-        entry.set_expire_at(expire_at);
-        true
     }
 
     /// The first place at or after `from` whose table is not empty.
     pub fn next_used(&self, db: usize, from: usize) -> Option<usize> {
-        let used = &self.dbs[db].used;
+        let used = &self.dbs[db].counts.used;
         let mut word = from / 64;
         let mut bits = used.get(word)? & (!0u64 << (from % 64));
         loop {
@@ -221,7 +350,7 @@ impl Keyspace {
 
     /// The first place at or after `from` that holds a key with an expiry.
     pub fn next_volatile(&self, db: usize, from: usize) -> Option<usize> {
-        let volatile = &self.dbs[db].volatile;
+        let volatile = &self.dbs[db].counts.volatile;
         (from..volatile.len()).find(|&place| volatile[place] > 0)
     }
 
@@ -242,12 +371,12 @@ impl Keyspace {
     /// A key drawn at random, slot by slot fairly enough: a slot by its place, then by how full it is.
     pub fn random(&self, db: usize, random: &mut Random) -> Option<&KeyEntry> {
         let of = &self.dbs[db];
-        if of.keys == 0 {
+        if of.counts.keys == 0 {
             return None;
         }
         // Rejection by size: a table is taken with a chance proportional to its keys, tried against the fullest one
         // met. A few tries suffice for the usual even spread; then any non-empty one will do.
-        let mut ceiling = of.keys.div_ceil(of.tables.len()).max(1);
+        let mut ceiling = of.counts.keys.div_ceil(of.tables.len()).max(1);
         for _ in 0..64 {
             let place = random.below(of.tables.len() as u64) as usize;
             let Some(place) = self.next_used(db, place).or_else(|| self.next_used(db, 0)) else {
@@ -266,10 +395,10 @@ impl Keyspace {
     /// A key with an expiry drawn at random, if a few tries find one.
     pub fn random_volatile(&self, db: usize, random: &mut Random) -> Option<&KeyEntry> {
         let of = &self.dbs[db];
-        if of.expires == 0 {
+        if of.counts.expires == 0 {
             return None;
         }
-        let from = random.below(of.volatile.len() as u64) as usize;
+        let from = random.below(of.counts.volatile.len() as u64) as usize;
         let place = self
             .next_volatile(db, from)
             .or_else(|| self.next_volatile(db, 0))?;
@@ -305,28 +434,53 @@ impl Keyspace {
                 let volatile = table.iter().filter(|e| e.expire_at().is_some()).count();
                 keys += table.len();
                 expires += volatile;
-                assert_eq!(db.volatile.get(place).copied().unwrap_or(0) as usize, volatile);
-                assert_eq!(db.used[place / 64] >> (place % 64) & 1 == 1, !table.is_empty());
+                assert_eq!(db.counts.volatile.get(place).copied().unwrap_or(0) as usize, volatile);
+                assert_eq!(db.counts.used[place / 64] >> (place % 64) & 1 == 1, !table.is_empty());
             }
-            assert_eq!((db.keys, db.expires), (keys, expires));
+            assert_eq!((db.counts.keys, db.counts.expires), (keys, expires));
         }
     }
 }
 
+/// A table costs something to look at even when it is empty: one element for so many of them.
+const TABLES_PER_ELEMENT: usize = 16;
+
 impl Db {
-    /// Frees up to `budget` entries; true when nothing is left.
-    pub fn drain_some(&mut self, budget: usize) -> bool {
-        let mut left = budget;
+    /// Frees entries with up to `budget` elements in all; true when nothing is left. A value larger than
+    /// `at_once_max` is not freed but handed to `keep`, whose owner frees it in steps: the database of a single set of
+    /// five million members is no shorter work than that set.
+    pub fn drain_some(
+        &mut self,
+        budget: usize,
+        at_once_max: usize,
+        mut keep: impl FnMut(Box<Value>),
+    ) -> bool {
+        let budget = budget.saturating_mul(TABLES_PER_ELEMENT);
+        let mut spent = 0;
+        let keys = &mut self.counts.keys;
         while let Some(table) = self.tables.last_mut() {
-            let held = table.len();
-            if !table.drain_some(left) {
+            if spent >= budget {
                 return false;
             }
-            left = left.saturating_sub(held.max(1));
-            self.tables.pop();
-            if left == 0 {
-                return self.tables.is_empty();
+            let mut cost = 0;
+            let left = table.drain_with((budget - spent).div_ceil(TABLES_PER_ELEMENT), |mut entry| {
+                *keys = keys.saturating_sub(1);
+                let elements = entry.boxed().map_or(0, Value::elements);
+                let mut elements = elements.max(1);
+                if elements > at_once_max
+                    && let Some(value) = entry.take_boxed()
+                {
+                    keep(value);
+                    elements = 1;
+                }
+                cost += elements;
+                elements
+            });
+            spent += 1 + cost * TABLES_PER_ELEMENT;
+            if left {
+                return false;
             }
+            self.tables.pop();
         }
         true
     }

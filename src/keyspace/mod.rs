@@ -4,5 +4,5 @@ mod db;
 mod value;
 pub mod watch;
 
-pub use db::{Db, KeyEntry, Keyspace};
+pub use db::{Db, FoundKey, KeyEntry, KeyPlace, Keyspace};
 pub use value::{Kind, Remains, Value};

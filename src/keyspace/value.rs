@@ -1,13 +1,19 @@
 //! What a key other than a string holds.
 
+use crate::structures::hash::Hash;
 use crate::structures::list::List;
 use crate::structures::quicklist;
+use crate::structures::set::Set;
 use crate::structures::zset::Zset;
 
 /// A value of a type other than string (strings lie in the entry itself).
 pub enum Value {
     /// LPUSH and friends.
     List(List),
+    /// SADD and friends.
+    Set(Set),
+    /// HSET and friends.
+    Hash(Hash),
     /// ZADD and friends.
     Zset(Zset),
 }
@@ -17,6 +23,8 @@ impl Value {
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::List(_) => "list",
+            Value::Set(_) => "set",
+            Value::Hash(_) => "hash",
             Value::Zset(_) => "zset",
         }
     }
@@ -25,6 +33,8 @@ impl Value {
     pub fn encoding_name(&self) -> &'static str {
         match self {
             Value::List(list) => list.encoding_name(),
+            Value::Set(set) => set.encoding_name(),
+            Value::Hash(hash) => hash.encoding_name(),
             Value::Zset(zset) => zset.encoding_name(),
         }
     }
@@ -33,6 +43,8 @@ impl Value {
     pub fn elements(&self) -> usize {
         match self {
             Value::List(list) => list.len(),
+            Value::Set(set) => set.len(),
+            Value::Hash(hash) => hash.len(),
             Value::Zset(zset) => zset.len(),
         }
     }
@@ -75,7 +87,10 @@ impl Remains {
             Remains::Nodes(nodes) => nodes.drain_some(budget / 16 + 1),
             Remains::Value(value) => match &mut **value {
                 Value::List(_) => true, // lists come as nodes
-                Value::Zset(zset) => zset.drain_some(budget),
+                Value::Set(set) => set.drain_some(budget),
+                Value::Hash(hash) => hash.drain_some(budget),
+                // A sorted set answers whether something is left.
+                Value::Zset(zset) => !zset.drain_some(budget),
             },
         }
     }
@@ -122,4 +137,6 @@ macro_rules! kind {
 }
 
 kind!(List);
+kind!(Set);
+kind!(Hash);
 kind!(Zset);

@@ -32,6 +32,10 @@ texts! {
     NOT_FLOAT = "ERR value is not a valid float";
     /// A number that must not be negative is.
     NOT_POSITIVE = "ERR value is out of range, must be positive";
+    /// HRANDFIELD WITHVALUES and friends with a count whose double is past 64 bits.
+    OUT_OF_RANGE = "ERR value is out of range";
+    /// HINCRBYFLOAT by infinity.
+    FLOAT_NOT_FINITE = "ERR value is NaN or Infinity";
     /// INCR and friends past 64 bits.
     OVERFLOW = "ERR increment or decrement would overflow";
     /// INCRBYFLOAT to NaN or infinity.
@@ -78,6 +82,8 @@ texts! {
     LIMIT_NEEDS_BY = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
     /// ZRANGE WITHSCORES with BYLEX.
     WITHSCORES_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
+    /// ZUNION and friends, WEIGHTS.
+    WEIGHT_NOT_FLOAT = "ERR weight value is not a float";
     /// SINTERCARD and friends.
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
     /// SINTERCARD, ZUNION, LMPOP: numkeys.
@@ -219,7 +225,9 @@ impl ErrorReply {
 
     /// Too few or too many arguments. `name` in lower case, `container|sub` for a subcommand.
     pub fn wrong_arity(name: &str) -> Self {
-        Self::text(format!("ERR wrong number of arguments for '{name}' command"))
+        Self::text(format!(
+            "ERR wrong number of arguments for '{name}' command"
+        ))
     }
 
     /// No such command; up to 128 bytes of name and of arguments are repeated, as in Redis.
@@ -263,6 +271,13 @@ impl ErrorReply {
     /// An expiry that is zero, negative or past 64 bits.
     pub fn invalid_expire(name: &str) -> Self {
         Self::text(format!("ERR invalid expire time in '{name}' command"))
+    }
+
+    /// ZUNION and friends with no key announced; `name` in lower case.
+    pub fn input_key_needed(name: &str) -> Self {
+        Self::text(format!(
+            "ERR at least 1 input key is needed for '{name}' command"
+        ))
     }
 
     /// What the parser could not read; the connection closes after it.

@@ -5,6 +5,7 @@
 
 use super::error::ErrorReply;
 use crate::base::number;
+use crate::structures::listpack::{Item, TextBuffer};
 
 /// Writes one reply to the end of a buffer.
 pub struct Reply<'a> {
@@ -88,6 +89,12 @@ impl<'a> Reply<'a> {
     pub fn bulk_integer(&mut self, value: i64) {
         let mut digits = itoa::Buffer::new();
         self.bulk(digits.format(value).as_bytes());
+    }
+
+    /// An element of a list, a set or a hash as a bulk string.
+    #[inline]
+    pub fn bulk_item(&mut self, item: Item<'_>) {
+        self.bulk(item.text(&mut TextBuffer::new()));
     }
 
     /// Nothing where a string was asked for.

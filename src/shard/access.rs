@@ -1,44 +1,65 @@
 //! How handlers reach keys: with expiry, access clocks and hit counts taken care of.
 
-use crate::keyspace::{KeyEntry, Kind, Value};
+use crate::config::Config;
+use crate::keyspace::{KeyEntry, KeyPlace, Kind, Value};
 use crate::resp::ErrorReply;
 use crate::resp::request::{Caller, Key};
-use crate::structures::entry::NewValue;
+use crate::structures::entry::{Entry, NewValue};
 
-use super::own::{Class, Shard};
+use super::own::{Beside, Class, Shard};
 
 /// The starting value of an LFU counter (Redis: LFU_INIT_VAL): a new key must survive its first sampling.
 const LFU_START: u32 = 5;
 
-impl Shard {
-    /// The clock a key gets when it is touched for the first time.
-    pub fn fresh_clock(&self) -> u32 {
-        if self.config.maxmemory_policy.is_lfu() {
-            self.lfu_minutes() << 8 | LFU_START
-        } else {
-            self.lru_seconds()
-        }
+/// What becomes of a key's expiry when its value is replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ttl {
+    Drop,
+    Keep,
+    /// Unix milliseconds.
+    At(i64),
+}
+
+/// The LRU clock: seconds, 24 bits.
+#[inline]
+fn lru_seconds(now: i64) -> u32 {
+    (now / 1000) as u32 & 0x00ff_ffff
+}
+
+/// The time part of the LFU clock: minutes, 16 bits.
+fn lfu_minutes(now: i64) -> u32 {
+    (now / 60_000) as u32 & 0xffff
+}
+
+/// The LFU counter of a clock after its decay.
+fn lfu_counter(clock: u32, now: i64, decay_minutes: u32) -> u32 {
+    let (minutes, counter) = (clock >> 8, clock & 0xff);
+    if decay_minutes == 0 {
+        return counter;
+    }
+    let passed = lfu_minutes(now).wrapping_sub(minutes) & 0xffff;
+    counter.saturating_sub(passed / decay_minutes)
+}
+
+/// See `Shard::fresh_clock`.
+#[inline]
+fn fresh_clock(config: &Config, now: i64) -> u32 {
+    if config.maxmemory_policy.is_lfu() {
+        lfu_minutes(now) << 8 | LFU_START
+    } else {
+        lru_seconds(now)
+    }
+}
+
+impl Beside<'_> {
+    #[inline]
+    fn is_due(&self, entry: &KeyEntry) -> bool {
+        entry.expire_at().is_some_and(|at| at <= self.now)
     }
 
-    /// The LRU clock: seconds, 24 bits.
-    pub fn lru_seconds(&self) -> u32 {
-        (self.now / 1000) as u32 & 0x00ff_ffff
-    }
-
-    /// The time part of the LFU clock: minutes, 16 bits.
-    fn lfu_minutes(&self) -> u32 {
-        (self.now / 60_000) as u32 & 0xffff
-    }
-
-    /// The LFU counter of a clock after its decay (`lfu-decay-time`).
-    pub fn lfu_counter(&self, clock: u32) -> u32 {
-        let (minutes, counter) = (clock >> 8, clock & 0xff);
-        let decay = self.config.lfu_decay_minutes;
-        if decay == 0 {
-            return counter;
-        }
-        let passed = self.lfu_minutes().wrapping_sub(minutes) & 0xffff;
-        counter.saturating_sub(passed / decay)
+    #[inline]
+    fn fresh_clock(&self) -> u32 {
+        fresh_clock(self.config, self.now)
     }
 
     /// The clock after one more access.
@@ -47,20 +68,56 @@ impl Shard {
         if self.config.maxmemory_policy.is_lfu() {
             self.lfu_touched(clock)
         } else {
-            self.lru_seconds()
+            lru_seconds(self.now)
         }
     }
 
     #[cold]
     fn lfu_touched(&mut self, clock: u32) -> u32 {
-        let mut counter = self.lfu_counter(clock);
+        let mut counter = lfu_counter(clock, self.now, self.config.lfu_decay_minutes);
         if counter < 255 {
             let base = f64::from(counter.saturating_sub(LFU_START));
             let chance = 1.0 / (base * f64::from(self.config.lfu_log_factor) + 1.0);
             let draw = (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
             counter += u32::from(draw < chance);
         }
-        self.lfu_minutes() << 8 | counter
+        lfu_minutes(self.now) << 8 | counter
+    }
+
+    /// The clock of a key whose value is replaced. Under LFU it keeps its standing and gains a hit, as in Redis.
+    #[inline]
+    fn clock_after_overwrite(&mut self, caller: &Caller, clock: u32) -> u32 {
+        if caller.no_touch && self.config.maxmemory_policy.is_lfu() {
+            clock
+        } else {
+            self.touched_clock(clock)
+        }
+    }
+
+    /// Moves the clock of an entry that `caller` has used.
+    #[inline]
+    fn touch(&mut self, caller: &Caller, entry: &mut KeyEntry) {
+        if !caller.no_touch {
+            let clock = self.touched_clock(entry.clock());
+            entry.set_clock(clock);
+        }
+    }
+}
+
+impl Shard {
+    /// The clock a key gets when it is touched for the first time.
+    pub fn fresh_clock(&self) -> u32 {
+        fresh_clock(&self.config, self.now)
+    }
+
+    /// The LRU clock: seconds, 24 bits.
+    pub fn lru_seconds(&self) -> u32 {
+        lru_seconds(self.now)
+    }
+
+    /// The LFU counter of a clock after its decay (`lfu-decay-time`).
+    pub fn lfu_counter(&self, clock: u32) -> u32 {
+        lfu_counter(clock, self.now, self.config.lfu_decay_minutes)
     }
 
     /// Seconds since the last access by an LRU clock (OBJECT IDLETIME).
@@ -68,30 +125,14 @@ impl Shard {
         self.lru_seconds().wrapping_sub(clock) & 0x00ff_ffff
     }
 
-    /// Deletes the key if its time has come; true when it did.
-    #[inline]
-    fn expire_if_due(&mut self, db: usize, key: &Key<'_>) -> bool {
-        match self.keyspace.find(db, key).and_then(KeyEntry::expire_at) {
-            Some(at) if at <= self.now => self.expire(db, key),
-            _ => false,
-        }
-    }
-
-    /// Deletes a key whose time has come; false while that is not for us to do.
+    /// Deletes a key whose time has come; true also when that has to wait: gone for the reader, deleted later.
     #[cold]
     pub fn expire(&mut self, db: usize, key: &Key<'_>) -> bool {
-        if self.expiry_paused {
-            return true; // gone for the reader, deleted later
-        }
-        if let Some(entry) = self.keyspace.remove(db, key) {
-            self.let_go(entry);
-            self.stats.expired += 1;
-            self.effects
-                .record_aside(db, &[b"DEL", key.bytes]);
-            if !self.watched.is_empty() {
-                self.watched.touch(db, key.bytes);
-            }
-            self.notify(db, key, Class::Expired, "expired");
+        let (keyspace, mut beside) = self.split();
+        if !beside.expiry_paused
+            && let Some(entry) = keyspace.remove(db, key)
+        {
+            beside.on_expired(db, key, entry);
         }
         true
     }
@@ -106,68 +147,67 @@ impl Shard {
     #[inline]
     pub fn read(&mut self, caller: &Caller, key: &Key<'_>) -> Option<&KeyEntry> {
         let db = caller.db as usize;
-        let lfu = self.config.maxmemory_policy.is_lfu();
-        let (now, lru) = (self.now, self.lru_seconds());
-        // One probe in the usual case: found, not due, LRU.
-        let found = self.keyspace.find_mut(db, key);
-        let due = match &found {
-            None => {
-                self.stats.misses += 1;
-                return None;
-            }
-            Some(entry) => entry.expire_at().is_some_and(|at| at <= now),
+        let (keyspace, mut beside) = self.split();
+        let Some(mut found) = keyspace.found(db, key) else {
+            beside.stats.misses += 1;
+            return None;
         };
-        if due {
-            self.expire(db, key);
-            self.stats.misses += 1;
+        if beside.is_due(found.get()) {
+            beside.stats.misses += 1;
+            if !beside.expiry_paused {
+                beside.on_expired(db, key, found.remove());
+            }
             return None;
         }
-        self.stats.hits += 1;
-        if !caller.no_touch {
-            if lfu {
-                let clock = self.keyspace.find(db, key)?.clock();
-                let clock = self.touched_clock(clock);
-                self.keyspace.find_mut(db, key)?.set_clock(clock);
-            } else {
-                let entry = self.keyspace.find_mut(db, key)?;
-                entry.set_clock(lru);
-                return Some(entry);
-            }
-        }
-        self.keyspace.find(db, key)
+        beside.stats.hits += 1;
+        beside.touch(caller, found.get_mut());
+        Some(found.into_mut())
     }
 
-    /// A key for OBJECT, TYPE, TTL and their like: no clock moves; no hit is counted when `quiet`.
+    /// A key for OBJECT, TYPE, TTL and their like: no clock moves and nothing is counted.
+    #[inline]
     pub fn peek(&mut self, db: usize, key: &Key<'_>) -> Option<&KeyEntry> {
-        if self.expire_if_due(db, key) {
+        let (keyspace, mut beside) = self.split();
+        let found = keyspace.found(db, key)?;
+        if beside.is_due(found.get()) {
+            if !beside.expiry_paused {
+                beside.on_expired(db, key, found.remove());
+            }
             return None;
         }
-        self.keyspace.find(db, key)
+        Some(found.into_mut())
     }
 
     /// The same, counting a hit or a miss.
     pub fn peek_counted(&mut self, db: usize, key: &Key<'_>) -> Option<&KeyEntry> {
-        let found = !self.expire_if_due(db, key) && self.keyspace.find(db, key).is_some();
-        if found {
-            self.stats.hits += 1;
-        } else {
-            self.stats.misses += 1;
+        let (keyspace, mut beside) = self.split();
+        let Some(found) = keyspace.found(db, key) else {
+            beside.stats.misses += 1;
+            return None;
+        };
+        if beside.is_due(found.get()) {
+            beside.stats.misses += 1;
+            if !beside.expiry_paused {
+                beside.on_expired(db, key, found.remove());
+            }
+            return None;
         }
-        self.keyspace.find(db, key).filter(|_| found)
+        beside.stats.hits += 1;
+        Some(found.into_mut())
     }
 
     /// A key for a writing command. Expired keys are deleted first. Its expiry changes through `set_expire_at` only.
     #[inline]
     pub fn write(&mut self, caller: &Caller, key: &Key<'_>) -> Option<&mut KeyEntry> {
         let db = caller.db as usize;
-        if self.expire_if_due(db, key) && !self.expiry_paused {
+        let (keyspace, mut beside) = self.split();
+        let mut found = keyspace.found(db, key)?;
+        if beside.is_due(found.get()) && !beside.expiry_paused {
+            beside.on_expired(db, key, found.remove());
             return None;
         }
-        let clock = self.keyspace.find(db, key)?.clock();
-        let clock = if caller.no_touch { clock } else { self.touched_clock(clock) };
-        let entry = self.keyspace.find_mut(db, key)?;
-        entry.set_clock(clock);
-        Some(entry)
+        beside.touch(caller, found.get_mut());
+        Some(found.into_mut())
     }
 
     /// A structure for a reading command.
@@ -209,13 +249,25 @@ impl Shard {
         make: impl FnOnce() -> T,
     ) -> Result<&mut T, ErrorReply> {
         let db = caller.db as usize;
-        if self.write(caller, key).is_none() {
-            let clock = self.fresh_clock();
-            let value = NewValue::Boxed(Box::new(make().into_value()));
-            self.keyspace.insert(db, key, value, clock, None);
-            self.notify(db, key, Class::New, "new");
-        }
-        let entry = self.keyspace.find_mut(db, key).ok_or(ErrorReply::NO_SUCH_KEY)?;
+        let (keyspace, mut beside) = self.split();
+        let clock = beside.fresh_clock();
+        let new = || Entry::new(key.bytes, NewValue::Boxed(Box::new(make().into_value())), clock, None);
+        let entry = match keyspace.entry(db, key) {
+            KeyPlace::Found(mut found) => {
+                if beside.is_due(found.get()) && !beside.expiry_paused {
+                    let old = found.replace(new());
+                    beside.on_expired(db, key, old);
+                    beside.notify(db, key, Class::New, "new");
+                } else {
+                    beside.touch(caller, found.get_mut());
+                }
+                found.into_mut()
+            }
+            KeyPlace::Vacant(vacant) => {
+                beside.notify(db, key, Class::New, "new");
+                vacant.insert(new())
+            }
+        };
         entry
             .boxed_mut()
             .and_then(T::of_mut)
@@ -223,6 +275,7 @@ impl Shard {
     }
 
     /// Sets a key to a value, whatever it held; the expiry goes unless `keep_ttl`.
+    #[inline]
     pub fn put(
         &mut self,
         caller: &Caller,
@@ -230,36 +283,71 @@ impl Shard {
         value: NewValue<'_, Value>,
         keep_ttl: bool,
     ) {
+        self.replace(caller, key, value, if keep_ttl { Ttl::Keep } else { Ttl::Drop });
+    }
+
+    /// Sets a key to a value that expires at `expire_at`, in Unix milliseconds.
+    pub fn put_until(
+        &mut self,
+        caller: &Caller,
+        key: &Key<'_>,
+        value: NewValue<'_, Value>,
+        expire_at: i64,
+    ) {
+        self.replace(caller, key, value, Ttl::At(expire_at));
+    }
+
+    /// One search; in the usual overwrite no allocation either, since the new value goes where the old one was.
+    #[inline]
+    fn replace(&mut self, caller: &Caller, key: &Key<'_>, value: NewValue<'_, Value>, ttl: Ttl) {
         let db = caller.db as usize;
-        let clock = self.fresh_clock();
-        let due = self.expire_if_due(db, key) && self.expiry_paused;
-        let Some(entry) = self.keyspace.find_mut(db, key) else {
-            self.keyspace.insert(db, key, value, clock, None);
-            self.notify(db, key, Class::New, "new");
-            return;
+        let (keyspace, mut beside) = self.split();
+        let mut found = match keyspace.entry(db, key) {
+            KeyPlace::Found(found) => found,
+            KeyPlace::Vacant(vacant) => {
+                let expire_at = if let Ttl::At(at) = ttl { Some(at) } else { None };
+                let clock = beside.fresh_clock();
+                vacant.insert(Entry::new(key.bytes, value, clock, expire_at));
+                beside.notify(db, key, Class::New, "new");
+                return;
+            }
         };
-        let expires = entry.expire_at().is_some();
-        if entry.is_string() {
+        let due = beside.is_due(found.get());
+        let old_expiry = found.get().expire_at();
+        let expire_at = match ttl {
+            Ttl::Drop => None,
+            Ttl::Keep => old_expiry.filter(|_| !due),
+            Ttl::At(at) => Some(at),
+        };
+        let stays = !due || beside.expiry_paused;
+        if stays && found.get().is_string() && expire_at.is_some() == old_expiry.is_some() {
+            let clock = beside.clock_after_overwrite(caller, found.get().clock());
+            let entry = found.get_mut();
             entry.set_value(value);
             entry.set_clock(clock);
-            if expires && (due || !keep_ttl) {
-                self.keyspace.set_expire_at(db, key, None);
-            }
+            found.set_expire_at(expire_at);
+            return;
+        }
+        let clock = if stays {
+            beside.clock_after_overwrite(caller, found.get().clock())
         } else {
-            let expire_at = entry.expire_at().filter(|_| keep_ttl && !due);
-            if let Some(old) = self.keyspace.remove(db, key) {
-                self.let_go(old);
-            }
-            self.keyspace.insert(db, key, value, clock, expire_at);
+            beside.fresh_clock()
+        };
+        let mut entry = Entry::new(key.bytes, value, clock, expire_at);
+        entry.set_parity(found.get().parity());
+        entry.set_mark(found.get().mark());
+        let old = found.replace(entry);
+        if stays {
+            beside.let_go(old);
+        } else {
+            beside.on_expired(db, key, old);
+            beside.notify(db, key, Class::New, "new");
         }
     }
 
     /// Deletes a key; false when there is none (or its time had come).
     pub fn delete(&mut self, db: usize, key: &Key<'_>) -> bool {
-        if self.expire_if_due(db, key) {
-            return false;
-        }
-        match self.keyspace.remove(db, key) {
+        match self.take(db, key) {
             Some(entry) => {
                 self.let_go(entry);
                 true
@@ -278,19 +366,14 @@ impl Shard {
 
     /// Takes a living key out whole: RENAME, MOVE.
     pub fn take(&mut self, db: usize, key: &Key<'_>) -> Option<KeyEntry> {
-        if self.expire_if_due(db, key) {
-            return None;
+        let (keyspace, mut beside) = self.split();
+        let found = keyspace.found(db, key)?;
+        if !beside.is_due(found.get()) {
+            return Some(found.remove());
         }
-        self.keyspace.remove(db, key)
-    }
-
-    /// Frees an entry; its value in steps when it is big.
-    pub fn let_go(&mut self, mut entry: KeyEntry) {
-        if let Some(value) = entry.boxed_mut()
-            && value.elements() > super::own::FREE_AT_ONCE_MAX
-            && let Some(value) = entry.take_boxed()
-        {
-            self.discard(value);
+        if !beside.expiry_paused {
+            beside.on_expired(db, key, found.remove());
         }
+        None
     }
 }

@@ -6,11 +6,14 @@ use crate::base::random::Random;
 use crate::config::Config;
 use crate::effect::Effects;
 use crate::keyspace::watch::Watched;
-use crate::keyspace::{Db, Keyspace, Remains, Value};
+use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::resp::request::Key;
+use crate::structures::quicklist;
 
 /// Values with at most so many elements are freed at once; larger ones in steps between requests.
 pub const FREE_AT_ONCE_MAX: usize = 64;
+/// The same for the nodes of a list, of which each is an allocation for many elements.
+const NODES_AT_ONCE_MAX: usize = 16;
 
 /// Event classes of keyspace notifications (`notify-keyspace-events`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,50 @@ enum Garbage {
     Db(Box<Db>),
 }
 
+/// A shard without its keyspace: what happens around a key while its place in the keyspace is held. It is what lets a
+/// look-up that finds an overdue key delete it there and then, and any other use what it found, with one search.
+pub(super) struct Beside<'a> {
+    pub(super) now: i64,
+    pub(super) expiry_paused: bool,
+    pub(super) config: &'a Config,
+    pub(super) random: &'a mut Random,
+    pub(super) stats: &'a mut ShardStats,
+    effects: &'a mut Effects,
+    watched: &'a mut Watched,
+    garbage: &'a mut Vec<Garbage>,
+}
+
+impl Beside<'_> {
+    /// The time of this entry has come: it was taken out of the keyspace and is no part of the running command.
+    #[cold]
+    pub(super) fn on_expired(&mut self, db: usize, key: &Key<'_>, entry: KeyEntry) {
+        self.let_go(entry);
+        self.stats.expired += 1;
+        self.effects.record_aside(db, &[b"DEL", key.bytes]);
+        if !self.watched.is_empty() {
+            self.watched.touch(db, key.bytes);
+        }
+        self.notify(db, key, Class::Expired, "expired");
+    }
+
+    /// Frees an entry; its value in steps when it is big.
+    pub(super) fn let_go(&mut self, mut entry: KeyEntry) {
+        if let Some(value) = entry.boxed_mut()
+            && value.elements() > FREE_AT_ONCE_MAX
+            && let Some(value) = entry.take_boxed()
+        {
+            self.garbage.push(Garbage::Value(value.into_remains()));
+        }
+    }
+
+    /// See `Shard::notify`.
+    #[inline]
+    pub(super) fn notify(&mut self, _db: usize, _key: &Key<'_>, _class: Class, _event: &'static str) {
+        // Notifications go to subscribers, and this build has none (docs/compatibility.md): the call sites name the
+        // events so that pub/sub finds them in place.
+    }
+}
+
 impl Shard {
     /// An empty shard.
     pub fn new(index: usize, shards: usize, config: Arc<Config>, seed: u64) -> Self {
@@ -123,9 +170,37 @@ impl Shard {
 
     /// Something happened to a key that is no change of its own (a `new` key, a `del` after a pop).
     #[inline]
-    pub fn notify(&mut self, _db: usize, _key: &Key<'_>, _class: Class, _event: &'static str) {
-        // Notifications go to subscribers, and this build has none (docs/compatibility.md): the call sites name the
-        // events so that pub/sub finds them in place.
+    pub fn notify(&mut self, db: usize, key: &Key<'_>, class: Class, event: &'static str) {
+        self.split().1.notify(db, key, class, event);
+    }
+
+    /// The keyspace and all the rest, to be used side by side.
+    #[inline]
+    pub(super) fn split(&mut self) -> (&mut Keyspace, Beside<'_>) {
+        let beside = Beside {
+            now: self.now,
+            expiry_paused: self.expiry_paused,
+            config: &self.config,
+            random: &mut self.random,
+            stats: &mut self.stats,
+            effects: &mut self.effects,
+            watched: &mut self.watched,
+            garbage: &mut self.garbage,
+        };
+        (&mut self.keyspace, beside)
+    }
+
+    /// Frees an entry; its value in steps when it is big.
+    pub fn let_go(&mut self, entry: KeyEntry) {
+        self.split().1.let_go(entry);
+    }
+
+    /// The value at `key` was made out of keys on other shards: what reproduces it from this shard's stream alone is the
+    /// value itself.
+    #[inline]
+    pub fn made_from_afar(&mut self, _db: usize, _key: &Key<'_>) {
+        // A value as an effect is RESTORE, which comes with the snapshot format (docs/compatibility.md). Until then the
+        // request itself is recorded, which reproduces the value where the streams of all shards are read as one.
     }
 
     /// Lets go of a value: at once when it is small, else in steps.
@@ -134,6 +209,13 @@ impl Shard {
             drop(value);
         } else {
             self.garbage.push(Garbage::Value(value.into_remains()));
+        }
+    }
+
+    /// Lets go of a part of a list: at once when it is small, else in steps.
+    pub fn discard_nodes(&mut self, nodes: quicklist::Remains) {
+        if nodes.nodes() > NODES_AT_ONCE_MAX {
+            self.garbage.push(Garbage::Value(Remains::Nodes(nodes)));
         }
     }
 
@@ -165,14 +247,51 @@ impl Shard {
         let Some(garbage) = self.garbage.last_mut() else {
             return true;
         };
+        let mut big = Vec::new();
         let done = match garbage {
             Garbage::Value(value) => value.drain_some(budget),
-            Garbage::Db(db) => db.drain_some(budget),
+            Garbage::Db(db) => {
+                db.drain_some(budget, FREE_AT_ONCE_MAX, |value| big.push(value.into_remains()))
+            }
         };
         if done {
             self.garbage.pop();
             self.stats.lazy_freed += 1;
         }
+        self.garbage.extend(big.into_iter().map(Garbage::Value));
         self.garbage.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::request::Caller;
+    use crate::structures::entry::NewValue;
+    use crate::structures::set::{Set, SetLimits};
+
+    #[test]
+    fn a_flushed_database_hands_its_big_values_to_be_freed_in_steps() {
+        let mut shard = Shard::new(0, 1, Arc::new(Config::default()), 7);
+        let caller = Caller::default();
+        let names: Vec<String> = (0..100).map(|n| format!("key:{n}")).collect();
+        for name in &names {
+            shard.put(&caller, &Key::new(name.as_bytes()), NewValue::Bytes(b"v"), false);
+        }
+        let mut big = Set::new();
+        for n in 0..10_000 {
+            big.add(format!("member:{n}").as_bytes(), SetLimits::default());
+        }
+        let value = NewValue::Boxed(Box::new(Value::Set(big)));
+        shard.put(&caller, &Key::new(b"big"), value, false);
+        let db = shard.keyspace.take_db(0);
+        shard.discard_db(db);
+        assert_eq!(shard.garbage_len(), 101);
+        let mut steps = 0;
+        while !shard.free_some(100) {
+            steps += 1;
+        }
+        assert!((100..2000).contains(&steps), "{steps} steps");
+        assert_eq!((shard.garbage_len(), shard.stats.lazy_freed), (0, 2));
     }
 }

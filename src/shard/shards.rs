@@ -3,7 +3,8 @@
 //! When all keys are on one shard this is that shard; else it is a transaction's lent shards. The handler is the same.
 
 use super::own::Shard;
-use crate::resp::request::Key;
+use crate::base::slot::key_slot;
+use crate::resp::request::{Args, Key};
 
 /// Exclusive access to the shards that own a command's keys.
 pub struct Shards<'a> {
@@ -33,6 +34,15 @@ impl<'a> Shards<'a> {
             .expect("routing holds the shard of every key")
     }
 
+    /// The same to read: several shards can be looked at together.
+    pub fn at(&self, key: &Key<'_>) -> &Shard {
+        let index = usize::from(key.slot) % self.total;
+        self.held
+            .iter()
+            .find(|shard| shard.index == index)
+            .expect("routing holds the shard of every key")
+    }
+
     /// Any of them: for what does not depend on a key (time, configuration, chance).
     pub fn any(&mut self) -> &mut Shard {
         self.held[0]
@@ -41,6 +51,30 @@ impl<'a> Shards<'a> {
     /// All that are at hand.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
         self.held.iter_mut().map(|shard| &mut **shard)
+    }
+
+    /// How many of them are at hand.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Records a request whose keys, from argument 1 on and `step` arguments apart, are spread: each shard that changed
+    /// something says `name` with its own keys and what follows them. Where a single shard is at hand there is nothing
+    /// to say: the request itself is the effect.
+    pub fn record_parts(&mut self, args: &Args<'_>, name: &[u8], step: usize) {
+        if self.held.len() == 1 || !self.held[0].effects.wanted() {
+            return;
+        }
+        let total = self.total;
+        for shard in self.held.iter_mut().filter(|shard| shard.effects.has_changed()) {
+            let mut parts = vec![name];
+            for at in (1..args.len()).step_by(step) {
+                if usize::from(key_slot(args.get(at))) % total == shard.index {
+                    parts.extend((at..at + step).filter_map(|at| args.opt(at)));
+                }
+            }
+            shard.effects.record(args.db(), &parts);
+        }
     }
 
     /// How many shards the server has.

@@ -1,6 +1,9 @@
 //! Data structures in memory. They read no clock, no entropy and no configuration: what they need comes in.
 
+pub mod blob;
+mod draw;
 pub mod entry;
+pub mod hash;
 pub mod intset;
 pub mod list;
 pub mod listpack;
@@ -8,6 +11,7 @@ pub mod member;
 pub mod ordered;
 pub mod ordered_walk;
 pub mod quicklist;
+pub mod set;
 pub mod table;
 pub mod thin;
 pub mod zset;

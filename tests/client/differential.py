@@ -13,7 +13,6 @@ What compares by more than bytes is stated in grammar.py; differences between 7.
 
 import argparse
 import random
-import socket
 import sys
 import time
 

@@ -187,10 +187,25 @@ def lex_bound(d):
     return d.random.choice([b"(", b"["]) + d.member()
 
 
+def lex_key(d):
+    """A sorted set whose members all have one score, or (x3) a key of another type.
+
+    BYLEX over mixed scores answers whatever the skip list's random levels lead to, in Redis too. So these keys are
+    kept apart from the pool: no other command can give them a second score.
+    """
+    return b"x%d" % d.random.randrange(4)
+
+
+def lex_zadd(d):
+    options = d.options(d.option("NX"), d.option("XX"), d.option("CH"), share=0.1)
+    key = b"x%d" % d.random.randrange(3)
+    return [key, *options, *(word for member in d.members(1, 8) for word in (b"0", member))]
+
+
 def zrange(d):
     kind = d.random.choice(["", "BYSCORE", "BYLEX"])
     bound = {"": d.index, "BYSCORE": lambda: score_bound(d), "BYLEX": lambda: lex_bound(d)}[kind]
-    words = [d.key("z"), bound(), bound()]
+    words = [lex_key(d) if kind == "BYLEX" else d.key("z"), bound(), bound()]
     extra = [[d.case(kind)]] if kind else []
     if d.chance(0.35):
         extra.append([d.case("REV")])
@@ -350,6 +365,10 @@ COMMANDS = [
     ("SDIFFSTORE", lambda d: [d.key("t"), *d.keys("t", 1, 4)], "exact", 1),
     # sorted sets
     ("ZADD", zadd, "score", 5),
+    ("ZADD", lex_zadd, "exact", 2),
+    ("ZREM", lambda d: [lex_key(d), *d.members()], "exact", 0.5),
+    ("DEL", lambda d: [lex_key(d)], "exact", 0.2),
+    ("SETNX", lambda d: [b"x3", d.bytes()], "exact", 0.1),
     ("ZREM", lambda d: [d.key("z"), *d.members()], "exact", 2),
     ("ZSCORE", lambda d: [d.key("z"), d.member()], "score", 1),
     ("ZMSCORE", lambda d: [d.key("z"), *d.members(many=0)], "score", 1),

@@ -69,7 +69,7 @@ class Server:
         self.port = free_port()
         self.dir = tempfile.mkdtemp(prefix=f"{name}-", dir=scratch_root())
         # A socket path is at most 107 bytes, and a checkout may lie deep: so it stands in the system's own place.
-        self.socket_dir = tempfile.mkdtemp(prefix="sw-")
+        self.socket_dir = tempfile.mkdtemp(prefix="sw-")  # removed by stop()
         self.socket_path = os.path.join(self.socket_dir, "s")
         places = {"port": str(self.port), "socket": self.socket_path, "dir": self.dir}
         self.command = [fill(word, places) for word in command]

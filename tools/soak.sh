@@ -1,0 +1,43 @@
+#!/bin/sh
+# The long versions of the client checks, for a night or a release: fresh seeds, many shard counts, all benchmark lists.
+#
+#   tools/soak.sh [MINUTES]            60 minutes unless told otherwise
+#   SLOTWISE=path tools/soak.sh        another binary than target/release/slotwise
+#   SOAK_EXTRA="--directive value"     further arguments of the server, such as one that switches a mechanism off
+#
+# It stops at the first failure: the failing seed and history stand at the end of target/test-logs/soak.log.
+set -u
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root" || exit 1
+minutes=${1:-60}
+SLOTWISE=${SLOTWISE:-$root/target/release/slotwise}
+export SLOTWISE
+clients="$root/tests/client"
+log="$root/target/test-logs/soak.log"
+mkdir -p "$root/target/test-logs"
+: >"$log"
+end=$(($(date +%s) + minutes * 60))
+turns=0
+
+check() {
+    bound=$1
+    shift
+    echo "== $*" >>"$log"
+    if ! timeout -k 10 "$bound" "$@" >>"$log" 2>&1 </dev/null; then
+        echo "FAILED after $turns whole turns: $*"
+        tail -n 60 "$log"
+        exit 1
+    fi
+}
+
+while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
+    for shards in 1 2 3 5 8; do
+        check 600 python3 "$clients/differential.py" --shards $shards --seconds 180 --steps 1500 --extra "${SOAK_EXTRA:-}"
+        check 600 python3 "$clients/history.py" --shards $shards --seconds 25 --clients 16 --extra "${SOAK_EXTRA:-}"
+        [ "$(date +%s)" -lt "$end" ] || break
+    done
+    check 1200 python3 "$clients/tools_suite.py" --shards 2 --full
+    turns=$((turns + 1))
+    echo "turn $turns done"
+done
+echo "soak: no failure in $turns turns"

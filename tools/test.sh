@@ -1,0 +1,177 @@
+#!/bin/sh
+# Every check there is, as .ci/run does it: format, lints, Rust tests, then the client suites against a built server.
+#
+#   tools/test.sh                 everything, under 20 minutes on two cores
+#   tools/test.sh --only WORD     only the steps whose name holds WORD (the server is built in any case)
+#   SLOTWISE=path tools/test.sh   the client suites run against that server; nothing is built for them
+#
+# Each step writes target/test-logs/<step>.log, and its end is shown when it fails. The last line is the summary, and
+# the exit status is non-zero when anything failed. What cannot run here (no npm, no network) is counted as skipped.
+set -u
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root" || exit 1
+. "$root/tools/setup.sh"
+
+REDIS_PY=5.2.1
+SECONDS_MAX=1140 # of the whole run; a step gets at most what is left of it
+only=""
+if [ "${1:-}" = "--only" ]; then
+    only=${2:?--only wants a word}
+elif [ -n "${1:-}" ]; then
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
+    exit 2
+fi
+
+logs="$root/target/test-logs"
+mkdir -p "$logs"
+passed=0
+failed=0
+skipped=0
+began=$(date +%s)
+
+wanted() {
+    case "$1" in *"$only"*) return 0 ;; *) return 1 ;; esac
+}
+
+skip() {
+    wanted "$1" || return 0
+    skipped=$((skipped + 1))
+    say "$1: skipped, $2"
+}
+
+# Adds the counts found in a log: cargo's "test result:" lines and the suites' own "N passed, N failed".
+count() {
+    sed -n -e 's/^test result: [a-zA-Z]*\. \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) ignored.*/\1 \2 \3/p' \
+        -e 's/^[a-zA-Z].*: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2 0/p' "$1" |
+        awk '{ p += $1; f += $2; s += $3; n++ } END { print p + 0, f + 0, s + 0, n + 0 }'
+}
+
+# step NAME SECONDS COMMAND...: runs a command under a bound and counts it.
+step() {
+    name=$1 bound=$2
+    shift 2
+    wanted "$name" || return 0
+    left=$((SECONDS_MAX - ($(date +%s) - began)))
+    if [ "$left" -lt 5 ]; then
+        failed=$((failed + 1))
+        say "$name: failed, no time left of $SECONDS_MAX s"
+        return 1
+    fi
+    [ "$bound" -gt "$left" ] && bound=$left
+    log="$logs/$name.log"
+    step_began=$(date +%s)
+    timeout -k 10 "$bound" "$@" >"$log" 2>&1 </dev/null
+    status=$?
+    # shellcheck disable=SC2046 # four numbers, four words
+    set -- $(count "$log")
+    if [ "$4" -eq 0 ]; then # a step without counts of its own counts as one
+        if [ "$status" -eq 0 ]; then set -- 1 0 0 1; else set -- 0 1 0 1; fi
+    elif [ "$status" -ne 0 ] && [ "$2" -eq 0 ]; then
+        set -- "$1" 1 "$3" "$4"
+    fi
+    passed=$((passed + $1))
+    failed=$((failed + $2))
+    skipped=$((skipped + $3))
+    if [ "$status" -eq 0 ]; then
+        say "$name: ok ($1 passed) in $(($(date +%s) - step_began)) s"
+        return 0
+    fi
+    [ "$status" -eq 124 ] && echo "ended after $bound s" >>"$log"
+    say "$name: FAILED with status $status; the end of target/test-logs/$name.log:"
+    tail -n 40 "$log" | sed 's/^/    /'
+    return 1
+}
+
+finish() {
+    say "$(($(date +%s) - began)) s; logs in target/test-logs"
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+    exit
+}
+
+# --- what the tests need ---------------------------------------------------------------------------------------------
+
+[ -n "${SLOTWISE:-}" ] && [ -n "$only" ] || need_build_tools
+missing=""
+command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
+command -v redis-cli >/dev/null 2>&1 || missing="$missing redis-tools"
+command -v python3 >/dev/null 2>&1 || missing="$missing python3"
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+# shellcheck disable=SC2086 # one word for each package
+[ -z "$missing" ] || install_packages $missing || say "going on without:$missing"
+
+venv="$root/target/venv"
+client_python=""
+if "$venv/bin/python" -c "import redis, sys; sys.exit(redis.__version__ != '$REDIS_PY')" 2>/dev/null; then
+    client_python="$venv/bin/python"
+elif timeout 60 python3 -m venv "$venv" >"$logs/venv.log" 2>&1 &&
+    timeout 120 "$venv/bin/pip" install -q "redis==$REDIS_PY" >>"$logs/venv.log" 2>&1; then
+    client_python="$venv/bin/python"
+fi
+
+# --- Rust --------------------------------------------------------------------------------------------------------------
+
+if wanted format; then
+    cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >/dev/null 2>&1
+    step format 60 cargo fmt --check
+fi
+if wanted clippy; then
+    cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >/dev/null 2>&1
+    step clippy 480 cargo clippy --locked --all-targets -- -D warnings
+fi
+if [ -z "${SLOTWISE:-}" ]; then
+    SLOTWISE="${CARGO_TARGET_DIR:-$root/target}/quick/slotwise"
+    export SLOTWISE
+    log_only=$only
+    only=""
+    step build 600 cargo build --locked --profile quick --bin slotwise || finish
+    only=$log_only
+fi
+step rust-tests 600 cargo test --locked
+
+# --- clients -----------------------------------------------------------------------------------------------------------
+
+clients="$root/tests/client"
+if ! command -v python3 >/dev/null 2>&1; then
+    skip client-suites "python3 is missing"
+    finish
+fi
+if command -v redis-server >/dev/null 2>&1; then
+    for shards in 1 2 3; do
+        step "differential-$shards" 120 python3 "$clients/differential.py" --shards $shards --seconds 25
+    done
+else
+    skip differential "redis-server is missing"
+fi
+for shards in 1 2 5; do
+    step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4
+done
+if [ -n "$client_python" ]; then
+    for shards in 1 2; do
+        step "redis-py-$shards" 120 "$client_python" "$clients/redis_py_suite.py" --shards $shards
+    done
+else
+    skip redis-py "redis-py $REDIS_PY could not be installed (target/test-logs/venv.log)"
+fi
+if ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
+    skip node "node or npm is missing"
+else
+    mkdir -p "$root/target/node"
+    if ! cmp -s "$clients/node/package.json" "$root/target/node/package.json" || [ ! -d "$root/target/node/node_modules/ioredis" ]; then
+        cp "$clients/node/package.json" "$root/target/node/package.json"
+        (cd "$root/target/node" && timeout 120 npm install --no-audit --no-fund --silent) >"$logs/npm.log" 2>&1
+    fi
+    if [ -d "$root/target/node/node_modules/ioredis" ]; then
+        step node 120 python3 "$clients/node_suite.py" --shards 2
+    else
+        skip node "ioredis could not be installed (target/test-logs/npm.log)"
+    fi
+fi
+if command -v redis-cli >/dev/null 2>&1 && command -v redis-benchmark >/dev/null 2>&1; then
+    for shards in 1 2; do
+        step "tools-$shards" 180 python3 "$clients/tools_suite.py" --shards $shards
+    done
+else
+    skip tools "redis-tools are missing"
+fi
+finish
