@@ -57,14 +57,15 @@ pub fn is_slow(config: &Config, duration_us: u64) -> bool {
             && duration_us / 1000 >= config.latency_monitor_threshold_ms)
 }
 
-/// Writes a slow command to the slow log and the latency events, each by its own threshold.
+/// Writes a slow command to the slow log and the latency events, each by its own threshold. `(peer, name)` is whose it
+/// was.
 #[cold]
 pub fn slow(
     observatory: &Observatory,
     config: &Config,
     command: &Registered,
     args: &Args<'_>,
-    client: &Client,
+    (peer, name): (&str, &[u8]),
     duration_us: u64,
     now_ms: i64,
 ) {
@@ -89,8 +90,8 @@ pub fn slow(
         now_ms,
         duration_us,
         words.iter().copied(),
-        &client.peer,
-        &client.name,
+        peer,
+        name,
         config.slowlog_max_len,
     );
 }
@@ -204,7 +205,7 @@ mod tests {
                 &desk.config,
                 command,
                 &args,
-                &desk.client,
+                (&desk.client.peer, &desk.client.name),
                 us,
                 desk.now,
             );

@@ -53,6 +53,8 @@ impl Value {
     pub fn allocated(&self, samples: usize) -> usize {
         match self {
             Value::List(list) => list.allocated(samples),
+            Value::Set(set) => set.allocated(samples),
+            Value::Hash(hash) => hash.allocated(samples),
             Value::Zset(zset) => zset.allocated(samples),
         }
     }

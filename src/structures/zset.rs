@@ -190,24 +190,6 @@ impl Zset {
         }
     }
 
-    /// Bytes on the heap, estimated from the first `samples` members (0: all of them): MEMORY USAGE.
-    pub fn allocated(&self, samples: usize) -> usize {
-        /// A score, a pointer and its share of half-full nodes and of what stands above them.
-        const PLACE_IN_ORDER: usize = 28;
-        let tree = match &self.form {
-            Form::Packed(pack) => return pack.allocated(),
-            Form::Tree(tree) => tree,
-        };
-        let members = tree.order.len();
-        let looked_at = if samples == 0 { members } else { members.min(samples) };
-        let bytes: usize = (0..looked_at)
-            .filter_map(|rank| tree.order.get(rank))
-            .map(Member::memory_bytes)
-            .sum();
-        let named = (bytes as u128 * members as u128 / looked_at.max(1) as u128) as usize;
-        size_of::<Tree>() + tree.table.heap_bytes() + members * PLACE_IN_ORDER + named
-    }
-
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
