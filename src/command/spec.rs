@@ -236,10 +236,9 @@ impl Command {
         acl
     }
 
-    /// Position of the first key when it is at a fixed place.
+    /// Position of the first key when it is at a fixed place. Where keys are counted it is not: the count is there.
     pub const fn first_key(&self) -> Option<usize> {
         match self.keys {
-            // Where keys are counted, the index is that of the count.
             [
                 KeySpec {
                     begin: Begin::Index(index),

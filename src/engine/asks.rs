@@ -136,10 +136,6 @@ impl Core {
                 }
                 CoreAnswer::Done
             }
-            CoreAsk::Publish => {
-                self.publish();
-                CoreAnswer::Done
-            }
             CoreAsk::Monitors(monitors) => {
                 self.monitors = monitors;
                 CoreAnswer::Done
