@@ -6,8 +6,10 @@ pub mod connection;
 pub mod keys;
 pub mod spec;
 pub mod table;
+pub mod trace;
 
 mod draw;
+mod flush;
 mod generic;
 mod hash;
 mod list;
@@ -18,6 +20,8 @@ mod set;
 mod sorted_set;
 mod string;
 mod transactions;
+
+pub use generic::cursor_slot;
 
 #[cfg(test)]
 mod desk;

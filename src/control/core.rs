@@ -16,6 +16,7 @@ use crate::config::{Config, SetContext};
 use crate::engine::SharedLinks;
 use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage};
 use crate::observe::{CoreCounters, Observatory};
+use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
 use super::listen::Listener;
@@ -60,6 +61,7 @@ pub struct Control {
     next_round: u64,
     monitors: Vec<(u16, u64)>,
     stopping: bool,
+    next_look_ms: i64,
 }
 
 impl Control {
@@ -82,6 +84,7 @@ impl Control {
             next_round: 0,
             monitors: Vec::new(),
             stopping: false,
+            next_look_ms: 0,
         })
     }
 
@@ -146,6 +149,11 @@ impl Control {
                 self.on_message(message);
             }
         }
+        let now = unix_ms();
+        if now >= self.next_look_ms {
+            self.next_look_ms = now + CRON.as_millis() as i64;
+            self.observatory.look(now);
+        }
         if self.terminate.load(Ordering::Relaxed) {
             log::warn!("Received SIGTERM or SIGINT scheduling shutdown...");
             self.stop();
@@ -177,7 +185,8 @@ impl Control {
                         self.ask_all(CoreAsk::Configure(self.config.clone()), Some((from, ticket)));
                     }
                     Err(error) => {
-                        self.answer(from, ticket, CoreAnswer::Failed(error.to_string().into_bytes()));
+                        let error = ErrorReply::from(error);
+                        self.answer(from, ticket, CoreAnswer::Failed(error.as_bytes().to_vec()));
                     }
                 }
             }

@@ -4,9 +4,7 @@
 //! from memory side by side before the first one runs. The fork between "here" and "elsewhere" is in `dispatch` and
 //! nowhere else.
 
-use crate::base::number::parse_i64;
-use crate::base::slot::SLOTS;
-use crate::command::admit;
+use crate::command::{admit, cursor_slot};
 use crate::command::client::{Multi, Queued, ReplyMode};
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
@@ -323,6 +321,16 @@ impl Core {
             _ => match admit::find(self.table, &args) {
                 Ok(command) => command,
                 Err(error) => {
+                    if item.command.is_none() && is_http(args.get(0)) {
+                        log::warn!(
+                            "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands \
+                             to this server. This is likely due to an attacker attempting to use Cross Protocol \
+                             Scripting to compromise it. Connection from {} aborted.",
+                            connection.client.peer
+                        );
+                        self.shut_down(connection);
+                        return Flow::Stop;
+                    }
                     if let Some(command) = item.command {
                         self.counters().commands[usize::from(command.id)].rejected.add(1);
                     }
@@ -427,7 +435,12 @@ impl Core {
             part.caller = caller;
             part
         });
-        part.push(command.id, args, usize::from(command.first_key), hash, slot);
+        // Only a command for one shard's key comes with that key's hash; others find theirs where they run.
+        let first_key = match command.spec.run {
+            Run::Shard(_) => usize::from(command.first_key),
+            _ => 0,
+        };
+        part.push(command.id, args, first_key, hash, slot);
     }
 
     /// Whether any gate of the server is closed or anything wants a second look at commands.
@@ -486,7 +499,7 @@ impl Core {
             if connection.client.multi.is_some() {
                 return Flow::Hold;
             }
-            self.counters().errors.add(1);
+            self.count_error(error);
             if let Some(wave) = &mut connection.wave {
                 Reply::new(wave.local(), false).error(error);
                 wave.end_local(self.index);
@@ -502,7 +515,7 @@ impl Core {
 
     /// Writes an error to the connection itself.
     pub(super) fn write_error(&mut self, connection: &mut Connection, error: &ErrorReply) {
-        self.counters().errors.add(1);
+        self.count_error(error);
         self.write_reply(connection, |reply| reply.error(error));
     }
 
@@ -557,8 +570,7 @@ impl Core {
 
     /// The shard that a SCAN cursor points to.
     pub(super) fn cursor_owner(&self, args: &Args<'_>) -> usize {
-        let cursor = args.opt(1).and_then(parse_i64).unwrap_or(0);
-        (cursor as usize & (SLOTS - 1)) % self.shards
+        usize::from(cursor_slot(args.opt(1).unwrap_or_default())) % self.shards
     }
 }
 
@@ -572,6 +584,11 @@ enum Cut {
     Failed(usize, Vec<u8>),
     /// To this offset; what follows is an inline request with quotes.
     Quoted(usize),
+}
+
+/// Whether the "command" is what a browser says that was tricked into talking to us.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 /// Queues a command between MULTI and EXEC.

@@ -65,6 +65,8 @@ pub struct Shard {
     pub stats: ShardStats,
     /// Reads leave access clocks alone and expired keys stay (a paused server, an import).
     pub expiry_paused: bool,
+    /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
+    pub expires_actively: bool,
     /// Values to be freed in steps.
     garbage: Vec<Garbage>,
 }
@@ -131,6 +133,7 @@ impl Shard {
             config,
             stats: ShardStats::default(),
             expiry_paused: false,
+            expires_actively: true,
             garbage: Vec::new(),
         }
     }
@@ -185,6 +188,15 @@ impl Shard {
             garbage: &mut self.garbage,
         };
         (&mut self.keyspace, beside)
+    }
+
+    /// A whole database is about to change: breaks the watches on those of its keys that are there.
+    pub fn touch_watched_keys_of(&mut self, db: usize) {
+        if !self.watched.is_empty() {
+            let keyspace = &self.keyspace;
+            self.watched
+                .touch_if(db, |key| keyspace.find(db, &Key::new(key)).is_some());
+        }
     }
 
     /// Frees an entry; its value in steps when it is big.
