@@ -313,6 +313,15 @@ impl Core {
     /// Puts the shard into its berth, says that the core sleeps, and looks once more. False when there is something to
     /// do after all; then the shard is back, or was borrowed meanwhile.
     fn lie_down(&mut self) -> bool {
+        // A shard that is away must not come back unnoticed: whoever has it is told that it is wanted here, and the
+        // berth is looked at again once this core counts as asleep.
+        let away = self.shard.is_none();
+        if away {
+            self.regain_shard();
+            if self.shard.is_some() {
+                return false;
+            }
+        }
         if self.config.borrow
             && let Some(shard) = self.shard.take()
         {
@@ -320,6 +329,7 @@ impl Core {
         }
         self.link().going_to_sleep();
         let quiet = !self.link().has_mail()
+            && !(away && self.link().berth.is_filled())
             && (self.lent || !self.link().has_scheduled())
             && (self.shard.is_none() && self.lent || !self.has_batches());
         if !quiet {
