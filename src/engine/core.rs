@@ -37,6 +37,8 @@ pub(super) const TICK_MS: i64 = 100;
 const SLEEP_MAX: Duration = Duration::from_millis(1000);
 /// A client that has ended its side and does not read what it is owed is let go after this time without progress.
 pub(super) const FAREWELL_MS: i64 = 10_000;
+/// The longest block whose sending is expected to be over at once.
+const QUICK_SEND_MAX: usize = 32 * 1024;
 /// Spare buffers, parts and waves kept for reuse.
 const SPARE_MAX: usize = 256;
 
@@ -517,6 +519,7 @@ impl Core {
             self.shut_down(&mut connection);
         } else if before + sent < block.len() {
             connection.output.sent(block.len() - before - sent);
+            connection.slow = true;
             if connection.closed {
                 connection.output.sent(0);
             } else {
@@ -527,6 +530,7 @@ impl Core {
             }
         } else {
             connection.output.sent(0);
+            connection.slow &= !connection.output.is_done();
         }
         if self.spare_buffers.len() < SPARE_MAX && block.capacity() <= 16 * 1024 {
             block.clear();
@@ -546,9 +550,12 @@ impl Core {
             if connection.output.can_send() && !connection.closed {
                 let spare = &mut self.spare_buffers;
                 let block = connection.output.take(|| spare.pop().unwrap_or_default());
+                // Only where nothing remains to be done after it may a send be over without waking this core.
+                let more = connection.output.owed() > connection.output.in_flight();
+                let patient = more || connection.slow || block.len() > QUICK_SEND_MAX;
                 self.observatory.core(self.index).writes.add(1);
                 self.ring
-                    .send(connection.fd, connection.place.token(), block, 0, false);
+                    .send(connection.fd, connection.place.token(), block, 0, patient);
                 if let Some(empty) = connection.output.release()
                     && self.spare_buffers.len() < SPARE_MAX
                 {

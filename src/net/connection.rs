@@ -32,6 +32,8 @@ pub struct Connection {
     pub wave: Option<Box<Wave>>,
     /// Something under way must end before the next command: a wave, a transaction, a question to other cores.
     pub waiting: bool,
+    /// Its socket has not taken all that it was offered: until it has, sends wait for room.
+    pub slow: bool,
     /// In the core's list of connections with something to send.
     pub dirty: bool,
     /// In the core's list of connections with input to execute.
@@ -68,6 +70,7 @@ impl Connection {
             output: Output::default(),
             wave: None,
             waiting: false,
+            slow: false,
             dirty: false,
             ready: false,
             receiving: false,

@@ -159,8 +159,9 @@ impl Ring {
     /// Sends `bytes[from..]`; the ring keeps them until the completion hands them back by `take_sent`. One send for each
     /// place (the low half of `token`) at a time.
     ///
-    /// The first attempt never waits for room in the socket, so that its completion is there when `turn` returns;
-    /// `patient` is for what such an attempt has left over.
+    /// An impatient send never waits for room in the socket: its completion is there when `turn` has submitted it, and
+    /// does not end a wait by itself. A patient one goes on until all is sent, and its completion ends a wait: for what
+    /// an impatient one has left over, and for whatever is likely to fill the socket or has more bytes behind it.
     #[inline]
     pub fn send(&mut self, fd: RawFd, token: u64, bytes: Vec<u8>, from: usize, patient: bool) {
         let place = (token & 0xffff_ffff) as usize;
