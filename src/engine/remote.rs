@@ -8,7 +8,7 @@ use crate::command::table::Registered;
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
 use crate::resp::Reply;
-use crate::resp::request::Args;
+use crate::resp::request::{Args, Key};
 use crate::shard::Shard;
 
 use super::core::Core;
@@ -37,15 +37,10 @@ impl Core {
                 let Some(receiver) = &mut self.receivers[from] else {
                     break;
                 };
-                // Requests need the shard; replies behind them in the ring wait as long.
-                if self.shard.is_none() && !receiver.is_empty() {
-                    if let Some(batch) = receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))) {
-                        self.on_batch(from, batch);
-                        continue;
-                    }
-                    break;
-                }
-                match receiver.pop() {
+                // Requests need the shard; replies behind them in the ring wait as long. What is taken out is what was
+                // looked at: more may come between two looks.
+                let here = self.shard.is_some();
+                match receiver.pop_if(|batch| here || matches!(batch, Batch::Replies(_))) {
                     Some(batch) => self.on_batch(from, batch),
                     None => break,
                 }
@@ -56,13 +51,12 @@ impl Core {
     fn on_batch(&mut self, from: usize, batch: Batch) {
         match batch {
             Batch::Requests(mut parts) => {
-                if let Some(mut shard) = self.shard.take() {
-                    self.run_parts(&mut shard, &mut parts);
-                    self.shard = Some(shard);
-                    let commands: usize = parts.iter().map(|part| part.requests.len()).sum();
-                    self.counters().remote.add(commands as u64);
-                    self.publish();
-                }
+                let mut shard = self.shard.take().expect("requests are taken with the shard in hand");
+                self.run_parts(&mut shard, &mut parts);
+                self.shard = Some(shard);
+                let commands: usize = parts.iter().map(|part| part.requests.len()).sum();
+                self.counters().remote.add(commands as u64);
+                self.publish();
                 self.outgoing[from].replies.push(parts);
             }
             Batch::Replies(parts) => {
@@ -132,11 +126,15 @@ impl Core {
     /// EXEC whose keys are all on this shard.
     fn run_exec_part(&mut self, shard: &mut Shard, part: &Part, out: &mut Vec<u8>) {
         let resp3 = part.caller.resp3;
-        let broken = part
-            .exec
-            .as_ref()
-            .and_then(|exec| exec.watch.as_ref())
-            .is_some_and(|token| token.is_broken());
+        // The watch ends here and not earlier: a change between its end and this EXEC would go unnoticed.
+        let watch = part.exec.as_ref().and_then(|exec| exec.watch.as_ref());
+        let broken = watch.is_some_and(|watch| {
+            for (db, key) in &watch.keys {
+                shard.peek(*db as usize, &Key::new(key));
+                shard.watched.remove(*db as usize, key, &watch.token);
+            }
+            watch.token.is_broken()
+        });
         if broken {
             Reply::new(out, resp3).null_array();
             return;

@@ -44,7 +44,16 @@ pub struct Part {
 #[derive(Clone, Debug)]
 pub struct ExecUnit {
     /// The client's watch: a broken one makes the whole a null reply.
-    pub watch: Option<Arc<WatchToken>>,
+    pub watch: Option<UnitWatch>,
+}
+
+/// A watch that ends with the EXEC it guards.
+#[derive(Clone, Debug)]
+pub struct UnitWatch {
+    /// The mark that a change sets.
+    pub token: Arc<WatchToken>,
+    /// Database and key, all of the shard that runs the EXEC.
+    pub keys: Vec<(u32, Box<[u8]>)>,
 }
 
 /// One request within a part.
