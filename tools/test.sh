@@ -143,6 +143,9 @@ if command -v redis-server >/dev/null 2>&1; then
 else
     skip differential "redis-server is missing"
 fi
+for shards in 1 2 4; do
+    step "runtime-$shards" 150 python3 "$clients/runtime.py" --shards $shards
+done
 for shards in 1 2 5; do
     step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4
 done

@@ -276,7 +276,8 @@ impl Core {
 
     /// Hands operations to the kernel and waits for something to happen when there is nothing to do.
     fn submit_and_collect(&mut self) {
-        let busy = !self.ready.is_empty()
+        // Requests that wait for a shard that is away are no reason to stay awake: its return wakes this core.
+        let busy = (!self.ready.is_empty() && self.shard.is_some())
             || self.has_background_work()
             || !self.to_schedule.is_empty()
             || self.outgoing.iter().any(|out| !out.requests.is_empty() || !out.replies.is_empty())

@@ -364,6 +364,8 @@ impl Core {
             self.under_way.push(transaction);
         }
         self.take_scheduled();
+        // This core may have been the last to arrive, and then nobody wakes it.
+        self.take_complete();
     }
 
     /// Takes part in the transactions at the head of this core's queue.

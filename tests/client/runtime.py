@@ -659,6 +659,30 @@ def transactions_that_queue_up_do_not_wait_for_the_clock(house):
 
 
 @test
+def cores_that_wait_for_a_lent_shard_sleep(house):
+    for borrow in ("no", "yes"):
+        with house.server("--borrow", borrow) as server:
+            request = encode("MSET", *(word for n in range(12) for word in (f"l:{n}", "v")))
+
+            def work():
+                with connect(server) as sock:
+                    for _ in range(300):
+                        sock.sendall(request)
+                        equal(sock.recv(100), b"+OK\r\n")
+
+            before, start = cpu_seconds(server.pid), time.monotonic()
+            workers = [threading.Thread(target=work) for _ in range(6)]
+            for one in workers:
+                one.start()
+            for one in workers:
+                one.join()
+            each = (cpu_seconds(server.pid) - before) / 1800
+            took = time.monotonic() - start
+            true(each < 0.001, f"--borrow {borrow}: {1e6 * each:.0f} us of CPU for an MSET")
+            true(took < 5, f"--borrow {borrow}: 1800 MSETs of six clients took {took:.1f} s")
+
+
+@test
 def a_quiet_client_is_served_beside_a_flood(house):
     with house.server() as server:
         with server.client() as client:
