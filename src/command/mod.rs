@@ -8,6 +8,7 @@ pub mod spec;
 pub mod table;
 
 mod draw;
+mod flush;
 mod generic;
 mod hash;
 mod list;
@@ -18,6 +19,8 @@ mod set;
 mod sorted_set;
 mod string;
 mod transactions;
+
+pub use generic::cursor_slot;
 
 #[cfg(test)]
 mod desk;
