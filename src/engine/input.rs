@@ -327,11 +327,19 @@ impl Core {
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args);
         };
-        args = args.with_key(usize::from(command.first_key), item.hash, item.slot);
+        // Hash and slot were computed for the command that the first word names; a subcommand's key stands elsewhere.
+        let (hash, slot) = match command.parent {
+            None => (item.hash, item.slot),
+            Some(_) => {
+                let key = args.key(usize::from(command.first_key));
+                (key.hash, key.slot)
+            }
+        };
+        args = args.with_key(usize::from(command.first_key), hash, slot);
         let owner = if self.shards == 1 {
             0
         } else {
-            usize::from(item.slot) % self.shards
+            usize::from(slot) % self.shards
         };
         if owner == self.index {
             let Some(mut shard) = self.shard.take() else {
@@ -355,7 +363,7 @@ impl Core {
         if strict && connection.wave.is_some() {
             return Flow::Hold;
         }
-        self.send_to(connection, owner, command, &args, item.hash, item.slot);
+        self.send_to(connection, owner, command, &args, hash, slot);
         if strict { Flow::Stop } else { Flow::Next }
     }
 
