@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::base::number::parse_f64;
+use crate::command::parse;
 use crate::command::spec::{
     Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run,
 };
@@ -12,7 +13,7 @@ use crate::shard::{Class, Shard};
 use crate::structures::member::MEMBER_BYTES_MAX;
 use crate::structures::zset::{AddOptions, Added, Zset};
 
-use super::bounds::{integer, lex_bounds, pack_limits, rank_bounds, score_bounds};
+use super::bounds::{lex_bounds, pack_limits, rank_bounds, score_bounds};
 
 pub(super) const ZADD: Command = Command {
     name: "ZADD",
@@ -322,7 +323,7 @@ fn zremrangebyrank(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
-    let (start, stop) = (integer(args.get(2))?, integer(args.get(3))?);
+    let (start, stop) = (parse::integer(args, 2)?, parse::integer(args, 3)?);
     let ranks = |zset: &Zset| rank_bounds(start, stop, zset.len());
     remove_range(shard, args, ranks, "zremrangebyrank", reply)
 }
