@@ -35,7 +35,7 @@ impl Core {
                 }
                 None => self.deferred.push(CoreMessage::Forget { token, keys }),
             },
-            CoreMessage::Complete => {} // looked at every turn
+            CoreMessage::Complete | CoreMessage::Evict => {} // looked at every turn
             CoreMessage::Monitor { client, lines } => self.write_monitor(client, &lines),
             CoreMessage::Stop => self.stopping = true,
         }
@@ -163,6 +163,7 @@ impl Core {
         if let Some(shard) = &mut self.shard {
             shard.config = self.config.clone();
         }
+        self.memory_configured();
     }
 
     // CLIENT PAUSE.

@@ -4,8 +4,10 @@
 //! slept, or a transaction it was lent to. Nothing of it lives in thread-local state.
 
 mod access;
+mod evict;
 mod own;
 mod shards;
 
+pub use evict::Eviction;
 pub use own::{Class, Shard, ShardStats};
 pub use shards::Shards;
