@@ -45,7 +45,7 @@ impl Core {
                 }
                 None => self.deferred.push(CoreMessage::Forget { token, keys }),
             },
-            CoreMessage::Complete => {} // looked at every turn
+            CoreMessage::Complete | CoreMessage::Evict => {} // looked at every turn
             CoreMessage::Monitor { client, lines } => self.write_monitor(client, &lines),
             CoreMessage::Stop => self.stopping = true,
         }
@@ -174,6 +174,7 @@ impl Core {
         if let Some(shard) = &mut self.shard {
             shard.config = self.config.clone();
         }
+        self.memory_configured();
     }
 
     // CLIENT PAUSE.

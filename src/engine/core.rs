@@ -21,6 +21,8 @@ use crate::ring::{Completion, Operation, Ring};
 use crate::shard::Shard;
 use crate::transaction::Transaction;
 
+use super::evict::Memory;
+use super::expire::Expiry;
 use super::input::Item;
 use super::wide::Pending;
 
@@ -31,8 +33,12 @@ pub type SharedLinks = Links<Shard, Arc<Transaction>>;
 const COMPLETIONS_MAX: usize = 512;
 /// Commands of one connection run in one turn at most: a long pipeline takes turns with everybody else.
 pub(super) const COMMANDS_MAX: u32 = 1024;
-/// How often the core looks after things that are not requests.
+/// How often the core looks after things that are not requests, while there are any.
 pub(super) const TICK_MS: i64 = 100;
+/// How often it does so while nothing happens.
+pub(super) const IDLE_TICK_MS: i64 = 1000;
+/// How long a core sleeps whose clients wait until another core has freed memory.
+const MEMORY_NAP: Duration = Duration::from_millis(1);
 /// How long a core with nothing to do sleeps at most.
 const SLEEP_MAX: Duration = Duration::from_millis(1000);
 /// Spare buffers, parts and waves kept for reuse.
@@ -120,7 +126,10 @@ pub struct Core {
     pub(super) slow_ticks: u64,
     pub(super) next_tick_ms: i64,
     pub(super) cron_from: usize,
-    pub(super) expire_from: (usize, usize, u64),
+    /// What clients had sent and been sent at the last tick.
+    pub(super) traffic: u64,
+    pub(super) expiry: Expiry,
+    pub(super) memory: Memory,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pause: Pause,
     pub(super) blocked_by_pause: Vec<u32>,
@@ -207,7 +216,9 @@ impl Core {
             slow_ticks: u64::MAX,
             next_tick_ms: 0,
             cron_from: 0,
-            expire_from: (0, 0, 0),
+            traffic: 0,
+            expiry: Expiry::default(),
+            memory: Memory::default(),
             monitors: Arc::new(Vec::new()),
             pause: Pause::default(),
             blocked_by_pause: Vec::new(),
@@ -283,7 +294,10 @@ impl Core {
             return;
         }
         let until_tick = (self.next_tick_ms - self.now).max(1) as u64;
-        let limit = Duration::from_millis(until_tick).min(SLEEP_MAX);
+        let mut limit = Duration::from_millis(until_tick).min(SLEEP_MAX);
+        if self.memory.has_waiting() {
+            limit = limit.min(MEMORY_NAP);
+        }
         if self.shards > 1 {
             if !self.lie_down() {
                 self.ring.turn(None);

@@ -15,6 +15,7 @@ use crate::resp::{ErrorReply, Reply};
 use crate::ring::Completion;
 
 use super::core::{COMMANDS_MAX, Core};
+use super::evict::Room;
 
 /// Requests looked at together.
 const LOOKAHEAD: usize = 32;
@@ -328,8 +329,13 @@ impl Core {
                 }
             },
         };
-        if !connection.client.is_plain() || self.has_gates() {
-            match self.gate(connection, command, &args) {
+        let room = if self.is_short() {
+            self.room_for(command, &connection.client)
+        } else {
+            Room::Enough
+        };
+        if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
+            match self.gate(connection, command, &args, room) {
                 None => {}
                 Some(flow) => return flow,
             }
@@ -439,10 +445,7 @@ impl Core {
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
-        self.gates.out_of_memory
-            || self.gates.loading
-            || self.pause.until_ms > 0
-            || !self.monitors.is_empty()
+        self.gates.loading || self.pause.until_ms > 0 || !self.monitors.is_empty()
     }
 
     /// The slow way in: gates, MULTI's queue, CLIENT REPLY, CLIENT PAUSE, MONITOR. `None` lets the command run.
@@ -452,13 +455,19 @@ impl Core {
         connection: &mut Connection,
         command: &'static Registered,
         args: &Args<'_>,
+        room: Room,
     ) -> Option<Flow> {
         if connection.wave.is_some() {
             return Some(Flow::Hold);
         }
+        self.gates.out_of_memory = room == Room::Nothing;
         if let Err(error) = admit::admit(command, &connection.client, self.gates) {
             self.counters().commands[usize::from(command.id)].rejected.add(1);
             return Some(self.refuse(connection, &error));
+        }
+        if room == Room::Later {
+            self.wait_for_memory(connection);
+            return Some(Flow::Hold);
         }
         if self.is_paused(command, &connection.client) {
             connection.waiting = true;

@@ -3,7 +3,7 @@
 //! One batch a turn to each core that has something to get. A batch is run as if its commands were local; its parts
 //! come back with their replies in the same vector. A full ring keeps the batch here: nobody ever waits for a ring.
 
-use crate::command::spec::Run;
+use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
@@ -94,12 +94,18 @@ impl Core {
         for part in parts {
             let mut out = std::mem::take(&mut part.out);
             if part.exec.is_some() {
+                if self.is_short() {
+                    self.make_room_on(shard);
+                }
                 self.run_exec_part(shard, part, &mut out);
                 part.ends.push(out.len() as u32);
             } else {
                 for index in 0..part.requests.len() {
                     let request = part.requests[index];
                     let command = self.table.by_id(request.command);
+                    if self.is_short() && command.spec.flags.has(Flags::DENYOOM) {
+                        self.make_room_on(shard);
+                    }
                     self.run_on(shard, command, &part.args(&request), &mut out);
                     part.ends.push(out.len() as u32);
                 }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Queued, Step, Watching, Whom};
 use crate::command::keys::key_places;
-use crate::command::spec::{Merge, Run};
+use crate::command::spec::{Flags, Merge, Run};
 use crate::command::table::Registered;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::Place;
@@ -21,6 +21,7 @@ use crate::shard::Shard;
 use crate::transaction::{Outcome, Transaction, Work};
 
 use super::core::{Core, Held};
+use super::evict::Room;
 use super::merge::merge;
 
 /// What a connection waits for.
@@ -535,6 +536,16 @@ impl Core {
         if multi.refused {
             self.forget_watches(connection);
             self.write_error(connection, &ErrorReply::EXEC_ABORT);
+            return;
+        }
+        // Memory may have been used up since the commands were queued. One that must only wait has been let in then.
+        let growing = |queued: &Queued| queued.command.spec.flags.has(Flags::DENYOOM);
+        if self.is_short() && multi.queue.iter().any(growing) && self.make_room() == Room::Nothing {
+            self.forget_watches(connection);
+            self.write_error(
+                connection,
+                &ErrorReply::exec_abort(&ErrorReply::OUT_OF_MEMORY),
+            );
             return;
         }
         let watching = connection.client.watching.take();

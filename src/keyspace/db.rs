@@ -18,15 +18,15 @@ pub type KeyEntry = Entry<Value>;
 #[derive(Default)]
 pub struct Db {
     /// A table per slot owned; empty until the first key.
-    tables: Vec<Table<KeyEntry>>,
-    counts: Counts,
+    pub(super) tables: Vec<Table<KeyEntry>>,
+    pub(super) counts: Counts,
 }
 
 /// What a database knows about its tables without looking into them.
 #[derive(Default)]
-struct Counts {
+pub(super) struct Counts {
     /// Keys with an expiry, per slot; empty until the first one.
-    volatile: Vec<u32>,
+    pub(super) volatile: Vec<u32>,
     /// Bit per slot: its table is not empty.
     used: Vec<u64>,
     keys: usize,
@@ -158,7 +158,7 @@ pub enum KeyPlace<'a> {
 
 /// All databases of one shard.
 pub struct Keyspace {
-    dbs: Vec<Db>,
+    pub(super) dbs: Vec<Db>,
     index: usize,
     shards: usize,
     /// `floor(2^32 / shards) + 1`: turns the division by `shards` on every request into a multiplication.

@@ -153,6 +153,8 @@ pub enum CoreMessage {
     },
     /// A transaction that the receiver began has all its participants.
     Complete,
+    /// Memory is used up and the receiver has keys that deserve to go: it looks, which it does every turn.
+    Evict,
     /// Lines for a MONITOR client of this core.
     Monitor {
         /// The client.

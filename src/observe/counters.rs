@@ -198,6 +198,14 @@ core_counters! {
     table_bytes,
     /// Blocking keys (a gauge). The engine sets.
     blocking_keys,
+    /// Keys that `maxmemory-policy` may evict, and values still being freed (a gauge).
+    evictable,
+    /// How much the worst key known here deserves to go, zero when none is known (a gauge): `shard/evict.rs`.
+    evict_score,
+    /// Milliseconds for which memory stayed over `maxmemory`, as this core saw it.
+    eviction_exceeded_ms,
+    /// Since when it does, Unix milliseconds; zero when it does not (a gauge).
+    eviction_exceeding_since_ms,
 }
 
 impl CoreCounters {
@@ -222,6 +230,9 @@ impl CoreCounters {
             &self.client_bytes,
             &self.table_bytes,
             &self.blocking_keys,
+            &self.evictable,
+            &self.evict_score,
+            &self.eviction_exceeding_since_ms,
         ]
         .iter()
         .any(|gauge| std::ptr::eq(*gauge, counter))

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use crate::base::system::{self, CpuTime, Whose};
 use crate::config::Config;
 
-use super::counters::Observatory;
+use super::counters::{CoreCounters, Observatory};
 use super::histogram::Histogram;
 use super::memory::{MemoryFacts, ratio};
 use super::rates::Rate;
@@ -452,10 +452,31 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
         "evicted_clients",
         observatory.sum(|core| core.evicted_clients.get()),
     );
-    lines.all(&[
-        ("total_eviction_exceeded_time", "0"),
-        ("current_eviction_exceeded_time", "0"),
-    ]);
+    // Every core keeps the time by what it sees; those that slept have missed some.
+    let now_ms = facts.now_us / 1000;
+    let exceeded = |of: fn(&CoreCounters, i64) -> u64| {
+        observatory
+            .cores()
+            .iter()
+            .map(|core| of(core, now_ms))
+            .max()
+            .unwrap_or(0)
+    };
+    let current = exceeded(
+        |core, now_ms| match core.eviction_exceeding_since_ms.get() {
+            0 => 0,
+            since => (now_ms as u64).saturating_sub(since),
+        },
+    );
+    let limit = facts.config.maxmemory;
+    let current = if limit > 0 && facts.memory.used > limit {
+        current
+    } else {
+        0
+    };
+    let past = exceeded(|core, _| core.eviction_exceeded_ms.get());
+    lines.put("total_eviction_exceeded_time", past + current);
+    lines.put("current_eviction_exceeded_time", current);
     lines.put("keyspace_hits", observatory.sum(|core| core.hits.get()));
     lines.put("keyspace_misses", observatory.sum(|core| core.misses.get()));
     lines.all(&[

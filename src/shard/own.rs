@@ -10,6 +10,8 @@ use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::resp::request::Key;
 use crate::structures::quicklist;
 
+use super::evict::Evictor;
+
 /// Values with at most so many elements are freed at once; larger ones in steps between requests.
 pub const FREE_AT_ONCE_MAX: usize = 64;
 /// The same for the nodes of a list, of which each is an allocation for many elements.
@@ -69,6 +71,8 @@ pub struct Shard {
     pub expires_actively: bool,
     /// Values to be freed in steps.
     garbage: Vec<Garbage>,
+    /// What eviction remembers.
+    pub(super) evictor: Evictor,
 }
 
 enum Garbage {
@@ -100,6 +104,18 @@ impl Beside<'_> {
             self.watched.touch(db, key.bytes);
         }
         self.notify(db, key, Class::Expired, "expired");
+    }
+
+    /// An entry was taken out of the keyspace to free memory and is no part of any command.
+    #[cold]
+    pub(super) fn on_evicted(&mut self, db: usize, key: &Key<'_>, entry: KeyEntry) {
+        self.let_go(entry);
+        self.stats.evicted += 1;
+        self.effects.record_aside(db, &[b"DEL", key.bytes]);
+        if !self.watched.is_empty() {
+            self.watched.touch(db, key.bytes);
+        }
+        self.notify(db, key, Class::Evicted, "evicted");
     }
 
     /// Frees an entry; its value in steps when it is big.
@@ -135,6 +151,7 @@ impl Shard {
             expiry_paused: false,
             expires_actively: true,
             garbage: Vec::new(),
+            evictor: Evictor::default(),
         }
     }
 
