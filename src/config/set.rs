@@ -12,6 +12,7 @@ use super::fields::Config;
 use super::special;
 use super::value::Value;
 use crate::base::glob;
+use crate::resp::ErrorReply;
 
 /// Who asks, and when.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +85,18 @@ impl fmt::Display for SetError {
 }
 
 impl std::error::Error for SetError {}
+
+impl From<&SetError> for ErrorReply {
+    fn from(error: &SetError) -> ErrorReply {
+        match error {
+            SetError::Syntax => ErrorReply::SYNTAX,
+            SetError::Loading => ErrorReply::LOADING,
+            SetError::Unknown(_) | SetError::Failed { .. } => {
+                ErrorReply::text(format!("ERR {error}"))
+            }
+        }
+    }
+}
 
 impl Config {
     /// Names and values of the directives that one of `patterns` names: a full name also finds what is hidden, and is

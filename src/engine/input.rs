@@ -208,8 +208,9 @@ impl Core {
                     let command = self.table.find(args.get(0));
                     let (mut slot, mut hash) = (0, 0);
                     if let Some(command) = command
-                        && command.first_key > 0
-                        && let Some(key) = args.opt(usize::from(command.first_key))
+                        && let place = command.key_place(&args)
+                        && place > 0
+                        && let Some(key) = args.opt(place)
                     {
                         let key = Key::new(key);
                         (slot, hash) = (key.slot, key.hash);
