@@ -3,13 +3,44 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::resp::Reply;
-use crate::resp::request::{Caller, Key, OwnedArgs};
+use crate::base::number::parse_i64;
+use crate::resp::request::{Args, Caller, Key, OwnedArgs};
+use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Shard, Shards};
 
 use super::admit;
-use super::spec::Run;
+use super::client::ShardFn;
+use super::spec::{Merge, Run};
 use super::table::commands;
+
+/// Runs a part on every shard and puts the replies together.
+fn every(
+    shards: &mut [Shard],
+    part: ShardFn,
+    merge: Merge,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    let (mut sum, mut elements) = (0, Vec::new());
+    for shard in shards {
+        let mut out = Vec::new();
+        part(shard, args, &mut Reply::new(&mut out, args.caller.resp3))?;
+        let header = out.iter().position(|byte| *byte == b'\r').expect("a reply has a line");
+        if merge != Merge::Ok {
+            sum += parse_i64(&out[1..header]).expect("the line is a number");
+        }
+        elements.extend_from_slice(&out[header + 2..]);
+    }
+    match merge {
+        Merge::Sum => reply.integer(sum),
+        Merge::Ok => reply.ok(),
+        Merge::Interleave | Merge::Concat => {
+            reply.array(sum as usize);
+            reply.buffer().extend_from_slice(&elements);
+        }
+    }
+    Ok(())
+}
 
 /// Some shards and a caller.
 pub struct Harness {
@@ -71,7 +102,12 @@ impl Harness {
             let total = self.shards.len();
             self.shards.iter_mut().for_each(|shard| shard.effects.begin());
             let outcome = match command.spec.run {
-                Run::Shard(handler) | Run::Cursor(handler) => {
+                Run::Cursor(handler) => {
+                    let slot = usize::from(super::cursor_slot(args.get(1)));
+                    handler(&mut self.shards[slot % total], &args, &mut reply)
+                }
+                Run::Every { part, merge } => every(&mut self.shards, part, merge, &args, &mut reply),
+                Run::Shard(handler) => {
                     let key = args.key(usize::from(command.first_key).max(1));
                     handler(&mut self.shards[usize::from(key.slot) % total], &args, &mut reply)
                 }

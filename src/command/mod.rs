@@ -9,6 +9,7 @@ pub mod table;
 pub mod trace;
 
 mod draw;
+mod flush;
 mod generic;
 mod hash;
 mod list;
@@ -19,6 +20,8 @@ mod set;
 mod sorted_set;
 mod string;
 mod transactions;
+
+pub use generic::cursor_slot;
 
 #[cfg(test)]
 mod desk;

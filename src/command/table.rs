@@ -37,9 +37,10 @@ pub struct CommandTable {
 static TABLE: OnceLock<CommandTable> = OnceLock::new();
 
 /// The groups, in the order of COMMAND.
-fn groups() -> [&'static [Command]; 9] {
+fn groups() -> [&'static [Command]; 10] {
     [
         super::connection::COMMANDS,
+        super::flush::COMMANDS,
         super::generic::COMMANDS,
         super::hash::COMMANDS,
         super::list::COMMANDS,

@@ -413,7 +413,12 @@ impl Core {
                 part.caller = caller;
                 part
             });
-            part.push(command.id, args, usize::from(command.first_key), hash, slot);
+            // Only a command for one shard's key comes with that key's hash; others find theirs where they run.
+            let first_key = match command.spec.run {
+                Run::Shard(_) => usize::from(command.first_key),
+                _ => 0,
+            };
+            part.push(command.id, args, first_key, hash, slot);
         }
     }
 

@@ -188,6 +188,11 @@ impl Keyspace {
         &self.dbs[db]
     }
 
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shards
+    }
+
     /// How many slots this shard owns.
     pub fn slots(&self) -> usize {
         (SLOTS - self.index).div_ceil(self.shards)

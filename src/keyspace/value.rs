@@ -1,9 +1,11 @@
 //! What a key other than a string holds.
 
+use crate::structures::blob::Blob;
 use crate::structures::hash::Hash;
 use crate::structures::list::List;
 use crate::structures::quicklist;
 use crate::structures::set::Set;
+use crate::structures::table::{Element, Table};
 use crate::structures::zset::Zset;
 
 /// A value of a type other than string (strings lie in the entry itself).
@@ -59,6 +61,19 @@ impl Value {
         }
     }
 
+    /// A second, independent instance in the same encoding (COPY).
+    pub fn copy(&self) -> Value {
+        match self {
+            Value::List(list) => Value::List(list.clone()),
+            Value::Set(Set::Intset(intset)) => Value::Set(Set::Intset(intset.clone())),
+            Value::Set(Set::Listpack(pack)) => Value::Set(Set::Listpack(pack.clone())),
+            Value::Set(Set::Table(table)) => Value::Set(Set::Table(copy_table(table))),
+            Value::Hash(Hash::Listpack(pack)) => Value::Hash(Hash::Listpack(pack.clone())),
+            Value::Hash(Hash::Table(table)) => Value::Hash(Hash::Table(copy_table(table))),
+            Value::Zset(zset) => Value::Zset(zset.copy()),
+        }
+    }
+
     /// The value as something to be freed in steps.
     pub fn into_remains(self) -> Remains {
         match self {
@@ -66,6 +81,14 @@ impl Value {
             other => Remains::Value(Box::new(other)),
         }
     }
+}
+
+fn copy_table(table: &Table<Blob>) -> Table<Blob> {
+    let mut copy = Table::new();
+    for blob in table.iter() {
+        copy.insert(blob.hash(), Blob::new(blob.key(), blob.value()));
+    }
+    copy
 }
 
 impl std::fmt::Debug for Value {

@@ -1,10 +1,11 @@
 //! How handlers reach keys: with expiry, access clocks and hit counts taken care of.
 
+use crate::base::number::format_i64;
 use crate::config::Config;
 use crate::keyspace::{KeyEntry, KeyPlace, Kind, Value};
 use crate::resp::ErrorReply;
 use crate::resp::request::{Caller, Key};
-use crate::structures::entry::{Entry, NewValue};
+use crate::structures::entry::{Entry, NewValue, Payload};
 
 use super::own::{Beside, Class, Shard};
 
@@ -18,6 +19,17 @@ enum Ttl {
     Keep,
     /// Unix milliseconds.
     At(i64),
+}
+
+/// What a command wants done to a key's expiry, once it knows what that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryChange {
+    /// Nothing.
+    Leave,
+    /// Sets it, in Unix milliseconds, or takes it away.
+    To(Option<i64>),
+    /// The key goes at once.
+    Delete,
 }
 
 /// The LRU clock: seconds, 24 bits.
@@ -345,6 +357,31 @@ impl Shard {
         }
     }
 
+    /// Changes the expiry of a key as `decide` says, which gets the present one. The answer is what it said, or nothing
+    /// when there is no such key.
+    pub fn change_expiry(
+        &mut self,
+        caller: &Caller,
+        key: &Key<'_>,
+        decide: impl FnOnce(Option<i64>) -> ExpiryChange,
+    ) -> Option<ExpiryChange> {
+        let db = caller.db as usize;
+        let (keyspace, mut beside) = self.split();
+        let mut found = keyspace.found(db, key)?;
+        if beside.is_due(found.get()) && !beside.expiry_paused {
+            beside.on_expired(db, key, found.remove());
+            return None;
+        }
+        beside.touch(caller, found.get_mut());
+        let change = decide(found.get().expire_at());
+        match change {
+            ExpiryChange::Leave => {}
+            ExpiryChange::To(expire_at) => found.set_expire_at(expire_at),
+            ExpiryChange::Delete => beside.let_go(found.remove()),
+        }
+        Some(change)
+    }
+
     /// Deletes a key; false when there is none (or its time had come).
     pub fn delete(&mut self, db: usize, key: &Key<'_>) -> bool {
         match self.take(db, key) {
@@ -375,5 +412,36 @@ impl Shard {
             beside.on_expired(db, key, found.remove());
         }
         None
+    }
+
+    /// Records that a key has come here from another shard, as it is now. The one place that says so.
+    ///
+    /// A string arrives as SET. A value of another type arrives as RESTORE with its serialized form, which comes with
+    /// the snapshot format; until then nothing reads the stream of such a server, and the arrival is left unsaid.
+    pub fn record_arrival(&mut self, db: usize, key: &Key<'_>) {
+        self.effects.suppress();
+        if !self.effects.wanted() {
+            return;
+        }
+        let Some(entry) = self.keyspace.find(db, key) else {
+            return;
+        };
+        let digits;
+        let bytes = match entry.payload() {
+            Payload::Bytes(bytes) => bytes,
+            Payload::Int(number) => {
+                digits = format_i64(number);
+                digits.as_bytes()
+            }
+            Payload::Boxed(_) => return,
+        };
+        match entry.expire_at() {
+            None => self.effects.record(db, &[b"SET", key.bytes, bytes]),
+            Some(at) => {
+                let at = format_i64(at);
+                self.effects
+                    .record(db, &[b"SET", key.bytes, bytes, b"PXAT", &at]);
+            }
+        }
     }
 }

@@ -7,5 +7,6 @@ mod access;
 mod own;
 mod shards;
 
+pub use access::ExpiryChange;
 pub use own::{Class, Shard, ShardStats};
 pub use shards::Shards;

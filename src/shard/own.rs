@@ -190,6 +190,15 @@ impl Shard {
         (&mut self.keyspace, beside)
     }
 
+    /// A whole database is about to change: breaks the watches on those of its keys that are there.
+    pub fn touch_watched_keys_of(&mut self, db: usize) {
+        if !self.watched.is_empty() {
+            let keyspace = &self.keyspace;
+            self.watched
+                .touch_if(db, |key| keyspace.find(db, &Key::new(key)).is_some());
+        }
+    }
+
     /// Frees an entry; its value in steps when it is big.
     pub fn let_go(&mut self, entry: KeyEntry) {
         self.split().1.let_go(entry);

@@ -1,5 +1,0 @@
-//! Generic commands.
-
-use super::spec::Command;
-
-pub(super) const COMMANDS: &[Command] = &[];

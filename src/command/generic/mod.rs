@@ -1,0 +1,36 @@
+//! Commands on keys of any type. One file for each thing that is done to a key.
+
+use super::spec::Command;
+
+mod exists;
+mod expire;
+mod moves;
+mod object;
+mod scan;
+
+pub use scan::cursor_slot;
+
+pub(super) const COMMANDS: &[Command] = &[
+    moves::COPY,
+    exists::DEL,
+    exists::EXISTS,
+    expire::EXPIRE,
+    expire::EXPIREAT,
+    expire::EXPIRETIME,
+    scan::KEYS,
+    moves::MOVE,
+    object::OBJECT,
+    expire::PERSIST,
+    expire::PEXPIRE,
+    expire::PEXPIREAT,
+    expire::PEXPIRETIME,
+    expire::PTTL,
+    scan::RANDOMKEY,
+    moves::RENAME,
+    moves::RENAMENX,
+    scan::SCAN,
+    exists::TOUCH,
+    expire::TTL,
+    object::TYPE,
+    exists::UNLINK,
+];
