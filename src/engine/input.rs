@@ -4,9 +4,7 @@
 //! from memory side by side before the first one runs. The fork between "here" and "elsewhere" is in `dispatch` and
 //! nowhere else.
 
-use crate::base::number::parse_i64;
-use crate::base::slot::SLOTS;
-use crate::command::admit;
+use crate::command::{admit, cursor_slot};
 use crate::command::client::{Multi, Queued, ReplyMode};
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
@@ -478,7 +476,7 @@ impl Core {
             if connection.client.multi.is_some() {
                 return Flow::Hold;
             }
-            self.counters().errors.add(1);
+            self.count_error(error);
             if let Some(wave) = &mut connection.wave {
                 Reply::new(wave.local(), false).error(error);
                 wave.end_local(self.index);
@@ -494,7 +492,7 @@ impl Core {
 
     /// Writes an error to the connection itself.
     pub(super) fn write_error(&mut self, connection: &mut Connection, error: &ErrorReply) {
-        self.counters().errors.add(1);
+        self.count_error(error);
         self.write_reply(connection, |reply| reply.error(error));
     }
 
@@ -549,8 +547,7 @@ impl Core {
 
     /// The shard that a SCAN cursor points to.
     pub(super) fn cursor_owner(&self, args: &Args<'_>) -> usize {
-        let cursor = args.opt(1).and_then(parse_i64).unwrap_or(0);
-        (cursor as usize & (SLOTS - 1)) % self.shards
+        usize::from(cursor_slot(args.opt(1).unwrap_or_default())) % self.shards
     }
 }
 

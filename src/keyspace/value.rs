@@ -51,16 +51,6 @@ impl Value {
         }
     }
 
-    /// Bytes on the heap, estimated from `samples` elements or nodes (0: all of them): MEMORY USAGE.
-    pub fn allocated(&self, samples: usize) -> usize {
-        match self {
-            Value::List(list) => list.allocated(samples),
-            Value::Set(set) => set.allocated(samples),
-            Value::Hash(hash) => hash.allocated(samples),
-            Value::Zset(zset) => zset.allocated(samples),
-        }
-    }
-
     /// A second, independent instance in the same encoding (COPY).
     pub fn copy(&self) -> Value {
         match self {
@@ -71,6 +61,16 @@ impl Value {
             Value::Hash(Hash::Listpack(pack)) => Value::Hash(Hash::Listpack(pack.clone())),
             Value::Hash(Hash::Table(table)) => Value::Hash(Hash::Table(copy_table(table))),
             Value::Zset(zset) => Value::Zset(zset.copy()),
+        }
+    }
+
+    /// Bytes on the heap, estimated from `samples` elements or nodes (0: all of them): MEMORY USAGE.
+    pub fn allocated(&self, samples: usize) -> usize {
+        match self {
+            Value::List(list) => list.allocated(samples),
+            Value::Set(set) => set.allocated(samples),
+            Value::Hash(hash) => hash.allocated(samples),
+            Value::Zset(zset) => zset.allocated(samples),
         }
     }
 
