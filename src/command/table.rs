@@ -203,17 +203,6 @@ impl Registered {
         (!matches!(self.spec.run, Run::Container)).then_some(self)
     }
 
-    /// Where the first key of a request for this command is, zero for none at a fixed place. Of a container the
-    /// subcommand decides (OBJECT ENCODING, MEMORY USAGE).
-    #[inline]
-    pub fn key_place(&self, args: &Args<'_>) -> usize {
-        if self.first_key == 0 && !self.subcommands.is_empty() {
-            let sub = args.opt(1).and_then(|word| self.subcommand(word));
-            return sub.map_or(0, |sub| usize::from(sub.first_key));
-        }
-        usize::from(self.first_key)
-    }
-
     /// A subcommand by its word, in any case.
     pub fn subcommand(&self, word: &[u8]) -> Option<&'static Registered> {
         self.subcommands
@@ -241,20 +230,6 @@ mod tests {
             assert_eq!(table.find(command.spec.name.as_bytes()).unwrap().id, command.id);
         }
         assert!(table.find(b"nosuchcommand").is_none() && table.find(b"").is_none());
-    }
-
-    #[test]
-    fn the_subcommand_says_where_the_key_of_a_request_for_a_container_is() {
-        let place = |words: &[&[u8]]| {
-            let owned: crate::resp::request::OwnedArgs = words.iter().copied().collect();
-            let args = owned.args(Default::default());
-            commands().find(words[0]).unwrap().key_place(&args)
-        };
-        assert_eq!(place(&[b"GET", b"k"]), 1);
-        assert_eq!(place(&[b"MEMORY", b"usage", b"k"]), 2);
-        assert_eq!(place(&[b"MEMORY", b"STATS"]), 0);
-        assert_eq!(place(&[b"MEMORY"]), 0);
-        assert_eq!(place(&[b"PING", b"k"]), 0);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! files, change directory), and only then puts the new `Config` in force; when that fails, it drops it and answers
 //! with [`SetError::failed`].
 
+use crate::resp::ErrorReply;
+
 use std::fmt;
 
 use super::directive::{self, Change};
@@ -12,7 +14,6 @@ use super::fields::Config;
 use super::special;
 use super::value::Value;
 use crate::base::glob;
-use crate::resp::ErrorReply;
 
 /// Who asks, and when.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,16 @@ pub enum SetError {
     },
 }
 
+impl From<SetError> for ErrorReply {
+    fn from(error: SetError) -> Self {
+        match error {
+            SetError::Loading => ErrorReply::LOADING,
+            SetError::Syntax => ErrorReply::SYNTAX,
+            other => ErrorReply::text(format!("ERR {other}")),
+        }
+    }
+}
+
 impl SetError {
     /// The error for a change that was valid but could not be carried out, such as a port in use.
     pub fn failed(name: &str, reason: impl Into<String>) -> SetError {
@@ -85,18 +96,6 @@ impl fmt::Display for SetError {
 }
 
 impl std::error::Error for SetError {}
-
-impl From<&SetError> for ErrorReply {
-    fn from(error: &SetError) -> ErrorReply {
-        match error {
-            SetError::Syntax => ErrorReply::SYNTAX,
-            SetError::Loading => ErrorReply::LOADING,
-            SetError::Unknown(_) | SetError::Failed { .. } => {
-                ErrorReply::text(format!("ERR {error}"))
-            }
-        }
-    }
-}
 
 impl Config {
     /// Names and values of the directives that one of `patterns` names: a full name also finds what is hidden, and is

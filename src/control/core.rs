@@ -185,8 +185,8 @@ impl Control {
                         self.ask_all(CoreAsk::Configure(self.config.clone()), Some((from, ticket)));
                     }
                     Err(error) => {
-                        let text = ErrorReply::from(&error).as_bytes().to_vec();
-                        self.answer(from, ticket, CoreAnswer::Failed(text));
+                        let error = ErrorReply::from(error);
+                        self.answer(from, ticket, CoreAnswer::Failed(error.as_bytes().to_vec()));
                     }
                 }
             }

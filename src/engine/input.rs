@@ -139,6 +139,8 @@ impl Core {
                 }
             }
             if !matches!(flow, Flow::Next) || connection.ending {
+                // What was cut beyond `done` is cut again later, the half-read request at its end included.
+                connection.parser.restart();
                 break;
             }
             match cut {
@@ -206,9 +208,8 @@ impl Core {
                     let command = self.table.find(args.get(0));
                     let (mut slot, mut hash) = (0, 0);
                     if let Some(command) = command
-                        && let place = command.key_place(&args)
-                        && place > 0
-                        && let Some(key) = args.opt(place)
+                        && command.first_key > 0
+                        && let Some(key) = args.opt(usize::from(command.first_key))
                     {
                         let key = Key::new(key);
                         (slot, hash) = (key.slot, key.hash);
@@ -310,6 +311,16 @@ impl Core {
             _ => match admit::find(self.table, &args) {
                 Ok(command) => command,
                 Err(error) => {
+                    if item.command.is_none() && is_http(args.get(0)) {
+                        log::warn!(
+                            "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands \
+                             to this server. This is likely due to an attacker attempting to use Cross Protocol \
+                             Scripting to compromise it. Connection from {} aborted.",
+                            connection.client.peer
+                        );
+                        self.shut_down(connection);
+                        return Flow::Stop;
+                    }
                     if let Some(command) = item.command {
                         self.counters().commands[usize::from(command.id)].rejected.add(1);
                     }
@@ -328,11 +339,16 @@ impl Core {
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args);
         };
-        args = args.with_key(usize::from(command.first_key), item.hash, item.slot);
+        let (mut hash, mut slot) = (item.hash, item.slot);
+        if command.parent.is_some() {
+            let key = args.key(usize::from(command.first_key)); // the container did not say where it is
+            (hash, slot) = (key.hash, key.slot);
+        }
+        args = args.with_key(usize::from(command.first_key), hash, slot);
         let owner = if self.shards == 1 {
             0
         } else {
-            usize::from(item.slot) % self.shards
+            usize::from(slot) % self.shards
         };
         if owner == self.index {
             let Some(mut shard) = self.shard.take() else {
@@ -356,7 +372,7 @@ impl Core {
         if strict && connection.wave.is_some() {
             return Flow::Hold;
         }
-        self.send_to(connection, owner, command, &args, item.hash, item.slot);
+        self.send_to(connection, owner, command, &args, hash, slot);
         if strict { Flow::Stop } else { Flow::Next }
     }
 
@@ -561,6 +577,11 @@ enum Cut {
     Failed(usize, Vec<u8>),
     /// To this offset; what follows is an inline request with quotes.
     Quoted(usize),
+}
+
+/// Whether the "command" is what a browser says that was tricked into talking to us.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 /// Queues a command between MULTI and EXEC.

@@ -58,6 +58,14 @@ impl Parser {
         self.at > 0
     }
 
+    /// Forgets a half-read request: it will be read from its first byte again.
+    pub fn restart(&mut self) {
+        self.at = 0;
+        self.args_left = 0;
+        self.bulk = None;
+        self.spans.clear();
+    }
+
     /// Bytes of memory held for a half-read request.
     pub fn held_bytes(&self) -> usize {
         self.spans.capacity() * size_of::<Span>()
