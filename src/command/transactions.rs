@@ -45,7 +45,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Transactions,
             since: "1.2.0",
-            complexity: "Depends on commands in the transaction",
+            complexity: "That of the queued commands",
             summary: "Runs the commands queued since MULTI as one step.",
             arguments: &[],
             history: &[],
@@ -69,7 +69,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Transactions,
             since: "2.0.0",
-            complexity: "O(N), when N is the number of queued commands",
+            complexity: "O(N), N being the queued commands",
             summary: "Drops the commands queued since MULTI.",
             arguments: &[],
             history: &[],
@@ -93,7 +93,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Transactions,
             since: "2.2.0",
-            complexity: "O(1) for every key.",
+            complexity: "O(1) per key",
             summary: "Makes the next EXEC depend on keys that stay unchanged.",
             arguments: &[Argument::key("key").multiple()],
             history: &[],

@@ -409,7 +409,9 @@ impl Core {
     /// Puts a connection back after work on it; frees it when it has ended.
     pub(super) fn put_back(&mut self, mut connection: Box<Connection>) {
         let index = connection.place.index;
-        if connection.ending && !connection.closed && connection.output.is_done() {
+        // A client that kills itself reads the answer to that first.
+        let answer_due = connection.client.closing && connection.waiting;
+        if connection.ending && !connection.closed && !answer_due && connection.output.is_done() {
             self.shut_down(&mut connection);
         }
         if connection.closed

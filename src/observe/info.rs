@@ -12,7 +12,7 @@ use crate::config::Config;
 
 use super::counters::{CoreCounters, Observatory};
 use super::histogram::Histogram;
-use super::memory::{MemoryFacts, ratio};
+use super::memory::{AllocatorFacts, MemoryFacts, ratio};
 use super::rates::Rate;
 
 /// A section of INFO.
@@ -226,7 +226,7 @@ fn server(lines: &mut Lines, facts: &Facts<'_>) {
     lines.put("uptime_in_days", uptime_s / 86_400);
     lines.put("hz", config.hz);
     lines.put("configured_hz", config.hz);
-    lines.put("lru_clock", facts.now_us / 1_000_000 & 0x00ff_ffff);
+    lines.put("lru_clock", (facts.now_us / 1_000_000) & 0x00ff_ffff);
     lines.put("executable", &observatory.about.executable);
     lines.put("config_file", &observatory.about.config_file);
     lines.put("io_threads_active", 0);
@@ -333,12 +333,9 @@ fn memory(lines: &mut Lines, facts: &Facts<'_>) {
         ("mem_clients_slaves", "0"),
     ]);
     lines.put("mem_clients_normal", memory.clients);
-    lines.all(&[
-        ("mem_cluster_links", "0"),
-        ("mem_aof_buffer", "0"),
-        ("mem_allocator", "jemalloc-5.3.0"),
-        ("active_defrag_running", "0"),
-    ]);
+    lines.all(&[("mem_cluster_links", "0"), ("mem_aof_buffer", "0")]);
+    lines.put("mem_allocator", AllocatorFacts::name());
+    lines.put("active_defrag_running", 0);
     lines.put(
         "lazyfree_pending_objects",
         facts.observatory.sum(|core| core.garbage.get()),

@@ -336,7 +336,7 @@ fn debug_subcommands() {
     );
     assert_eq!(
         desk.line("DEBUG PROTOCOL push"),
-        ">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n"
+        ">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n$40\r\nSome real reply following the push reply\r\n"
     );
 }
 
