@@ -337,11 +337,17 @@ impl Core {
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args);
         };
-        args = args.with_key(usize::from(command.first_key), item.hash, item.slot);
+        let (mut hash, mut slot) = (item.hash, item.slot);
+        if command.parent.is_some() {
+            // The look-ahead knows the container only, which has no key of its own: OBJECT.
+            let key = args.key(usize::from(command.first_key));
+            (hash, slot) = (key.hash, key.slot);
+        }
+        args = args.with_key(usize::from(command.first_key), hash, slot);
         let owner = if self.shards == 1 {
             0
         } else {
-            usize::from(item.slot) % self.shards
+            usize::from(slot) % self.shards
         };
         if owner == self.index {
             let Some(mut shard) = self.shard.take() else {
@@ -365,7 +371,7 @@ impl Core {
         if strict && connection.wave.is_some() {
             return Flow::Hold;
         }
-        self.send_to(connection, owner, command, &args, item.hash, item.slot);
+        self.send_to(connection, owner, command, &args, hash, slot);
         if strict { Flow::Stop } else { Flow::Next }
     }
 
