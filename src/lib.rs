@@ -33,6 +33,20 @@ pub mod shard;
 /// What the server counts: per core, by its owner alone, read by whoever reports.
 pub mod observe;
 
+/// Several shards as one step: who takes part, in which order, lent and given back.
+pub mod transaction;
+
 /// What a command is, all of them, may it run, what is remembered of a client; then one file per group.
 pub mod command;
 
+/// The client side of a data core: connections, reply order, output buffers.
+pub mod net;
+
+/// A data core at work: the loop turn, execution, batches in and out, background steps.
+pub mod engine;
+
+/// The control core at work: accepting, configuration changes, signals.
+pub mod control;
+
+/// Boot, core placement, shutdown.
+pub mod server;

@@ -9,3 +9,5 @@ pub mod long_double;
 pub mod number;
 pub mod random;
 pub mod slot;
+pub mod sys;
+pub mod system;

@@ -172,6 +172,41 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
+/// Reads a bound of a score range the way Redis does, by C's `strtod` alone: beyond what [`parse_f64`] takes, the empty
+/// string is 0, leading spaces pass, what is too large is infinite, what is too small is 0, and a NUL byte ends the
+/// text (ZCOUNT, ZRANGEBYSCORE). NaN is refused.
+pub fn parse_f64_bound(text: &[u8]) -> Option<f64> {
+    if let Some(value) = parse_f64(text) {
+        return Some(value);
+    }
+    let end = memchr::memchr(0, text).unwrap_or(text.len());
+    let text = &text[..end];
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let spaces = text.iter().take_while(|byte| is_c_space(**byte)).count();
+    let text = &text[spaces..];
+    if let Some(value) = parse_f64(text) {
+        return Some(value);
+    }
+    // What is left is wrong, or a number out of range.
+    let (negative, magnitude) = split_sign(text);
+    let value = match magnitude {
+        [b'0', b'x' | b'X', digits @ ..] => {
+            let parsed = parse_hex(digits)?;
+            // Where rounding gave no double, the exponent tells on which side.
+            if parsed.exponent > 0 {
+                f64::INFINITY
+            } else {
+                0.0
+            }
+        }
+        [b'0'..=b'9' | b'.', ..] => std::str::from_utf8(magnitude).ok()?.parse().ok()?,
+        _ => return None,
+    };
+    Some(if negative { -value } else { value })
+}
+
 /// The integer a double stands for, when it stands for one within +-2^62. Scores of that kind print as integers and
 /// are stored as integers in a listpack (Redis: double2ll).
 pub fn f64_as_i64(value: f64) -> Option<i64> {
@@ -570,6 +605,30 @@ mod tests {
             assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
         }
         assert!(parse_f64(b"-0").is_some_and(|zero| zero == 0.0 && zero.is_sign_negative()));
+    }
+
+    /// Each case was seen on a Redis server through ZCOUNT.
+    #[test]
+    fn bounds_of_ranges_are_read_as_by_strtod() {
+        let accepted: [(&str, f64); 9] = [
+            ("", 0.0),
+            ("  5", 5.0),
+            ("1e400", f64::INFINITY),
+            ("-1e400", f64::NEG_INFINITY),
+            ("1e-400", 0.0),
+            ("0x1p2000", f64::INFINITY),
+            ("0x1p-2000", 0.0),
+            ("5\0x", 5.0),
+            ("-inf", f64::NEG_INFINITY),
+        ];
+        for (text, value) in accepted {
+            assert_eq!(parse_f64_bound(text.as_bytes()), Some(value), "{text:?}");
+        }
+        for text in [
+            " ", "5 ", "nan", "-nan", "x", "+", "-", "1e", ".", "0x", "((5",
+        ] {
+            assert_eq!(parse_f64_bound(text.as_bytes()), None, "{text:?}");
+        }
     }
 
     #[test]

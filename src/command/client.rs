@@ -66,10 +66,31 @@ pub enum Step {
     Watch,
     /// Drop all watches; the handler has replied.
     Unwatch,
+    /// Drop all watches and answer with this error: EXEC after a command was refused.
+    Fail(ErrorReply),
+    /// Drop all watches and end its MONITOR, if any; the handler has replied. RESET.
+    Reset,
     /// Run the queued commands.
     Exec,
+    /// Run this over every shard, lent whole; it writes the reply. For DEBUG, which must not be a keyed command.
+    Whole(PlanFn),
     /// Sleep so long without serving anybody: DEBUG SLEEP.
     Stall(std::time::Duration),
+}
+
+/// Replies OK, or what went wrong where the question went.
+pub fn ok_or_failed(
+    _: &mut Context<'_>,
+    answers: Vec<CoreAnswer>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    for answer in answers {
+        if let CoreAnswer::Failed(text) = answer {
+            return Err(ErrorReply::text(text));
+        }
+    }
+    reply.ok();
+    Ok(())
 }
 
 /// Whom a question goes to.
@@ -132,6 +153,8 @@ pub struct Client {
     pub watching: Option<Box<Watching>>,
     /// MONITOR.
     pub monitor: bool,
+    /// The connection closes once the reply at hand is sent: CLIENT KILL of oneself.
+    pub closing: bool,
     /// When it connected, Unix milliseconds.
     pub created_ms: i64,
     /// When it last sent something, Unix milliseconds.
@@ -190,6 +213,7 @@ impl Client {
             multi: None,
             watching: None,
             monitor: false,
+            closing: false,
             created_ms: now,
             active_ms: now,
             last_command: None,
@@ -212,6 +236,12 @@ impl Client {
     #[inline]
     pub fn is_plain(&self) -> bool {
         self.authenticated && self.multi.is_none() && self.reply_mode == ReplyMode::On && !self.monitor
+    }
+
+    /// Whether it comes from this machine: loopback or a unix socket. `enable-debug-command local` asks.
+    pub fn is_local(&self) -> bool {
+        let host = self.peer.rsplit_once(':').map_or("", |(host, _)| host);
+        self.unix || matches!(host, "127.0.0.1" | "::1" | "[::1]")
     }
 
     /// Which output buffer limit and which CLIENT LIST TYPE it falls under.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::config::Config;
 use crate::base::number::parse_i64;
-use crate::resp::request::{Args, Caller, OwnedArgs};
+use crate::config::Config;
+use crate::resp::request::{Args, Caller, Key, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Shard, Shards};
 
@@ -83,6 +83,15 @@ impl Harness {
         self.run(&line.split(' ').collect::<Vec<_>>())
     }
 
+    /// Runs lines of `command => reply`, where the reply's line ends are written as blanks, and compares.
+    pub fn dialogue(&mut self, lines: &str) {
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (command, expected) = line.split_once(" => ").expect("a command and its reply");
+            let reply = self.line(command).replace("\r\n", " ");
+            assert_eq!(reply.trim_end(), expected, "{command}");
+        }
+    }
+
     /// Runs a command and gives the reply's bytes.
     pub fn run_bytes(&mut self, words: &[&[u8]]) -> Vec<u8> {
         let owned: OwnedArgs = words.iter().copied().collect();
@@ -121,6 +130,23 @@ impl Harness {
             shard.keyspace.check();
         }
         out
+    }
+
+    /// Changes one directive's field on all shards.
+    pub fn configure(&mut self, change: impl Fn(&mut Config)) {
+        for shard in &mut self.shards {
+            change(Arc::make_mut(&mut shard.config));
+        }
+    }
+
+    /// What OBJECT ENCODING would say of a key that is no string; nothing when there is none.
+    pub fn encoding(&self, key: &str) -> &'static str {
+        let key = Key::new(key.as_bytes());
+        let shard = &self.shards[usize::from(key.slot) % self.shards.len()];
+        let entry = shard.keyspace.find(self.caller.db as usize, &key);
+        entry
+            .and_then(|entry| entry.boxed())
+            .map_or("", |value| value.encoding_name())
     }
 
     /// Effects recorded since the last call, as text, shard after shard.

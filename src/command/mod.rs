@@ -2,15 +2,18 @@
 
 pub mod admit;
 pub mod client;
+pub mod connection;
 pub mod keys;
 pub mod spec;
 pub mod table;
 
-mod connection;
+mod draw;
 mod flush;
 mod generic;
 mod hash;
 mod list;
+mod parse;
+mod scan;
 mod server;
 mod set;
 mod sorted_set;
@@ -19,5 +22,7 @@ mod transactions;
 
 pub use generic::cursor_slot;
 
+#[cfg(test)]
+mod desk;
 #[cfg(test)]
 mod harness;

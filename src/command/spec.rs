@@ -86,9 +86,12 @@ macro_rules! bits {
                 self.0 & other.0 != 0
             }
 
-            /// The words of this set.
+            /// The words of this set that Redis shows.
             pub fn names(self) -> impl Iterator<Item = &'static str> {
-                Self::NAMES.iter().filter(move |(bit, _)| self.has(*bit)).map(|(_, name)| *name)
+                Self::NAMES
+                    .iter()
+                    .filter(move |(bit, name)| self.has(*bit) && !name.is_empty())
+                    .map(|(_, name)| *name)
             }
         }
 
@@ -145,8 +148,14 @@ bits! {
         MOVABLE_KEYS = 19, "movablekeys";
         /// Allowed while a script is over its time.
         ALLOW_BUSY = 20, "allow_busy";
+        /// May serve a blocked client: runs only after its connection's earlier commands, whatever shard they are on.
+        WAKES = 24, "";
         /// Touches keys it does not name.
         TOUCHES_ARBITRARY_KEYS = 21, "";
+        /// Runs at once inside MULTI instead of being queued.
+        IMMEDIATE = 22, "";
+        /// Meant for the server's own use and for tests (COMMAND DOCS: `syscmd`).
+        SYSTEM = 23, "";
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Registered {
     pub subcommands: Vec<&'static Registered>,
     /// The container, for a subcommand.
     pub parent: Option<&'static str>,
+    /// Takes constant time: may run on a borrowed shard.
+    pub quick: bool,
 }
 
 /// All commands by id and by name.
@@ -54,6 +56,13 @@ fn groups() -> [&'static [Command]; 10] {
 #[inline]
 pub fn commands() -> &'static CommandTable {
     TABLE.get_or_init(|| CommandTable::build(&[]))
+}
+
+/// Whether there is a command of that name (lower case), for `rename-command`.
+pub fn is_known(name: &str) -> bool {
+    groups()
+        .iter()
+        .any(|group| group.iter().any(|command| command.name.eq_ignore_ascii_case(name)))
 }
 
 /// Builds the table with renamed commands; must come before the first `commands()`. Names of unknown commands are
@@ -122,6 +131,7 @@ impl CommandTable {
             first_key: first_key as u16,
             subcommands,
             parent,
+            quick: spec.docs.complexity.starts_with("O(1)"),
         }));
         self.by_id.push(registered);
         registered

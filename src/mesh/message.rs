@@ -11,6 +11,8 @@ use crate::config::Config;
 use crate::keyspace::watch::WatchToken;
 use crate::resp::request::{Args, Caller, Span};
 
+use super::place::Place;
+
 /// What travels over the ring between two cores: everything one turn has produced.
 pub enum Batch {
     /// Requests for the receiver's shard.
@@ -22,10 +24,8 @@ pub enum Batch {
 /// The requests of one connection for one shard, and later their replies.
 #[derive(Default)]
 pub struct Part {
-    /// The connection's place on its home core.
-    pub connection: u32,
-    /// Tells the connection from an earlier one in the same place.
-    pub generation: u32,
+    /// The connection, on its home core.
+    pub place: Place,
     /// Who asks.
     pub caller: Caller,
     /// The requests in order.
@@ -144,6 +144,15 @@ pub enum CoreMessage {
         /// The answer.
         answer: CoreAnswer,
     },
+    /// A client has given up watching these keys of the receiver's shard.
+    Forget {
+        /// Its watch.
+        token: Arc<WatchToken>,
+        /// Database and key.
+        keys: Vec<(u32, Box<[u8]>)>,
+    },
+    /// A transaction that the receiver began has all its participants.
+    Complete,
     /// Lines for a MONITOR client of this core.
     Monitor {
         /// The client.
@@ -207,7 +216,12 @@ pub enum CoreAsk {
         on: bool,
     },
     /// To the control core: CONFIG SET.
-    ConfigSet(Vec<(Vec<u8>, Vec<u8>)>),
+    ConfigSet {
+        /// Names and values.
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+        /// The client is on this machine, which `enable-protected-configs local` asks for.
+        local: bool,
+    },
     /// To the control core: CONFIG REWRITE.
     ConfigRewrite,
     /// To the control core: CLIENT PAUSE and UNPAUSE, applied everywhere.
@@ -221,7 +235,15 @@ pub enum CoreAsk {
     Shutdown {
         /// As the arguments say: `Some(true)` SAVE, `Some(false)` NOSAVE.
         save: Option<bool>,
+        /// NOW: do not wait for replicas.
+        now: bool,
+        /// FORCE: go on where saving fails.
+        force: bool,
     },
+    /// To the control core: SHUTDOWN ABORT. Answered `Failed` when none is under way.
+    AbortShutdown,
+    /// Fold counters that only the owner may touch into the observatory before somebody reads it: INFO, MEMORY STATS.
+    Publish,
 }
 
 /// Which clients: CLIENT LIST and CLIENT KILL.

@@ -3,9 +3,11 @@
 mod berth;
 mod links;
 pub mod message;
+mod place;
 mod ring;
 
 pub use berth::Berth;
 pub use links::{CoreLink, Links};
 pub use message::{Batch, Part, PartRequest};
+pub use place::Place;
 pub use ring::{Receiver, Sender, channel};

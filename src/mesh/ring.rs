@@ -111,6 +111,16 @@ impl<T> Receiver<T> {
         Some(value)
     }
 
+    /// Takes the oldest value if it is what `wanted` says.
+    pub fn pop_if(&mut self, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+        if self.is_empty() {
+            return None;
+        }
+        // SAFETY: as in `pop`; the value stays in its slot while it is looked at.
+        let fits = wanted(unsafe { (*self.shared.slot(self.head)).assume_init_ref() });
+        if fits { self.pop() } else { None }
+    }
+
     /// Whether nothing waits. Before going to sleep, ask after announcing it (with sequentially consistent order).
     #[inline]
     pub fn is_empty(&mut self) -> bool {

@@ -5,7 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::clock::TickScale;
 
+use super::errors::ErrorKinds;
 use super::histogram::Histogram;
+use super::latency::LatencyEvents;
+use super::rates::{Look, Rates};
+use super::slowlog::SlowLog;
 
 /// A number that one core writes and any core may read.
 #[derive(Debug, Default)]
@@ -94,6 +98,10 @@ macro_rules! core_counters {
             pub keys: Vec<Counter>,
             /// Keys with an expiry by database.
             pub expires: Vec<Counter>,
+            /// Mean time to live by database in milliseconds, as active expiry estimates it from the keys it meets.
+            pub avg_ttl_ms: Vec<Counter>,
+            /// Errors by kind.
+            pub error_kinds: ErrorKinds,
         }
 
         impl CoreCounters {
@@ -105,6 +113,7 @@ macro_rules! core_counters {
                     }
                 }
                 self.commands.iter().for_each(CommandCounters::reset);
+                self.error_kinds.reset();
             }
         }
     };
@@ -167,6 +176,28 @@ core_counters! {
     limit_closed,
     /// Watched keys (a gauge).
     watched,
+    /// Microseconds in loop turns, sleep left out. The engine adds at the end of a turn.
+    busy_us,
+    /// Receives that brought bytes from clients. The engine adds.
+    reads,
+    /// Sends to clients. The engine adds.
+    writes,
+    /// AUTH and HELLO refused. The handlers add.
+    auth_denied,
+    /// Clients closed because all of them took too much memory (`maxmemory-clients`). The engine adds.
+    evicted_clients,
+    /// Active expiry stopped because its time was up. The engine adds.
+    expire_capped,
+    /// Microseconds of active expiry. The engine adds.
+    expire_us,
+    /// Expired keys among those that active expiry looked at last, in hundredths of a percent (a gauge). The engine sets.
+    expired_stale,
+    /// Bytes of memory for connections: input, output, what is remembered of clients (a gauge). The engine sets.
+    client_bytes,
+    /// Bytes of memory of the hash tables themselves (a gauge). The engine sets it now and then.
+    table_bytes,
+    /// Blocking keys (a gauge). The engine sets.
+    blocking_keys,
 }
 
 impl CoreCounters {
@@ -175,6 +206,7 @@ impl CoreCounters {
         counters.commands.resize_with(commands, Default::default);
         counters.keys.resize_with(databases, Default::default);
         counters.expires.resize_with(databases, Default::default);
+        counters.avg_ttl_ms.resize_with(databases, Default::default);
         counters
     }
 
@@ -186,6 +218,10 @@ impl CoreCounters {
             &self.allocated,
             &self.watched,
             &self.changes,
+            &self.expired_stale,
+            &self.client_bytes,
+            &self.table_bytes,
+            &self.blocking_keys,
         ]
         .iter()
         .any(|gauge| std::ptr::eq(*gauge, counter))
@@ -202,6 +238,28 @@ pub struct Observatory {
     pub started_ms: i64,
     /// Forty hexadecimal digits, new at each start.
     pub run_id: String,
+    /// What boot knows and nothing changes.
+    pub about: About,
+    /// Slow commands.
+    pub slow_log: SlowLog,
+    /// Slow events.
+    pub latency: LatencyEvents,
+    /// How much happens each second.
+    pub rates: Rates,
+    memory_peak: AtomicU64,
+}
+
+/// What INFO says of this process besides counters. Boot fills it in before the cores start.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Absolute path of the program.
+    pub executable: String,
+    /// Absolute path of the configuration file, empty without one.
+    pub config_file: String,
+    /// Forty hexadecimal digits that name the history of the data.
+    pub replid: String,
+    /// `used_memory` when the server was ready to serve.
+    pub startup_bytes: u64,
 }
 
 impl Observatory {
@@ -214,6 +272,11 @@ impl Observatory {
             scale: TickScale::measured(),
             started_ms: now,
             run_id,
+            about: About::default(),
+            slow_log: SlowLog::default(),
+            latency: LatencyEvents::default(),
+            rates: Rates::default(),
+            memory_peak: AtomicU64::new(0),
         }
     }
 
@@ -236,5 +299,40 @@ impl Observatory {
     /// Bytes allocated in all: cores allocate for each other, so single counters may be negative.
     pub fn used_memory(&self) -> u64 {
         (self.sum(|core| core.allocated.get()) as i64).max(0) as u64
+    }
+
+    /// The most memory ever used, as far as anybody looked.
+    pub fn memory_peak(&self) -> u64 {
+        self.memory_peak.fetch_max(self.used_memory(), Ordering::Relaxed);
+        self.memory_peak.load(Ordering::Relaxed)
+    }
+
+    /// Looks at what rates and peaks are made of. The control core calls it every 100 milliseconds.
+    pub fn look(&self, now_ms: i64) {
+        self.memory_peak();
+        self.rates.record(Look {
+            time_ms: now_ms,
+            commands: self.sum(|core| core.processed.get()),
+            bytes_in: self.sum(|core| core.bytes_in.get()),
+            bytes_out: self.sum(|core| core.bytes_out.get()),
+            turns: self.sum(|core| core.turns.get()),
+            busy_us: self.sum(|core| core.busy_us.get()),
+        });
+    }
+
+    /// One command's durations over all cores, as `Histogram` counts them; empty when it never ran.
+    pub fn durations(&self, command: usize) -> Vec<u64> {
+        let mut total = Vec::new();
+        for core in &self.cores {
+            if let Some(latency) = core.commands.get(command).and_then(CommandCounters::latency) {
+                latency.add_to(&mut total);
+            }
+        }
+        total
+    }
+
+    /// A counter of one command summed over all cores.
+    pub fn sum_of(&self, command: usize, of: impl Fn(&CommandCounters) -> &Counter) -> u64 {
+        self.sum(|core| core.commands.get(command).map_or(0, |counters| of(counters).get()))
     }
 }

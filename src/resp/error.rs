@@ -32,6 +32,10 @@ texts! {
     NOT_FLOAT = "ERR value is not a valid float";
     /// A number that must not be negative is.
     NOT_POSITIVE = "ERR value is out of range, must be positive";
+    /// HRANDFIELD WITHVALUES and friends with a count whose double is past 64 bits.
+    OUT_OF_RANGE = "ERR value is out of range";
+    /// HINCRBYFLOAT by infinity.
+    FLOAT_NOT_FINITE = "ERR value is NaN or Infinity";
     /// INCR and friends past 64 bits.
     OVERFLOW = "ERR increment or decrement would overflow";
     /// INCRBYFLOAT to NaN or infinity.
@@ -78,6 +82,8 @@ texts! {
     LIMIT_NEEDS_BY = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
     /// ZRANGE WITHSCORES with BYLEX.
     WITHSCORES_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
+    /// ZUNION and friends, WEIGHTS.
+    WEIGHT_NOT_FLOAT = "ERR weight value is not a float";
     /// SINTERCARD and friends.
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
     /// SINTERCARD, ZUNION, LMPOP: numkeys.
@@ -160,6 +166,36 @@ texts! {
     TIMEOUT_NEGATIVE = "ERR timeout is negative";
     /// A bounded buffer between cores is full of one oversized request.
     REQUEST_TOO_LARGE = "ERR request is too large";
+    /// CLIENT KILL ID.
+    CLIENT_ID_NOT_POSITIVE = "ERR client-id should be greater than 0";
+    /// CLIENT PAUSE with a mode it does not know.
+    PAUSE_MODE = "ERR CLIENT PAUSE mode must be WRITE or ALL";
+    /// CLIENT PAUSE and others past 64 bits of milliseconds.
+    TIMEOUT_OUT_OF_RANGE = "ERR timeout is out of range";
+    /// CLIENT UNBLOCK with a reason it does not know.
+    UNBLOCK_REASON = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
+    /// SLOWLOG GET with a count below -1 or no number.
+    SLOWLOG_COUNT = "ERR count should be greater than or equal to -1";
+    /// SHUTDOWN ABORT when none is under way.
+    NO_SHUTDOWN = "ERR No shutdown in progress.";
+    /// SHUTDOWN that could not be carried out; the log says why.
+    SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs.";
+    /// CONFIG REWRITE of a server that was started without a file.
+    NO_CONFIG_FILE = "ERR The server is running without a config file";
+    /// DEBUG while `enable-debug-command` does not let this client.
+    DEBUG_NOT_ALLOWED = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
+    /// DEBUG PROTOCOL with a type it does not know.
+    DEBUG_PROTOCOL_TYPE = "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
+    /// DEBUG PROTOCOL push in RESP2.
+    RESP2_NOT_SUPPORTED = "ERR RESP2 is not supported by this command";
+    /// DEBUG HTSTATS past `databases`.
+    DEBUG_DB = "ERR Out of range database";
+    /// DEBUG HTSTATS-KEY on something that is no hash table.
+    DEBUG_NO_TABLE = "ERR The value stored at the specified key is not represented using an hash table";
+    /// DEBUG LISTPACK on something that is no listpack.
+    DEBUG_NO_LISTPACK = "ERR Not a listpack encoded object.";
+    /// DEBUG QUICKLIST-PACKED-THRESHOLD with a bad size.
+    DEBUG_PACKED_THRESHOLD = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
     /// SCRIPT, EVAL etc. on a lent shard: reserved for commands this build lacks.
     NOT_FROM_HERE = "ERR this command cannot run in this context";
 }
@@ -189,7 +225,9 @@ impl ErrorReply {
 
     /// Too few or too many arguments. `name` in lower case, `container|sub` for a subcommand.
     pub fn wrong_arity(name: &str) -> Self {
-        Self::text(format!("ERR wrong number of arguments for '{name}' command"))
+        Self::text(format!(
+            "ERR wrong number of arguments for '{name}' command"
+        ))
     }
 
     /// No such command; up to 128 bytes of name and of arguments are repeated, as in Redis.
@@ -235,11 +273,54 @@ impl ErrorReply {
         Self::text(format!("ERR invalid expire time in '{name}' command"))
     }
 
+    /// ZUNION and friends with no key announced; `name` in lower case.
+    pub fn input_key_needed(name: &str) -> Self {
+        Self::text(format!(
+            "ERR at least 1 input key is needed for '{name}' command"
+        ))
+    }
+
     /// What the parser could not read; the connection closes after it.
     pub fn protocol(detail: &[u8]) -> Self {
         let mut text = b"ERR Protocol error: ".to_vec();
         text.extend_from_slice(detail);
         Self::text(text)
+    }
+
+    /// CLIENT LIST TYPE and CLIENT KILL TYPE.
+    pub fn unknown_client_type(name: &[u8]) -> Self {
+        Self::text([b"ERR Unknown client type '", name, b"'"].concat())
+    }
+
+    /// CLIENT KILL USER.
+    pub fn no_such_user(name: &[u8]) -> Self {
+        Self::text([b"ERR No such user '", name, b"'"].concat())
+    }
+
+    /// HELLO with an option it does not know.
+    pub fn hello_option(option: &[u8]) -> Self {
+        Self::text([b"ERR Syntax error in HELLO option '", option, b"'"].concat())
+    }
+
+    /// CLIENT SETINFO with an attribute it does not know.
+    pub fn unrecognized_option(option: &[u8]) -> Self {
+        Self::text([b"ERR Unrecognized option '", option, b"'"].concat())
+    }
+
+    /// CLIENT SETINFO with a value that would break a line of CLIENT LIST. `option` as the client wrote it.
+    pub fn attribute_characters(option: &[u8]) -> Self {
+        let rest = b" cannot contain spaces, newlines or special characters.";
+        Self::text([b"ERR ", option, &rest[..]].concat())
+    }
+
+    /// LATENCY GRAPH of an event that never happened.
+    pub fn no_latency_samples(event: &[u8]) -> Self {
+        Self::text([b"ERR No samples available for event '", event, b"'"].concat())
+    }
+
+    /// CONFIG REWRITE that the file system refused.
+    pub fn rewriting_failed(reason: &str) -> Self {
+        Self::text(format!("ERR Rewriting config file: {reason}"))
     }
 
     /// EXPIRE with an option it does not know.

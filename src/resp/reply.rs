@@ -5,6 +5,7 @@
 
 use super::error::ErrorReply;
 use crate::base::number;
+use crate::structures::listpack::{Item, TextBuffer};
 
 /// Writes one reply to the end of a buffer.
 pub struct Reply<'a> {
@@ -29,6 +30,11 @@ impl<'a> Reply<'a> {
     #[inline]
     pub fn is_resp3(&self) -> bool {
         self.resp3
+    }
+
+    /// Goes on in the other version of the protocol: HELLO answers in the one it has just agreed on.
+    pub fn set_resp3(&mut self, resp3: bool) {
+        self.resp3 = resp3;
     }
 
     /// The bytes so far, replies before this one included.
@@ -83,6 +89,12 @@ impl<'a> Reply<'a> {
     pub fn bulk_integer(&mut self, value: i64) {
         let mut digits = itoa::Buffer::new();
         self.bulk(digits.format(value).as_bytes());
+    }
+
+    /// An element of a list, a set or a hash as a bulk string.
+    #[inline]
+    pub fn bulk_item(&mut self, item: Item<'_>) {
+        self.bulk(item.text(&mut TextBuffer::new()));
     }
 
     /// Nothing where a string was asked for.
@@ -204,6 +216,23 @@ impl<'a> Reply<'a> {
             if self.resp3 { b'~' } else { b'*' },
             count as i64,
         );
+    }
+
+    /// What a container's HELP subcommand answers: each subcommand with some lines about it.
+    pub fn help(&mut self, container: &str, subcommands: &[(&str, &[&str])]) {
+        let lines: usize = subcommands.iter().map(|(_, lines)| 1 + lines.len()).sum();
+        self.array(lines + 3);
+        self.simple(&format!(
+            "{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+        ));
+        for (usage, lines) in subcommands {
+            self.simple(usage);
+            for line in *lines {
+                self.simple(&format!("    {line}"));
+            }
+        }
+        self.simple("HELP");
+        self.simple("    Prints this help.");
     }
 
     /// Takes back everything written since `deferred`.

@@ -7,6 +7,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::io;
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -26,6 +27,24 @@ pub struct Buffers {
     entries: NonNull<types::BufRingEntry>,
     memory: Vec<NonNull<u8>>,
     tail: u16,
+}
+
+/// A buffer that the kernel has filled and leaves alone until it is given back.
+#[derive(Debug)]
+pub struct Received {
+    at: NonNull<u8>,
+    length: u32,
+    id: u16,
+}
+
+impl Deref for Received {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: buffers are never freed, and the kernel writes to this one only after `provide` has taken this value.
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.length as usize) }
+    }
 }
 
 // SAFETY: the pointers are to memory this value owns; it may move to the thread that drives the ring.
@@ -84,23 +103,31 @@ impl Buffers {
         for i in 0..usize::from(count) {
             // SAFETY: the allocation holds `count` buffers.
             self.memory.push(unsafe { first.add(i * BUFFER_BYTES) });
-            self.provide(self.memory.len() as u16 - 1);
+            self.provide_id(self.memory.len() as u16 - 1);
         }
         self.publish();
     }
 
-    /// The first `length` bytes of a buffer that a completion named.
+    /// The first `length` bytes of a buffer that a completion named. The kernel names a buffer once each time it is
+    /// provided, so the result is the only view of it.
     #[inline]
-    pub fn bytes(&self, id: u16, length: usize) -> &[u8] {
+    pub fn received(&self, id: u16, length: usize) -> Received {
         assert!(length <= BUFFER_BYTES, "the kernel fills a buffer at most");
-        // SAFETY: the kernel has filled these bytes and leaves the buffer alone until it is provided again, for which
-        // `&mut self` is needed.
-        unsafe { std::slice::from_raw_parts(self.memory[usize::from(id)].as_ptr(), length) }
+        Received {
+            at: self.memory[usize::from(id)],
+            length: length as u32,
+            id,
+        }
     }
 
     /// Gives a buffer back to the kernel; it learns of it with the next `publish`.
     #[inline]
-    pub fn provide(&mut self, id: u16) {
+    pub fn provide(&mut self, received: Received) {
+        self.provide_id(received.id);
+    }
+
+    #[inline]
+    fn provide_id(&mut self, id: u16) {
         let place = usize::from(self.tail & (BUFFERS_MAX - 1));
         // SAFETY: `place` is below the number of entries, and the kernel reads an entry only after the tail has passed
         // it, which `publish` does.

@@ -4,5 +4,6 @@ mod buffers;
 mod probe;
 mod uring;
 
+pub use buffers::Received;
 pub use probe::{Unusable, probe};
 pub use uring::{Completion, Operation, Ring, WakeHandle};

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use super::buffers::{Buffers, GROUP};
+use super::buffers::{Buffers, GROUP, Received};
 
 /// Submission entries; a fuller turn submits in between.
 const SUBMISSIONS: u32 = 1024;
@@ -26,6 +26,7 @@ const TAG_WAKE: u64 = 3;
 const TAG_EVENT: u64 = 4;
 const TAG_ACCEPT: u64 = 5;
 const TAG_IGNORED: u64 = 6;
+const TAG_TIMER: u64 = 7;
 
 /// What a completion is about. `token` is what the caller gave with the operation (56 bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub enum Operation {
 }
 
 /// One completion.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Completion {
     /// What it is about.
     pub operation: Operation,
@@ -53,7 +54,8 @@ pub struct Completion {
     pub result: i32,
     /// The multishot operation goes on.
     pub more: bool,
-    buffer: Option<u16>,
+    /// What a receive brought. Goes back by `recycle`.
+    pub received: Option<Received>,
 }
 
 /// How other threads reach this ring.
@@ -88,6 +90,14 @@ pub struct Ring {
     event: Arc<OwnedFd>,
     event_armed: bool,
     enters: u64,
+    /// The time at which the armed timer ends the wait, where the kernel reads it.
+    timer: Box<types::Timespec>,
+    timer_armed: bool,
+    /// What the kernel is sending, by connection place. Dropping a buffer before its completion would free memory that
+    /// the kernel reads; hence the ring keeps them.
+    sending: Vec<Vec<u8>>,
+    /// Impatient sends queued since the last turn: their completions come with the submission.
+    fresh_sends: usize,
 }
 
 impl Ring {
@@ -116,6 +126,10 @@ impl Ring {
             event,
             event_armed: false,
             enters: 0,
+            timer: Box::new(types::Timespec::new()),
+            timer_armed: false,
+            sending: Vec::new(),
+            fresh_sends: 0,
         })
     }
 
@@ -142,18 +156,38 @@ impl Ring {
         );
     }
 
-    /// Sends `bytes` whole unless the connection fails.
+    /// Sends `bytes[from..]`; the ring keeps them until the completion hands them back by `take_sent`. One send for each
+    /// place (the low half of `token`) at a time.
     ///
-    /// # Safety
-    /// `bytes` must stay where they are, unchanged, until the completion has been seen.
+    /// The first attempt never waits for room in the socket, so that its completion is there when `turn` returns;
+    /// `patient` is for what such an attempt has left over.
     #[inline]
-    pub unsafe fn send(&mut self, fd: RawFd, bytes: *const u8, length: u32, token: u64) {
+    pub fn send(&mut self, fd: RawFd, token: u64, bytes: Vec<u8>, from: usize, patient: bool) {
+        let place = (token & 0xffff_ffff) as usize;
+        if place >= self.sending.len() {
+            self.sending.resize_with(place + 1, Vec::new);
+        }
+        let length = u32::try_from(bytes.len() - from).unwrap_or(u32::MAX);
+        let start = bytes[from..].as_ptr();
+        self.sending[place] = bytes; // the heap block stays where it is
+        let flags = if patient {
+            libc::MSG_NOSIGNAL | libc::MSG_WAITALL
+        } else {
+            self.fresh_sends += 1;
+            libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT
+        };
         self.push(
-            opcode::Send::new(types::Fd(fd), bytes, length)
-                .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+            opcode::Send::new(types::Fd(fd), start, length)
+                .flags(flags)
                 .build()
                 .user_data(TAG_SEND << TAG_SHIFT | token),
         );
+    }
+
+    /// The bytes of a send that is over.
+    #[inline]
+    pub fn take_sent(&mut self, token: u64) -> Vec<u8> {
+        std::mem::take(&mut self.sending[(token & 0xffff_ffff) as usize])
     }
 
     /// Accepts from the listener `fd` until told otherwise.
@@ -198,7 +232,8 @@ impl Ring {
     #[inline]
     fn push(&mut self, entry: squeue::Entry) {
         loop {
-            // SAFETY: every operation is built here; the only one with a pointer is `send`, whose caller keeps it alive.
+            // SAFETY: every operation is built here; those with a pointer are `send`, whose bytes the ring keeps until
+            // their completion, and the timer, whose time is boxed and rewritten only when none is armed.
             if unsafe { self.uring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -223,11 +258,13 @@ impl Ring {
         );
     }
 
-    /// Submits what is queued and collects what is done. Waits when `wait` is given: until something completes or the
-    /// time is over.
+    /// Submits what is queued and collects what is done. Waits when `wait` is given: until something completes, other
+    /// than the impatient sends just queued, or about the time is over: one timer is armed at a time and runs across
+    /// waits, which spares each of them setting up a clock of its own; a wait may therefore end early.
     #[inline]
     pub fn turn(&mut self, wait: Option<Duration>) {
         self.buffers.publish();
+        let sends = std::mem::take(&mut self.fresh_sends);
         match wait {
             None => {
                 let queue = self.uring.submission();
@@ -251,16 +288,26 @@ impl Ring {
                 if !self.event_armed {
                     self.arm_event();
                 }
+                if !self.timer_armed {
+                    self.arm_timer(limit);
+                }
                 self.enters += 1;
-                let time = types::Timespec::new()
-                    .sec(limit.as_secs())
-                    .nsec(limit.subsec_nanos());
-                let args = types::SubmitArgs::new().timespec(&time);
-                if let Err(error) = self.uring.submitter().submit_with_args(1, &args) {
+                if let Err(error) = self.uring.submit_and_wait(sends + 1) {
                     Self::tolerate(&error);
                 }
             }
         }
+    }
+
+    fn arm_timer(&mut self, limit: Duration) {
+        self.timer_armed = true;
+        *self.timer = types::Timespec::new()
+            .sec(limit.as_secs())
+            .nsec(limit.subsec_nanos());
+        let entry = opcode::Timeout::new(&raw const *self.timer)
+            .build()
+            .user_data(TAG_TIMER << TAG_SHIFT);
+        self.push(entry);
     }
 
     fn arm_event(&mut self) {
@@ -284,6 +331,7 @@ impl Ring {
     pub fn completions(&mut self, into: &mut Vec<Completion>, limit: usize) {
         let mut woken_by_event = false;
         let mut rearm = false;
+        let mut timer_ended = false;
         for entry in self.uring.completion().take(limit) {
             let data = entry.user_data();
             let operation = match data >> TAG_SHIFT {
@@ -296,6 +344,10 @@ impl Ring {
                     rearm = !cqueue::more(entry.flags());
                     Operation::Wake
                 }
+                TAG_TIMER => {
+                    timer_ended = true;
+                    continue;
+                }
                 _ => continue,
             };
             into.push(Completion {
@@ -303,9 +355,11 @@ impl Ring {
                 token: data & ((1 << TAG_SHIFT) - 1),
                 result: entry.result(),
                 more: cqueue::more(entry.flags()),
-                buffer: cqueue::buffer_select(entry.flags()),
+                received: cqueue::buffer_select(entry.flags())
+                    .map(|id| self.buffers.received(id, entry.result().max(0) as usize)),
             });
         }
+        self.timer_armed &= !timer_ended;
         if woken_by_event {
             self.drain_event();
             self.event_armed &= !rearm;
@@ -318,21 +372,10 @@ impl Ring {
         unsafe { libc::read(self.event.as_raw_fd(), count.as_mut_ptr().cast(), 8) };
     }
 
-    /// The bytes that a receive brought.
+    /// Gives a receive's buffer back to the kernel.
     #[inline]
-    pub fn bytes(&self, completion: &Completion) -> &[u8] {
-        match completion.buffer {
-            Some(id) if completion.result > 0 => self.buffers.bytes(id, completion.result as usize),
-            _ => &[],
-        }
-    }
-
-    /// Gives a receive's buffer back. Its bytes must not be used any more.
-    #[inline]
-    pub fn recycle(&mut self, completion: &Completion) {
-        if let Some(id) = completion.buffer {
-            self.buffers.provide(id);
-        }
+    pub fn recycle(&mut self, received: Received) {
+        self.buffers.provide(received);
     }
 
     /// The kernel ran out of buffers (a receive ended with ENOBUFS): provides more.

@@ -8,9 +8,12 @@ use crate::effect::Effects;
 use crate::keyspace::watch::Watched;
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::resp::request::Key;
+use crate::structures::quicklist;
 
 /// Values with at most so many elements are freed at once; larger ones in steps between requests.
 pub const FREE_AT_ONCE_MAX: usize = 64;
+/// The same for the nodes of a list, of which each is an allocation for many elements.
+const NODES_AT_ONCE_MAX: usize = 16;
 
 /// Event classes of keyspace notifications (`notify-keyspace-events`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,12 +201,27 @@ impl Shard {
         self.split().1.let_go(entry);
     }
 
+    /// The value at `key` was made out of keys on other shards: what reproduces it from this shard's stream alone is the
+    /// value itself.
+    #[inline]
+    pub fn made_from_afar(&mut self, _db: usize, _key: &Key<'_>) {
+        // A value as an effect is RESTORE, which comes with the snapshot format (docs/compatibility.md). Until then the
+        // request itself is recorded, which reproduces the value where the streams of all shards are read as one.
+    }
+
     /// Lets go of a value: at once when it is small, else in steps.
     pub fn discard(&mut self, value: Box<Value>) {
         if value.elements() <= FREE_AT_ONCE_MAX {
             drop(value);
         } else {
             self.garbage.push(Garbage::Value(value.into_remains()));
+        }
+    }
+
+    /// Lets go of a part of a list: at once when it is small, else in steps.
+    pub fn discard_nodes(&mut self, nodes: quicklist::Remains) {
+        if nodes.nodes() > NODES_AT_ONCE_MAX {
+            self.garbage.push(Garbage::Value(Remains::Nodes(nodes)));
         }
     }
 

@@ -34,6 +34,15 @@ impl<'a> Shards<'a> {
             .expect("routing holds the shard of every key")
     }
 
+    /// The same to read: several shards can be looked at together.
+    pub fn at(&self, key: &Key<'_>) -> &Shard {
+        let index = usize::from(key.slot) % self.total;
+        self.held
+            .iter()
+            .find(|shard| shard.index == index)
+            .expect("routing holds the shard of every key")
+    }
+
     /// Any of them: for what does not depend on a key (time, configuration, chance).
     pub fn any(&mut self) -> &mut Shard {
         self.held[0]

@@ -16,8 +16,9 @@
 //! replaced in place. A blob that is short enough for the short form has the short form, and likewise for the inner
 //! form: the form follows from the lengths.
 //!
-//! Unsafe is here because safe Rust knows no packed pointer and no packed contents; it saves a third of
-//! the memory of a set of 16-byte members .
+//! Unsafe is here because safe Rust knows no packed pointer. It is worth a third of the memory: a million members of 16
+//! bytes take 28.5 bytes each with their share of the table, against 44.5 with a header
+//! (`a_large_set_takes_little_more_than_its_members` in set/tests.rs holds the line).
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};

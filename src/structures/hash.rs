@@ -13,8 +13,9 @@
 use std::fmt;
 
 use super::blob::Blob;
+use super::draw::{below, choose, distinct};
 use super::listpack::{self, Item, Listpack, Needle, Pos, TextBuffer};
-use super::set::{below, table_allocated};
+use super::set::table_allocated;
 use super::table::{self, Entry, Table};
 use crate::base::hash::hash;
 
@@ -218,6 +219,48 @@ impl Hash {
                 Some((pack.at(pos), pack.at(pack.after(pos))))
             }
             Hash::Table(table) => table.random(supply).map(pair),
+        }
+    }
+
+    /// `count` fields with their values, drawn one by one, so that they may repeat (HRANDFIELD with a negative count).
+    /// Empty hashes have none.
+    pub fn draw(
+        &self,
+        count: usize,
+        supply: &mut impl FnMut() -> u64,
+        mut emit: impl FnMut(Item<'_>, Item<'_>),
+    ) {
+        if let Hash::Listpack(pack) = self
+            && !pack.is_empty()
+        {
+            // One walk instead of one per draw.
+            let pairs: Vec<_> = self.iter().collect();
+            for _ in 0..count {
+                let (field, value) = pairs[below(supply(), pairs.len())];
+                emit(field, value);
+            }
+            return;
+        }
+        for _ in 0..count {
+            match self.random(supply) {
+                Some((field, value)) => emit(field, value),
+                None => return,
+            }
+        }
+    }
+
+    /// `count` different fields with their values, or all if there are not so many, in random order (HRANDFIELD).
+    pub fn draw_distinct(
+        &self,
+        count: usize,
+        supply: &mut impl FnMut() -> u64,
+    ) -> Vec<(Item<'_>, Item<'_>)> {
+        match self {
+            Hash::Table(table) => distinct(table, count, supply)
+                .into_iter()
+                .map(pair)
+                .collect(),
+            Hash::Listpack(_) => choose(self.iter().collect(), count, supply),
         }
     }
 

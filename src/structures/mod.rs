@@ -1,6 +1,7 @@
 //! Data structures in memory. They read no clock, no entropy and no configuration: what they need comes in.
 
 pub mod blob;
+mod draw;
 pub mod entry;
 pub mod hash;
 pub mod intset;

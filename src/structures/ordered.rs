@@ -274,6 +274,11 @@ impl Ordered {
         !self.is_empty()
     }
 
+    /// Bytes of heap that the order itself holds, members excluded. Looks at every node but not into the leaves.
+    pub fn heap_bytes(&self) -> usize {
+        self.root.heap_bytes()
+    }
+
     /// Walks everything and fails an assertion where an invariant of this file is broken. For tests.
     pub fn check(&self) {
         let mut depths = Vec::new();
@@ -437,6 +442,21 @@ impl DoubleEndedIterator for Iter<'_> {
 impl ExactSizeIterator for Iter<'_> {}
 
 impl Node {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Node::Leaf(_) => size_of::<Leaf>(),
+            Node::Inner(inner) => {
+                size_of::<Inner>()
+                    + inner.separators.capacity() * size_of::<f64>()
+                    + inner.texts.capacity() * size_of::<Box<[u8]>>()
+                    + inner.counts.capacity() * size_of::<usize>()
+                    + inner.children.capacity() * size_of::<Node>()
+                    + inner.texts.iter().map(|text| text.len()).sum::<usize>()
+                    + inner.children.iter().map(Node::heap_bytes).sum::<usize>()
+            }
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Node::Leaf(leaf) => leaf.len,

@@ -18,6 +18,7 @@
 use std::fmt;
 
 use super::blob::Blob;
+use super::draw::{below, choose, distinct};
 use super::intset::{self, Intset};
 use super::listpack::{self, Item, Listpack, Needle, TextBuffer};
 use super::table::{self, Entry, Table};
@@ -285,6 +286,40 @@ impl Set {
         }
     }
 
+    /// `count` members drawn one by one, so that they may repeat (SRANDMEMBER with a negative count). Empty sets have none.
+    pub fn draw(
+        &self,
+        count: usize,
+        supply: &mut impl FnMut() -> u64,
+        mut emit: impl FnMut(Item<'_>),
+    ) {
+        if let Set::Listpack(pack) = self
+            && !pack.is_empty()
+        {
+            // One walk instead of one per draw.
+            let items: Vec<_> = pack.iter().collect();
+            (0..count).for_each(|_| emit(items[below(supply(), items.len())]));
+            return;
+        }
+        for _ in 0..count {
+            match self.random(supply) {
+                Some(item) => emit(item),
+                None => return,
+            }
+        }
+    }
+
+    /// `count` different members, or all if there are not so many, in random order (SRANDMEMBER and SPOP with a count).
+    pub fn draw_distinct(&self, count: usize, supply: &mut impl FnMut() -> u64) -> Vec<Item<'_>> {
+        match self {
+            Set::Table(table) => distinct(table, count, supply)
+                .into_iter()
+                .map(|blob| Item::Bytes(blob.key()))
+                .collect(),
+            _ => choose(self.iter().collect(), count, supply),
+        }
+    }
+
     /// Removes a member drawn like [`Set::random`] and returns its text (SPOP).
     pub fn pop_random(&mut self, supply: &mut impl FnMut() -> u64) -> Option<Vec<u8>> {
         if self.is_empty() {
@@ -521,11 +556,6 @@ pub(super) fn table_allocated(table: &Table<Blob>, samples: usize) -> usize {
         .checked_div(looked_at as u128)
         .unwrap_or(0);
     table.heap_bytes() + all as usize
-}
-
-/// A uniform number below `bound`, out of a uniform 64-bit one.
-pub(super) fn below(random: u64, bound: usize) -> usize {
-    ((u128::from(random) * bound as u128) >> 64) as usize
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use super::listpack::{Item, Listpack, Needle, Pos, TextBuffer};
+use super::listpack::{Item, Listpack, Needle, Pos};
 use super::member::Member;
 use super::ordered::{self, LexBound, Ordered, ScoreBound};
 use super::table::Table;
@@ -146,19 +146,48 @@ impl Zset {
             Form::Packed(pack) => Zset {
                 form: Form::Packed(pack.clone()),
             },
-            Form::Tree(_) => {
-                let limits = PackLimits {
+            Form::Tree(_) => Zset::of_rising(
+                self.iter(0..self.len()),
+                PackLimits {
                     entries_max: 0,
                     value_bytes_max: 0,
-                };
-                let mut copy = Zset::for_contents(self.len(), 0, limits);
-                for (name, score) in self.iter(0..self.len()) {
-                    let mut digits = TextBuffer::new();
-                    copy.add(name.text(&mut digits), score, AddOptions::default(), limits);
-                }
-                copy
-            }
+                },
+            ),
         }
+    }
+
+    /// The set of these pairs, which strictly rise by score and name, in the form that suits it: results of
+    /// ZRANGESTORE, ZUNIONSTORE and their like.
+    pub fn of_rising<'a>(
+        pairs: impl Iterator<Item = Pair<'a>> + Clone,
+        limits: PackLimits,
+    ) -> Zset {
+        let (mut entries, mut longest, mut bytes) = (0, 0, 0);
+        for (name, _) in pairs.clone() {
+            let len = name.text_len();
+            entries += 1;
+            longest = longest.max(len);
+            bytes += len;
+        }
+        let mut set = Zset::for_contents(entries, longest, limits);
+        if let Form::Packed(pack) = &mut set.form
+            && pack.has_room(bytes)
+        {
+            for (name, score) in pairs {
+                match name {
+                    // A tree's names are bytes even where they spell integers.
+                    Item::Bytes(name) => pack.push_back(name),
+                    Item::Int(_) => pack.push_item(name),
+                }
+                pack_score(pack, None, score);
+            }
+            return set;
+        }
+        let tree = set.unpack();
+        for (name, score) in pairs {
+            tree.insert(name.text(&mut itoa::Buffer::new()), score);
+        }
+        set
     }
 
     /// The form, as OBJECT ENCODING names it.
@@ -393,11 +422,11 @@ impl Zset {
         }
     }
 
-    /// Turns a packed set into a tree if it is to take this many more members of at most this length and that would
-    /// be too much for a packed one (ZADD with many members, 7.2).
+    /// Turns a packed set into a tree if a command brings so many members, the longest of this length, that they
+    /// alone would be too much for a packed one. Whether they are new is not asked, nor how many are there (ZADD, 7.2).
     pub fn expect_more(&mut self, entries: usize, value_bytes: usize, limits: PackLimits) {
-        if let Form::Packed(pack) = &self.form
-            && !limits.admit(pack.len() / 2 + entries, value_bytes)
+        if let Form::Packed(_) = &self.form
+            && !limits.admit(entries, value_bytes)
         {
             self.unpack();
         }
@@ -426,6 +455,31 @@ impl Zset {
             pack_score(&mut pack, None, member.score());
         }
         self.form = Form::Packed(pack);
+    }
+
+    /// Bytes of heap (MEMORY USAGE). For a tree `samples` members, evenly spaced, stand for all; 0 looks at all of them.
+    pub fn allocated(&self, samples: usize) -> usize {
+        let tree = match &self.form {
+            Form::Packed(pack) => return pack.allocated(),
+            Form::Tree(tree) => tree,
+        };
+        let len = tree.order.len();
+        let looked_at = if samples == 0 { len } else { samples.min(len) };
+        let members: usize = if looked_at == len {
+            tree.order.iter(0..len).map(Member::memory_bytes).sum()
+        } else {
+            (0..looked_at)
+                .filter_map(|step| {
+                    tree.order
+                        .get((step as u128 * len as u128 / looked_at as u128) as usize)
+                })
+                .map(Member::memory_bytes)
+                .sum()
+        };
+        let all = (members as u128 * len as u128)
+            .checked_div(looked_at as u128)
+            .unwrap_or(0);
+        size_of::<Tree>() + tree.table.heap_bytes() + tree.order.heap_bytes() + all as usize
     }
 
     /// Drops up to `budget` members and answers whether any are left. Frees a big set in steps; in between, the set

@@ -309,3 +309,43 @@ fn an_increment_that_gives_no_number_changes_nothing() {
         );
     }
 }
+
+#[test]
+fn a_set_of_rising_pairs_has_the_form_that_fits_and_all_members() {
+    let names: Vec<String> = (0..300).map(|at| format!("{}", 1000 + at)).collect();
+    for (len, longest, form) in [
+        (128, 4, "listpack"),
+        (129, 4, "skiplist"),
+        (3, 65, "skiplist"),
+    ] {
+        let long = "x".repeat(longest);
+        let mut pairs: Vec<Pair<'_>> = names[..len - 1]
+            .iter()
+            .enumerate()
+            .map(|(at, name)| (Item::Bytes(name.as_bytes()), at as f64 / 4.0))
+            .collect();
+        pairs.push((Item::Bytes(long.as_bytes()), 1e9));
+        let mut set = Zset::of_rising(pairs.iter().copied(), SMALL);
+        assert_eq!((set.encoding_name(), set.len()), (form, len));
+        set.check();
+        assert_eq!(set.rank(long.as_bytes()), Some((len - 1, 1e9)));
+        assert_eq!(set.score(b"1001"), Some(0.25));
+        assert_eq!(set.remove(b"1000"), Some(0.0));
+    }
+}
+
+#[test]
+fn the_memory_of_a_set_is_estimated_from_a_sample() {
+    let mut set = Zset::new();
+    for at in 0..5_000 {
+        add(&mut set, &format!("member:{at:06}"), f64::from(at));
+    }
+    let exact = set.allocated(0);
+    assert!((5_000 * 40..5_000 * 90).contains(&exact), "{exact}");
+    let sampled = set.allocated(5);
+    assert!(
+        sampled.abs_diff(exact) < exact / 50,
+        "{sampled} for {exact}"
+    );
+    assert!(Zset::new().allocated(5) < 64);
+}

@@ -205,3 +205,41 @@ fn hashes_from_snapshots_keep_to_the_limits_and_refuse_doubles() {
     assert_eq!(encoding(&["a", "1", "a", "2"]), None);
     assert_eq!(encoding(&["a", "1", "b"]), None);
 }
+
+#[test]
+fn several_draws_are_fields_with_their_values_and_distinct_ones_differ() {
+    let mut random = Random::new(11);
+    let mut supply = || random.next_u64();
+    for len in [0, 1, 3, 300] {
+        let mut hash = Hash::new();
+        for i in 0..len {
+            hash.set(
+                format!("f{i}").as_bytes(),
+                format!("v{i}").as_bytes(),
+                LIMITS,
+            );
+        }
+        let model = pairs(&hash);
+        let is_pair = |field: &Item<'_>, value: &Item<'_>| {
+            model.get(&field.to_vec()) == Some(&value.to_vec())
+        };
+        for count in [0, 1, 3, 50, 99, 100, 101, 299, 300, 1000] {
+            let drawn = hash.draw_distinct(count, &mut supply);
+            assert!(drawn.iter().all(|(field, value)| is_pair(field, value)));
+            let different: BTreeMap<_, _> = drawn
+                .iter()
+                .map(|(field, _)| (field.to_vec(), ()))
+                .collect();
+            assert_eq!(
+                (drawn.len(), different.len()),
+                (count.min(len), drawn.len())
+            );
+            let mut repeated = 0;
+            hash.draw(count, &mut supply, |field, value| {
+                assert!(is_pair(&field, &value));
+                repeated += 1;
+            });
+            assert_eq!(repeated, if len == 0 { 0 } else { count });
+        }
+    }
+}

@@ -274,3 +274,44 @@ fn sets_from_snapshots_keep_to_the_limits_and_refuse_doubles() {
     assert_eq!(encoding(&["a", "b", "c", "1", "2"]), Some("hashtable"));
     assert_eq!(encoding(&["a", "1", "1"]), None);
 }
+
+#[test]
+fn several_draws_are_members_and_distinct_ones_differ() {
+    let mut random = Random::new(11);
+    let mut supply = || random.next_u64();
+    for len in [0, 1, 4, 300] {
+        let members: Vec<String> = (0..len).map(|i| format!("m{i}")).collect();
+        let numbers: Vec<String> = (0..len).map(|i| i.to_string()).collect();
+        for texts_of in [&members, &numbers] {
+            let mut set = Set::new();
+            for text in texts_of {
+                set.add(text.as_bytes(), LIMITS);
+            }
+            for count in [0, 1, 3, 50, 99, 100, 101, 299, 300, 1000] {
+                let drawn: Vec<_> = set.draw_distinct(count, &mut supply);
+                let different: BTreeSet<_> = drawn.iter().map(|item| item.to_vec()).collect();
+                assert_eq!(
+                    (drawn.len(), different.len()),
+                    (count.min(len), drawn.len())
+                );
+                assert!(drawn.into_iter().all(|item| set.contains_item(item)));
+                let mut repeated = 0;
+                set.draw(count, &mut supply, |item| {
+                    assert!(set.contains_item(item));
+                    repeated += 1;
+                });
+                assert_eq!(repeated, if len == 0 { 0 } else { count });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_set_takes_little_more_than_its_members() {
+    let mut set = Set::new();
+    for i in 0..100_000 {
+        set.add(format!("member {i:09}").as_bytes(), LIMITS);
+    }
+    let each = set.allocated(0) as f64 / set.len() as f64;
+    assert!(each < 30.0, "{each} bytes for a member of 16");
+}

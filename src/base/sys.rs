@@ -1,0 +1,140 @@
+//! System calls that the standard library has no safe form for.
+#![allow(unsafe_code)]
+
+use std::os::fd::RawFd;
+
+/// Ends both directions of a socket; pending receives on it complete.
+pub fn shutdown_socket(fd: RawFd) {
+    // SAFETY: takes no pointers; a stale descriptor only makes it fail.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
+/// Closes a descriptor that nobody else owns.
+pub fn close(fd: RawFd) {
+    // SAFETY: takes no pointers; the caller owns the descriptor.
+    unsafe { libc::close(fd) };
+}
+
+/// Sets an integer socket option; false when the kernel refuses.
+pub fn set_socket_option(fd: RawFd, level: i32, name: i32, value: i32) -> bool {
+    // SAFETY: the option value is a live integer of the size given.
+    unsafe {
+        libc::setsockopt(
+            fd,
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        ) == 0
+    }
+}
+
+/// Nanoseconds of CPU time that the calling thread has used.
+pub fn thread_cpu_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a live timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Replaces a file's content so that a crash leaves the old one or the new one whole: a temporary file beside it, fsync,
+/// rename, fsync of the directory.
+pub fn replace_file(path: &std::path::Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => std::path::Path::new("."),
+    };
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = std::path::PathBuf::from(temporary);
+    let written = (|| {
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(content)?;
+        if let Ok(known) = std::fs::metadata(path) {
+            file.set_permissions(known.permissions())?;
+        }
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        std::fs::File::open(directory)?.sync_all()
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Sixty-four random bits of the kernel's.
+pub fn entropy() -> u64 {
+    let mut bytes = [0u8; 8];
+    // SAFETY: eight bytes are written to a live array; a request this small is never cut short.
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    assert_eq!(got, 8, "the kernel has random bytes");
+    u64::from_ne_bytes(bytes)
+}
+
+/// Raises the soft limit of open files towards `wanted`; gives the limit in force.
+pub fn raise_open_files(wanted: u64) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is to a live structure.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return 1024;
+    }
+    if limit.rlim_cur >= wanted {
+        return limit.rlim_cur;
+    }
+    // A privileged process may raise the hard limit too; any other gets as much as that allows.
+    for hard in [limit.rlim_max.max(wanted), limit.rlim_max] {
+        let raised = libc::rlimit {
+            rlim_cur: wanted.min(hard),
+            rlim_max: hard,
+        };
+        // SAFETY: the pointer is to a live structure.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0 {
+            return raised.rlim_cur;
+        }
+    }
+    limit.rlim_cur
+}
+
+/// Detaches from the terminal: the parent ends, the child goes on in a session of its own with its standard streams on
+/// /dev/null. Must come before the first thread.
+pub fn daemonize() -> std::io::Result<()> {
+    // SAFETY: no other thread exists yet, so the child may go on as if nothing had happened.
+    if unsafe { libc::daemon(1, 0) } != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Tells systemd about the process, if it listens (sd_notify).
+pub fn notify_systemd(state: &str) {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let path = path.to_string_lossy().into_owned();
+    let address = match path.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name.as_bytes()),
+        None => SocketAddr::from_pathname(&path),
+    };
+    if let (Ok(socket), Ok(address)) = (UnixDatagram::unbound(), address) {
+        let _ = socket.send_to_addr(state.as_bytes(), &address);
+    }
+}
+
+/// Names the calling thread for `top -H` (at most fifteen bytes).
+pub fn name_thread(name: &str) {
+    let mut bytes = [0u8; 16];
+    let length = name.len().min(15);
+    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    // SAFETY: the name is a live array that ends in a zero byte.
+    unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) };
+}

@@ -1,0 +1,56 @@
+//! Drawing different elements of a set or a hash at random: what HRANDFIELD and SRANDMEMBER have in common.
+
+use hashbrown::HashSet;
+
+use crate::base::random::Random;
+use crate::structures::listpack::{Item, TextBuffer};
+
+/// Drawing one by one must leave at least this part of the elements out: else too many draws hit what was drawn before.
+const SPARSE_PART: usize = 3;
+
+/// Shows `count` different elements out of `total`, each choice of so many being as likely as any other.
+///
+/// `draw` gives one element at random, and `all` shows every element once. Few out of many are drawn one by one;
+/// otherwise one pass over all decides for each (selection sampling, Knuth's algorithm S), so nothing is copied but the
+/// names of those that were drawn. A pass is also the way out when draws keep hitting the same elements.
+pub(super) fn different<'a, T>(
+    total: usize,
+    count: usize,
+    random: &mut Random,
+    name: impl Fn(&T) -> Item<'a>,
+    mut draw: impl FnMut(&mut Random) -> Option<T>,
+    all: impl Iterator<Item = T>,
+    mut show: impl FnMut(T),
+) {
+    assert!(count <= total, "no more elements than there are");
+    if count <= total / SPARSE_PART {
+        let mut seen: HashSet<Vec<u8>> = HashSet::with_capacity(count);
+        let mut drawn = Vec::with_capacity(count);
+        for _ in 0..8 * count + 64 {
+            if drawn.len() == count {
+                break;
+            }
+            let Some(element) = draw(random) else { break };
+            let text = name(&element);
+            let text = text.text(&mut TextBuffer::new()).to_vec();
+            if seen.insert(text) {
+                drawn.push(element);
+            }
+        }
+        if drawn.len() == count {
+            drawn.into_iter().for_each(show);
+            return;
+        }
+    }
+    let (mut left, mut wanted) = (total as u64, count as u64);
+    for element in all {
+        if wanted == 0 {
+            break;
+        }
+        if random.below(left) < wanted {
+            show(element);
+            wanted -= 1;
+        }
+        left -= 1;
+    }
+}

@@ -1,5 +1,0 @@
-//! Hash commands.
-
-use super::spec::Command;
-
-pub(super) const COMMANDS: &[Command] = &[];

@@ -1,5 +1,0 @@
-//! List commands.
-
-use super::spec::Command;
-
-pub(super) const COMMANDS: &[Command] = &[];

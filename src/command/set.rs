@@ -1,5 +1,0 @@
-//! Set commands.
-
-use super::spec::Command;
-
-pub(super) const COMMANDS: &[Command] = &[];

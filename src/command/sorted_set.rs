@@ -1,5 +1,0 @@
-//! Sorted set commands.
-
-use super::spec::Command;
-
-pub(super) const COMMANDS: &[Command] = &[];

@@ -1,0 +1,238 @@
+//! ZPOPMIN, ZPOPMAX and ZMPOP: members leave from either end.
+
+use crate::base::number::{format_i64, parse_i64};
+use crate::command::spec::{
+    Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run,
+};
+use crate::resp::request::{Args, Key};
+use crate::resp::{ErrorReply, Reply};
+use crate::shard::{Class, Shard, Shards};
+use crate::structures::listpack::TextBuffer;
+use crate::structures::zset::{Pair, Zset};
+
+pub(super) const ZPOPMIN: Command = Command {
+    name: "ZPOPMIN",
+    arity: Arity::AtLeast(2),
+    flags: Flags::WRITE.and(Flags::FAST),
+    acl: Acl::SORTEDSET,
+    keys: &[KeySpec::one(
+        1,
+        Access::RW.and(Access::ACCESS).and(Access::DELETE),
+    )],
+    docs: Docs {
+        group: Group::SortedSet,
+        since: "5.0.0",
+        complexity: "O(log(N)*M) with N being the number of elements in the sorted set, and M being the number of elements popped.",
+        summary: "Removes the members with the lowest scores and replies them.",
+        arguments: &[Argument::key("key"), Argument::integer("count").optional()],
+        history: &[],
+        tips: &[],
+        deprecated: None,
+    },
+    run: Run::Shard(zpopmin),
+    subcommands: &[],
+};
+
+pub(super) const ZPOPMAX: Command = Command {
+    name: "ZPOPMAX",
+    arity: Arity::AtLeast(2),
+    flags: Flags::WRITE.and(Flags::FAST),
+    acl: Acl::SORTEDSET,
+    keys: &[KeySpec::one(
+        1,
+        Access::RW.and(Access::ACCESS).and(Access::DELETE),
+    )],
+    docs: Docs {
+        group: Group::SortedSet,
+        since: "5.0.0",
+        complexity: "O(log(N)*M) with N being the number of elements in the sorted set, and M being the number of elements popped.",
+        summary: "Removes the members with the highest scores and replies them.",
+        arguments: &[Argument::key("key"), Argument::integer("count").optional()],
+        history: &[],
+        tips: &[],
+        deprecated: None,
+    },
+    run: Run::Shard(zpopmax),
+    subcommands: &[],
+};
+
+pub(super) const ZMPOP: Command = Command {
+    name: "ZMPOP",
+    arity: Arity::AtLeast(4),
+    flags: Flags::WRITE.and(Flags::MOVABLE_KEYS),
+    acl: Acl::SORTEDSET,
+    keys: &[KeySpec::counted(
+        1,
+        Access::RW.and(Access::ACCESS).and(Access::DELETE),
+    )],
+    docs: Docs {
+        group: Group::SortedSet,
+        since: "7.0.0",
+        complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, and M being the number of elements popped.",
+        summary: "Removes members with the lowest or highest scores from the first of several sorted sets that is not empty.",
+        arguments: &[
+            Argument::integer("numkeys"),
+            Argument::key("key").multiple(),
+            Argument::one_of(
+                "where",
+                &[Argument::word("min", "MIN"), Argument::word("max", "MAX")],
+            ),
+            Argument::integer("count").token("COUNT").optional(),
+        ],
+        history: &[],
+        tips: &[],
+        deprecated: None,
+    },
+    run: Run::Plan(zmpop),
+    subcommands: &[],
+};
+
+/// An end of a sorted set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Min,
+    Max,
+}
+
+impl End {
+    fn event(self) -> &'static str {
+        match self {
+            End::Min => "zpopmin",
+            End::Max => "zpopmax",
+        }
+    }
+
+    fn command(self) -> &'static [u8] {
+        match self {
+            End::Min => b"ZPOPMIN",
+            End::Max => b"ZPOPMAX",
+        }
+    }
+}
+
+fn zpopmin(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
+    pop(shard, args, End::Min, reply)
+}
+
+fn zpopmax(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
+    pop(shard, args, End::Max, reply)
+}
+
+fn pop(
+    shard: &mut Shard,
+    args: &Args<'_>,
+    end: End,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    if args.len() > 3 {
+        return Err(ErrorReply::SYNTAX);
+    }
+    let count = match args.opt(2) {
+        None => None,
+        // Whatever is wrong with the count, the text is the same.
+        Some(text) => Some(
+            parse_i64(text)
+                .and_then(|count| usize::try_from(count).ok())
+                .ok_or(ErrorReply::NOT_POSITIVE)?,
+        ),
+    };
+    let key = args.key(1);
+    let Some(zset) = shard.write_as::<Zset>(&args.caller, &key)? else {
+        reply.array(0);
+        return Ok(());
+    };
+    let count_taken = zset.len().min(count.unwrap_or(1));
+    // Without a count even RESP3 gets one flat pair.
+    let nested = count.is_some() && reply.is_resp3();
+    reply.array(if nested { count_taken } else { 2 * count_taken });
+    let emptied = take(zset, end, count_taken, nested, reply);
+    taken(shard, args, &key, end, count_taken, emptied);
+    Ok(())
+}
+
+fn zmpop(
+    shards: &mut Shards<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    let keys = parse_i64(args.get(1))
+        .filter(|keys| *keys > 0)
+        .and_then(|keys| usize::try_from(keys).ok())
+        .ok_or(ErrorReply::NUMKEYS_NOT_POSITIVE)?;
+    let end_at = keys.saturating_add(2);
+    let end = match end_at {
+        at if at >= args.len() => return Err(ErrorReply::SYNTAX),
+        at if args.is(at, "MIN") => End::Min,
+        at if args.is(at, "MAX") => End::Max,
+        _ => return Err(ErrorReply::SYNTAX),
+    };
+    let mut count = None;
+    let mut at = end_at + 1;
+    while at < args.len() {
+        if count.is_some() || !args.is(at, "COUNT") || at + 1 == args.len() {
+            return Err(ErrorReply::SYNTAX);
+        }
+        let number = parse_i64(args.get(at + 1)).filter(|count| *count > 0);
+        count = Some(number.ok_or(ErrorReply::COUNT_NOT_POSITIVE)?);
+        at += 2;
+    }
+    let count = usize::try_from(count.unwrap_or(1)).unwrap_or(usize::MAX);
+    for at in 2..end_at {
+        let key = args.key(at);
+        let shard = shards.of(&key);
+        let Some(zset) = shard.write_as::<Zset>(&args.caller, &key)? else {
+            continue;
+        };
+        let count = count.min(zset.len());
+        reply.array(2);
+        reply.bulk(key.bytes);
+        reply.array(count);
+        let emptied = take(zset, end, count, true, reply);
+        taken(shard, args, &key, end, count, emptied);
+        let number = format_i64(count as i64);
+        shard
+            .effects
+            .record(args.db(), &[end.command(), key.bytes, number.as_bytes()]);
+        return Ok(());
+    }
+    reply.null_array();
+    Ok(())
+}
+
+/// Takes so many members, which the set must have, from the end and writes them with their scores. True when these
+/// were all: then they stay inside, and a big set is freed in steps when its key goes.
+fn take(zset: &mut Zset, end: End, count: usize, nested: bool, reply: &mut Reply<'_>) -> bool {
+    let len = zset.len();
+    let write = |(name, score): Pair<'_>| {
+        if nested {
+            reply.array(2);
+        }
+        reply.bulk(name.text(&mut TextBuffer::new()));
+        reply.double(score);
+    };
+    let start = match end {
+        End::Min => 0,
+        End::Max => len - count,
+    };
+    let members = zset.iter(start..start + count);
+    match end {
+        End::Min => members.for_each(write),
+        End::Max => members.rev().for_each(write),
+    }
+    let emptied = count == len;
+    if !emptied {
+        zset.take_ranks(start, count, |_, _| {});
+    }
+    emptied
+}
+
+/// What follows when members were taken.
+fn taken(shard: &mut Shard, args: &Args<'_>, key: &Key<'_>, end: End, count: usize, emptied: bool) {
+    if count == 0 {
+        return;
+    }
+    shard.changed_by(args.db(), key, Class::Zset, end.event(), count as u64);
+    if emptied {
+        shard.delete_emptied(args.db(), key);
+    }
+}

@@ -1,0 +1,297 @@
+//! The control core's own loop: accepted connections, questions from the cores, signals, the clock.
+//!
+//! It runs on a glommio executor like the others and sleeps by awaiting its event descriptor, which its ring, the other
+//! cores and the timer signal; so other tasks of this executor (links of replication and of the cluster) run beside it.
+
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use glommio::io::BufferedFile;
+
+use crate::base::clock::unix_ms;
+use crate::config::{Config, SetContext};
+use crate::engine::SharedLinks;
+use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage};
+use crate::observe::{CoreCounters, Observatory};
+use crate::ring::{Operation, Ring};
+
+use super::listen::Listener;
+
+/// How often signals and slow duties are looked after.
+const CRON: Duration = Duration::from_millis(100);
+
+/// Everything the control core is made of at start.
+pub struct ControlParts {
+    /// How it sees the cores.
+    pub links: Arc<SharedLinks>,
+    /// Counters.
+    pub observatory: Arc<Observatory>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Sockets to accept from.
+    pub listeners: Vec<Listener>,
+    /// Set by SIGTERM and SIGINT.
+    pub terminate: Arc<AtomicBool>,
+    /// The file the configuration came from.
+    pub config_file: Option<std::path::PathBuf>,
+}
+
+/// A question under way to all cores.
+struct Round {
+    missing: usize,
+    /// Who is answered when all have.
+    asker: Option<(u16, u64)>,
+}
+
+/// The control core.
+pub struct Control {
+    pub(super) links: Arc<SharedLinks>,
+    pub(super) observatory: Arc<Observatory>,
+    pub(super) config: Arc<Config>,
+    pub(super) last_client_id: u64,
+    ring: Ring,
+    listeners: Vec<Listener>,
+    terminate: Arc<AtomicBool>,
+    config_file: Option<std::path::PathBuf>,
+    rounds: HashMap<u64, Round>,
+    next_round: u64,
+    monitors: Vec<(u16, u64)>,
+    stopping: bool,
+}
+
+impl Control {
+    /// Builds the control core on its own thread.
+    pub fn new(parts: ControlParts) -> std::io::Result<Self> {
+        let ring = Ring::new()?;
+        crate::base::sys::name_thread("control");
+        parts.links.control().set_wake(ring.wake_handle());
+        ring.signal_completions_on(ring.wake_handle().event_fd())?;
+        Ok(Control {
+            links: parts.links,
+            observatory: parts.observatory,
+            config: parts.config,
+            last_client_id: 0,
+            ring,
+            listeners: parts.listeners,
+            terminate: parts.terminate,
+            config_file: parts.config_file,
+            rounds: HashMap::new(),
+            next_round: 0,
+            monitors: Vec::new(),
+            stopping: false,
+        })
+    }
+
+    pub(super) fn counters(&self) -> &CoreCounters {
+        self.observatory.core(self.links.shards())
+    }
+
+    /// Serves until the server stops.
+    pub async fn run(mut self) {
+        for (token, listener) in self.listeners.iter().enumerate() {
+            self.ring.accept(listener.fd.as_raw_fd(), token as u64);
+        }
+        let handle = self.ring.wake_handle();
+        let event = event_file(handle.event_fd());
+        let ticking = handle.clone();
+        let timer = glommio::spawn_local(async move {
+            loop {
+                glommio::timer::sleep(CRON).await;
+                ticking.wake();
+            }
+        });
+        while !self.stopping {
+            self.turn();
+            self.links.control().going_to_sleep();
+            if self.links.control().has_mail() || self.ring.has_completions() {
+                self.links.control().awake();
+                continue;
+            }
+            if event.read_at(0, 8).await.is_err() {
+                glommio::timer::sleep(CRON).await;
+            }
+            self.links.control().awake();
+        }
+        timer.cancel().await;
+        std::mem::forget(event); // the descriptor belongs to the ring
+    }
+
+    fn turn(&mut self) {
+        self.ring.turn(None);
+        let mut completions = Vec::new();
+        self.ring.completions(&mut completions, usize::MAX);
+        for completion in completions {
+            if completion.operation != Operation::Accept {
+                continue;
+            }
+            let listener = completion.token as usize;
+            let (fd, unix) = (self.listeners[listener].fd.as_raw_fd(), self.listeners[listener].unix);
+            if completion.result >= 0 {
+                self.on_accepted(super::accept::own(completion.result), unix);
+            } else {
+                log::warn!(
+                    "Accepting client connection: {}",
+                    std::io::Error::from_raw_os_error(-completion.result)
+                );
+            }
+            if !completion.more {
+                self.ring.accept(fd, completion.token);
+            }
+        }
+        if self.links.control().has_mail() {
+            for message in self.links.clone().control().take_mail() {
+                self.on_message(message);
+            }
+        }
+        if self.terminate.load(Ordering::Relaxed) {
+            log::warn!("Received SIGTERM or SIGINT scheduling shutdown...");
+            self.stop();
+        }
+        self.ring.turn(None);
+    }
+
+    fn on_message(&mut self, message: CoreMessage) {
+        match message {
+            CoreMessage::Ask { from, ticket, ask } => self.on_ask(from, ticket, ask),
+            CoreMessage::Answer { ticket, .. } => self.on_answer(ticket),
+            _ => {}
+        }
+    }
+
+    fn on_ask(&mut self, from: u16, ticket: u64, ask: CoreAsk) {
+        match ask {
+            CoreAsk::ConfigSet { pairs, local } => {
+                let pairs: Vec<(&[u8], &[u8])> =
+                    pairs.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+                let context = SetContext {
+                    client_is_local: local,
+                    loading: false,
+                };
+                match self.config.set(&pairs, context) {
+                    Ok(changed) => {
+                        self.config = Arc::new(changed.config);
+                        crate::server::logging::set_level(self.config.loglevel);
+                        self.ask_all(CoreAsk::Configure(self.config.clone()), Some((from, ticket)));
+                    }
+                    Err(error) => {
+                        self.answer(from, ticket, CoreAnswer::Failed(error.to_string().into_bytes()));
+                    }
+                }
+            }
+            CoreAsk::ConfigRewrite => {
+                let answer = match self.rewrite() {
+                    Ok(()) => CoreAnswer::Done,
+                    Err(text) => CoreAnswer::Failed(text.into_bytes()),
+                };
+                self.answer(from, ticket, answer);
+            }
+            CoreAsk::SetPause {
+                until_ms,
+                writes_only,
+            } => self.ask_all(
+                CoreAsk::Pause {
+                    until_ms,
+                    writes_only,
+                },
+                Some((from, ticket)),
+            ),
+            CoreAsk::SetMonitor { core, client, on } => {
+                self.monitors.retain(|monitor| *monitor != (core, client));
+                if on {
+                    self.monitors.push((core, client));
+                }
+                let asker = (ticket != 0).then_some((from, ticket));
+                self.ask_all(CoreAsk::Monitors(Arc::new(self.monitors.clone())), asker);
+            }
+            CoreAsk::AbortShutdown => {
+                // A stop is never put off in this build (no replicas to wait for), so there is none to abort.
+                let text = b"ERR No shutdown in progress.".to_vec();
+                self.answer(from, ticket, CoreAnswer::Failed(text));
+            }
+            CoreAsk::Shutdown { .. } => {
+                log::warn!("User requested shutdown...");
+                self.stop();
+            }
+            other => {
+                log::error!("a question for the cores reached the control core: {other:?}");
+                self.answer(from, ticket, CoreAnswer::Done);
+            }
+        }
+    }
+
+    fn rewrite(&self) -> Result<(), String> {
+        let Some(path) = &self.config_file else {
+            return Err("ERR The server is running without a config file".to_owned());
+        };
+        let old = match std::fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(format!("ERR Rewriting config file: {error}")),
+        };
+        let text = crate::config::rewrite(&old, &self.config);
+        crate::base::sys::replace_file(path, &text)
+            .map_err(|error| format!("ERR Rewriting config file: {error}"))
+    }
+
+    /// Asks every core; `asker` is answered when all have.
+    fn ask_all(&mut self, ask: CoreAsk, asker: Option<(u16, u64)>) {
+        self.next_round += 1;
+        self.rounds.insert(
+            self.next_round,
+            Round {
+                missing: self.links.shards(),
+                asker,
+            },
+        );
+        for core in self.links.shard_cores() {
+            core.mail(CoreMessage::Ask {
+                from: self.links.shards() as u16,
+                ticket: self.next_round,
+                ask: ask.clone(),
+            });
+            core.wake_by_event();
+        }
+    }
+
+    fn on_answer(&mut self, round: u64) {
+        let Some(of) = self.rounds.get_mut(&round) else {
+            return;
+        };
+        of.missing -= 1;
+        if of.missing == 0
+            && let Some(Round {
+                asker: Some((core, ticket)),
+                ..
+            }) = self.rounds.remove(&round)
+        {
+            self.answer(core, ticket, CoreAnswer::Done);
+        }
+    }
+
+    fn answer(&mut self, to: u16, ticket: u64, answer: CoreAnswer) {
+        let core = self.links.core(usize::from(to));
+        core.mail(CoreMessage::Answer { ticket, answer });
+        core.wake_by_event();
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        let uptime = unix_ms() - self.observatory.started_ms;
+        log::info!("Server stops after {} seconds", uptime / 1000);
+        for core in self.links.shard_cores() {
+            core.mail(CoreMessage::Stop);
+            core.wake_by_event();
+        }
+    }
+}
+
+/// An executor's view of the event descriptor, which stays the ring's own.
+#[allow(unsafe_code)]
+fn event_file(fd: std::os::fd::RawFd) -> BufferedFile {
+    // SAFETY: the descriptor is open as long as the ring, which outlives this view; `run` forgets the view instead of
+    // dropping it, so it is not closed twice.
+    unsafe { BufferedFile::from_raw_fd(fd) }
+}

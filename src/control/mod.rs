@@ -1,0 +1,8 @@
+//! The control core at work: it owns no keys and does what concerns all cores.
+
+mod accept;
+mod core;
+mod listen;
+
+pub use self::core::{Control, ControlParts};
+pub use listen::{ListenError, Listener, listen};

@@ -1,0 +1,260 @@
+//! What other cores tell and ask this one, and what it answers.
+
+use crate::command::client::Client;
+use crate::command::connection::list_lines;
+use crate::command::table::Registered;
+use crate::mesh::Place;
+use crate::mesh::message::{Accepted, CoreAnswer, CoreAsk, CoreMessage};
+use crate::net::Connection;
+use crate::resp::request::Args;
+
+use super::core::{Core, Pause};
+
+impl Core {
+    /// Reads the inbox.
+    pub(super) fn take_mail(&mut self) {
+        for message in self.links.clone().core(self.index).take_mail() {
+            self.on_message(message);
+        }
+    }
+
+    /// One message.
+    pub(super) fn on_message(&mut self, message: CoreMessage) {
+        match message {
+            CoreMessage::Accept(accepted) => self.accept(accepted),
+            CoreMessage::Ask { from, ticket, ask } => {
+                let answer = self.answer(ask);
+                self.reply_to(usize::from(from), ticket, answer);
+            }
+            CoreMessage::Answer { ticket, answer } => self.on_answer(ticket, answer),
+            CoreMessage::Forget { token, keys } => match &mut self.shard {
+                Some(shard) => {
+                    for (db, key) in &keys {
+                        shard.watched.remove(*db as usize, key, &token);
+                    }
+                }
+                None => self.deferred.push(CoreMessage::Forget { token, keys }),
+            },
+            CoreMessage::Complete => {} // looked at every turn
+            CoreMessage::Monitor { client, lines } => self.write_monitor(client, &lines),
+            CoreMessage::Stop => self.stopping = true,
+        }
+    }
+
+    fn reply_to(&mut self, from: usize, ticket: u64, answer: CoreAnswer) {
+        if from == self.index {
+            self.on_answer(ticket, answer);
+        } else {
+            self.links.core(from).mail(CoreMessage::Answer { ticket, answer });
+            self.wake(from);
+        }
+    }
+
+    /// A connection to serve.
+    fn accept(&mut self, accepted: Accepted) {
+        let index = match self.free_places.pop() {
+            Some(index) => index,
+            None => {
+                self.connections.push(None);
+                self.generations.push(0);
+                self.connections.len() as u32 - 1
+            }
+        };
+        let place = Place {
+            index,
+            generation: self.generations[index as usize],
+        };
+        let mut client = Client::new(
+            accepted.client,
+            accepted.peer,
+            accepted.local,
+            accepted.unix,
+            accepted.fd,
+            self.now,
+        );
+        client.authenticated = self.config.requirepass.is_empty();
+        let mut connection = Box::new(Connection::new(place, accepted.fd, client));
+        self.ring.receive(accepted.fd, place.token());
+        connection.receiving = true;
+        self.counters().accepted.add(1);
+        self.counters().connected.add(1);
+        self.connections[index as usize] = Some(connection);
+    }
+
+    fn answer(&mut self, ask: CoreAsk) -> CoreAnswer {
+        match ask {
+            CoreAsk::Configure(config) => {
+                self.config = config;
+                self.configured();
+                CoreAnswer::Done
+            }
+            CoreAsk::ListClients(filter) => {
+                let mut lines = Vec::new();
+                for connection in self.connections.iter().flatten().filter(|one| !one.closed) {
+                    let facts = connection.facts();
+                    list_lines(&connection.client, &facts, &filter, self.now, &mut lines);
+                }
+                CoreAnswer::Lines(lines)
+            }
+            CoreAsk::KillClients(filter) => {
+                let places: Vec<Place> = self
+                    .connections
+                    .iter()
+                    .flatten()
+                    .filter(|connection| !connection.closed && connection.client.fits(&filter))
+                    .map(|connection| connection.place)
+                    .collect();
+                for &place in &places {
+                    if let Some(mut connection) = self.take_connection(place) {
+                        self.shut_down(&mut connection);
+                        self.put_back(connection);
+                    }
+                }
+                CoreAnswer::Count(places.len())
+            }
+            CoreAsk::Pause {
+                until_ms,
+                writes_only,
+            } => {
+                self.pause = Pause {
+                    until_ms,
+                    writes_only,
+                };
+                if let Some(shard) = &mut self.shard {
+                    shard.expiry_paused = until_ms > 0;
+                }
+                if until_ms == 0 {
+                    self.end_pause();
+                }
+                CoreAnswer::Done
+            }
+            CoreAsk::Unblock { .. } => CoreAnswer::Count(0), // no command of this build blocks a client
+            CoreAsk::ResetStats => {
+                self.counters().reset();
+                if let Some(shard) = &mut self.shard {
+                    shard.stats = Default::default();
+                }
+                CoreAnswer::Done
+            }
+            CoreAsk::Publish => {
+                self.publish();
+                CoreAnswer::Done
+            }
+            CoreAsk::Monitors(monitors) => {
+                self.monitors = monitors;
+                CoreAnswer::Done
+            }
+            CoreAsk::SetMonitor { .. }
+            | CoreAsk::ConfigSet { .. }
+            | CoreAsk::AbortShutdown
+            | CoreAsk::ConfigRewrite
+            | CoreAsk::SetPause { .. }
+            | CoreAsk::Shutdown { .. } => unreachable!("this question goes to the control core"),
+        }
+    }
+
+    /// Takes over what the configuration says.
+    pub(super) fn configured(&mut self) {
+        let slower_than = self.config.slowlog_log_slower_than_us;
+        self.slow_ticks = match u64::try_from(slower_than) {
+            Ok(us) => self.observatory.scale.ticks(us.saturating_mul(1000)),
+            Err(_) => u64::MAX,
+        };
+        if let Some(shard) = &mut self.shard {
+            shard.config = self.config.clone();
+        }
+    }
+
+    // CLIENT PAUSE.
+
+    /// Whether a command is held back now.
+    pub(super) fn is_paused(&self, command: &Registered, client: &Client) -> bool {
+        use crate::command::spec::Flags;
+        self.pause.until_ms > self.now
+            && (!self.pause.writes_only
+                || command.spec.flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE))
+                || (command.name == "exec"
+                    && client.multi.as_ref().is_some_and(|multi| {
+                        multi
+                            .queue
+                            .iter()
+                            .any(|queued| queued.command.spec.flags.has(Flags::WRITE))
+                    })))
+    }
+
+    /// Lets go on what a pause held back.
+    pub(super) fn end_pause(&mut self) {
+        self.pause = Pause::default();
+        if let Some(shard) = &mut self.shard {
+            shard.expiry_paused = false;
+        }
+        for index in std::mem::take(&mut self.blocked_by_pause) {
+            if let Some(mut connection) = self.connections[index as usize].take() {
+                connection.waiting = false;
+                self.resume(&mut connection);
+                self.put_back(connection);
+            }
+        }
+    }
+
+    // MONITOR.
+
+    /// Shows a command to the monitors of all cores.
+    pub(super) fn feed_monitors(
+        &mut self,
+        connection: &Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) {
+        let Some(lines) = connection.monitor_line(command, args, self.now) else {
+            return;
+        };
+        let monitors = self.monitors.clone();
+        for &(core, client) in monitors.iter() {
+            let core = usize::from(core);
+            if core == self.index {
+                self.write_monitor(client, &lines);
+            } else {
+                self.links.core(core).mail(CoreMessage::Monitor {
+                    client,
+                    lines: lines.clone(),
+                });
+                self.wake(core);
+            }
+        }
+    }
+
+    fn write_monitor(&mut self, client: u64, lines: &[u8]) {
+        let place = self
+            .connections
+            .iter()
+            .flatten()
+            .find(|connection| connection.client.id == client)
+            .map(|connection| connection.place);
+        if let Some(mut connection) = place.and_then(|place| self.take_connection(place)) {
+            connection.output.buffer().extend_from_slice(lines);
+            connection.output.close_reply();
+            self.put_back(connection);
+        }
+    }
+
+    /// A monitor has gone: the control core tells everybody.
+    pub(super) fn monitor_ended(&mut self, client: u64) {
+        let ask = CoreAsk::SetMonitor {
+            core: self.index as u16,
+            client,
+            on: false,
+        };
+        self.links.control().mail(CoreMessage::Ask {
+            from: self.index as u16,
+            ticket: 0,
+            ask,
+        });
+        let control = self.shards;
+        self.wake(control);
+    }
+
+    /// A command took longer than `slowlog-log-slower-than`.
+    #[cold]
+    pub(super) fn slow(&mut self, _command: &'static Registered, _args: &Args<'_>, _ns: u64) {}
+}

@@ -1,0 +1,160 @@
+//! What a core does between requests: expiry, freeing, time-outs, limits. All of it in small steps.
+
+use crate::base::clock::ticks;
+use crate::mesh::message::ClientKind;
+use crate::observe::CoreCounters;
+use crate::shard::Shard;
+
+use super::core::{Core, TICK_MS};
+
+/// Elements freed in one step of a turn.
+const FREE_STEP: usize = 256;
+/// Connections looked at in one tick.
+const CRON_CONNECTIONS: usize = 256;
+/// Buckets looked at for expired keys before the clock is asked.
+const EXPIRE_STEP: usize = 16;
+/// Share of a tick that active expiry may take when much is due, in nanoseconds: a quarter, in slices.
+const EXPIRE_SLICE_NS: u64 = 500_000;
+
+/// Shares a shard's counts with whoever reports. Called by whoever holds the shard.
+pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
+    counters.changes.set(shard.effects.changes());
+    counters.hits.set(shard.stats.hits);
+    counters.misses.set(shard.stats.misses);
+    counters.expired.set(shard.stats.expired);
+    counters.evicted.set(shard.stats.evicted);
+    counters.lazy_freed.set(shard.stats.lazy_freed);
+    counters.watched.set(shard.watched.len() as u64);
+    for db in 0..shard.keyspace.databases() {
+        let db_counts = shard.keyspace.db(db);
+        counters.keys[db].set(db_counts.keys() as u64);
+        counters.expires[db].set(db_counts.expires() as u64);
+    }
+}
+
+impl Core {
+    /// Whether something is to be done before the core may sleep.
+    pub(super) fn has_background_work(&self) -> bool {
+        self.shard.as_ref().is_some_and(|shard| shard.has_garbage())
+    }
+
+    /// A bounded bit of background work.
+    pub(super) fn between_requests(&mut self) {
+        if let Some(shard) = &mut self.shard
+            && shard.has_garbage()
+        {
+            shard.free_some(FREE_STEP);
+        }
+        if self.now >= self.next_tick_ms {
+            self.next_tick_ms = self.now + TICK_MS;
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        if self.pause.until_ms > 0 && self.pause.until_ms <= self.now {
+            self.end_pause();
+        }
+        self.expire_some();
+        self.look_after_connections();
+    }
+
+    /// Looks for expired keys, slot by slot, longer while many are found.
+    fn expire_some(&mut self) {
+        let Some(mut shard) = self.shard.take() else {
+            return;
+        };
+        let scale = self.observatory.scale;
+        let start = ticks();
+        let effort = u64::from(self.config.active_expire_effort.max(1));
+        let limit = scale.ticks(EXPIRE_SLICE_NS * effort);
+        let mut due: Vec<Box<[u8]>> = Vec::new();
+        let databases = shard.keyspace.databases();
+        let (mut db, mut place, mut cursor) = self.expire_from;
+        let mut idle_dbs = 0;
+        while !shard.expiry_paused && idle_dbs <= databases {
+            let Some(next) = shard.keyspace.next_volatile(db, place) else {
+                db = (db + 1) % databases;
+                (place, cursor) = (0, 0);
+                idle_dbs += 1;
+                continue;
+            };
+            if next != place {
+                (place, cursor) = (next, 0);
+            }
+            for _ in 0..EXPIRE_STEP {
+                let now = shard.now;
+                cursor = shard.keyspace.scan(db, place, cursor, |entry| {
+                    if entry.expire_at().is_some_and(|at| at <= now) {
+                        due.push(entry.key().into());
+                    }
+                });
+                if cursor == 0 {
+                    place += 1;
+                    break;
+                }
+            }
+            for key in due.drain(..) {
+                shard.expire(db, &crate::resp::Key::new(&key));
+            }
+            if ticks().wrapping_sub(start) >= limit {
+                break;
+            }
+        }
+        self.expire_from = (db, place, cursor);
+        self.shard = Some(shard);
+    }
+
+    /// Idle clients, output limits: some connections each tick.
+    fn look_after_connections(&mut self) {
+        let count = self.connections.len();
+        for _ in 0..CRON_CONNECTIONS.min(count) {
+            self.cron_from = (self.cron_from + 1) % count;
+            let Some(mut connection) = self.connections[self.cron_from].take() else {
+                continue;
+            };
+            let timeout = i64::from(self.config.timeout_seconds) * 1000;
+            let idle = self.now - connection.client.active_ms;
+            if timeout > 0
+                && idle > timeout
+                && !connection.client.monitor
+                && !connection.waiting
+                && connection.client.kind() == ClientKind::Normal
+            {
+                log::info!("Closing idle client {}", connection.client.peer);
+                self.shut_down(&mut connection);
+            }
+            self.limit_output(&mut connection);
+            self.put_back(connection);
+        }
+    }
+
+    /// Closes a client that is owed more than `client-output-buffer-limit` allows.
+    pub(super) fn limit_output(&mut self, connection: &mut crate::net::Connection) {
+        let class = match connection.client.kind() {
+            ClientKind::Normal => 0,
+            ClientKind::Replica | ClientKind::Primary => 1,
+            ClientKind::PubSub => 2,
+        };
+        let limits = self.config.client_output_buffer_limit[class];
+        let owed = connection.output.owed() as u64;
+        let hard = limits.hard_bytes > 0 && owed >= limits.hard_bytes;
+        let soft = limits.soft_bytes > 0 && owed >= limits.soft_bytes;
+        if !soft {
+            connection.over_soft_since_ms = 0;
+        } else if connection.over_soft_since_ms == 0 {
+            connection.over_soft_since_ms = self.now;
+        }
+        let soft_for = self.now - connection.over_soft_since_ms;
+        let too_long = soft && soft_for > limits.soft_seconds as i64 * 1000;
+        if (hard || too_long) && !connection.closed {
+            log::warn!(
+                "Client {} ({}) closed for overcoming of output buffer limits: {owed} bytes are unread",
+                connection.client.id,
+                connection.client.peer
+            );
+            self.counters().limit_closed.add(1);
+            self.shut_down(connection);
+        }
+    }
+}

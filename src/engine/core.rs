@@ -1,0 +1,627 @@
+//! The loop turn of a data core: completions in, messages in, work, messages out, sends out, sleep.
+//!
+//! Everything runs on the core's own thread in one task, without an await inside: a handler is never interrupted. The
+//! shard is in the core's hands, lies in its berth while the core sleeps, or is with a borrower or a transaction; then
+//! the core still reads, sends and answers, and what needs the shard waits.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::{ticks, unix_ms};
+use crate::command::admit::Gates;
+use crate::command::table::{CommandTable, commands};
+use crate::config::Config;
+use crate::mesh::message::{CoreMessage, Part};
+use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender};
+use crate::net::{Connection, Wave};
+use crate::observe::{CoreCounters, Observatory};
+use crate::resp::request::Span;
+use crate::ring::{Completion, Operation, Ring};
+use crate::shard::Shard;
+use crate::transaction::Transaction;
+
+use super::input::Item;
+use super::wide::Pending;
+
+/// How cores see each other.
+pub type SharedLinks = Links<Shard, Arc<Transaction>>;
+
+/// Completions taken in one turn at most: the rest waits for the next, after what they caused has been sent.
+const COMPLETIONS_MAX: usize = 512;
+/// Commands of one connection run in one turn at most: a long pipeline takes turns with everybody else.
+pub(super) const COMMANDS_MAX: u32 = 1024;
+/// How often the core looks after things that are not requests.
+pub(super) const TICK_MS: i64 = 100;
+/// How long a core with nothing to do sleeps at most.
+const SLEEP_MAX: Duration = Duration::from_millis(1000);
+/// Spare buffers, parts and waves kept for reuse.
+const SPARE_MAX: usize = 256;
+
+/// Everything a core is made of at start.
+pub struct CoreParts {
+    /// Which shard it owns.
+    pub index: usize,
+    /// Its shard, empty.
+    pub shard: Box<Shard>,
+    /// How it sees the others.
+    pub links: Arc<SharedLinks>,
+    /// To each shard's core (none to itself).
+    pub senders: Vec<Option<Sender<Batch>>>,
+    /// From each shard's core (none from itself).
+    pub receivers: Vec<Option<Receiver<Batch>>>,
+    /// Counters.
+    pub observatory: Arc<Observatory>,
+    /// The configuration.
+    pub config: Arc<Config>,
+}
+
+/// What goes out to one other core.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    pub requests: Vec<Box<Part>>,
+    pub replies: Vec<Vec<Box<Part>>>,
+    /// Request batches that have not come back.
+    pub in_flight: usize,
+}
+
+/// A data core.
+pub struct Core {
+    pub(super) index: usize,
+    pub(super) shards: usize,
+    pub(super) ring: Ring,
+    pub(super) shard: Option<Box<Shard>>,
+    pub(super) links: Arc<SharedLinks>,
+    pub(super) senders: Vec<Option<Sender<Batch>>>,
+    pub(super) receivers: Vec<Option<Receiver<Batch>>>,
+    pub(super) outgoing: Vec<Outgoing>,
+    pub(super) observatory: Arc<Observatory>,
+    pub(super) config: Arc<Config>,
+    pub(super) table: &'static CommandTable,
+    pub(super) gates: Gates,
+
+    pub(super) connections: Vec<Option<Box<Connection>>>,
+    /// Next generation of each place.
+    pub(super) generations: Vec<u32>,
+    pub(super) free_places: Vec<u32>,
+    pub(super) dirty: Vec<u32>,
+    pub(super) ready: VecDeque<u32>,
+
+    /// Transactions begun here that have not been put into the queues yet.
+    pub(super) to_schedule: Vec<Arc<Transaction>>,
+    /// What waits for a transaction or for answers, by the connection's place.
+    pub(super) pending: HashMap<u32, Pending>,
+    /// Transactions begun here and under way.
+    pub(super) under_way: Vec<Arc<Transaction>>,
+    /// Questions asked, by ticket.
+    pub(super) tickets: HashMap<u64, Place>,
+    pub(super) next_ticket: u64,
+    /// The own shard is lent to this transaction.
+    pub(super) lent: bool,
+    /// Messages that need the shard while it is away.
+    pub(super) deferred: Vec<CoreMessage>,
+
+    pub(super) spans: Vec<Span>,
+    pub(super) items: Vec<Item>,
+    /// Slot and hash of keys that a turn is about to look up.
+    pub(super) hints: Vec<(u16, u64)>,
+    pub(super) completions: Vec<Completion>,
+    pub(super) spare_buffers: Vec<Vec<u8>>,
+    #[allow(clippy::vec_box)] // parts travel boxed
+    pub(super) spare_parts: Vec<Box<Part>>,
+    pub(super) spare_vectors: Vec<Vec<Box<Part>>>,
+    #[allow(clippy::vec_box)] // connections hold them boxed
+    pub(super) spare_waves: Vec<Box<Wave>>,
+
+    /// Unix milliseconds of this turn.
+    pub(super) now: i64,
+    /// Clock ticks at the end of the last command.
+    pub(super) last_ticks: u64,
+    pub(super) slow_ticks: u64,
+    pub(super) next_tick_ms: i64,
+    pub(super) cron_from: usize,
+    pub(super) expire_from: (usize, usize, u64),
+    pub(super) monitors: Arc<Vec<(u16, u64)>>,
+    pub(super) pause: Pause,
+    pub(super) blocked_by_pause: Vec<u32>,
+    pub(super) stopping: bool,
+    pub(super) allocation: Allocation,
+}
+
+/// CLIENT PAUSE as this core knows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pause {
+    pub until_ms: i64,
+    pub writes_only: bool,
+}
+
+/// This thread's allocation counters.
+pub(super) struct Allocation {
+    allocated: Option<tikv_jemalloc_ctl::thread::ThreadLocal<u64>>,
+    freed: Option<tikv_jemalloc_ctl::thread::ThreadLocal<u64>>,
+}
+
+impl Allocation {
+    /// Of the calling thread.
+    pub fn of_this_thread() -> Self {
+        Allocation {
+            allocated: tikv_jemalloc_ctl::thread::allocatedp::read().ok(),
+            freed: tikv_jemalloc_ctl::thread::deallocatedp::read().ok(),
+        }
+    }
+
+    /// Bytes allocated less bytes freed, modulo 2^64: a thread may free what others allocated.
+    pub fn balance(&self) -> u64 {
+        match (&self.allocated, &self.freed) {
+            (Some(allocated), Some(freed)) => allocated.get().wrapping_sub(freed.get()),
+            _ => 0,
+        }
+    }
+}
+
+impl Core {
+    /// Builds the core on its own thread.
+    pub fn new(parts: CoreParts) -> std::io::Result<Self> {
+        let ring = Ring::new()?;
+        let shards = parts.links.shards();
+        let parts_index = parts.index;
+        parts.links.core(parts.index).set_wake(ring.wake_handle());
+        let mut core = Core {
+            index: parts.index,
+            shards,
+            ring,
+            shard: Some(parts.shard),
+            outgoing: (0..shards).map(|_| Outgoing::default()).collect(),
+            links: parts.links,
+            senders: parts.senders,
+            receivers: parts.receivers,
+            observatory: parts.observatory,
+            config: parts.config,
+            table: commands(),
+            gates: Gates::default(),
+            connections: Vec::new(),
+            generations: Vec::new(),
+            free_places: Vec::new(),
+            dirty: Vec::new(),
+            ready: VecDeque::new(),
+            to_schedule: Vec::new(),
+            pending: HashMap::new(),
+            under_way: Vec::new(),
+            tickets: HashMap::new(),
+            next_ticket: 0,
+            lent: false,
+            deferred: Vec::new(),
+            spans: Vec::new(),
+            items: Vec::new(),
+            hints: Vec::new(),
+            completions: Vec::new(),
+            spare_buffers: Vec::new(),
+            spare_parts: Vec::new(),
+            spare_vectors: Vec::new(),
+            spare_waves: Vec::new(),
+            now: unix_ms(),
+            last_ticks: ticks(),
+            slow_ticks: u64::MAX,
+            next_tick_ms: 0,
+            cron_from: 0,
+            expire_from: (0, 0, 0),
+            monitors: Arc::new(Vec::new()),
+            pause: Pause::default(),
+            blocked_by_pause: Vec::new(),
+            stopping: false,
+            allocation: Allocation::of_this_thread(),
+        };
+        crate::base::sys::name_thread(&format!("shard-{}", parts_index));
+        core.configured();
+        core.begin_turn();
+        Ok(core)
+    }
+
+    /// Serves until told to stop.
+    pub async fn run(mut self) {
+        // Nothing else runs on this executor, so nothing is ever due to it: the guard of design is a count of zero.
+        while !self.stopping {
+            self.turn();
+        }
+        self.finish();
+    }
+
+    pub(super) fn link(&self) -> &CoreLink<Shard, Arc<Transaction>> {
+        self.links.core(self.index)
+    }
+
+    #[inline]
+    pub(super) fn counters(&self) -> &CoreCounters {
+        self.observatory.core(self.index)
+    }
+
+    /// One turn.
+    fn turn(&mut self) {
+        self.submit_and_collect();
+        self.counters().turns.add(1);
+        self.take_completions();
+        if self.link().has_mail() {
+            self.take_mail();
+        }
+        if self.shards > 1 {
+            self.take_scheduled();
+            self.take_batches();
+            self.take_complete();
+        }
+        self.run_ready();
+        self.between_requests();
+        self.publish();
+        if self.shards > 1 {
+            self.schedule();
+            self.flush_outgoing();
+        }
+        self.send_dirty();
+    }
+
+    /// Hands operations to the kernel and waits for something to happen when there is nothing to do.
+    fn submit_and_collect(&mut self) {
+        let busy = !self.ready.is_empty()
+            || self.has_background_work()
+            || !self.to_schedule.is_empty()
+            || self.outgoing.iter().any(|out| !out.requests.is_empty() || !out.replies.is_empty())
+            || self.ring.has_completions();
+        if busy {
+            self.ring.turn(None);
+            self.begin_turn();
+            return;
+        }
+        let until_tick = (self.next_tick_ms - self.now).max(1) as u64;
+        let limit = Duration::from_millis(until_tick).min(SLEEP_MAX);
+        if self.shards > 1 {
+            if !self.lie_down() {
+                self.ring.turn(None);
+                self.begin_turn();
+                return;
+            }
+            self.counters().sleeps.add(1);
+            self.ring.turn(Some(limit));
+            self.link().awake();
+            self.regain_shard();
+        } else {
+            self.link().going_to_sleep();
+            if self.link().has_mail() {
+                self.link().awake();
+                self.ring.turn(None);
+            } else {
+                self.counters().sleeps.add(1);
+                self.ring.turn(Some(limit));
+                self.link().awake();
+            }
+        }
+        self.begin_turn();
+    }
+
+    /// Puts the shard into its berth, says that the core sleeps, and looks once more. False when there is something to
+    /// do after all; then the shard is back, or was borrowed meanwhile.
+    fn lie_down(&mut self) -> bool {
+        if self.config.borrow
+            && let Some(shard) = self.shard.take()
+        {
+            self.link().berth.put(shard);
+        }
+        self.link().going_to_sleep();
+        let quiet = !self.link().has_mail()
+            && (self.lent || !self.link().has_scheduled())
+            && (self.shard.is_none() && self.lent || !self.has_batches());
+        if !quiet {
+            self.link().awake();
+            self.regain_shard();
+        }
+        quiet
+    }
+
+    fn has_batches(&mut self) -> bool {
+        self.receivers.iter_mut().flatten().any(|receiver| !receiver.is_empty())
+    }
+
+    /// Takes the shard out of its berth; if it is away, whoever has it will wake this core.
+    pub(super) fn regain_shard(&mut self) {
+        if self.shard.is_none()
+            && let Some(mut shard) = self.link().berth.take_or_want()
+        {
+            self.lent = false;
+            if !Arc::ptr_eq(&shard.config, &self.config) {
+                shard.config = self.config.clone();
+            }
+            self.shard = Some(shard);
+        }
+    }
+
+    fn begin_turn(&mut self) {
+        self.now = unix_ms();
+        self.last_ticks = ticks();
+        if self.shard.is_none() {
+            self.regain_shard();
+        }
+        if let Some(shard) = &mut self.shard {
+            shard.set_now(self.now);
+        }
+        if self.shard.is_some() && !self.deferred.is_empty() {
+            for message in std::mem::take(&mut self.deferred) {
+                self.on_message(message);
+            }
+        }
+    }
+
+    fn take_completions(&mut self) {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.ring.completions(&mut completions, COMPLETIONS_MAX);
+        if completions.len() > 1 {
+            self.prefetch_first_keys(&completions);
+        }
+        for completion in completions.drain(..) {
+            match completion.operation {
+                Operation::Receive => self.on_receive(completion),
+                Operation::Send => self.on_sent(&completion),
+                Operation::Wake | Operation::Accept | Operation::Ignored => {}
+            }
+        }
+        self.completions = completions;
+    }
+
+    /// The connection of a token, if it is still the same one.
+    pub(super) fn take_connection(&mut self, place: Place) -> Option<Box<Connection>> {
+        let slot = self.connections.get_mut(place.index as usize)?;
+        match slot {
+            Some(connection) if connection.place == place => slot.take(),
+            _ => None,
+        }
+    }
+
+    /// Puts a connection back as it is.
+    pub(super) fn keep(&mut self, connection: Box<Connection>) {
+        let index = connection.place.index as usize;
+        self.connections[index] = Some(connection);
+    }
+
+    /// Puts a connection back after work on it; frees it when it has ended.
+    pub(super) fn put_back(&mut self, mut connection: Box<Connection>) {
+        let index = connection.place.index;
+        if connection.ending && !connection.closed && connection.output.is_done() {
+            self.shut_down(&mut connection);
+        }
+        if connection.closed
+            && !connection.receiving
+            && !connection.output.is_sending()
+            && !connection.waiting
+        {
+            self.free(connection);
+            return;
+        }
+        if !connection.dirty && connection.output.can_send() && !connection.closed {
+            connection.dirty = true;
+            self.dirty.push(index);
+        }
+        self.connections[index as usize] = Some(connection);
+    }
+
+    /// Adds a connection to those whose kept input is executed next.
+    pub(super) fn make_ready(&mut self, connection: &mut Connection) {
+        if !connection.ready && !connection.waiting && !connection.ending && connection.pending_input() > 0 {
+            connection.ready = true;
+            self.ready.push_back(connection.place.index);
+        }
+    }
+
+    fn on_receive(&mut self, completion: Completion) {
+        let place = Place::of_token(completion.token);
+        if let Some(mut connection) = self.take_connection(place) {
+            if !completion.more {
+                connection.receiving = false;
+            }
+            if let Some(bytes) = completion.received.as_deref()
+                && !bytes.is_empty()
+            {
+                self.counters().bytes_in.add(bytes.len() as u64);
+                connection.bytes_in += bytes.len() as u64;
+                if !connection.ending && !connection.closed {
+                    connection.client.active_ms = self.now;
+                    self.on_bytes(&mut connection, bytes);
+                }
+            } else {
+                match -completion.result {
+                    libc::ENOBUFS => self.ring.grow_buffers(),
+                    libc::EINTR | libc::EAGAIN => {}
+                    libc::ECANCELED if connection.waiting && !connection.closed => {}
+                    _ => {
+                        // End of stream or a failed connection: nobody reads replies that have not left yet.
+                        connection.ending = true;
+                        connection.output.clear();
+                        self.shut_down(&mut connection);
+                    }
+                }
+            }
+            let held_back = connection.waiting && connection.pending_input() > super::input::BACKLOG_MAX;
+            if !connection.receiving && !connection.closed && !connection.ending && !held_back {
+                self.ring.receive(connection.fd, place.token());
+                connection.receiving = true;
+            }
+            self.put_back(connection);
+        }
+        if let Some(received) = completion.received {
+            self.ring.recycle(received);
+        }
+    }
+
+    fn on_sent(&mut self, completion: &Completion) {
+        let place = Place::of_token(completion.token);
+        let mut block = self.ring.take_sent(completion.token);
+        let Some(mut connection) = self.take_connection(place) else {
+            return;
+        };
+        let sent = completion.result.max(0) as usize;
+        let before = block.len() - connection.output.in_flight();
+        self.counters().bytes_out.add(sent as u64);
+        connection.bytes_out += sent as u64;
+        let retry = completion.result == -libc::EAGAIN || completion.result == -libc::EINTR;
+        if completion.result <= 0 && !retry {
+            connection.output.sent(0);
+            connection.output.clear();
+            connection.ending = true;
+            self.shut_down(&mut connection);
+        } else if before + sent < block.len() {
+            connection.output.sent(block.len() - before - sent);
+            if connection.closed {
+                connection.output.sent(0);
+            } else {
+                self.ring
+                    .send(connection.fd, completion.token, block, before + sent, true);
+                self.connections[place.index as usize] = Some(connection);
+                return;
+            }
+        } else {
+            connection.output.sent(0);
+        }
+        if self.spare_buffers.len() < SPARE_MAX && block.capacity() <= 16 * 1024 {
+            block.clear();
+            self.spare_buffers.push(block);
+        }
+        self.put_back(connection);
+    }
+
+    /// Hands every connection's output to the ring.
+    fn send_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
+            let Some(mut connection) = self.connections[index as usize].take() else {
+                continue;
+            };
+            connection.dirty = false;
+            if connection.output.can_send() && !connection.closed {
+                let spare = &mut self.spare_buffers;
+                let block = connection.output.take(|| spare.pop().unwrap_or_default());
+                self.ring
+                    .send(connection.fd, connection.place.token(), block, 0, false);
+                if let Some(empty) = connection.output.release()
+                    && self.spare_buffers.len() < SPARE_MAX
+                {
+                    self.spare_buffers.push(empty);
+                }
+            }
+            self.connections[index as usize] = Some(connection);
+        }
+        self.dirty = dirty;
+    }
+
+    /// Executes kept input of connections that may go on, each at most once a turn.
+    fn run_ready(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(index) = self.ready.pop_front() else {
+                break;
+            };
+            let Some(mut connection) = self.connections[index as usize].take() else {
+                continue;
+            };
+            connection.ready = false;
+            if !connection.waiting && !connection.ending && !connection.closed {
+                self.run_kept_input(&mut connection);
+            }
+            self.put_back(connection);
+        }
+    }
+
+    /// Ends a connection: no more input, no more output; freed when the ring is through with it.
+    pub(super) fn shut_down(&mut self, connection: &mut Connection) {
+        if connection.closed {
+            return;
+        }
+        connection.closed = true;
+        connection.ending = true;
+        connection.output.clear();
+        connection.input = Vec::new();
+        connection.input_at = 0;
+        self.forget_watches(connection);
+        crate::base::sys::shutdown_socket(connection.fd);
+    }
+
+    fn free(&mut self, connection: Box<Connection>) {
+        let place = connection.place;
+        crate::base::sys::close(connection.fd);
+        self.pending.remove(&place.index);
+        self.generations[place.index as usize] = place.next().generation;
+        self.free_places.push(place.index);
+        self.counters()
+            .connected
+            .set(self.counters().connected.get().saturating_sub(1));
+        self.link()
+            .connections
+            .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        if connection.client.monitor {
+            self.monitor_ended(connection.client.id);
+        }
+    }
+
+    /// Keeps a part for reuse.
+    pub(super) fn reuse_part(&mut self, mut part: Box<Part>) {
+        if self.spare_parts.len() < SPARE_MAX {
+            part.reset();
+            self.spare_parts.push(part);
+        }
+    }
+
+    /// Keeps a wave for reuse.
+    pub(super) fn reuse_wave(&mut self, wave: Box<Wave>) {
+        if self.spare_waves.len() < SPARE_MAX {
+            self.spare_waves.push(wave);
+        }
+    }
+
+    /// Shares what others read: key counts, memory.
+    pub(super) fn publish(&mut self) {
+        self.counters().allocated.set(self.allocation.balance());
+        self.counters().enters.set(self.ring.enters());
+        if let Some(shard) = &self.shard {
+            super::background::publish_shard(self.observatory.core(self.index), shard);
+        }
+    }
+
+    /// The server stops: replies that are ready leave, then the sockets close.
+    fn finish(&mut self) {
+        self.send_dirty();
+        self.ring.turn(None);
+    }
+}
+
+/// Shards in hand for one step.
+pub(super) type Held = Vec<Box<Shard>>;
+
+impl Core {
+    /// Gives shards back to where they belong.
+    pub(super) fn give_back(&mut self, held: Held) {
+        for shard in held {
+            let owner = shard.index;
+            super::background::publish_shard(self.observatory.core(owner), &shard);
+            if owner == self.index {
+                self.lent = false;
+                self.shard = Some(shard);
+                continue;
+            }
+            let wake = shard.has_garbage();
+            let link = self.links.core(owner);
+            if link.berth.put(shard) || wake {
+                self.wake(owner);
+            }
+        }
+    }
+
+    /// Wakes another core if it sleeps.
+    pub(super) fn wake(&mut self, core: usize) {
+        let links = self.links.clone();
+        let link = links.core(core);
+        if link.must_be_woken()
+            && let Some(handle) = link.wake_handle()
+        {
+            if core == self.shards {
+                handle.wake();
+            } else {
+                self.ring.wake(handle);
+            }
+        }
+    }
+
+}

@@ -1,0 +1,84 @@
+//! Running a handler: the reply goes where it is told, the effect into the stream, the time into the counters.
+
+use crate::base::clock::ticks;
+use crate::command::client::{PlanFn, ShardFn};
+use crate::command::table::Registered;
+use crate::resp::request::Args;
+use crate::resp::{ErrorReply, Reply};
+use crate::shard::{Shard, Shards};
+
+use super::core::Core;
+
+impl Core {
+    /// Runs a handler on a shard that is in hand.
+    #[inline]
+    pub(super) fn execute(
+        &mut self,
+        shard: &mut Shard,
+        command: &'static Registered,
+        handler: ShardFn,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        shard.effects.begin();
+        let start = out.len();
+        let mut reply = Reply::new(out, args.caller.resp3);
+        if let Err(error) = handler(shard, args, &mut reply) {
+            self.failed(command, &error, out, start);
+        }
+        shard.effects.end(args);
+        self.ran(command, args);
+    }
+
+    /// Runs a plan over shards that are in hand.
+    pub(super) fn execute_plan<'a>(
+        &mut self,
+        held: &'a mut [&'a mut Shard],
+        command: &'static Registered,
+        plan: PlanFn,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let mut shards = Shards::new(held, self.shards);
+        shards.iter_mut().for_each(|shard| shard.effects.begin());
+        let start = out.len();
+        let mut reply = Reply::new(out, args.caller.resp3);
+        if let Err(error) = plan(&mut shards, args, &mut reply) {
+            self.failed(command, &error, out, start);
+        }
+        for shard in shards.iter_mut() {
+            shard.effects.end(args);
+        }
+        self.ran(command, args);
+    }
+
+    /// The handler refused: whatever it wrote is replaced by the error.
+    #[cold]
+    pub(super) fn failed(
+        &mut self,
+        command: &'static Registered,
+        error: &ErrorReply,
+        out: &mut Vec<u8>,
+        start: usize,
+    ) {
+        out.truncate(start);
+        Reply::new(out, false).error(error);
+        self.counters().errors.add(1);
+        self.counters().commands[usize::from(command.id)].failed.add(1);
+    }
+
+    /// Counts a run and its time, from the end of the run before.
+    #[inline]
+    pub(super) fn ran(&mut self, command: &'static Registered, args: &Args<'_>) {
+        let now = ticks();
+        let spent = now.wrapping_sub(self.last_ticks);
+        self.last_ticks = now;
+        let scale = self.observatory.scale;
+        let counters = self.observatory.core(self.index);
+        counters.processed.add(1);
+        counters.commands[usize::from(command.id)].ran(spent, scale, self.config.latency_tracking);
+        if spent >= self.slow_ticks {
+            self.slow(command, args, scale.ns(spent));
+        }
+    }
+}

@@ -1,0 +1,566 @@
+//! From bytes to commands to where each one runs.
+//!
+//! Requests are cut out of what has arrived some at a time, so that the buckets and entries they need can be fetched
+//! from memory side by side before the first one runs. The fork between "here" and "elsewhere" is in `dispatch` and
+//! nowhere else.
+
+use crate::command::admit;
+use crate::command::client::{Multi, Queued, ReplyMode};
+use crate::command::cursor_slot;
+use crate::command::spec::{Flags, Run};
+use crate::command::table::Registered;
+use crate::net::Connection;
+use crate::resp::parser::{self, Limits, Parsed};
+use crate::resp::request::{Args, Key, OwnedArgs, Span};
+use crate::resp::{ErrorReply, Reply};
+use crate::ring::Completion;
+
+use super::core::{COMMANDS_MAX, Core};
+
+/// Requests looked at together.
+const LOOKAHEAD: usize = 32;
+/// Unexecuted input of a connection beyond which no more is read while it waits for other shards. An unfinished
+/// request is not counted: its limit is `client-query-buffer-limit`.
+pub(super) const BACKLOG_MAX: usize = 1 << 20;
+/// What has come for a connection is looked at ahead when it is at most this long: a request or a few.
+const PEEK_MAX: usize = 512;
+
+/// A request that has been cut out of the input.
+#[derive(Clone, Copy)]
+pub(super) struct Item {
+    command: Option<&'static Registered>,
+    spans_from: u32,
+    spans_to: u32,
+    /// Offset behind the request.
+    end: u32,
+    slot: u16,
+    hash: u64,
+}
+
+/// What comes after a request.
+enum Flow {
+    /// The next one.
+    Next,
+    /// It did not run: something under way must end first.
+    Hold,
+    /// It ran, and the next one must wait for it.
+    Stop,
+}
+
+impl Core {
+    /// Bytes have come for a connection: they are executed where they lie, and only what is left is copied.
+    pub(super) fn on_bytes(&mut self, connection: &mut Connection, bytes: &[u8]) {
+        if connection.waiting || connection.pending_input() > 0 || self.shard.is_none() {
+            connection.keep_input(bytes);
+            self.after_keeping(connection);
+            return;
+        }
+        let mut budget = COMMANDS_MAX;
+        let used = self.process(connection, bytes, &mut budget);
+        if used < bytes.len() && !connection.ending {
+            connection.keep_input(&bytes[used..]);
+            if budget == 0 || self.shard.is_none() {
+                self.make_ready(connection);
+            }
+        }
+    }
+
+    /// Limits on what is kept, and who goes on when.
+    fn after_keeping(&mut self, connection: &mut Connection) {
+        if connection.pending_input() as u64 > self.config.client_query_buffer_limit {
+            log::warn!(
+                "Closing client {} ({}): its query buffer of {} bytes is above client-query-buffer-limit",
+                connection.client.id,
+                connection.client.peer,
+                connection.pending_input()
+            );
+            self.counters().limit_closed.add(1);
+            connection.ending = true;
+            self.shut_down(connection);
+            return;
+        }
+        if connection.waiting && connection.receiving && connection.pending_input() > BACKLOG_MAX {
+            // Other shards do not keep up: the kernel's buffers hold the client back until they do.
+            self.ring.cancel_receive(connection.place.token());
+        }
+        self.make_ready(connection);
+    }
+
+    /// Executes what was kept.
+    pub(super) fn run_kept_input(&mut self, connection: &mut Connection) {
+        if self.shard.is_none() {
+            self.make_ready(connection);
+            return;
+        }
+        let input = std::mem::take(&mut connection.input);
+        let at = connection.input_at;
+        let mut budget = COMMANDS_MAX;
+        let used = self.process(connection, &input[at..], &mut budget);
+        if connection.closed {
+            return;
+        }
+        connection.input = input;
+        connection.consumed(used);
+        if budget == 0 {
+            self.make_ready(connection);
+        }
+        if !connection.receiving && !connection.ending && !connection.waiting {
+            self.ring.receive(connection.fd, connection.place.token());
+            connection.receiving = true;
+        }
+    }
+
+    /// Executes requests of `bytes` until they are used up, one must wait, or the budget is. Gives how many bytes are
+    /// done with.
+    fn process(&mut self, connection: &mut Connection, bytes: &[u8], budget: &mut u32) -> usize {
+        let mut spans = std::mem::take(&mut self.spans);
+        let mut items = std::mem::take(&mut self.items);
+        let mut done = 0;
+        loop {
+            spans.clear();
+            items.clear();
+            let cut = self.cut(connection, bytes, done, &mut spans, &mut items);
+            if items.len() > 1 {
+                self.prefetch(connection, &items);
+            }
+            let mut flow = Flow::Next;
+            for item in &items {
+                if *budget == 0 {
+                    flow = Flow::Hold;
+                    break;
+                }
+                *budget -= 1;
+                let request = &spans[item.spans_from as usize..item.spans_to as usize];
+                flow = self.dispatch(connection, bytes, request, item);
+                if !matches!(flow, Flow::Hold) {
+                    done = item.end as usize;
+                }
+                if !matches!(flow, Flow::Next) {
+                    break;
+                }
+            }
+            if !matches!(flow, Flow::Next) || connection.ending {
+                break;
+            }
+            match cut {
+                Cut::More(at) => done = at,
+                Cut::Used(at) => {
+                    done = at;
+                    break;
+                }
+                Cut::Failed(at, text) => {
+                    if connection.wave.is_some() {
+                        break; // its replies come first; the error is met again after them
+                    }
+                    done = at;
+                    self.write_error(connection, &ErrorReply::protocol(&text));
+                    connection.ending = true;
+                    done = done.max(bytes.len());
+                    break;
+                }
+                Cut::Quoted(at) => {
+                    if connection.wave.is_some() {
+                        break;
+                    }
+                    match self.run_quoted(connection, &bytes[at..]) {
+                        Some(used) => done = at + used,
+                        None => break,
+                    }
+                    if connection.waiting || connection.ending {
+                        break;
+                    }
+                }
+            }
+        }
+        self.spans = spans;
+        self.items = items;
+        self.launch_wave(connection);
+        done
+    }
+
+    /// Cuts some requests out of `bytes`.
+    fn cut(
+        &mut self,
+        connection: &mut Connection,
+        bytes: &[u8],
+        from: usize,
+        spans: &mut Vec<Span>,
+        items: &mut Vec<Item>,
+    ) -> Cut {
+        let limits = Limits {
+            bulk_max: self.config.proto_max_bulk_len,
+            authenticated: connection.client.authenticated,
+        };
+        let mut at = from;
+        while items.len() < LOOKAHEAD {
+            let known = spans.len();
+            if bytes.get(at).is_some_and(|&byte| byte != b'*') && parser::needs_unquoting(&bytes[at..]) {
+                return Cut::Quoted(at);
+            }
+            match connection.parser.next(bytes, at, limits, spans) {
+                Parsed::Request(length) => {
+                    at += length;
+                    if spans.len() == known {
+                        continue; // nothing on the line
+                    }
+                    let args = Args::new(bytes, &spans[known..], connection.client.caller());
+                    let command = self.table.find(args.get(0));
+                    let (mut slot, mut hash) = (0, 0);
+                    if let Some(command) = command
+                        && command.first_key > 0
+                        && let Some(key) = args.opt(usize::from(command.first_key))
+                    {
+                        let key = Key::new(key);
+                        (slot, hash) = (key.slot, key.hash);
+                    }
+                    items.push(Item {
+                        command,
+                        spans_from: known as u32,
+                        spans_to: spans.len() as u32,
+                        end: at as u32,
+                        slot,
+                        hash,
+                    });
+                }
+                Parsed::Incomplete { .. } => return Cut::Used(at),
+                Parsed::Failed(text) => return Cut::Failed(at, text),
+            }
+        }
+        Cut::More(at)
+    }
+
+    /// Fetches from memory what the first request of each connection in this turn needs, all misses side by side. With
+    /// one request at a time from each of many clients this is the only chance; a pipeline has its own look-ahead.
+    pub(super) fn prefetch_first_keys(&mut self, completions: &[Completion]) {
+        let Some(shard) = &self.shard else {
+            return;
+        };
+        let limits = Limits {
+            bulk_max: PEEK_MAX as u64,
+            authenticated: true,
+        };
+        let mut parser = parser::Parser::default();
+        self.hints.clear();
+        for completion in completions {
+            let Some(bytes) = completion.received.as_deref() else {
+                continue;
+            };
+            if bytes.len() > PEEK_MAX || bytes.first() != Some(&b'*') {
+                continue;
+            }
+            self.spans.clear();
+            if !matches!(parser.next(bytes, 0, limits, &mut self.spans), Parsed::Request(_)) {
+                parser = parser::Parser::default();
+                continue;
+            }
+            let args = Args::new(bytes, &self.spans, Default::default());
+            let key = self.spans.first().and_then(|_| {
+                let command = self.table.find(args.get(0))?;
+                let place = usize::from(command.first_key);
+                if place == 0 { None } else { args.opt(place) }
+            });
+            if let Some(key) = key.map(Key::new)
+                && usize::from(key.slot) % self.shards == self.index
+            {
+                // Which database the client has selected does not matter much: it is nearly always the first.
+                shard.keyspace.prefetch_bucket(0, key.slot, key.hash);
+                self.hints.push((key.slot, key.hash));
+            }
+        }
+        for &(slot, hash) in &self.hints {
+            shard.keyspace.prefetch_entry(0, slot, hash);
+        }
+    }
+
+    /// Brings buckets, then entries, into the cache, all misses side by side.
+    #[inline]
+    fn prefetch(&self, connection: &Connection, items: &[Item]) {
+        let Some(shard) = &self.shard else {
+            return;
+        };
+        let db = connection.client.db as usize;
+        let ours = |item: &&Item| {
+            item.command.is_some_and(|command| command.first_key > 0)
+                && usize::from(item.slot) % self.shards == self.index
+        };
+        for item in items.iter().filter(ours) {
+            shard.keyspace.prefetch_bucket(db, item.slot, item.hash);
+        }
+        for item in items.iter().filter(ours) {
+            shard.keyspace.prefetch_entry(db, item.slot, item.hash);
+        }
+    }
+
+    /// Runs one request, or sends it where it belongs.
+    #[inline]
+    fn dispatch(
+        &mut self,
+        connection: &mut Connection,
+        bytes: &[u8],
+        spans: &[Span],
+        item: &Item,
+    ) -> Flow {
+        let mut args = Args::new(bytes, spans, connection.client.caller());
+        let command = match item.command {
+            Some(command)
+                if command.subcommands.is_empty() && command.spec.arity.accepts(spans.len()) =>
+            {
+                command
+            }
+            _ => match admit::find(self.table, &args) {
+                Ok(command) => command,
+                Err(error) => {
+                    if let Some(command) = item.command {
+                        self.counters().commands[usize::from(command.id)].rejected.add(1);
+                    }
+                    return self.refuse(connection, &error);
+                }
+            },
+        };
+        if !connection.client.is_plain() || self.has_gates() {
+            match self.gate(connection, command, &args) {
+                None => {}
+                Some(flow) => return flow,
+            }
+        }
+        connection.client.last_command = Some(command);
+        connection.commands += 1;
+        let Run::Shard(handler) = command.spec.run else {
+            return self.dispatch_wide(connection, command, &args);
+        };
+        args = args.with_key(usize::from(command.first_key), item.hash, item.slot);
+        let owner = if self.shards == 1 {
+            0
+        } else {
+            usize::from(item.slot) % self.shards
+        };
+        if owner == self.index {
+            let Some(mut shard) = self.shard.take() else {
+                return Flow::Hold;
+            };
+            if let Some(wave) = &mut connection.wave {
+                if command.spec.flags.has(Flags::WAKES) {
+                    self.shard = Some(shard);
+                    return Flow::Hold;
+                }
+                self.execute(&mut shard, command, handler, &args, wave.local());
+                wave.end_local(self.index);
+            } else {
+                self.execute(&mut shard, command, handler, &args, connection.output.buffer());
+                connection.output.close_reply();
+            }
+            self.shard = Some(shard);
+            return Flow::Next;
+        }
+        let strict = command.spec.flags.has(Flags::WAKES) || self.strict_order();
+        if strict && connection.wave.is_some() {
+            return Flow::Hold;
+        }
+        self.send_to(connection, owner, command, &args, item.hash, item.slot);
+        if strict { Flow::Stop } else { Flow::Next }
+    }
+
+    fn strict_order(&self) -> bool {
+        self.config.pipeline_order == crate::config::PipelineOrder::Strict
+    }
+
+    /// A command that is not for one shard's key.
+    #[cold]
+    fn dispatch_wide(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) -> Flow {
+        if connection.wave.is_some() {
+            return Flow::Hold;
+        }
+        if self.shard.is_none() {
+            return Flow::Hold;
+        }
+        self.run_wide(connection, command, args);
+        if connection.waiting || connection.wave.is_some() || connection.ending {
+            Flow::Stop
+        } else {
+            Flow::Next
+        }
+    }
+
+    /// Adds a request to the part for another shard.
+    pub(super) fn send_to(
+        &mut self,
+        connection: &mut Connection,
+        owner: usize,
+        command: &'static Registered,
+        args: &Args<'_>,
+        hash: u64,
+        slot: u16,
+    ) {
+        if connection.wave.is_none() {
+            let mut wave = self.spare_waves.pop().unwrap_or_default();
+            wave.reset(self.shards);
+            connection.wave = Some(wave);
+        }
+        let place = connection.place;
+        let caller = connection.client.caller();
+        if let Some(wave) = &mut connection.wave {
+            let spare = &mut self.spare_parts;
+            let part = wave.part(owner, || {
+                let mut part = spare.pop().unwrap_or_default();
+                part.place = place;
+                part.caller = caller;
+                part
+            });
+            part.push(command.id, args, usize::from(command.first_key), hash, slot);
+        }
+    }
+
+    /// Whether any gate of the server is closed or anything wants a second look at commands.
+    #[inline]
+    fn has_gates(&self) -> bool {
+        self.gates.out_of_memory
+            || self.gates.loading
+            || self.pause.until_ms > 0
+            || !self.monitors.is_empty()
+    }
+
+    /// The slow way in: gates, MULTI's queue, CLIENT REPLY, CLIENT PAUSE, MONITOR. `None` lets the command run.
+    #[cold]
+    fn gate(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) -> Option<Flow> {
+        if connection.wave.is_some() {
+            return Some(Flow::Hold);
+        }
+        if let Err(error) = admit::admit(command, &connection.client, self.gates) {
+            self.counters().commands[usize::from(command.id)].rejected.add(1);
+            return Some(self.refuse(connection, &error));
+        }
+        if self.is_paused(command, &connection.client) {
+            connection.waiting = true;
+            self.blocked_by_pause.push(connection.place.index);
+            return Some(Flow::Hold);
+        }
+        if let Some(multi) = &mut connection.client.multi
+            && !command.spec.flags.has(Flags::IMMEDIATE)
+        {
+            queue(multi, command, args);
+            self.write_reply(connection, |reply| reply.simple("QUEUED"));
+            return Some(Flow::Next);
+        }
+        if !self.monitors.is_empty() {
+            self.feed_monitors(connection, command, args);
+        }
+        match connection.client.reply_mode {
+            ReplyMode::On => None,
+            ReplyMode::SkipNext => {
+                connection.client.reply_mode = ReplyMode::Skip;
+                None
+            }
+            ReplyMode::Skip | ReplyMode::Off => None,
+        }
+    }
+
+    /// Answers a request that does not run.
+    #[cold]
+    fn refuse(&mut self, connection: &mut Connection, error: &ErrorReply) -> Flow {
+        if connection.wave.is_some() {
+            if connection.client.multi.is_some() {
+                return Flow::Hold;
+            }
+            self.counters().errors.add(1);
+            if let Some(wave) = &mut connection.wave {
+                Reply::new(wave.local(), false).error(error);
+                wave.end_local(self.index);
+            }
+            return Flow::Next;
+        }
+        if let Some(multi) = &mut connection.client.multi {
+            multi.refused = true;
+        }
+        self.write_error(connection, error);
+        Flow::Next
+    }
+
+    /// Writes an error to the connection itself.
+    pub(super) fn write_error(&mut self, connection: &mut Connection, error: &ErrorReply) {
+        self.counters().errors.add(1);
+        self.write_reply(connection, |reply| reply.error(error));
+    }
+
+    /// Writes a reply to the connection itself, unless the client wants none.
+    pub(super) fn write_reply(
+        &mut self,
+        connection: &mut Connection,
+        write: impl FnOnce(&mut Reply<'_>),
+    ) {
+        let resp3 = connection.client.resp3;
+        let start = connection.output.buffer().len();
+        write(&mut Reply::new(connection.output.buffer(), resp3));
+        self.after_reply(connection, start);
+    }
+
+    /// A reply has been written from `start` on: it stays, unless CLIENT REPLY says otherwise.
+    pub(super) fn after_reply(&mut self, connection: &mut Connection, start: usize) {
+        match connection.client.reply_mode {
+            ReplyMode::On | ReplyMode::SkipNext => {}
+            ReplyMode::Off => connection.output.buffer().truncate(start),
+            ReplyMode::Skip => {
+                connection.output.buffer().truncate(start);
+                connection.client.reply_mode = ReplyMode::On;
+            }
+        }
+        connection.output.close_reply();
+    }
+
+    /// Runs an inline request with quotes; gives the bytes it took, or `None` when it must wait.
+    #[cold]
+    fn run_quoted(&mut self, connection: &mut Connection, input: &[u8]) -> Option<usize> {
+        match parser::unquoted(input) {
+            Err(text) => {
+                self.write_error(connection, &ErrorReply::protocol(&text));
+                connection.ending = true;
+                Some(input.len())
+            }
+            Ok((request, used)) => {
+                let mut spans = Vec::new();
+                let mut items = Vec::new();
+                self.cut(connection, &request, 0, &mut spans, &mut items);
+                for item in &items {
+                    let spans = &spans[item.spans_from as usize..item.spans_to as usize];
+                    if let Flow::Hold = self.dispatch(connection, &request, spans, item) {
+                        return None;
+                    }
+                }
+                Some(used)
+            }
+        }
+    }
+
+    /// The shard that a SCAN cursor points to.
+    pub(super) fn cursor_owner(&self, args: &Args<'_>) -> usize {
+        usize::from(args.opt(1).map_or(0, cursor_slot)) % self.shards
+    }
+}
+
+/// How far cutting came.
+enum Cut {
+    /// To this offset; there may be more.
+    More(usize),
+    /// To this offset; what follows is not complete.
+    Used(usize),
+    /// To this offset; what follows is no request.
+    Failed(usize, Vec<u8>),
+    /// To this offset; what follows is an inline request with quotes.
+    Quoted(usize),
+}
+
+/// Queues a command between MULTI and EXEC.
+fn queue(multi: &mut Multi, command: &'static Registered, args: &Args<'_>) {
+    let args = OwnedArgs::copy_of(args);
+    multi.bytes += args.size();
+    multi.queue.push(Queued { command, args });
+}

@@ -1,0 +1,16 @@
+//! A data core at work.
+//!
+//! `core.rs` is the loop turn; `input.rs` cuts input into commands and decides where each runs; `execute.rs` runs them;
+//! `remote.rs` moves batches between cores and borrows; `wide.rs` is everything that takes several shards or several
+//! cores; `asks.rs` answers other cores; `background.rs` is what happens between requests.
+
+mod asks;
+mod background;
+mod core;
+mod execute;
+mod input;
+mod merge;
+mod remote;
+mod wide;
+
+pub use self::core::{Core, CoreParts, SharedLinks};

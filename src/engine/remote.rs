@@ -1,0 +1,281 @@
+//! Batches between cores, and borrowing the shard of a core that sleeps.
+//!
+//! One batch a turn to each core that has something to get. A batch is run as if its commands were local; its parts
+//! come back with their replies in the same vector. A full ring keeps the batch here: nobody ever waits for a ring.
+
+use crate::command::spec::Run;
+use crate::command::table::Registered;
+use crate::mesh::{Batch, Part};
+use crate::net::Connection;
+use crate::resp::Reply;
+use crate::resp::request::Args;
+use crate::shard::Shard;
+
+use super::core::Core;
+
+/// Commands that may run on a borrowed shard at once: a core that would do the work of idle ones sends a message.
+const BORROW_MAX: usize = 16;
+
+impl Core {
+    /// The connection's commands for other shards leave; until they are back it waits.
+    pub(super) fn launch_wave(&mut self, connection: &mut Connection) {
+        let Some(wave) = &mut connection.wave else {
+            return;
+        };
+        if wave.is_launched() {
+            return;
+        }
+        connection.waiting = true;
+        let outgoing = &mut self.outgoing;
+        wave.launch(|shard, part| outgoing[shard].requests.push(part));
+    }
+
+    /// Takes what other cores have sent.
+    pub(super) fn take_batches(&mut self) {
+        for from in 0..self.receivers.len() {
+            loop {
+                let Some(receiver) = &mut self.receivers[from] else {
+                    break;
+                };
+                // Requests need the shard; replies behind them in the ring wait as long.
+                if self.shard.is_none() && !receiver.is_empty() {
+                    if let Some(batch) = receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))) {
+                        self.on_batch(from, batch);
+                        continue;
+                    }
+                    break;
+                }
+                match receiver.pop() {
+                    Some(batch) => self.on_batch(from, batch),
+                    None => break,
+                }
+            }
+        }
+    }
+
+    fn on_batch(&mut self, from: usize, batch: Batch) {
+        match batch {
+            Batch::Requests(mut parts) => {
+                if let Some(mut shard) = self.shard.take() {
+                    self.run_parts(&mut shard, &mut parts);
+                    self.shard = Some(shard);
+                    let commands: usize = parts.iter().map(|part| part.requests.len()).sum();
+                    self.counters().remote.add(commands as u64);
+                    self.publish();
+                }
+                self.outgoing[from].replies.push(parts);
+            }
+            Batch::Replies(parts) => {
+                self.outgoing[from].in_flight -= 1;
+                self.on_replies(from, parts);
+            }
+        }
+    }
+
+    /// Runs the parts of a batch on a shard that is in hand.
+    #[allow(clippy::vec_box)] // parts travel boxed
+    fn run_parts(&mut self, shard: &mut Shard, parts: &mut [Box<Part>]) {
+        for part in parts.iter() {
+            let db = part.caller.db as usize;
+            for request in &part.requests {
+                if request.key > 0 {
+                    shard.keyspace.prefetch_bucket(db, request.slot, request.hash);
+                }
+            }
+        }
+        for part in parts.iter() {
+            let db = part.caller.db as usize;
+            for request in &part.requests {
+                if request.key > 0 {
+                    shard.keyspace.prefetch_entry(db, request.slot, request.hash);
+                }
+            }
+        }
+        for part in parts {
+            let mut out = std::mem::take(&mut part.out);
+            if part.exec.is_some() {
+                self.run_exec_part(shard, part, &mut out);
+                part.ends.push(out.len() as u32);
+            } else {
+                for index in 0..part.requests.len() {
+                    let request = part.requests[index];
+                    let command = self.table.by_id(request.command);
+                    self.run_on(shard, command, &part.args(&request), &mut out);
+                    part.ends.push(out.len() as u32);
+                }
+            }
+            part.out = out;
+        }
+    }
+
+    /// Runs any command all of whose keys are on one shard.
+    pub(super) fn run_on(
+        &mut self,
+        shard: &mut Shard,
+        command: &'static Registered,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        match command.spec.run {
+            Run::Shard(handler) | Run::Cursor(handler) | Run::Every { part: handler, .. } => {
+                self.execute(shard, command, handler, args, out);
+            }
+            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+                self.execute_plan(&mut [shard], command, plan, args, out);
+            }
+            Run::Client(_) | Run::Container => {
+                unreachable!("{} does not travel", command.name)
+            }
+        }
+    }
+
+    /// EXEC whose keys are all on this shard.
+    fn run_exec_part(&mut self, shard: &mut Shard, part: &Part, out: &mut Vec<u8>) {
+        let resp3 = part.caller.resp3;
+        let broken = part
+            .exec
+            .as_ref()
+            .and_then(|exec| exec.watch.as_ref())
+            .is_some_and(|token| token.is_broken());
+        if broken {
+            Reply::new(out, resp3).null_array();
+            return;
+        }
+        Reply::new(out, resp3).array(part.requests.len());
+        for request in &part.requests {
+            let command = self.table.by_id(request.command);
+            self.run_on(shard, command, &part.args(request), out);
+        }
+    }
+
+    #[allow(clippy::vec_box)] // parts travel boxed
+    fn on_replies(&mut self, from: usize, mut parts: Vec<Box<Part>>) {
+        for part in parts.drain(..) {
+            let Some(mut connection) = self.take_connection(part.place) else {
+                self.reuse_part(part);
+                continue;
+            };
+            let Some(mut wave) = connection.wave.take() else {
+                self.keep(connection);
+                continue;
+            };
+            if !wave.back(from, part) {
+                connection.wave = Some(wave);
+                self.keep(connection);
+                continue;
+            }
+            let start = connection.output.buffer().len();
+            let home = self.index;
+            let spare = &mut self.spare_parts;
+            wave.splice(home, connection.output.buffer(), |mut part| {
+                part.reset();
+                spare.push(part);
+            });
+            self.reuse_wave(wave);
+            self.after_reply(&mut connection, start);
+            connection.waiting = false;
+            self.resume(&mut connection);
+            self.put_back(connection);
+        }
+        if self.spare_vectors.len() < 64 {
+            self.spare_vectors.push(parts);
+        }
+    }
+
+    /// Something that a connection waited for is over: its kept input goes on, or it is read again.
+    pub(super) fn resume(&mut self, connection: &mut Connection) {
+        if connection.closed {
+            return;
+        }
+        if connection.pending_input() > 0 {
+            self.make_ready(connection);
+        } else if !connection.receiving && !connection.ending {
+            self.ring.receive(connection.fd, connection.place.token());
+            connection.receiving = true;
+        }
+    }
+
+    /// Sends everything that other cores are to get.
+    pub(super) fn flush_outgoing(&mut self) {
+        for to in 0..self.shards {
+            if self.outgoing[to].requests.is_empty() && self.outgoing[to].replies.is_empty() {
+                continue;
+            }
+            let mut sent = false;
+            while let Some(parts) = self.outgoing[to].replies.pop() {
+                if let Err(Batch::Replies(parts)) = self.push(to, Batch::Replies(parts)) {
+                    self.outgoing[to].replies.push(parts);
+                    break;
+                }
+                sent = true;
+            }
+            if !self.outgoing[to].requests.is_empty() {
+                if !sent && self.borrow_for(to) {
+                    continue;
+                }
+                let spare = self.spare_vectors.pop().unwrap_or_default();
+                let parts = std::mem::replace(&mut self.outgoing[to].requests, spare);
+                match self.push(to, Batch::Requests(parts)) {
+                    Ok(()) => {
+                        self.outgoing[to].in_flight += 1;
+                        sent = true;
+                    }
+                    Err(Batch::Requests(parts) | Batch::Replies(parts)) => {
+                        self.outgoing[to].requests = parts;
+                    }
+                }
+            }
+            if sent {
+                self.counters().batches.add(1);
+                self.wake(to);
+            }
+        }
+    }
+
+    fn push(&mut self, to: usize, batch: Batch) -> Result<(), Batch> {
+        match &mut self.senders[to] {
+            Some(sender) => sender.push(batch),
+            None => unreachable!("a core sends nothing to itself"),
+        }
+    }
+
+    /// Runs a small batch on the shard of a core that sleeps; false when it has to be sent.
+    fn borrow_for(&mut self, to: usize) -> bool {
+        if !self.config.borrow || self.outgoing[to].in_flight > 0 || !self.links.core(to).berth.is_filled() {
+            return false;
+        }
+        let commands: usize = self.outgoing[to].requests.iter().map(|part| part.requests.len()).sum();
+        if commands > BORROW_MAX || !self.all_quick(to) {
+            return false;
+        }
+        let Some(mut shard) = self.links.core(to).berth.take() else {
+            return false;
+        };
+        if self.links.core(to).has_scheduled() {
+            self.give_back(vec![shard]);
+            return false;
+        }
+        shard.set_now(self.now);
+        let spare = self.spare_vectors.pop().unwrap_or_default();
+        let mut parts = std::mem::replace(&mut self.outgoing[to].requests, spare);
+        self.run_parts(&mut shard, &mut parts);
+        self.counters().borrowed.add(commands as u64);
+        super::background::publish_shard(self.observatory.core(to), &shard);
+        let wake = shard.has_garbage();
+        if self.links.core(to).berth.put(shard) || wake {
+            self.wake(to);
+        }
+        self.on_replies(to, parts);
+        true
+    }
+
+    fn all_quick(&self, to: usize) -> bool {
+        self.outgoing[to].requests.iter().all(|part| {
+            part.exec.is_none()
+                && part
+                    .requests
+                    .iter()
+                    .all(|request| self.table.by_id(request.command).quick)
+        })
+    }
+}

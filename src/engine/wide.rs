@@ -1,0 +1,878 @@
+//! Whatever takes more than one shard's key: client commands, plans, transactions, questions to other cores.
+//!
+//! Keys all on the home shard: run now. All on one other shard: travel as a wave of one. On several: a transaction,
+//! which runs at once when the other cores sleep and their shards can be borrowed, else takes its turn in the queues.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Queued, Step, Watching, Whom};
+use crate::command::keys::key_places;
+use crate::command::spec::{Merge, Run};
+use crate::command::table::Registered;
+use crate::keyspace::watch::WatchToken;
+use crate::mesh::Place;
+use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit};
+use crate::net::Connection;
+use crate::resp::request::{Args, Key, OwnedArgs};
+use crate::resp::{ErrorReply, Reply};
+use crate::shard::Shard;
+use crate::transaction::{Outcome, Transaction, Work};
+
+use super::core::{Core, Held};
+use super::merge::merge;
+
+/// What a connection waits for.
+pub(super) enum Pending {
+    /// Shards on loan, and what to do with them.
+    Lent(Errand),
+    /// Parts run on every shard.
+    Parts(Merge),
+    /// Answers of other cores.
+    Answers {
+        answers: Vec<Option<CoreAnswer>>,
+        then: FinishFn,
+        command: &'static Registered,
+        /// An EXEC that goes on afterwards.
+        exec: Option<Box<Exec>>,
+    },
+}
+
+/// What to do with lent shards.
+pub(super) enum Errand {
+    /// Run a command.
+    Plan(&'static Registered, PlanFn, OwnedArgs),
+    /// Run a queue of commands.
+    Exec(Box<Exec>),
+    /// Begin to watch.
+    Watch(Vec<Box<[u8]>>),
+}
+
+/// EXEC under way.
+pub(super) struct Exec {
+    queue: std::vec::IntoIter<Queued>,
+    watching: Option<Box<Watching>>,
+    held: Held,
+    out: Vec<u8>,
+    started: bool,
+}
+
+type Owners = SmallVec<[u16; 16]>;
+
+impl Core {
+    /// Runs a command that is not for one shard's key. Nothing of this connection is under way, the shard is in hand.
+    pub(super) fn run_wide(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) {
+        match command.spec.run {
+            Run::Client(handler) => {
+                self.publish();
+                let mut out = std::mem::take(connection.output.buffer());
+                let start = out.len();
+                let step = self.call_client(connection, command, args, &mut out, handler);
+                *connection.output.buffer() = out;
+                self.take_step(connection, command, args, step, start);
+            }
+            Run::Keys { plan, .. } | Run::Plan(plan) => {
+                let owners = self.owners_of(command, args);
+                match owners[..] {
+                    [] => self.run_plan_here(connection, command, plan, args),
+                    [one] if usize::from(one) == self.index => {
+                        self.run_plan_here(connection, command, plan, args);
+                    }
+                    [one] => {
+                        self.send_to(connection, usize::from(one), command, args, 0, 0);
+                    }
+                    _ => {
+                        let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
+                        self.begin(connection, owners.to_vec(), Pending::Lent(step), Work::Lend);
+                    }
+                }
+            }
+            Run::Whole(plan) => {
+                if self.shards == 1 {
+                    self.run_plan_here(connection, command, plan, args);
+                } else {
+                    let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
+                    self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
+                }
+            }
+            Run::Every { part, merge } => {
+                if self.shards == 1 {
+                    self.run_here(connection, command, part, args);
+                } else {
+                    let work = Work::Part {
+                        command: command.id,
+                        args: OwnedArgs::copy_of(args),
+                        caller: connection.client.caller(),
+                    };
+                    self.begin(connection, self.everyone(), Pending::Parts(merge), work);
+                }
+            }
+            Run::Cursor(handler) => {
+                let owner = self.cursor_owner(args);
+                if owner == self.index {
+                    self.run_here(connection, command, handler, args);
+                } else {
+                    self.send_to(connection, owner, command, args, 0, 0);
+                }
+            }
+            Run::Shard(_) | Run::Container => {
+                unreachable!("{} is dispatched elsewhere", command.name)
+            }
+        }
+    }
+
+    fn everyone(&self) -> Vec<u16> {
+        (0..self.shards as u16).collect()
+    }
+
+    fn run_here(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        handler: crate::command::client::ShardFn,
+        args: &Args<'_>,
+    ) {
+        if let Some(mut shard) = self.shard.take() {
+            let start = connection.output.buffer().len();
+            self.execute(&mut shard, command, handler, args, connection.output.buffer());
+            self.shard = Some(shard);
+            self.after_reply(connection, start);
+        }
+    }
+
+    fn run_plan_here(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        plan: crate::command::client::PlanFn,
+        args: &Args<'_>,
+    ) {
+        if let Some(mut shard) = self.shard.take() {
+            let start = connection.output.buffer().len();
+            self.execute_plan(&mut [&mut shard], command, plan, args, connection.output.buffer());
+            self.shard = Some(shard);
+            self.after_reply(connection, start);
+        }
+    }
+
+    /// The shards that own a command's keys, ascending. None when it has no keys or they cannot be told: then its
+    /// handler refuses the arguments before it touches a key.
+    fn owners_of(&self, command: &'static Registered, args: &Args<'_>) -> Owners {
+        let mut owners = Owners::new();
+        if self.shards == 1 {
+            owners.push(0);
+            return owners;
+        }
+        if let Some(places) = key_places(command.spec, args) {
+            for (place, _) in places {
+                self.add_owner(&mut owners, args.get(usize::from(place)));
+            }
+        }
+        owners.sort_unstable();
+        owners
+    }
+
+    fn add_owner(&self, owners: &mut Owners, key: &[u8]) {
+        let owner = (usize::from(crate::base::slot::key_slot(key)) % self.shards) as u16;
+        if !owners.contains(&owner) {
+            owners.push(owner);
+        }
+    }
+
+    /// Calls a client command's handler.
+    fn call_client(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+        handler: crate::command::client::ClientFn,
+    ) -> Step {
+        let start = out.len();
+        let core = CoreView {
+            index: self.index,
+            shards: self.shards,
+            now: self.now,
+            config: &self.config,
+            observatory: &self.observatory,
+        };
+        let mut context = Context {
+            client: &mut connection.client,
+            core: &core,
+        };
+        let mut reply = Reply::new(out, args.caller.resp3);
+        let outcome = handler(&mut context, args, &mut reply);
+        let step = outcome.unwrap_or_else(|error| {
+            self.failed(command, &error, out, start);
+            Step::Done
+        });
+        if connection.client.closing {
+            connection.ending = true; // CLIENT KILL of oneself
+        }
+        self.ran(command, args);
+        step
+    }
+
+    /// Does what a client command's handler has left to its core.
+    fn take_step(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+        step: Step,
+        start: usize,
+    ) {
+        match step {
+            Step::Done => self.after_reply(connection, start),
+            Step::Close => {
+                self.after_reply(connection, start);
+                connection.ending = true;
+            }
+            Step::Ask { whom, ask, then } => self.ask(connection, command, whom, ask, then, None),
+            Step::Watch => self.watch(connection, args),
+            Step::Unwatch => {
+                self.forget_watches(connection);
+                self.after_reply(connection, start);
+            }
+            Step::Fail(error) => {
+                self.forget_watches(connection);
+                self.write_error(connection, &error);
+            }
+            Step::Reset => {
+                self.forget_watches(connection);
+                self.monitor_ended(connection.client.id);
+                self.after_reply(connection, start);
+            }
+            Step::Whole(plan) => {
+                if self.shards == 1 {
+                    self.run_plan_here(connection, command, plan, args);
+                } else {
+                    let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
+                    self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
+                }
+            }
+            Step::Exec => self.exec(connection),
+            Step::Stall(time) => {
+                std::thread::sleep(time);
+                self.after_reply(connection, start);
+            }
+        }
+    }
+
+    // Transactions.
+
+    /// Begins a transaction; the connection waits for it unless it can run at once.
+    fn begin(
+        &mut self,
+        connection: &mut Connection,
+        participants: Vec<u16>,
+        pending: Pending,
+        work: Work,
+    ) {
+        self.counters().transactions.add(1);
+        connection.waiting = true;
+        if let Pending::Lent(step) = pending {
+            match self.borrow_all(&participants) {
+                Some(held) => {
+                    let held = self.run_step(connection, step, held);
+                    if let Some(held) = held {
+                        self.give_back(held);
+                    }
+                    return;
+                }
+                None => {
+                    self.pending.insert(connection.place.index, Pending::Lent(step));
+                }
+            }
+        } else {
+            self.pending.insert(connection.place.index, pending);
+        }
+        let transaction = Transaction::new(self.index, connection.place, participants, work, self.now);
+        self.to_schedule.push(Arc::new(transaction));
+    }
+
+    /// Takes all participants' shards without waiting, or none. What is on its way to them from here, or queued for
+    /// them, must come first.
+    fn borrow_all(&mut self, participants: &[u16]) -> Option<Held> {
+        let only_home = participants.iter().all(|&one| usize::from(one) == self.index);
+        if (!self.config.borrow && !only_home) || !self.to_schedule.is_empty() {
+            return None;
+        }
+        let links = self.links.clone();
+        let mut held: Held = Vec::with_capacity(participants.len());
+        for &participant in participants {
+            let index = usize::from(participant);
+            let shard = if index == self.index {
+                self.shard.take()
+            } else if self.outgoing[index].in_flight == 0 && self.outgoing[index].requests.is_empty() {
+                links.core(index).berth.take()
+            } else {
+                None
+            };
+            match shard {
+                Some(mut shard) => {
+                    shard.set_now(self.now);
+                    held.push(shard);
+                }
+                None => {
+                    self.give_back(held);
+                    return None;
+                }
+            }
+        }
+        // Queues are looked at when everything is in hand: a transaction scheduled before must go first.
+        if participants.iter().any(|&one| links.core(usize::from(one)).has_scheduled()) {
+            self.give_back(held);
+            return None;
+        }
+        Some(held)
+    }
+
+    /// Puts the transactions begun here into their participants' queues, all under one latch.
+    pub(super) fn schedule(&mut self) {
+        if self.to_schedule.is_empty() {
+            return;
+        }
+        let links = self.links.clone();
+        let all = self
+            .to_schedule
+            .iter()
+            .map(|transaction| (&transaction.participants[..], transaction.clone()));
+        if !links.schedule(all) {
+            return; // another core is at it: next turn
+        }
+        for transaction in std::mem::take(&mut self.to_schedule) {
+            for &participant in &transaction.participants {
+                if usize::from(participant) != self.index {
+                    self.wake(usize::from(participant));
+                }
+            }
+            self.under_way.push(transaction);
+        }
+        self.take_scheduled();
+    }
+
+    /// Takes part in the transactions at the head of this core's queue.
+    pub(super) fn take_scheduled(&mut self) {
+        while self.link().has_scheduled() {
+            let Some(mut shard) = self.shard.take() else {
+                return;
+            };
+            let Some(transaction) = self.link().first_scheduled() else {
+                self.shard = Some(shard);
+                return;
+            };
+            self.link().unschedule();
+            shard.set_now(transaction.now);
+            let outcome = match &transaction.work {
+                Work::Lend => {
+                    self.lent = true;
+                    Outcome::Lent(shard)
+                }
+                Work::Part {
+                    command,
+                    args,
+                    caller,
+                } => {
+                    let mut out = Vec::new();
+                    let command = self.table.by_id(*command);
+                    self.run_on(&mut shard, command, &args.args(*caller), &mut out);
+                    self.shard = Some(shard);
+                    Outcome::Reply(out)
+                }
+            };
+            if transaction.arrive(self.index, outcome) && transaction.home != self.index {
+                self.links.core(transaction.home).mail(CoreMessage::Complete);
+                self.wake(transaction.home);
+            }
+        }
+    }
+
+    /// Goes on with transactions begun here that have all their participants.
+    pub(super) fn take_complete(&mut self) {
+        let mut index = 0;
+        while index < self.under_way.len() {
+            if !self.under_way[index].is_complete() {
+                index += 1;
+                continue;
+            }
+            let transaction = self.under_way.swap_remove(index);
+            let (mut held, mut replies) = (Held::new(), Vec::new());
+            for outcome in transaction.take_outcomes() {
+                match outcome {
+                    Outcome::Lent(shard) => held.push(shard),
+                    Outcome::Reply(reply) => replies.push(reply),
+                }
+            }
+            let pending = self.pending.remove(&transaction.place.index);
+            let connection = self.take_connection(transaction.place);
+            let (Some(pending), Some(mut connection)) = (pending, connection) else {
+                self.give_back(held);
+                continue;
+            };
+            match pending {
+                Pending::Lent(step) => {
+                    if let Some(held) = self.run_step(&mut connection, step, held) {
+                        self.give_back(held);
+                    }
+                }
+                Pending::Parts(how) => {
+                    connection.waiting = false;
+                    self.write_reply(&mut connection, |reply| merge(how, &replies, reply));
+                    self.resume(&mut connection);
+                }
+                Pending::Answers { .. } => unreachable!("a connection waits for one thing at a time"),
+            }
+            self.put_back(connection);
+        }
+    }
+
+    /// Runs a step with all its shards in hand. Gives them back unless the step goes on later with them.
+    fn run_step(
+        &mut self,
+        connection: &mut Connection,
+        step: Errand,
+        mut held: Held,
+    ) -> Option<Held> {
+        match step {
+            Errand::Plan(command, plan, args) => {
+                connection.waiting = false;
+                let start = connection.output.buffer().len();
+                let args = args.args(connection.client.caller());
+                self.plan_held(&mut held, command, plan, &args, connection.output.buffer());
+                self.after_reply(connection, start);
+                self.resume(connection);
+                Some(held)
+            }
+            Errand::Watch(keys) => {
+                connection.waiting = false;
+                self.watch_held(connection, &keys, &mut held);
+                self.resume(connection);
+                Some(held)
+            }
+            Errand::Exec(mut exec) => {
+                exec.held = held;
+                self.run_exec(connection, exec);
+                None
+            }
+        }
+    }
+
+    /// Runs a command over shards in hand.
+    fn run_held(
+        &mut self,
+        held: &mut Held,
+        command: &'static Registered,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        match command.spec.run {
+            Run::Shard(_) => {
+                let key = args.key(usize::from(command.first_key));
+                let owner = usize::from(key.slot) % self.shards;
+                if let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) {
+                    self.run_on(shard, command, args, out);
+                }
+            }
+            Run::Cursor(_) => {
+                let owner = self.cursor_owner(args);
+                if let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) {
+                    self.run_on(shard, command, args, out);
+                }
+            }
+            Run::Every { merge: how, .. } => {
+                let mut replies = Vec::with_capacity(held.len());
+                for shard in held.iter_mut() {
+                    let mut part = Vec::new();
+                    self.run_on(shard, command, args, &mut part);
+                    replies.push(part);
+                }
+                merge(how, &replies, &mut Reply::new(out, args.caller.resp3));
+            }
+            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+                self.plan_held(held, command, plan, args, out);
+            }
+            Run::Client(_) | Run::Container => {
+                unreachable!("{} needs no shard", command.name)
+            }
+        }
+    }
+
+    fn plan_held(
+        &mut self,
+        held: &mut Held,
+        command: &'static Registered,
+        plan: PlanFn,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let mut shards: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();
+        self.execute_plan(&mut shards, command, plan, args, out);
+    }
+
+    // MULTI, EXEC, WATCH.
+
+    /// EXEC: finds out which shards it takes.
+    fn exec(&mut self, connection: &mut Connection) {
+        let Some(multi) = connection.client.multi.take() else {
+            self.write_error(connection, &ErrorReply::EXEC_WITHOUT_MULTI);
+            return;
+        };
+        if multi.refused {
+            self.forget_watches(connection);
+            self.write_error(connection, &ErrorReply::EXEC_ABORT);
+            return;
+        }
+        let watching = connection.client.watching.take();
+        let mut owners = Owners::new();
+        let mut all = false;
+        let mut travels = true;
+        for queued in &multi.queue {
+            let args = queued.args.args(connection.client.caller());
+            match queued.command.spec.run {
+                // DEBUG may turn out to want every shard; whatever it is, it is no command for a hot path.
+                Run::Client(_) if queued.command.name.starts_with("debug") => (travels, all) = (false, true),
+                Run::Client(_) | Run::Container => travels = false,
+                Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
+                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
+                    match key_places(queued.command.spec, &args) {
+                        Some(places) if !places.is_empty() => {
+                            for (place, _) in places {
+                                self.add_owner(&mut owners, args.get(usize::from(place)));
+                            }
+                        }
+                        // A plan that refuses its arguments still wants a shard to look at.
+                        _ => self.add_owner(&mut owners, b""),
+                    }
+                }
+            }
+        }
+        if let Some(watching) = &watching {
+            for (_, key) in &watching.keys {
+                self.add_owner(&mut owners, key);
+            }
+        }
+        if all {
+            owners = self.everyone().into();
+        }
+        owners.sort_unstable();
+        if let [one] = owners[..]
+            && usize::from(one) != self.index
+            && travels
+            && !multi.queue.is_empty()
+        {
+            self.send_exec(connection, usize::from(one), &multi.queue, watching);
+            return;
+        }
+        let exec = Box::new(Exec {
+            queue: multi.queue.into_iter(),
+            watching,
+            held: Held::new(),
+            out: Vec::new(),
+            started: false,
+        });
+        if owners.is_empty() {
+            connection.waiting = true;
+            self.run_exec(connection, exec);
+        } else {
+            self.begin(
+                connection,
+                owners.to_vec(),
+                Pending::Lent(Errand::Exec(exec)),
+                Work::Lend,
+            );
+        }
+    }
+
+    /// Everything is on one other shard: the whole transaction is one message.
+    fn send_exec(
+        &mut self,
+        connection: &mut Connection,
+        owner: usize,
+        queue: &[Queued],
+        watching: Option<Box<Watching>>,
+    ) {
+        for queued in queue {
+            let args = queued.args.args(connection.client.caller());
+            let first = usize::from(queued.command.first_key);
+            let (hash, slot) = if first > 0 {
+                let key = args.key(first);
+                (key.hash, key.slot)
+            } else {
+                (0, 0)
+            };
+            self.send_to(connection, owner, queued.command, &args, hash, slot);
+        }
+        if let Some(wave) = &mut connection.wave {
+            wave.as_one_reply();
+            let token = watching.as_ref().map(|watching| watching.token.clone());
+            let part = wave.part_of(owner);
+            part.exec = Some(ExecUnit { watch: token });
+        }
+        if let Some(watching) = watching {
+            self.forget(*watching);
+        }
+    }
+
+    /// Runs the queue, or goes on with it after a question has been answered.
+    fn run_exec(&mut self, connection: &mut Connection, mut exec: Box<Exec>) {
+        if !exec.started {
+            exec.started = true;
+            if let Some(watching) = &exec.watching {
+                self.drop_watches(watching, &mut exec.held);
+                if watching.token.is_broken() {
+                    let resp3 = connection.client.resp3;
+                    Reply::new(&mut exec.out, resp3).null_array();
+                    self.end_exec(connection, exec);
+                    return;
+                }
+            }
+            let resp3 = connection.client.resp3;
+            Reply::new(&mut exec.out, resp3).array(exec.queue.len());
+        }
+        while let Some(queued) = exec.queue.next() {
+            let mut caller = connection.client.caller();
+            caller.deny_blocking = true;
+            let args = queued.args.args(caller);
+            let Run::Client(handler) = queued.command.spec.run else {
+                let mut out = std::mem::take(&mut exec.out);
+                self.run_held(&mut exec.held, queued.command, &args, &mut out);
+                exec.out = out;
+                continue;
+            };
+            for shard in &exec.held {
+                super::background::publish_shard(self.observatory.core(shard.index), shard);
+            }
+            let mut out = std::mem::take(&mut exec.out);
+            let step = self.call_client(connection, queued.command, &args, &mut out, handler);
+            exec.out = out;
+            match step {
+                Step::Close => connection.ending = true,
+                Step::Ask { whom, ask, then } => {
+                    self.ask(connection, queued.command, whom, ask, then, Some(exec));
+                    return;
+                }
+                Step::Stall(time) => std::thread::sleep(time),
+                Step::Whole(plan) => {
+                    let mut out = std::mem::take(&mut exec.out);
+                    self.plan_held(&mut exec.held, queued.command, plan, &args, &mut out);
+                    exec.out = out;
+                }
+                // Watches are gone by now, and the rest runs at once instead of being queued.
+                Step::Unwatch | Step::Done | Step::Watch | Step::Exec | Step::Fail(_) | Step::Reset => {}
+            }
+        }
+        self.end_exec(connection, exec);
+    }
+
+    fn end_exec(&mut self, connection: &mut Connection, exec: Box<Exec>) {
+        let Exec { held, out, .. } = *exec;
+        self.give_back(held);
+        connection.waiting = false;
+        self.write_reply(connection, |reply| reply.buffer().extend_from_slice(&out));
+        self.resume(connection);
+    }
+
+    /// WATCH: registers with the shards that own the keys.
+    fn watch(&mut self, connection: &mut Connection, args: &Args<'_>) {
+        let keys: Vec<Box<[u8]>> = args.iter_from(1).map(Box::from).collect();
+        let mut owners = Owners::new();
+        for key in &keys {
+            self.add_owner(&mut owners, key);
+        }
+        owners.sort_unstable();
+        self.begin(
+            connection,
+            owners.to_vec(),
+            Pending::Lent(Errand::Watch(keys)),
+            Work::Lend,
+        );
+    }
+
+    fn watch_held(&mut self, connection: &mut Connection, keys: &[Box<[u8]>], held: &mut Held) {
+        let db = connection.client.db;
+        let watching = connection.client.watching.get_or_insert_with(|| {
+            Box::new(Watching {
+                token: Arc::new(WatchToken::default()),
+                keys: Vec::new(),
+            })
+        });
+        for bytes in keys {
+            let key = Key::new(bytes);
+            let owner = usize::from(key.slot) % self.shards;
+            let known = watching.keys.iter().any(|(of, other)| *of == db && other == bytes);
+            if let (false, Some(shard)) = (known, held.iter_mut().find(|shard| shard.index == owner)) {
+                // A key whose time has come is a missing key from here on.
+                shard.peek(db as usize, &key);
+                shard.watched.add(db as usize, bytes, &watching.token);
+                watching.keys.push((db, bytes.clone()));
+            }
+        }
+        self.write_reply(connection, |reply| reply.ok());
+    }
+
+    /// Takes a client's watches off the shards in hand, and breaks the watch if a watched key's time has come.
+    fn drop_watches(&mut self, watching: &Watching, held: &mut Held) {
+        for (db, bytes) in &watching.keys {
+            let key = Key::new(bytes);
+            let owner = usize::from(key.slot) % self.shards;
+            if let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) {
+                shard.peek(*db as usize, &key);
+                shard.watched.remove(*db as usize, bytes, &watching.token);
+            }
+        }
+    }
+
+    /// A connection gives up its watches.
+    pub(super) fn forget_watches(&mut self, connection: &mut Connection) {
+        if let Some(watching) = connection.client.watching.take() {
+            self.forget(*watching);
+        }
+    }
+
+    /// Tells the shards that own the keys to forget a watch.
+    fn forget(&mut self, watching: Watching) {
+        let Watching { token, keys } = watching;
+        let mut by_owner: Vec<Vec<(u32, Box<[u8]>)>> = vec![Vec::new(); self.shards];
+        for (db, key) in keys {
+            let owner = usize::from(crate::base::slot::key_slot(&key)) % self.shards;
+            by_owner[owner].push((db, key));
+        }
+        for (owner, keys) in by_owner.into_iter().enumerate() {
+            if keys.is_empty() {
+                continue;
+            }
+            let message = CoreMessage::Forget {
+                token: token.clone(),
+                keys,
+            };
+            if owner == self.index {
+                self.on_message(message);
+            } else {
+                self.links.core(owner).mail(message);
+                self.wake(owner);
+            }
+        }
+    }
+
+    // Questions.
+
+    /// Asks other cores; the connection waits for their answers.
+    fn ask(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        whom: Whom,
+        ask: CoreAsk,
+        then: FinishFn,
+        exec: Option<Box<Exec>>,
+    ) {
+        connection.waiting = true;
+        let place = connection.place;
+        let expected = match whom {
+            Whom::Cores => self.shards,
+            Whom::Control => 1,
+        };
+        self.pending.insert(
+            place.index,
+            Pending::Answers {
+                answers: vec![None; expected],
+                then,
+                command,
+                exec,
+            },
+        );
+        let from = self.index as u16;
+        match whom {
+            Whom::Control => {
+                let ticket = self.ticket(place, 0);
+                let shards = self.shards;
+                self.links.control().mail(CoreMessage::Ask { from, ticket, ask });
+                self.wake(shards);
+            }
+            Whom::Cores => {
+                for core in 0..self.shards {
+                    let ticket = self.ticket(place, core);
+                    let ask = ask.clone();
+                    // Its own answer is taken by mail too, when the connection is back in its place.
+                    self.links.core(core).mail(CoreMessage::Ask { from, ticket, ask });
+                    if core != self.index {
+                        self.wake(core);
+                    }
+                }
+            }
+        }
+    }
+
+    fn ticket(&mut self, place: Place, answer: usize) -> u64 {
+        self.next_ticket += 1;
+        let ticket = self.next_ticket << 16 | answer as u64;
+        self.tickets.insert(ticket, place);
+        ticket
+    }
+
+    /// An answer has come.
+    pub(super) fn on_answer(&mut self, ticket: u64, answer: CoreAnswer) {
+        let Some(place) = self.tickets.remove(&ticket) else {
+            return;
+        };
+        let Some(Pending::Answers { answers, .. }) = self.pending.get_mut(&place.index) else {
+            return;
+        };
+        answers[(ticket & 0xffff) as usize] = Some(answer);
+        if answers.iter().any(Option::is_none) {
+            return;
+        }
+        let Some(Pending::Answers {
+            answers,
+            then,
+            command,
+            exec,
+        }) = self.pending.remove(&place.index)
+        else {
+            return;
+        };
+        let Some(mut connection) = self.take_connection(place) else {
+            if let Some(exec) = exec {
+                self.give_back(exec.held);
+            }
+            return;
+        };
+        let answers: Vec<CoreAnswer> = answers.into_iter().flatten().collect();
+        let mut out = Vec::new();
+        let core = CoreView {
+            index: self.index,
+            shards: self.shards,
+            now: self.now,
+            config: &self.config,
+            observatory: &self.observatory,
+        };
+        let mut context = Context {
+            client: &mut connection.client,
+            core: &core,
+        };
+        let resp3 = context.client.resp3;
+        let outcome = then(&mut context, answers, &mut Reply::new(&mut out, resp3));
+        if let Err(error) = outcome {
+            self.failed(command, &error, &mut out, 0);
+        }
+        match exec {
+            Some(mut exec) => {
+                exec.out.extend_from_slice(&out);
+                self.run_exec(&mut connection, exec);
+            }
+            None => {
+                connection.waiting = false;
+                self.write_reply(&mut connection, |reply| reply.buffer().extend_from_slice(&out));
+                self.resume(&mut connection);
+            }
+        }
+        self.put_back(connection);
+    }
+}

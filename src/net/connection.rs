@@ -1,0 +1,137 @@
+//! A connection as its core keeps it.
+
+use std::os::fd::RawFd;
+
+use crate::command::client::Client;
+use crate::command::connection::ConnectionFacts;
+use crate::mesh::Place;
+use crate::resp::parser::Parser;
+
+use super::output::Output;
+use super::wave::Wave;
+
+/// A client's connection. An idle one holds no buffer.
+pub struct Connection {
+    /// Where it is kept.
+    pub place: Place,
+    /// The socket.
+    pub fd: RawFd,
+    /// What is remembered of the client.
+    pub client: Client,
+    /// What has been read of an unfinished request.
+    pub parser: Parser,
+    /// Bytes that have not been executed; those before `input_at` have.
+    pub input: Vec<u8>,
+    /// See `input`.
+    pub input_at: usize,
+    /// Replies.
+    pub output: Output,
+    /// Commands of the pipeline on other shards.
+    pub wave: Option<Box<Wave>>,
+    /// Something under way must end before the next command: a wave, a transaction, a question to other cores.
+    pub waiting: bool,
+    /// In the core's list of connections with something to send.
+    pub dirty: bool,
+    /// In the core's list of connections with input to execute.
+    pub ready: bool,
+    /// A multishot receive is armed.
+    pub receiving: bool,
+    /// No more input is read; the connection ends once its output is sent.
+    pub ending: bool,
+    /// The socket has been shut down; the connection is freed when the ring is through with it.
+    pub closed: bool,
+    /// Since when the output is above its soft limit, Unix milliseconds; zero when it is not.
+    pub over_soft_since_ms: i64,
+    /// Bytes read and written, for CLIENT LIST.
+    pub bytes_in: u64,
+    /// See `bytes_in`.
+    pub bytes_out: u64,
+    /// Commands run, for CLIENT LIST.
+    pub commands: u64,
+}
+
+impl Connection {
+    /// A connection that has just been accepted.
+    pub fn new(place: Place, fd: RawFd, client: Client) -> Self {
+        Connection {
+            place,
+            fd,
+            client,
+            parser: Parser::default(),
+            input: Vec::new(),
+            input_at: 0,
+            output: Output::default(),
+            wave: None,
+            waiting: false,
+            dirty: false,
+            ready: false,
+            receiving: false,
+            ending: false,
+            closed: false,
+            over_soft_since_ms: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            commands: 0,
+        }
+    }
+
+    /// Bytes of input not executed yet.
+    pub fn pending_input(&self) -> usize {
+        self.input.len() - self.input_at
+    }
+
+    /// Keeps bytes for later.
+    pub fn keep_input(&mut self, bytes: &[u8]) {
+        if self.input_at == self.input.len() {
+            self.input.clear();
+            self.input_at = 0;
+        }
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// So many more bytes of the kept input have been executed.
+    pub fn consumed(&mut self, bytes: usize) {
+        self.input_at += bytes;
+        if self.input_at == self.input.len() {
+            self.input_at = 0;
+            if self.input.capacity() > 64 * 1024 {
+                self.input = Vec::new();
+            } else {
+                self.input.clear();
+            }
+        } else if self.input_at >= self.input.len() / 2 && self.input_at > 64 * 1024 {
+            // Moves at most as much as has been executed since the last move.
+            self.input.drain(..self.input_at);
+            self.input_at = 0;
+        }
+    }
+}
+
+impl Connection {
+    /// What CLIENT LIST and CLIENT INFO tell of it beyond the client itself.
+    pub fn facts(&self) -> ConnectionFacts {
+        let output = self.output.owed();
+        ConnectionFacts {
+            input_bytes: self.pending_input(),
+            input_free: self.input.capacity() - self.input.len(),
+            argument_bytes: self.parser.held_bytes(),
+            output_capacity: self.output.capacity(),
+            output_peak: self.output.capacity(),
+            output_bytes: output,
+            total_bytes: size_of::<Connection>() + self.input.capacity() + self.output.capacity() + self.output.held(),
+            sending: self.output.is_sending(),
+            blocked: false,
+            closing: self.ending,
+        }
+    }
+
+    /// How MONITOR shows a command of it; `None` for what is never shown.
+    pub fn monitor_line(
+        &self,
+        _command: &crate::command::table::Registered,
+        _args: &crate::resp::Args<'_>,
+        _now: i64,
+    ) -> Option<Vec<u8>> {
+        None
+    }
+}

@@ -1,0 +1,144 @@
+//! Replies on their way to a client: filled at one end, sent from the other, in blocks.
+//!
+//! Blocks, because a client that does not read may be owed gigabytes (Redis takes that by default), and one buffer
+//! would be copied each time it grows.
+
+use std::collections::VecDeque;
+
+/// A block is closed at the end of the reply that fills it to this size.
+const BLOCK_BYTES: usize = 64 * 1024;
+/// Capacity of an empty block worth keeping for the next replies.
+const KEEP_BYTES: usize = 16 * 1024;
+
+/// Bytes owed to a client.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Where replies are written.
+    current: Vec<u8>,
+    /// Full blocks before it.
+    full: VecDeque<Vec<u8>>,
+    full_bytes: usize,
+    /// Bytes handed to the ring.
+    in_flight: usize,
+}
+
+impl Output {
+    /// Where the next reply goes. Call `close_reply` after it.
+    #[inline]
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.current
+    }
+
+    /// A reply is complete: closes the block if it is full.
+    #[inline]
+    pub fn close_reply(&mut self) {
+        if self.current.len() >= BLOCK_BYTES {
+            self.full_bytes += self.current.len();
+            self.full.push_back(std::mem::take(&mut self.current));
+        }
+    }
+
+    /// Whether something can be handed to the ring now.
+    #[inline]
+    pub fn can_send(&self) -> bool {
+        self.in_flight == 0 && (!self.current.is_empty() || !self.full.is_empty())
+    }
+
+    /// Whether a send is under way.
+    pub fn is_sending(&self) -> bool {
+        self.in_flight > 0
+    }
+
+    /// Bytes under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Nothing is owed and nothing under way.
+    pub fn is_done(&self) -> bool {
+        self.in_flight == 0 && self.current.is_empty() && self.full.is_empty()
+    }
+
+    /// Bytes owed, those under way included.
+    #[inline]
+    pub fn owed(&self) -> usize {
+        self.current.len() + self.full_bytes + self.in_flight
+    }
+
+    /// Blocks waiting (CLIENT LIST `oll`).
+    pub fn blocks(&self) -> usize {
+        self.full.len()
+    }
+
+    /// Size of the block being filled.
+    pub fn capacity(&self) -> usize {
+        self.current.capacity()
+    }
+
+    /// Bytes of memory held (CLIENT LIST `omem`).
+    pub fn held(&self) -> usize {
+        self.full_bytes + self.in_flight
+    }
+
+    /// Takes the next block for the ring. `spare` becomes the new current block when that was taken.
+    #[inline]
+    pub fn take(&mut self, spare: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+        let block = match self.full.pop_front() {
+            Some(block) => {
+                self.full_bytes -= block.len();
+                block
+            }
+            None => std::mem::replace(&mut self.current, spare()),
+        };
+        self.in_flight = block.len();
+        block
+    }
+
+    /// The bytes under way have been sent, all but `rest`.
+    #[inline]
+    pub fn sent(&mut self, rest: usize) {
+        self.in_flight = rest;
+    }
+
+    /// Drops everything that has not been handed to the ring.
+    pub fn clear(&mut self) {
+        self.current = Vec::new();
+        self.full.clear();
+        self.full_bytes = 0;
+    }
+
+    /// Gives the current block back when it is empty: an idle connection holds no buffer.
+    #[inline]
+    pub fn release(&mut self) -> Option<Vec<u8>> {
+        (self.current.is_empty() && self.current.capacity() > 0)
+            .then(|| std::mem::take(&mut self.current))
+            .filter(|block| block.capacity() <= KEEP_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_leave_in_order_block_by_block() {
+        let mut output = Output::default();
+        let mut expected = Vec::new();
+        for i in 0..100u8 {
+            let reply = vec![i; 3000];
+            output.buffer().extend_from_slice(&reply);
+            output.close_reply();
+            expected.extend(reply);
+        }
+        assert_eq!(output.owed(), 300_000);
+        let mut sent = Vec::new();
+        while output.can_send() {
+            let block = output.take(Vec::new);
+            assert!(output.is_sending() && !output.can_send());
+            sent.extend(block);
+            output.sent(0);
+        }
+        assert_eq!(sent, expected);
+        assert!(output.is_done());
+    }
+}

@@ -1,0 +1,777 @@
+//! The text of INFO, section by section: a pure function of counters and facts.
+//!
+//! Names and order of the fields are Redis 7.2's, because tools read them. Fields for parts that this build does not
+//! have (replicas, subscribers, scripts, defragmentation) stand with the value they have in a Redis that does not use
+//! them. `shards` is ours.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::base::system::{self, CpuTime, Whose};
+use crate::config::Config;
+
+use super::counters::Observatory;
+use super::histogram::Histogram;
+use super::memory::{MemoryFacts, ratio};
+use super::rates::Rate;
+
+/// A section of INFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the names are INFO's
+pub enum Section {
+    Server,
+    Clients,
+    Memory,
+    Persistence,
+    Stats,
+    Replication,
+    Cpu,
+    Modules,
+    Commandstats,
+    Errorstats,
+    Latencystats,
+    Cluster,
+    Keyspace,
+    Shards,
+}
+
+use Section::*;
+
+/// Sections in the order of INFO, with their words and whether `default` and `all` hold them.
+const SECTIONS: &[(Section, &str, bool, bool)] = &[
+    (Server, "server", true, true),
+    (Clients, "clients", true, true),
+    (Memory, "memory", true, true),
+    (Persistence, "persistence", true, true),
+    (Stats, "stats", true, true),
+    (Replication, "replication", true, true),
+    (Cpu, "cpu", true, true),
+    (Modules, "modules", true, false),
+    (Commandstats, "commandstats", false, true),
+    (Errorstats, "errorstats", true, true),
+    (Latencystats, "latencystats", false, true),
+    (Cluster, "cluster", true, true),
+    (Keyspace, "keyspace", true, true),
+    (Shards, "shards", false, true),
+];
+
+/// The sections that words ask for, in the order of INFO; words that name none are passed over. No words mean the
+/// default.
+pub fn sections<'a>(words: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Section> {
+    let words: Vec<Vec<u8>> = words.map(<[u8]>::to_ascii_lowercase).collect();
+    let asked = |name: &str| words.iter().any(|word| word == name.as_bytes());
+    let (default, all, everything) = (
+        words.is_empty() || asked("default"),
+        asked("all"),
+        asked("everything"),
+    );
+    SECTIONS
+        .iter()
+        .filter(|(_, name, in_default, in_all)| {
+            everything || asked(name) || (default && *in_default) || (all && *in_all)
+        })
+        .map(|(section, ..)| *section)
+        .collect()
+}
+
+/// All that INFO is made of besides counters.
+pub struct Facts<'a> {
+    /// Counters of all cores.
+    pub observatory: &'a Observatory,
+    /// The configuration.
+    pub config: &'a Config,
+    /// Names of the commands by their place in the table.
+    pub commands: &'a [&'a str],
+    /// The version of Redis whose behaviour clients may expect.
+    pub redis_version: &'a str,
+    /// Unix microseconds.
+    pub now_us: i64,
+    /// Name of the operating system.
+    pub system: String,
+    /// Where memory goes.
+    pub memory: MemoryFacts,
+    /// CPU time of the process, its children, and its first thread.
+    pub cpu: [CpuTime; 3],
+}
+
+impl<'a> Facts<'a> {
+    /// Asks the system.
+    pub fn now(
+        observatory: &'a Observatory,
+        config: &'a Config,
+        commands: &'a [&'a str],
+        redis_version: &'a str,
+        now_us: i64,
+    ) -> Self {
+        Facts {
+            observatory,
+            config,
+            commands,
+            redis_version,
+            now_us,
+            system: system::system_name(),
+            memory: MemoryFacts::now(observatory),
+            cpu: [
+                system::cpu_time(Whose::Process),
+                system::cpu_time(Whose::Children),
+                system::main_thread_cpu_time(),
+            ],
+        }
+    }
+
+    fn rate(&self) -> Rate {
+        self.observatory.rates.now(self.now_us / 1000)
+    }
+}
+
+/// Lines of `name:value`.
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn heading(&mut self, name: &str) {
+        if !self.text.is_empty() {
+            self.text.push_str("\r\n");
+        }
+        self.text.push_str("# ");
+        self.text.push_str(name);
+        self.text.push_str("\r\n");
+    }
+
+    fn put(&mut self, name: &str, value: impl std::fmt::Display) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{name}:{value}\r\n");
+    }
+
+    fn all(&mut self, fields: &[(&str, &str)]) {
+        for (name, value) in fields {
+            self.put(name, value);
+        }
+    }
+
+    /// Bytes, and again for people.
+    fn bytes(&mut self, name: &str, bytes: u64) {
+        self.put(name, bytes);
+        self.put(&format!("{name}_human"), human(bytes));
+    }
+}
+
+/// The sections as text.
+pub fn render(sections: &[Section], facts: &Facts<'_>) -> String {
+    let mut lines = Lines {
+        text: String::new(),
+    };
+    for section in sections {
+        let (heading, write): (_, fn(&mut Lines, &Facts<'_>)) = match section {
+            Server => ("Server", server),
+            Clients => ("Clients", clients),
+            Memory => ("Memory", memory),
+            Persistence => ("Persistence", persistence),
+            Stats => ("Stats", stats),
+            Replication => ("Replication", replication),
+            Cpu => ("CPU", cpu),
+            Modules => ("Modules", |_, _| ()),
+            Commandstats => ("Commandstats", command_stats),
+            Errorstats => ("Errorstats", error_stats),
+            Latencystats => ("Latencystats", latency_stats),
+            Cluster => ("Cluster", |lines, _| lines.put("cluster_enabled", 0)),
+            Keyspace => ("Keyspace", keyspace),
+            Shards => ("Shards", shards),
+        };
+        lines.heading(heading);
+        write(&mut lines, facts);
+    }
+    lines.text
+}
+
+/// Bytes with a unit, as Redis writes them for people.
+pub fn human(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 5] = [
+        (1 << 50, "P"),
+        (1 << 40, "T"),
+        (1 << 30, "G"),
+        (1 << 20, "M"),
+        (1 << 10, "K"),
+    ];
+    match UNITS.iter().find(|(size, _)| bytes >= *size) {
+        Some((size, unit)) => format!("{:.2}{unit}", bytes as f64 / *size as f64),
+        None => format!("{bytes}B"),
+    }
+}
+
+fn server(lines: &mut Lines, facts: &Facts<'_>) {
+    let (observatory, config) = (facts.observatory, facts.config);
+    let uptime_s = (facts.now_us / 1000 - observatory.started_ms).max(0) / 1000;
+    lines.put("redis_version", facts.redis_version);
+    lines.all(&[
+        ("server_name", "slotwise"),
+        ("slotwise_version", env!("CARGO_PKG_VERSION")),
+        ("redis_git_sha1", "00000000"),
+        ("redis_git_dirty", "0"),
+        ("redis_mode", "standalone"),
+    ]);
+    lines.put("os", &facts.system);
+    lines.put("arch_bits", usize::BITS);
+    lines.all(&[
+        ("multiplexing_api", "io_uring"),
+        ("atomicvar_api", "rust-builtin"),
+    ]);
+    lines.put("process_id", std::process::id());
+    lines.put("process_supervised", config.supervised.name());
+    lines.put("run_id", &observatory.run_id);
+    lines.put("tcp_port", config.port);
+    lines.put("server_time_usec", facts.now_us);
+    lines.put("uptime_in_seconds", uptime_s);
+    lines.put("uptime_in_days", uptime_s / 86_400);
+    lines.put("hz", config.hz);
+    lines.put("configured_hz", config.hz);
+    lines.put("lru_clock", facts.now_us / 1_000_000 & 0x00ff_ffff);
+    lines.put("executable", &observatory.about.executable);
+    lines.put("config_file", &observatory.about.config_file);
+    lines.put("io_threads_active", 0);
+    let mut listeners = 0;
+    if config.port != 0 {
+        let binds: String = config
+            .bind
+            .iter()
+            .map(|address| format!(",bind={address}"))
+            .collect();
+        lines.put("listener0", format!("name=tcp{binds},port={}", config.port));
+        listeners = 1;
+    }
+    if let Some(path) = &config.unixsocket {
+        lines.put(
+            &format!("listener{listeners}"),
+            format!("name=unix,bind={}", path.display()),
+        );
+    }
+}
+
+fn clients(lines: &mut Lines, facts: &Facts<'_>) {
+    let observatory = facts.observatory;
+    let largest =
+        |of: fn(&super::CoreCounters) -> u64| observatory.cores().iter().map(of).max().unwrap_or(0);
+    lines.put(
+        "connected_clients",
+        observatory.sum(|core| core.connected.get()),
+    );
+    lines.put("cluster_connections", 0);
+    lines.put("maxclients", facts.config.maxclients);
+    lines.put(
+        "client_recent_max_input_buffer",
+        largest(|core| core.input_max.get()),
+    );
+    lines.put(
+        "client_recent_max_output_buffer",
+        largest(|core| core.output_max.get()),
+    );
+    lines.put(
+        "blocked_clients",
+        observatory.sum(|core| core.blocked.get()),
+    );
+    lines.all(&[("tracking_clients", "0"), ("clients_in_timeout_table", "0")]);
+    lines.put(
+        "total_blocking_keys",
+        observatory.sum(|core| core.blocking_keys.get()),
+    );
+    lines.put("total_blocking_keys_on_nokey", 0);
+}
+
+fn memory(lines: &mut Lines, facts: &Facts<'_>) {
+    let memory = &facts.memory;
+    let allocator = &memory.allocator;
+    lines.bytes("used_memory", memory.used);
+    lines.bytes("used_memory_rss", memory.resident);
+    lines.bytes("used_memory_peak", memory.peak);
+    lines.put(
+        "used_memory_peak_perc",
+        format!("{:.2}%", memory.peak_percentage()),
+    );
+    lines.put("used_memory_overhead", memory.overhead());
+    lines.put("used_memory_startup", memory.startup);
+    lines.put("used_memory_dataset", memory.dataset());
+    lines.put(
+        "used_memory_dataset_perc",
+        format!("{:.2}%", memory.dataset_percentage()),
+    );
+    lines.put("allocator_allocated", allocator.allocated);
+    lines.put("allocator_active", allocator.active);
+    lines.put("allocator_resident", allocator.resident);
+    lines.bytes("total_system_memory", memory.machine);
+    lines.all(&[
+        ("used_memory_lua", "0"),
+        ("used_memory_vm_eval", "0"),
+        ("used_memory_lua_human", "0B"),
+        ("used_memory_scripts_eval", "0"),
+        ("number_of_cached_scripts", "0"),
+        ("number_of_functions", "0"),
+        ("number_of_libraries", "0"),
+        ("used_memory_vm_functions", "0"),
+        ("used_memory_vm_total", "0"),
+        ("used_memory_vm_total_human", "0B"),
+        ("used_memory_functions", "0"),
+        ("used_memory_scripts", "0"),
+        ("used_memory_scripts_human", "0B"),
+    ]);
+    lines.bytes("maxmemory", facts.config.maxmemory);
+    lines.put("maxmemory_policy", facts.config.maxmemory_policy.name());
+    for (name, whole, part) in [
+        ("allocator_frag", allocator.active, allocator.allocated),
+        ("allocator_rss", allocator.resident, allocator.active),
+        ("rss_overhead", memory.resident, allocator.resident),
+        ("mem_fragmentation", memory.resident, memory.used),
+    ] {
+        let (times, bytes) = ratio(whole, part);
+        lines.put(&format!("{name}_ratio"), format!("{times:.2}"));
+        lines.put(&format!("{name}_bytes"), bytes);
+    }
+    lines.all(&[
+        ("mem_not_counted_for_evict", "0"),
+        ("mem_replication_backlog", "0"),
+        ("mem_total_replication_buffers", "0"),
+        ("mem_clients_slaves", "0"),
+    ]);
+    lines.put("mem_clients_normal", memory.clients);
+    lines.all(&[
+        ("mem_cluster_links", "0"),
+        ("mem_aof_buffer", "0"),
+        ("mem_allocator", "jemalloc-5.3.0"),
+        ("active_defrag_running", "0"),
+    ]);
+    lines.put(
+        "lazyfree_pending_objects",
+        facts.observatory.sum(|core| core.garbage.get()),
+    );
+    lines.put(
+        "lazyfreed_objects",
+        facts.observatory.sum(|core| core.lazy_freed.get()),
+    );
+}
+
+fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
+    lines.all(&[
+        ("loading", "0"),
+        ("async_loading", "0"),
+        ("current_cow_peak", "0"),
+        ("current_cow_size", "0"),
+        ("current_cow_size_age", "0"),
+        ("current_fork_perc", "0.00"),
+        ("current_save_keys_processed", "0"),
+        ("current_save_keys_total", "0"),
+    ]);
+    lines.put(
+        "rdb_changes_since_last_save",
+        facts.observatory.sum(|core| core.changes.get()),
+    );
+    lines.put("rdb_bgsave_in_progress", 0);
+    // Without a snapshot yet the start counts as the last one, as in Redis.
+    lines.put("rdb_last_save_time", facts.observatory.started_ms / 1000);
+    lines.all(&[
+        ("rdb_last_bgsave_status", "ok"),
+        ("rdb_last_bgsave_time_sec", "-1"),
+        ("rdb_current_bgsave_time_sec", "-1"),
+        ("rdb_saves", "0"),
+        ("rdb_last_cow_size", "0"),
+        ("rdb_last_load_keys_expired", "0"),
+        ("rdb_last_load_keys_loaded", "0"),
+        ("aof_enabled", "0"),
+        ("aof_rewrite_in_progress", "0"),
+        ("aof_rewrite_scheduled", "0"),
+        ("aof_last_rewrite_time_sec", "-1"),
+        ("aof_current_rewrite_time_sec", "-1"),
+        ("aof_last_bgrewrite_status", "ok"),
+        ("aof_rewrites", "0"),
+        ("aof_rewrites_consecutive_failures", "0"),
+        ("aof_last_write_status", "ok"),
+        ("aof_last_cow_size", "0"),
+        ("module_fork_in_progress", "0"),
+        ("module_fork_last_cow_size", "0"),
+    ]);
+}
+
+fn stats(lines: &mut Lines, facts: &Facts<'_>) {
+    let observatory = facts.observatory;
+    let rate = facts.rate();
+    lines.put(
+        "total_connections_received",
+        observatory.sum(|core| core.accepted.get()),
+    );
+    lines.put(
+        "total_commands_processed",
+        observatory.sum(|core| core.processed.get()),
+    );
+    lines.put("instantaneous_ops_per_sec", rate.commands);
+    lines.put(
+        "total_net_input_bytes",
+        observatory.sum(|core| core.bytes_in.get()),
+    );
+    lines.put(
+        "total_net_output_bytes",
+        observatory.sum(|core| core.bytes_out.get()),
+    );
+    lines.all(&[
+        ("total_net_repl_input_bytes", "0"),
+        ("total_net_repl_output_bytes", "0"),
+    ]);
+    lines.put("instantaneous_input_kbps", format!("{:.2}", rate.kb_in));
+    lines.put("instantaneous_output_kbps", format!("{:.2}", rate.kb_out));
+    lines.all(&[
+        ("instantaneous_input_repl_kbps", "0.00"),
+        ("instantaneous_output_repl_kbps", "0.00"),
+    ]);
+    lines.put(
+        "rejected_connections",
+        observatory.sum(|core| core.refused.get()),
+    );
+    lines.all(&[
+        ("sync_full", "0"),
+        ("sync_partial_ok", "0"),
+        ("sync_partial_err", "0"),
+    ]);
+    lines.put("expired_keys", observatory.sum(|core| core.expired.get()));
+    let stale: Vec<u64> = observatory
+        .cores()
+        .iter()
+        .map(|core| core.expired_stale.get())
+        .collect();
+    // The control core expires nothing.
+    let shards = stale.len().saturating_sub(1).max(1);
+    let stale = stale.iter().sum::<u64>() as f64 / 100.0 / shards as f64;
+    lines.put("expired_stale_perc", format!("{stale:.2}"));
+    lines.put(
+        "expired_time_cap_reached_count",
+        observatory.sum(|core| core.expire_capped.get()),
+    );
+    lines.put(
+        "expire_cycle_cpu_milliseconds",
+        observatory.sum(|core| core.expire_us.get()) / 1000,
+    );
+    lines.put("evicted_keys", observatory.sum(|core| core.evicted.get()));
+    lines.put(
+        "evicted_clients",
+        observatory.sum(|core| core.evicted_clients.get()),
+    );
+    lines.all(&[
+        ("total_eviction_exceeded_time", "0"),
+        ("current_eviction_exceeded_time", "0"),
+    ]);
+    lines.put("keyspace_hits", observatory.sum(|core| core.hits.get()));
+    lines.put("keyspace_misses", observatory.sum(|core| core.misses.get()));
+    lines.all(&[
+        ("pubsub_channels", "0"),
+        ("pubsub_patterns", "0"),
+        ("pubsubshard_channels", "0"),
+        ("latest_fork_usec", "0"),
+        ("total_forks", "0"),
+        ("migrate_cached_sockets", "0"),
+        ("slave_expires_tracked_keys", "0"),
+        ("active_defrag_hits", "0"),
+        ("active_defrag_misses", "0"),
+        ("active_defrag_key_hits", "0"),
+        ("active_defrag_key_misses", "0"),
+        ("total_active_defrag_time", "0"),
+        ("current_active_defrag_time", "0"),
+        ("tracking_total_keys", "0"),
+        ("tracking_total_items", "0"),
+        ("tracking_total_prefixes", "0"),
+        ("unexpected_error_replies", "0"),
+    ]);
+    lines.put(
+        "total_error_replies",
+        observatory.sum(|core| core.errors.get()),
+    );
+    lines.put("dump_payload_sanitizations", 0);
+    lines.put(
+        "total_reads_processed",
+        observatory.sum(|core| core.reads.get()),
+    );
+    lines.put(
+        "total_writes_processed",
+        observatory.sum(|core| core.writes.get()),
+    );
+    lines.all(&[
+        ("io_threaded_reads_processed", "0"),
+        ("io_threaded_writes_processed", "0"),
+        ("reply_buffer_shrinks", "0"),
+        ("reply_buffer_expands", "0"),
+    ]);
+    lines.put("eventloop_cycles", observatory.sum(|core| core.turns.get()));
+    lines.put(
+        "eventloop_duration_sum",
+        observatory.sum(|core| core.busy_us.get()),
+    );
+    let ticks = observatory.sum(|core| {
+        core.commands
+            .iter()
+            .map(|command| command.ticks.get())
+            .sum()
+    });
+    lines.put(
+        "eventloop_duration_cmd_sum",
+        observatory.scale.ns(ticks) / 1000,
+    );
+    lines.put("instantaneous_eventloop_cycles_per_sec", rate.turns);
+    lines.put("instantaneous_eventloop_duration_usec", rate.turn_us);
+    lines.put(
+        "acl_access_denied_auth",
+        observatory.sum(|core| core.auth_denied.get()),
+    );
+    lines.all(&[
+        ("acl_access_denied_cmd", "0"),
+        ("acl_access_denied_key", "0"),
+        ("acl_access_denied_channel", "0"),
+    ]);
+}
+
+fn replication(lines: &mut Lines, facts: &Facts<'_>) {
+    let about = &facts.observatory.about;
+    lines.all(&[
+        ("role", "master"),
+        ("connected_slaves", "0"),
+        ("master_failover_state", "no-failover"),
+    ]);
+    lines.put("master_replid", &about.replid);
+    lines.put("master_replid2", "0".repeat(40));
+    lines.all(&[
+        ("master_repl_offset", "0"),
+        ("second_repl_offset", "-1"),
+        ("repl_backlog_active", "0"),
+    ]);
+    let size = facts.config.show("repl-backlog-size").unwrap_or_default();
+    lines.put("repl_backlog_size", String::from_utf8_lossy(&size));
+    lines.all(&[
+        ("repl_backlog_first_byte_offset", "0"),
+        ("repl_backlog_histlen", "0"),
+    ]);
+}
+
+fn cpu(lines: &mut Lines, facts: &Facts<'_>) {
+    for (suffix, time) in ["", "_children", "_main_thread"].iter().zip(facts.cpu) {
+        lines.put(
+            &format!("used_cpu_sys{suffix}"),
+            format!("{:.6}", time.system.as_secs_f64()),
+        );
+        lines.put(
+            &format!("used_cpu_user{suffix}"),
+            format!("{:.6}", time.user.as_secs_f64()),
+        );
+    }
+}
+
+fn command_stats(lines: &mut Lines, facts: &Facts<'_>) {
+    let observatory = facts.observatory;
+    for (id, name) in facts.commands.iter().enumerate() {
+        let calls = observatory.sum_of(id, |command| &command.calls);
+        let rejected = observatory.sum_of(id, |command| &command.rejected);
+        let failed = observatory.sum_of(id, |command| &command.failed);
+        if calls == 0 && rejected == 0 && failed == 0 {
+            continue;
+        }
+        let us = observatory
+            .scale
+            .ns(observatory.sum_of(id, |command| &command.ticks))
+            / 1000;
+        let us_per_call = if calls == 0 {
+            0.0
+        } else {
+            us as f64 / calls as f64
+        };
+        lines.put(
+            &format!("cmdstat_{name}"),
+            format!(
+                "calls={calls},usec={us},usec_per_call={us_per_call:.2},rejected_calls={rejected},failed_calls={failed}"
+            ),
+        );
+    }
+}
+
+fn error_stats(lines: &mut Lines, facts: &Facts<'_>) {
+    let mut total = BTreeMap::new();
+    for core in facts.observatory.cores() {
+        core.error_kinds.add_to(&mut total);
+    }
+    for (code, count) in total {
+        lines.put(
+            &format!("errorstat_{}", String::from_utf8_lossy(&code)),
+            format!("count={count}"),
+        );
+    }
+}
+
+fn latency_stats(lines: &mut Lines, facts: &Facts<'_>) {
+    if !facts.config.latency_tracking {
+        return;
+    }
+    for (id, name) in facts.commands.iter().enumerate() {
+        let durations = facts.observatory.durations(id);
+        if durations.iter().all(|count| *count == 0) {
+            continue;
+        }
+        let percentiles: Vec<String> = facts
+            .config
+            .latency_tracking_info_percentiles
+            .iter()
+            .map(|percentile| {
+                let us = Histogram::percentile(&durations, *percentile) as f64 / 1000.0;
+                format!("p{percentile}={us:.3}")
+            })
+            .collect();
+        lines.put(
+            &format!("latency_percentiles_usec_{name}"),
+            percentiles.join(","),
+        );
+    }
+}
+
+fn keyspace(lines: &mut Lines, facts: &Facts<'_>) {
+    let cores = facts.observatory.cores();
+    for db in 0..facts.config.databases as usize {
+        let sum = |of: fn(&super::CoreCounters) -> &Vec<super::Counter>| -> u64 {
+            cores
+                .iter()
+                .filter_map(|core| of(core).get(db))
+                .map(super::Counter::get)
+                .sum()
+        };
+        let (keys, expires) = (sum(|core| &core.keys), sum(|core| &core.expires));
+        if keys == 0 && expires == 0 {
+            continue;
+        }
+        // Each core's estimate counts by the keys it stands for.
+        let weighted: u128 = cores
+            .iter()
+            .filter_map(|core| Some((core.avg_ttl_ms.get(db)?.get(), core.expires.get(db)?.get())))
+            .map(|(ttl_ms, keys)| u128::from(ttl_ms) * u128::from(keys))
+            .sum();
+        let avg_ttl = weighted.checked_div(u128::from(expires)).unwrap_or(0);
+        lines.put(
+            &format!("db{db}"),
+            format!("keys={keys},expires={expires},avg_ttl={avg_ttl}"),
+        );
+    }
+}
+
+/// Ours: one line for each shard, and one for the control core.
+fn shards(lines: &mut Lines, facts: &Facts<'_>) {
+    let cores = facts.observatory.cores();
+    let shards = cores.len().saturating_sub(1);
+    lines.put("shards", shards);
+    for (index, core) in cores.iter().enumerate() {
+        let name = if index < shards {
+            format!("shard{index}")
+        } else {
+            "control".to_string()
+        };
+        let keys: u64 = core.keys.iter().map(super::Counter::get).sum();
+        lines.put(
+            &name,
+            format!(
+                "keys={keys},memory={},connections={},ops={},remote_ops={},borrowed_ops={},transactions={},batches={},\
+                 turns={},sleeps={},enters={},longest_turn_usec={}",
+                core.allocated.get() as i64,
+                core.connected.get(),
+                core.processed.get(),
+                core.remote.get(),
+                core.borrowed.get(),
+                core.transactions.get(),
+                core.batches.get(),
+                core.turns.get(),
+                core.sleeps.get(),
+                core.enters.get(),
+                core.longest_turn_ns.get() / 1000,
+            ),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(words: &[&str]) -> Vec<Section> {
+        sections(
+            words
+                .iter()
+                .map(|word| word.as_bytes())
+                .collect::<Vec<_>>()
+                .into_iter(),
+        )
+    }
+
+    #[test]
+    fn words_choose_sections_and_unknown_ones_choose_none() {
+        assert_eq!(
+            names(&["KEYSPACE", "server", "nonsense"]),
+            [Server, Keyspace]
+        );
+        assert_eq!(names(&["nonsense"]), []);
+        let default = names(&[]);
+        assert_eq!(default, names(&["default"]));
+        assert!(default.contains(&Modules) && !default.contains(&Commandstats));
+        let all = names(&["all"]);
+        assert!(!all.contains(&Modules) && all.contains(&Commandstats) && all.contains(&Shards));
+        assert_eq!(names(&["everything"]).len(), SECTIONS.len());
+        assert!(names(&["commandstats", "default"]).len() == default.len() + 1);
+    }
+
+    #[test]
+    fn fields_come_from_the_counters_of_all_cores() {
+        let mut observatory = Observatory::new(2, 3, 16, 1_700_000_000_000, "f".repeat(40));
+        observatory.about.startup_bytes = 1000;
+        let config = Config::default();
+        for index in 0..2 {
+            let core = observatory.core(index);
+            core.processed.add(5);
+            core.connected.set(2);
+            core.keys[3].set(10);
+            core.expires[3].set(4);
+            core.avg_ttl_ms[3].set(1000 * (index as u64 + 1));
+            core.allocated.set(1024 * 1024);
+            core.commands[1].ran(observatory.scale.ticks(2_000_000), observatory.scale, true);
+            core.error_kinds.count(b"WRONGTYPE");
+        }
+        observatory.core(0).commands[2].rejected.add(1);
+        let mut facts = Facts::now(
+            &observatory,
+            &config,
+            &["get", "set", "client|id"],
+            "7.2.4",
+            1_700_000_090_000_000,
+        );
+        facts.memory.resident = 4 << 20;
+        let text = render(&names(&["everything"]), &facts);
+        for line in [
+            "redis_version:7.2.4",
+            "server_name:slotwise",
+            "uptime_in_seconds:90",
+            "connected_clients:4",
+            "used_memory:2097152",
+            "used_memory_human:2.00M",
+            "mem_fragmentation_ratio:2.00",
+            "total_commands_processed:10",
+            "repl_backlog_size:1048576",
+            "errorstat_WRONGTYPE:count=2",
+            "cmdstat_client|id:calls=0,usec=0,usec_per_call=0.00,rejected_calls=1,failed_calls=0",
+            "db3:keys=20,expires=8,avg_ttl=1500",
+            "cluster_enabled:0",
+            "shards:2",
+        ] {
+            assert!(
+                text.contains(&format!("\r\n{line}\r\n")),
+                "{line} is missing in\n{text}"
+            );
+        }
+        assert!(text.contains("cmdstat_set:calls=2,usec="));
+        assert!(text.contains("latency_percentiles_usec_set:p50="));
+        assert!(text.starts_with("# Server\r\n") && text.contains("\r\n\r\n# Clients\r\n"));
+    }
+
+    #[test]
+    fn bytes_for_people_have_two_digits_behind_the_point() {
+        assert_eq!(human(0), "0B");
+        assert_eq!(human(1023), "1023B");
+        assert_eq!(human(1536), "1.50K");
+        assert_eq!(human(5 << 30), "5.00G");
+    }
+}

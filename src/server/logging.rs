@@ -1,0 +1,107 @@
+//! The log, in Redis's line format: `pid:role date time level message`, with the core that speaks before the message.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use log::{Level, LevelFilter};
+
+use crate::config::LogLevel;
+
+/// How often the file's name is looked up again: a rotated log is followed within this time.
+const REOPEN: Duration = Duration::from_secs(1);
+
+/// A log file that is opened anew when its name stands for another file.
+struct Followed {
+    path: PathBuf,
+    file: File,
+    inode: u64,
+    looked: Instant,
+}
+
+impl Followed {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let inode = file.metadata()?.ino();
+        Ok(Followed {
+            path: path.to_owned(),
+            file,
+            inode,
+            looked: Instant::now(),
+        })
+    }
+}
+
+impl Write for Followed {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.looked.elapsed() > REOPEN {
+            self.looked = Instant::now();
+            let same = std::fs::metadata(&self.path).is_ok_and(|now| now.ino() == self.inode);
+            if !same && let Ok(anew) = Followed::open(&self.path) {
+                *self = anew;
+            }
+        }
+        self.file.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+static STARTED: Mutex<bool> = Mutex::new(false);
+
+/// Begins to log: to `file`, or to standard output.
+pub fn start(level: LogLevel, file: Option<&Path>) -> io::Result<()> {
+    let mut started = STARTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if *started {
+        return Ok(());
+    }
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(LevelFilter::Trace);
+    builder.filter_module("glommio", LevelFilter::Warn);
+    builder.format(|out, record| {
+        let sign = match record.level() {
+            Level::Error | Level::Warn => '#',
+            Level::Info => '*',
+            Level::Debug => '-',
+            Level::Trace => '.',
+        };
+        let now = chrono::Local::now().format("%d %b %Y %H:%M:%S%.3f");
+        let thread = std::thread::current();
+        // Executors number their threads behind the name given to them.
+        let name = thread.name().unwrap_or("main");
+        let core = match name.rsplit_once('-') {
+            Some((core, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) && core != "shard" => core,
+            _ => name,
+        };
+        writeln!(out, "{}:M {now} {sign} {core}: {}", std::process::id(), record.args())
+    });
+    match file {
+        Some(path) => {
+            builder.target(env_logger::Target::Pipe(Box::new(Followed::open(path)?)));
+        }
+        None => {
+            builder.target(env_logger::Target::Stdout);
+        }
+    }
+    if builder.try_init().is_ok() {
+        *started = true;
+    }
+    set_level(level);
+    Ok(())
+}
+
+/// Sets what is logged. Redis's levels map to the four of `log`: notice is Info, verbose Debug, debug Trace.
+pub fn set_level(level: LogLevel) {
+    log::set_max_level(match level {
+        LogLevel::Debug => LevelFilter::Trace,
+        LogLevel::Verbose => LevelFilter::Debug,
+        LogLevel::Notice => LevelFilter::Info,
+        LogLevel::Warning => LevelFilter::Warn,
+        LogLevel::Nothing => LevelFilter::Off,
+    });
+}
