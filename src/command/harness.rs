@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::base::number::parse_i64;
 use crate::config::Config;
+use crate::base::number::parse_i64;
 use crate::resp::request::{Args, Caller, Key, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Shard, Shards};

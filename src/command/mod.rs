@@ -6,6 +6,7 @@ pub mod connection;
 pub mod keys;
 pub mod spec;
 pub mod table;
+pub mod trace;
 
 mod draw;
 mod flush;

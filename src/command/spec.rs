@@ -236,12 +236,18 @@ impl Command {
         acl
     }
 
-    /// Position of the first key when it is at a fixed place.
+    /// Position of the first key when it is at a fixed place. Where keys are counted it is not: the count is there.
     pub const fn first_key(&self) -> Option<usize> {
         match self.keys {
-            [KeySpec { begin: Begin::Index(index), access, .. }, ..] if !access.has(Access::NOT_KEY) => {
-                Some(*index as usize)
-            }
+            [
+                KeySpec {
+                    begin: Begin::Index(index),
+                    find: Find::Range { .. },
+                    access,
+                    ..
+                },
+                ..,
+            ] if !access.has(Access::NOT_KEY) => Some(*index as usize),
             _ => None,
         }
     }

@@ -60,6 +60,7 @@ pub struct Control {
     next_round: u64,
     monitors: Vec<(u16, u64)>,
     stopping: bool,
+    next_look_ms: i64,
 }
 
 impl Control {
@@ -82,6 +83,7 @@ impl Control {
             next_round: 0,
             monitors: Vec::new(),
             stopping: false,
+            next_look_ms: 0,
         })
     }
 
@@ -145,6 +147,11 @@ impl Control {
             for message in self.links.clone().control().take_mail() {
                 self.on_message(message);
             }
+        }
+        let now = unix_ms();
+        if now >= self.next_look_ms {
+            self.next_look_ms = now + CRON.as_millis() as i64;
+            self.observatory.look(now);
         }
         if self.terminate.load(Ordering::Relaxed) {
             log::warn!("Received SIGTERM or SIGINT scheduling shutdown...");

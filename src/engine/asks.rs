@@ -1,14 +1,24 @@
 //! What other cores tell and ask this one, and what it answers.
 
+use crate::base::clock::unix_us;
 use crate::command::client::Client;
 use crate::command::connection::list_lines;
+use crate::command::trace;
 use crate::command::table::Registered;
 use crate::mesh::Place;
 use crate::mesh::message::{Accepted, CoreAnswer, CoreAsk, CoreMessage};
 use crate::net::Connection;
-use crate::resp::request::Args;
+use crate::resp::request::{Args, Caller, OwnedArgs};
 
 use super::core::{Core, Pause};
+
+/// A slow command that has not been written down yet.
+pub(super) struct SlowRun {
+    command: &'static Registered,
+    args: OwnedArgs,
+    caller: Caller,
+    duration_us: u64,
+}
 
 impl Core {
     /// Reads the inbox.
@@ -136,10 +146,6 @@ impl Core {
                 }
                 CoreAnswer::Done
             }
-            CoreAsk::Publish => {
-                self.publish();
-                CoreAnswer::Done
-            }
             CoreAsk::Monitors(monitors) => {
                 self.monitors = monitors;
                 CoreAnswer::Done
@@ -155,10 +161,15 @@ impl Core {
 
     /// Takes over what the configuration says.
     pub(super) fn configured(&mut self) {
-        let slower_than = self.config.slowlog_log_slower_than_us;
-        self.slow_ticks = match u64::try_from(slower_than) {
-            Ok(us) => self.observatory.scale.ticks(us.saturating_mul(1000)),
-            Err(_) => u64::MAX,
+        // One comparison a command: against the lower of both thresholds.
+        let slow_log = u64::try_from(self.config.slowlog_log_slower_than_us).unwrap_or(u64::MAX);
+        let latency = match self.config.latency_monitor_threshold_ms {
+            0 => u64::MAX,
+            ms => ms.saturating_mul(1000),
+        };
+        self.slow_ticks = match slow_log.min(latency) {
+            u64::MAX => u64::MAX,
+            us => self.observatory.scale.ticks(us.saturating_mul(1000)),
         };
         if let Some(shard) = &mut self.shard {
             shard.config = self.config.clone();
@@ -206,9 +217,10 @@ impl Core {
         command: &'static Registered,
         args: &Args<'_>,
     ) {
-        let Some(lines) = connection.monitor_line(command, args, self.now) else {
+        if !trace::is_monitored(command) {
             return;
-        };
+        }
+        let lines = trace::monitor_line(command, args, &connection.client, unix_us());
         let monitors = self.monitors.clone();
         for &(core, client) in monitors.iter() {
             let core = usize::from(core);
@@ -254,7 +266,38 @@ impl Core {
         self.wake(control);
     }
 
-    /// A command took longer than `slowlog-log-slower-than`.
+    /// A command took as long as the slow log or the latency monitor wants to hear of. Its connection is in use just
+    /// now, so it is written down at the end of the turn.
     #[cold]
-    pub(super) fn slow(&mut self, _command: &'static Registered, _args: &Args<'_>, _ns: u64) {}
+    pub(super) fn slow(&mut self, command: &'static Registered, args: &Args<'_>, ns: u64) {
+        self.slow_runs.push(SlowRun {
+            command,
+            args: OwnedArgs::copy_of(args),
+            caller: args.caller,
+            duration_us: ns / 1000,
+        });
+    }
+
+    /// Writes down the turn's slow commands. One that another core sent bears no address: its client is not known here.
+    #[cold]
+    pub(super) fn write_slow_runs(&mut self) {
+        for run in std::mem::take(&mut self.slow_runs) {
+            let client = self
+                .connections
+                .iter()
+                .flatten()
+                .map(|connection| &connection.client)
+                .find(|client| client.id == run.caller.client);
+            let whose = client.map_or(("", &b""[..]), |client| (&client.peer[..], &client.name[..]));
+            trace::slow(
+                &self.observatory,
+                &self.config,
+                run.command,
+                &run.args.args(run.caller),
+                whose,
+                run.duration_us,
+                self.now,
+            );
+        }
+    }
 }

@@ -125,6 +125,9 @@ pub struct Core {
     pub(super) pause: Pause,
     pub(super) blocked_by_pause: Vec<u32>,
     pub(super) stopping: bool,
+    pub(super) slow_runs: Vec<super::asks::SlowRun>,
+    /// Clock ticks at the beginning of the turn.
+    pub(super) turn_ticks: u64,
     pub(super) allocation: Allocation,
 }
 
@@ -209,6 +212,8 @@ impl Core {
             pause: Pause::default(),
             blocked_by_pause: Vec::new(),
             stopping: false,
+            slow_runs: Vec::new(),
+            turn_ticks: ticks(),
             allocation: Allocation::of_this_thread(),
         };
         crate::base::sys::name_thread(&format!("shard-{}", parts_index));
@@ -256,6 +261,13 @@ impl Core {
             self.flush_outgoing();
         }
         self.send_dirty();
+        if !self.slow_runs.is_empty() {
+            self.write_slow_runs();
+        }
+        let spent = ticks().wrapping_sub(self.turn_ticks);
+        let spent_ns = self.observatory.scale.ns(spent);
+        self.counters().busy_ns.add(spent_ns);
+        self.counters().longest_turn_ns.raise(spent_ns);
     }
 
     /// Hands operations to the kernel and waits for something to happen when there is nothing to do.
@@ -335,6 +347,7 @@ impl Core {
     fn begin_turn(&mut self) {
         self.now = unix_ms();
         self.last_ticks = ticks();
+        self.turn_ticks = self.last_ticks;
         if self.shard.is_none() {
             self.regain_shard();
         }
@@ -418,6 +431,7 @@ impl Core {
                 && !bytes.is_empty()
             {
                 self.counters().bytes_in.add(bytes.len() as u64);
+                self.counters().reads.add(1);
                 connection.bytes_in += bytes.len() as u64;
                 if !connection.ending && !connection.closed {
                     connection.client.active_ms = self.now;
@@ -495,6 +509,7 @@ impl Core {
             if connection.output.can_send() && !connection.closed {
                 let spare = &mut self.spare_buffers;
                 let block = connection.output.take(|| spare.pop().unwrap_or_default());
+                self.observatory.core(self.index).writes.add(1);
                 self.ring
                     .send(connection.fd, connection.place.token(), block, 0, false);
                 if let Some(empty) = connection.output.release()

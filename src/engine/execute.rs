@@ -63,8 +63,15 @@ impl Core {
     ) {
         out.truncate(start);
         Reply::new(out, false).error(error);
-        self.counters().errors.add(1);
+        self.count_error(error);
         self.counters().commands[usize::from(command.id)].failed.add(1);
+    }
+
+    /// Counts an error reply.
+    #[cold]
+    pub(super) fn count_error(&self, error: &ErrorReply) {
+        self.counters().errors.add(1);
+        self.counters().error_kinds.count(error.code());
     }
 
     /// Counts a run and its time, from the end of the run before.

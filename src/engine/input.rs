@@ -4,9 +4,8 @@
 //! from memory side by side before the first one runs. The fork between "here" and "elsewhere" is in `dispatch` and
 //! nowhere else.
 
-use crate::command::admit;
+use crate::command::{admit, cursor_slot};
 use crate::command::client::{Multi, Queued, ReplyMode};
-use crate::command::cursor_slot;
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
 use crate::net::Connection;
@@ -411,7 +410,12 @@ impl Core {
                 part.caller = caller;
                 part
             });
-            part.push(command.id, args, usize::from(command.first_key), hash, slot);
+            // Only a command for one shard's key comes with that key's hash; others find theirs where they run.
+            let first_key = match command.spec.run {
+                Run::Shard(_) => usize::from(command.first_key),
+                _ => 0,
+            };
+            part.push(command.id, args, first_key, hash, slot);
         }
     }
 
@@ -471,7 +475,7 @@ impl Core {
             if connection.client.multi.is_some() {
                 return Flow::Hold;
             }
-            self.counters().errors.add(1);
+            self.count_error(error);
             if let Some(wave) = &mut connection.wave {
                 Reply::new(wave.local(), false).error(error);
                 wave.end_local(self.index);
@@ -487,7 +491,7 @@ impl Core {
 
     /// Writes an error to the connection itself.
     pub(super) fn write_error(&mut self, connection: &mut Connection, error: &ErrorReply) {
-        self.counters().errors.add(1);
+        self.count_error(error);
         self.write_reply(connection, |reply| reply.error(error));
     }
 
@@ -542,7 +546,7 @@ impl Core {
 
     /// The shard that a SCAN cursor points to.
     pub(super) fn cursor_owner(&self, args: &Args<'_>) -> usize {
-        usize::from(args.opt(1).map_or(0, cursor_slot)) % self.shards
+        usize::from(cursor_slot(args.opt(1).unwrap_or_default())) % self.shards
     }
 }
 

@@ -85,7 +85,15 @@ impl Core {
                         self.run_plan_here(connection, command, plan, args);
                     }
                     [one] => {
-                        self.send_to(connection, usize::from(one), command, args, 0, 0);
+                        // The other core takes the first key's hash and slot as given.
+                        let (hash, slot) = match usize::from(command.first_key) {
+                            0 => (0, 0),
+                            place => {
+                                let key = args.key(place);
+                                (key.hash, key.slot)
+                            }
+                        };
+                        self.send_to(connection, usize::from(one), command, args, hash, slot);
                     }
                     _ => {
                         let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));

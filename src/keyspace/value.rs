@@ -64,6 +64,16 @@ impl Value {
         }
     }
 
+    /// Bytes on the heap, estimated from `samples` elements or nodes (0: all of them): MEMORY USAGE.
+    pub fn allocated(&self, samples: usize) -> usize {
+        match self {
+            Value::List(list) => list.allocated(samples),
+            Value::Set(set) => set.allocated(samples),
+            Value::Hash(hash) => hash.allocated(samples),
+            Value::Zset(zset) => zset.allocated(samples),
+        }
+    }
+
     /// The value as something to be freed in steps.
     pub fn into_remains(self) -> Remains {
         match self {

@@ -242,8 +242,6 @@ pub enum CoreAsk {
     },
     /// To the control core: SHUTDOWN ABORT. Answered `Failed` when none is under way.
     AbortShutdown,
-    /// Fold counters that only the owner may touch into the observatory before somebody reads it: INFO, MEMORY STATS.
-    Publish,
 }
 
 /// Which clients: CLIENT LIST and CLIENT KILL.

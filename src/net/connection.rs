@@ -124,14 +124,4 @@ impl Connection {
             closing: self.ending,
         }
     }
-
-    /// How MONITOR shows a command of it; `None` for what is never shown.
-    pub fn monitor_line(
-        &self,
-        _command: &crate::command::table::Registered,
-        _args: &crate::resp::Args<'_>,
-        _now: i64,
-    ) -> Option<Vec<u8>> {
-        None
-    }
 }

@@ -166,7 +166,7 @@ core_counters! {
     changes,
     /// Bytes allocated by this core's thread less what it freed, modulo 2^64 (a gauge).
     allocated,
-    /// Longest loop turn in nanoseconds of thread CPU time.
+    /// Longest loop turn in nanoseconds, by the clock: on a core shared with others their time is in it.
     longest_turn_ns,
     /// Bytes of the largest unfinished input (a gauge).
     input_max,
@@ -176,8 +176,8 @@ core_counters! {
     limit_closed,
     /// Watched keys (a gauge).
     watched,
-    /// Microseconds in loop turns, sleep left out. The engine adds at the end of a turn.
-    busy_us,
+    /// Nanoseconds in loop turns, sleep left out. The engine adds at the end of a turn.
+    busy_ns,
     /// Receives that brought bytes from clients. The engine adds.
     reads,
     /// Sends to clients. The engine adds.
@@ -316,7 +316,7 @@ impl Observatory {
             bytes_in: self.sum(|core| core.bytes_in.get()),
             bytes_out: self.sum(|core| core.bytes_out.get()),
             turns: self.sum(|core| core.turns.get()),
-            busy_us: self.sum(|core| core.busy_us.get()),
+            busy_us: self.sum(|core| core.busy_ns.get()) / 1000,
         });
     }
 

@@ -499,7 +499,7 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
     lines.put("eventloop_cycles", observatory.sum(|core| core.turns.get()));
     lines.put(
         "eventloop_duration_sum",
-        observatory.sum(|core| core.busy_us.get()),
+        observatory.sum(|core| core.busy_ns.get()) / 1000,
     );
     let ticks = observatory.sum(|core| {
         core.commands

@@ -119,6 +119,11 @@ impl<'a> Args<'a> {
         self.get(index).eq_ignore_ascii_case(word.as_bytes())
     }
 
+    /// The arguments from `index` on as a command of their own: COMMAND GETKEYS.
+    pub fn from(&self, index: usize) -> Args<'a> {
+        Args::new(self.bytes, &self.spans[index..], self.caller)
+    }
+
     /// The arguments from `index` on.
     pub fn iter_from(
         &self,

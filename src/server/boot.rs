@@ -15,7 +15,7 @@ use crate::config::{CommandLine, Config, Invocation, Loaded, Supervised, Surroun
 use crate::control::{Control, ControlParts, listen};
 use crate::engine::{Core, CoreParts, SharedLinks};
 use crate::mesh::{Batch, Links, Receiver, Sender, channel};
-use crate::observe::Observatory;
+use crate::observe::{About, Observatory};
 use crate::ring;
 use crate::shard::Shard;
 
@@ -201,14 +201,21 @@ fn run(
     let shards = place.shards;
     let config = Arc::new(config.clone());
     let links: Arc<SharedLinks> = Arc::new(Links::new(shards));
-    let run_id: String = (0..5).map(|_| format!("{:08x}", sys::entropy() as u32)).collect();
-    let observatory = Arc::new(Observatory::new(
+    let run_id = random_id();
+    let mut observatory = Observatory::new(
         shards,
         table::commands().all().len(),
         config.databases as usize,
         clock::unix_ms(),
         run_id,
-    ));
+    );
+    observatory.about = About {
+        executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
+        config_file: config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        replid: random_id(),
+        startup_bytes: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
+    };
+    let observatory = Arc::new(observatory);
     let terminate = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, terminate.clone())
@@ -308,6 +315,11 @@ fn run(
             .map_err(|error| format!("A shard's thread failed: {error}"))?;
     }
     Ok(())
+}
+
+/// Forty random hexadecimal digits.
+fn random_id() -> String {
+    (0..5).map(|_| format!("{:08x}", sys::entropy() as u32)).collect()
 }
 
 /// Who watches over the process, once `auto` has been resolved.

@@ -65,6 +65,8 @@ pub struct Shard {
     pub stats: ShardStats,
     /// Reads leave access clocks alone and expired keys stay (a paused server, an import).
     pub expiry_paused: bool,
+    /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
+    pub expires_actively: bool,
     /// Values to be freed in steps.
     garbage: Vec<Garbage>,
 }
@@ -131,6 +133,7 @@ impl Shard {
             config,
             stats: ShardStats::default(),
             expiry_paused: false,
+            expires_actively: true,
             garbage: Vec::new(),
         }
     }

@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use super::listpack::{Item, Listpack, Needle, Pos};
+use super::listpack::{Item, Listpack, Needle, Pos, TextBuffer};
 use super::member::Member;
 use super::ordered::{self, LexBound, Ordered, ScoreBound};
 use super::table::Table;
@@ -140,22 +140,6 @@ impl Zset {
         })
     }
 
-    /// A second, independent set in the same form.
-    pub fn copy(&self) -> Zset {
-        match &self.form {
-            Form::Packed(pack) => Zset {
-                form: Form::Packed(pack.clone()),
-            },
-            Form::Tree(_) => Zset::of_rising(
-                self.iter(0..self.len()),
-                PackLimits {
-                    entries_max: 0,
-                    value_bytes_max: 0,
-                },
-            ),
-        }
-    }
-
     /// The set of these pairs, which strictly rise by score and name, in the form that suits it: results of
     /// ZRANGESTORE, ZUNIONSTORE and their like.
     pub fn of_rising<'a>(
@@ -188,6 +172,27 @@ impl Zset {
             tree.insert(name.text(&mut itoa::Buffer::new()), score);
         }
         set
+    }
+
+    /// A second, independent set in the same form.
+    pub fn copy(&self) -> Zset {
+        match &self.form {
+            Form::Packed(pack) => Zset {
+                form: Form::Packed(pack.clone()),
+            },
+            Form::Tree(_) => {
+                let limits = PackLimits {
+                    entries_max: 0,
+                    value_bytes_max: 0,
+                };
+                let mut copy = Zset::for_contents(self.len(), 0, limits);
+                for (name, score) in self.iter(0..self.len()) {
+                    let mut digits = TextBuffer::new();
+                    copy.add(name.text(&mut digits), score, AddOptions::default(), limits);
+                }
+                copy
+            }
+        }
     }
 
     /// The form, as OBJECT ENCODING names it.

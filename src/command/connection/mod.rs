@@ -265,6 +265,8 @@ fn auth(
 fn authenticate(context: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<(), ErrorReply> {
     let expected = &context.core.config.requirepass;
     if user != b"default" || !(expected.is_empty() || is_same_secret(expected, password)) {
+        let core = context.core;
+        core.observatory.core(core.index).auth_denied.add(1);
         return Err(ErrorReply::WRONG_PASS);
     }
     context.client.authenticated = true;

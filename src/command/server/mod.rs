@@ -1,5 +1,320 @@
-//! Server commands.
+//! Server commands: what the server is, how it is set up, what it has counted, and how it stops.
 
-use super::spec::Command;
+mod command;
+mod config;
+mod debug;
+mod info;
+mod latency;
+mod memory;
+mod slowlog;
 
-pub(super) const COMMANDS: &[Command] = &[];
+#[cfg(test)]
+mod tests;
+
+use crate::base::clock::unix_us;
+use crate::mesh::message::{CoreAnswer, CoreAsk};
+use crate::resp::request::Args;
+use crate::resp::{ErrorReply, Reply};
+
+use super::client::{Context, Step, Whom};
+use super::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Run};
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command {
+        name: "COMMAND",
+        arity: Arity::AtLeast(1),
+        flags: Flags::LOADING.and(Flags::STALE),
+        acl: Acl::CONNECTION,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "2.8.13",
+            complexity: "O(N) where N is the total number of Redis commands",
+            summary: "Describes all commands.",
+            arguments: &[],
+            history: &[],
+            tips: &["nondeterministic_output_order"],
+            deprecated: None,
+        },
+        run: Run::Client(command::command),
+        subcommands: command::SUBCOMMANDS,
+    },
+    Command {
+        name: "CONFIG",
+        arity: Arity::AtLeast(2),
+        flags: Flags::NONE,
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "2.0.0",
+            complexity: "Depends on subcommand.",
+            summary: "Container of the commands about the configuration.",
+            arguments: &[],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Container,
+        subcommands: config::SUBCOMMANDS,
+    },
+    Command {
+        name: "INFO",
+        arity: Arity::AtLeast(1),
+        flags: Flags::LOADING.and(Flags::STALE),
+        acl: Acl::DANGEROUS,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "1.0.0",
+            complexity: "O(1)",
+            summary: "Describes the server and what it has counted.",
+            arguments: &[Argument::string("section").optional().multiple()],
+            history: &[("7.0.0", "Several sections in one call.")],
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_shards",
+                "response_policy:special",
+            ],
+            deprecated: None,
+        },
+        run: Run::Client(info::info),
+        subcommands: &[],
+    },
+    Command {
+        name: "MEMORY",
+        arity: Arity::AtLeast(2),
+        flags: Flags::NONE,
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "Depends on subcommand.",
+            summary: "Container of the commands about memory.",
+            arguments: &[],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Container,
+        subcommands: memory::SUBCOMMANDS,
+    },
+    Command {
+        name: "SLOWLOG",
+        arity: Arity::AtLeast(2),
+        flags: Flags::NONE,
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "2.2.12",
+            complexity: "Depends on subcommand.",
+            summary: "Container of the commands about the slow log.",
+            arguments: &[],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Container,
+        subcommands: slowlog::SUBCOMMANDS,
+    },
+    Command {
+        name: "LATENCY",
+        arity: Arity::AtLeast(2),
+        flags: Flags::NONE,
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "2.8.13",
+            complexity: "Depends on subcommand.",
+            summary: "Container of the commands about latency.",
+            arguments: &[],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Container,
+        subcommands: latency::SUBCOMMANDS,
+    },
+    Command {
+        name: "MONITOR",
+        arity: Arity::Exactly(1),
+        flags: Flags::ADMIN
+            .and(Flags::NOSCRIPT)
+            .and(Flags::LOADING)
+            .and(Flags::STALE),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "1.0.0",
+            complexity: "",
+            summary: "Shows every command as it is processed.",
+            arguments: &[],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Client(monitor),
+        subcommands: &[],
+    },
+    Command {
+        name: "TIME",
+        arity: Arity::Exactly(1),
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "2.6.0",
+            complexity: "O(1)",
+            summary: "Reads the server's clock.",
+            arguments: &[],
+            history: &[],
+            tips: &["nondeterministic_output"],
+            deprecated: None,
+        },
+        run: Run::Client(time),
+        subcommands: &[],
+    },
+    Command {
+        name: "SHUTDOWN",
+        arity: Arity::AtLeast(1),
+        flags: Flags::ADMIN
+            .and(Flags::NOSCRIPT)
+            .and(Flags::LOADING)
+            .and(Flags::STALE)
+            .and(Flags::NO_MULTI)
+            .and(Flags::ALLOW_BUSY),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "1.0.0",
+            complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
+            summary: "Stops the server.",
+            arguments: &[
+                Argument::one_of(
+                    "nosave_save",
+                    &[
+                        Argument::word("nosave", "NOSAVE"),
+                        Argument::word("save", "SAVE"),
+                    ],
+                )
+                .optional(),
+                Argument::word("now", "NOW").optional().since("7.0.0"),
+                Argument::word("force", "FORCE").optional().since("7.0.0"),
+                Argument::word("abort", "ABORT").optional().since("7.0.0"),
+            ],
+            history: &[("7.0.0", "The modifiers `NOW`, `FORCE` and `ABORT`.")],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Client(shutdown),
+        subcommands: &[],
+    },
+    Command {
+        name: "DEBUG",
+        arity: Arity::AtLeast(2),
+        flags: Flags::ADMIN
+            .and(Flags::NOSCRIPT)
+            .and(Flags::LOADING)
+            .and(Flags::STALE)
+            .and(Flags::SYSTEM),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "1.0.0",
+            complexity: "Depends on subcommand.",
+            summary: "Things that help to test and debug the server.",
+            arguments: &[],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Client(debug::debug),
+        subcommands: &[],
+    },
+];
+
+type Outcome = Result<Step, ErrorReply>;
+
+/// A bulk string under a name, within a map.
+fn named(reply: &mut Reply<'_>, name: &str, value: &str) {
+    reply.bulk(name.as_bytes());
+    reply.bulk(value.as_bytes());
+}
+
+/// An integer under a name, within a map.
+fn named_integer(reply: &mut Reply<'_>, name: &str, value: i64) {
+    reply.bulk(name.as_bytes());
+    reply.integer(value);
+}
+
+/// The turn's time would do for one command, but two TIMEs in one pipeline should differ.
+fn time(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let now = unix_us();
+    reply.array(2);
+    reply.bulk_integer(now / 1_000_000);
+    reply.bulk_integer(now % 1_000_000);
+    Ok(Step::Done)
+}
+
+/// The engine ends what is known of the client as a MONITOR when it goes.
+fn monitor(context: &mut Context<'_>, _: &Args<'_>, _: &mut Reply<'_>) -> Outcome {
+    Ok(Step::Ask {
+        whom: Whom::Control,
+        ask: CoreAsk::SetMonitor {
+            core: context.core.index as u16,
+            client: context.client.id,
+            on: true,
+        },
+        then: monitor_begins,
+    })
+}
+
+fn monitor_begins(
+    context: &mut Context<'_>,
+    _: Vec<CoreAnswer>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    context.client.monitor = true;
+    reply.ok();
+    Ok(())
+}
+
+/// Where all goes well there is no answer: the connection closes.
+fn shutdown(_: &mut Context<'_>, args: &Args<'_>, _: &mut Reply<'_>) -> Outcome {
+    let (mut save, mut now, mut force, mut abort) = (None, false, false, false);
+    for place in 1..args.len() {
+        if args.is(place, "NOSAVE") && save != Some(true) {
+            save = Some(false);
+        } else if args.is(place, "SAVE") && save != Some(false) {
+            save = Some(true);
+        } else if args.is(place, "NOW") {
+            now = true;
+        } else if args.is(place, "FORCE") {
+            force = true;
+        } else if args.is(place, "ABORT") {
+            abort = true;
+        } else {
+            return Err(ErrorReply::SYNTAX);
+        }
+    }
+    if abort && args.len() > 2 {
+        return Err(ErrorReply::SYNTAX);
+    }
+    let ask = if abort {
+        CoreAsk::AbortShutdown
+    } else {
+        CoreAsk::Shutdown { save, now, force }
+    };
+    Ok(Step::Ask {
+        whom: Whom::Control,
+        ask,
+        then: super::client::ok_or_failed,
+    })
+}
