@@ -5,6 +5,8 @@
 //! files, change directory), and only then puts the new `Config` in force; when that fails, it drops it and answers
 //! with [`SetError::failed`].
 
+use crate::resp::ErrorReply;
+
 use std::fmt;
 
 use super::directive::{self, Change};
@@ -50,6 +52,16 @@ pub enum SetError {
         /// Why.
         reason: String,
     },
+}
+
+impl From<SetError> for ErrorReply {
+    fn from(error: SetError) -> Self {
+        match error {
+            SetError::Loading => ErrorReply::LOADING,
+            SetError::Syntax => ErrorReply::SYNTAX,
+            other => ErrorReply::text(format!("ERR {other}")),
+        }
+    }
 }
 
 impl SetError {

@@ -16,6 +16,7 @@ use crate::config::{Config, SetContext};
 use crate::engine::SharedLinks;
 use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage};
 use crate::observe::{CoreCounters, Observatory};
+use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
 use super::listen::Listener;
@@ -184,7 +185,8 @@ impl Control {
                         self.ask_all(CoreAsk::Configure(self.config.clone()), Some((from, ticket)));
                     }
                     Err(error) => {
-                        self.answer(from, ticket, CoreAnswer::Failed(error.to_string().into_bytes()));
+                        let error = ErrorReply::from(error);
+                        self.answer(from, ticket, CoreAnswer::Failed(error.as_bytes().to_vec()));
                     }
                 }
             }

@@ -309,6 +309,16 @@ impl Core {
             _ => match admit::find(self.table, &args) {
                 Ok(command) => command,
                 Err(error) => {
+                    if item.command.is_none() && is_http(args.get(0)) {
+                        log::warn!(
+                            "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands \
+                             to this server. This is likely due to an attacker attempting to use Cross Protocol \
+                             Scripting to compromise it. Connection from {} aborted.",
+                            connection.client.peer
+                        );
+                        self.shut_down(connection);
+                        return Flow::Stop;
+                    }
                     if let Some(command) = item.command {
                         self.counters().commands[usize::from(command.id)].rejected.add(1);
                     }
@@ -560,6 +570,11 @@ enum Cut {
     Failed(usize, Vec<u8>),
     /// To this offset; what follows is an inline request with quotes.
     Quoted(usize),
+}
+
+/// Whether the "command" is what a browser says that was tricked into talking to us.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 /// Queues a command between MULTI and EXEC.

@@ -1,6 +1,7 @@
 //! The list commands as a client sees them, and the effects they leave.
 
 use crate::command::harness::Harness;
+use crate::command::table::commands;
 
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
 
@@ -262,4 +263,12 @@ fn what_ltrim_cuts_off_a_big_list_is_freed_in_steps() {
     h.line("LPOP k 20000");
     while !h.shards[0].free_some(100) {}
     assert!(!h.shards[0].has_garbage());
+}
+
+#[test]
+fn a_counted_key_is_not_at_a_fixed_place() {
+    let first_key = |name: &str| commands().find(name.as_bytes()).map(|c| c.first_key);
+    assert_eq!(first_key("lmpop"), Some(0));
+    assert_eq!(first_key("sintercard"), Some(0));
+    assert_eq!(first_key("lmove"), Some(1));
 }
