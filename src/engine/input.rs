@@ -300,6 +300,7 @@ impl Core {
         item: &Item,
     ) -> Flow {
         let mut args = Args::new(bytes, spans, connection.client.caller());
+        let (mut hash, mut slot) = (item.hash, item.slot);
         let command = match item.command {
             Some(command)
                 if command.subcommands.is_empty() && command.spec.arity.accepts(spans.len()) =>
@@ -307,7 +308,14 @@ impl Core {
                 command
             }
             _ => match admit::find(self.table, &args) {
-                Ok(command) => command,
+                Ok(command) => {
+                    // The key of a subcommand is not where its container's would be (OBJECT ENCODING key).
+                    if command.first_key > 0 {
+                        let key = Key::new(args.get(usize::from(command.first_key)));
+                        (hash, slot) = (key.hash, key.slot);
+                    }
+                    command
+                }
                 Err(error) => {
                     if item.command.is_none() && is_http(args.get(0)) {
                         log::warn!(
@@ -337,11 +345,11 @@ impl Core {
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args);
         };
-        args = args.with_key(usize::from(command.first_key), item.hash, item.slot);
+        args = args.with_key(usize::from(command.first_key), hash, slot);
         let owner = if self.shards == 1 {
             0
         } else {
-            usize::from(item.slot) % self.shards
+            usize::from(slot) % self.shards
         };
         if owner == self.index {
             let Some(mut shard) = self.shard.take() else {
@@ -365,7 +373,7 @@ impl Core {
         if strict && connection.wave.is_some() {
             return Flow::Hold;
         }
-        self.send_to(connection, owner, command, &args, item.hash, item.slot);
+        self.send_to(connection, owner, command, &args, hash, slot);
         if strict { Flow::Stop } else { Flow::Next }
     }
 
