@@ -139,6 +139,10 @@ impl Core {
                 }
             }
             if !matches!(flow, Flow::Next) || connection.ending {
+                // Requests that were cut but did not run are cut again, before the one that is half here.
+                if !matches!(cut, Cut::Used(at) if at == done) {
+                    connection.parser.forget();
+                }
                 break;
             }
             match cut {
@@ -149,6 +153,7 @@ impl Core {
                 }
                 Cut::Failed(at, text) => {
                     if connection.wave.is_some() {
+                        connection.parser.forget();
                         break; // its replies come first; the error is met again after them
                     }
                     done = at;

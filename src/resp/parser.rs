@@ -58,6 +58,12 @@ impl Parser {
         self.at > 0
     }
 
+    /// Forgets a half-read request: what is handed in next begins with another one.
+    pub fn forget(&mut self) {
+        (self.args_left, self.bulk, self.at) = (0, None, 0);
+        self.spans.clear();
+    }
+
     /// Bytes of memory held for a half-read request.
     pub fn held_bytes(&self) -> usize {
         self.spans.capacity() * size_of::<Span>()
