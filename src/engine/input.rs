@@ -140,8 +140,10 @@ impl Core {
                 }
             }
             if !matches!(flow, Flow::Next) || connection.ending {
-                // What was cut beyond `done` is cut again later, the half-read request at its end included.
-                connection.parser.restart();
+                // Requests that were cut but did not run are cut again, before the one that is half here.
+                if !matches!(cut, Cut::Used(at) if at == done) {
+                    connection.parser.restart();
+                }
                 break;
             }
             match cut {
@@ -152,6 +154,7 @@ impl Core {
                 }
                 Cut::Failed(at, text) => {
                     if connection.wave.is_some() {
+                        connection.parser.restart();
                         break; // its replies come first; the error is met again after them
                     }
                     done = at;
@@ -303,6 +306,7 @@ impl Core {
         item: &Item,
     ) -> Flow {
         let mut args = Args::new(bytes, spans, connection.client.caller());
+        let (mut hash, mut slot) = (item.hash, item.slot);
         let command = match item.command {
             Some(command)
                 if command.subcommands.is_empty() && command.spec.arity.accepts(spans.len()) =>
@@ -310,7 +314,14 @@ impl Core {
                 command
             }
             _ => match admit::find(self.table, &args) {
-                Ok(command) => command,
+                Ok(command) => {
+                    // The key of a subcommand is not where its container's would be (OBJECT ENCODING key).
+                    if command.first_key > 0 {
+                        let key = Key::new(args.get(usize::from(command.first_key)));
+                        (hash, slot) = (key.hash, key.slot);
+                    }
+                    command
+                }
                 Err(error) => {
                     if item.command.is_none() && is_http(args.get(0)) {
                         log::warn!(
@@ -345,11 +356,6 @@ impl Core {
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args);
         };
-        let (mut hash, mut slot) = (item.hash, item.slot);
-        if command.parent.is_some() {
-            let key = args.key(usize::from(command.first_key)); // the container did not say where it is
-            (hash, slot) = (key.hash, key.slot);
-        }
         args = args.with_key(usize::from(command.first_key), hash, slot);
         let owner = if self.shards == 1 {
             0

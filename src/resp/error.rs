@@ -323,10 +323,11 @@ impl ErrorReply {
         Self::text(format!("ERR Rewriting config file: {reason}"))
     }
 
-    /// EXPIRE with an option it does not know.
+    /// EXPIRE with an option it does not know, which is shown up to a zero byte, as C prints it.
     pub fn unsupported_option(option: &[u8]) -> Self {
         let mut text = b"ERR Unsupported option ".to_vec();
-        text.extend_from_slice(option);
+        let shown = option.split(|byte| *byte == 0).next();
+        text.extend_from_slice(shown.unwrap_or_default());
         Self::text(text)
     }
 
