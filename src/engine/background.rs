@@ -4,7 +4,7 @@ use crate::mesh::message::ClientKind;
 use crate::observe::CoreCounters;
 use crate::shard::Shard;
 
-use super::core::{Core, IDLE_TICK_MS, TICK_MS};
+use super::core::{Core, FAREWELL_MS, IDLE_TICK_MS, TICK_MS};
 
 /// Elements freed in one step of a turn.
 const FREE_STEP: usize = 256;
@@ -104,6 +104,9 @@ impl Core {
                 && connection.client.kind() == ClientKind::Normal
             {
                 log::info!("Closing idle client {}", connection.client.peer);
+                self.shut_down(&mut connection);
+            }
+            if connection.at_end && idle > FAREWELL_MS && connection.output.is_sending() {
                 self.shut_down(&mut connection);
             }
             self.limit_output(&mut connection);

@@ -41,6 +41,8 @@ pub(super) const IDLE_TICK_MS: i64 = 1000;
 const MEMORY_NAP: Duration = Duration::from_millis(1);
 /// How long a core with nothing to do sleeps at most.
 const SLEEP_MAX: Duration = Duration::from_millis(1000);
+/// A client that has ended its side and does not read what it is owed is let go after this time without progress.
+pub(super) const FAREWELL_MS: i64 = 10_000;
 /// Spare buffers, parts and waves kept for reuse.
 const SPARE_MAX: usize = 256;
 
@@ -348,14 +350,20 @@ impl Core {
     /// Takes the shard out of its berth; if it is away, whoever has it will wake this core.
     pub(super) fn regain_shard(&mut self) {
         if self.shard.is_none()
-            && let Some(mut shard) = self.link().berth.take_or_want()
+            && let Some(shard) = self.link().berth.take_or_want()
         {
-            self.lent = false;
-            if !Arc::ptr_eq(&shard.config, &self.config) {
-                shard.config = self.config.clone();
-            }
-            self.shard = Some(shard);
+            self.have_back(shard);
         }
+    }
+
+    /// The own shard is in hand again: it learns what has changed while it was away.
+    pub(super) fn have_back(&mut self, mut shard: Box<Shard>) {
+        self.lent = false;
+        if !Arc::ptr_eq(&shard.config, &self.config) {
+            shard.config = self.config.clone();
+        }
+        shard.expiry_paused = self.pause.until_ms > 0;
+        self.shard = Some(shard);
     }
 
     fn begin_turn(&mut self) {
@@ -409,6 +417,12 @@ impl Core {
     /// Puts a connection back after work on it; frees it when it has ended.
     pub(super) fn put_back(&mut self, mut connection: Box<Connection>) {
         let index = connection.place.index;
+        if connection.output.blocks() > 0 {
+            self.limit_output(&mut connection);
+        }
+        if connection.at_end && !connection.waiting && !connection.ready {
+            connection.ending = true; // all that came before the end has been executed
+        }
         // A client that kills itself reads the answer to that first.
         let answer_due = connection.client.closing && connection.waiting;
         if connection.ending && !connection.closed && !answer_due && connection.output.is_done() {
@@ -457,24 +471,35 @@ impl Core {
                 match -completion.result {
                     libc::ENOBUFS => self.ring.grow_buffers(),
                     libc::EINTR | libc::EAGAIN => {}
-                    libc::ECANCELED if connection.waiting && !connection.closed => {}
+                    libc::ECANCELED => {} // held back: it is armed again below or when the wait is over
+                    0 => {
+                        // The client writes no more, but it may read on: `printf ... | nc` does.
+                        connection.at_end = true;
+                        connection.client.active_ms = self.now;
+                    }
                     _ => {
-                        // End of stream or a failed connection: nobody reads replies that have not left yet.
+                        // A failed connection: nobody reads replies that have not left yet.
                         connection.ending = true;
                         connection.output.clear();
                         self.shut_down(&mut connection);
                     }
                 }
             }
-            let held_back = connection.waiting && connection.pending_input() > super::input::BACKLOG_MAX;
-            if !connection.receiving && !connection.closed && !connection.ending && !held_back {
-                self.ring.receive(connection.fd, place.token());
-                connection.receiving = true;
+            if !connection.waiting || connection.pending_input() <= super::input::BACKLOG_MAX {
+                self.read_on(&mut connection);
             }
             self.put_back(connection);
         }
         if let Some(received) = completion.received {
             self.ring.recycle(received);
+        }
+    }
+
+    /// Arms the receive of a connection that is to be read and is not.
+    pub(super) fn read_on(&mut self, connection: &mut Connection) {
+        if !connection.receiving && !connection.closed && !connection.ending && !connection.at_end {
+            self.ring.receive(connection.fd, connection.place.token());
+            connection.receiving = true;
         }
     }
 
@@ -488,6 +513,9 @@ impl Core {
         let before = block.len() - connection.output.in_flight();
         self.counters().bytes_out.add(sent as u64);
         connection.bytes_out += sent as u64;
+        if connection.at_end && sent > 0 {
+            connection.client.active_ms = self.now;
+        }
         let retry = completion.result == -libc::EAGAIN || completion.result == -libc::EINTR;
         if completion.result <= 0 && !retry {
             connection.output.sent(0);
@@ -628,8 +656,7 @@ impl Core {
             let owner = shard.index;
             super::background::publish_shard(self.observatory.core(owner), &shard);
             if owner == self.index {
-                self.lent = false;
-                self.shard = Some(shard);
+                self.have_back(shard);
                 continue;
             }
             let wake = shard.has_garbage();

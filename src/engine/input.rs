@@ -8,7 +8,8 @@ use crate::command::{admit, cursor_slot};
 use crate::command::client::{Multi, Queued, ReplyMode};
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
-use crate::net::Connection;
+use crate::config::PipelineOrder;
+use crate::net::{Connection, Wave};
 use crate::resp::parser::{self, Limits, Parsed};
 use crate::resp::request::{Args, Key, OwnedArgs, Span};
 use crate::resp::{ErrorReply, Reply};
@@ -22,6 +23,8 @@ const LOOKAHEAD: usize = 32;
 /// Unexecuted input of a connection beyond which no more is read while it waits for other shards. An unfinished
 /// request is not counted: its limit is `client-query-buffer-limit`.
 pub(super) const BACKLOG_MAX: usize = 1 << 20;
+/// Unexecuted input of a connection at most, whatever `client-query-buffer-limit` says: offsets into it have 32 bits.
+const INPUT_MAX: u64 = u32::MAX as u64 - (1 << 20);
 /// What has come for a connection is looked at ahead when it is at most this long: a request or a few.
 const PEEK_MAX: usize = 512;
 
@@ -67,7 +70,8 @@ impl Core {
 
     /// Limits on what is kept, and who goes on when.
     fn after_keeping(&mut self, connection: &mut Connection) {
-        if connection.pending_input() as u64 > self.config.client_query_buffer_limit {
+        let most = self.config.client_query_buffer_limit.min(INPUT_MAX);
+        if connection.pending_input() as u64 > most {
             log::warn!(
                 "Closing client {} ({}): its query buffer of {} bytes is above client-query-buffer-limit",
                 connection.client.id,
@@ -104,9 +108,8 @@ impl Core {
         if budget == 0 {
             self.make_ready(connection);
         }
-        if !connection.receiving && !connection.ending && !connection.waiting {
-            self.ring.receive(connection.fd, connection.place.token());
-            connection.receiving = true;
+        if !connection.waiting {
+            self.read_on(connection);
         }
     }
 
@@ -138,6 +141,9 @@ impl Core {
                 if !matches!(flow, Flow::Next) {
                     break;
                 }
+            }
+            if connection.output.blocks() > 0 {
+                self.limit_output(connection);
             }
             if !matches!(flow, Flow::Next) || connection.ending {
                 // Requests that were cut but did not run are cut again, before the one that is half here.
@@ -367,7 +373,9 @@ impl Core {
                 return Flow::Hold;
             };
             if let Some(wave) = &mut connection.wave {
-                if command.spec.flags.has(Flags::WAKES) {
+                let strict = command.spec.flags.has(Flags::WAKES)
+                    || self.config.pipeline_order == PipelineOrder::Strict;
+                if !wave.join(owner, strict) {
                     self.shard = Some(shard);
                     return Flow::Hold;
                 }
@@ -380,16 +388,22 @@ impl Core {
             self.shard = Some(shard);
             return Flow::Next;
         }
-        let strict = command.spec.flags.has(Flags::WAKES) || self.strict_order();
-        if strict && connection.wave.is_some() {
+        let strict = command.spec.flags.has(Flags::WAKES)
+            || self.config.pipeline_order == PipelineOrder::Strict;
+        if !self.wave_of(connection).join(owner, strict) {
             return Flow::Hold;
         }
         self.send_to(connection, owner, command, &args, hash, slot);
-        if strict { Flow::Stop } else { Flow::Next }
+        Flow::Next
     }
 
-    fn strict_order(&self) -> bool {
-        self.config.pipeline_order == crate::config::PipelineOrder::Strict
+    /// The connection's wave, begun if there is none.
+    fn wave_of<'a>(&mut self, connection: &'a mut Connection) -> &'a mut Wave {
+        connection.wave.get_or_insert_with(|| {
+            let mut wave = self.spare_waves.pop().unwrap_or_default();
+            wave.reset(self.shards);
+            wave
+        })
     }
 
     /// A command that is not for one shard's key.
@@ -424,28 +438,22 @@ impl Core {
         hash: u64,
         slot: u16,
     ) {
-        if connection.wave.is_none() {
-            let mut wave = self.spare_waves.pop().unwrap_or_default();
-            wave.reset(self.shards);
-            connection.wave = Some(wave);
-        }
         let place = connection.place;
         let caller = connection.client.caller();
-        if let Some(wave) = &mut connection.wave {
-            let spare = &mut self.spare_parts;
-            let part = wave.part(owner, || {
-                let mut part = spare.pop().unwrap_or_default();
-                part.place = place;
-                part.caller = caller;
-                part
-            });
-            // Only a command for one shard's key comes with that key's hash; others find theirs where they run.
-            let first_key = match command.spec.run {
-                Run::Shard(_) => usize::from(command.first_key),
-                _ => 0,
-            };
-            part.push(command.id, args, first_key, hash, slot);
-        }
+        let wave = self.wave_of(connection);
+        let spare = &mut self.spare_parts;
+        let part = wave.part(owner, || {
+            let mut part = spare.pop().unwrap_or_default();
+            part.place = place;
+            part.caller = caller;
+            part
+        });
+        // Only a command for one shard's key comes with that key's hash; others find theirs where they run.
+        let first_key = match command.spec.run {
+            Run::Shard(_) => usize::from(command.first_key),
+            _ => 0,
+        };
+        part.push(command.id, args, first_key, hash, slot);
     }
 
     /// Whether any gate of the server is closed or anything wants a second look at commands.

@@ -98,7 +98,7 @@ impl Core {
                     self.make_room_on(shard);
                 }
                 self.run_exec_part(shard, part, &mut out);
-                part.ends.push(out.len() as u32);
+                part.ends.push(out.len());
             } else {
                 for index in 0..part.requests.len() {
                     let request = part.requests[index];
@@ -107,7 +107,7 @@ impl Core {
                         self.make_room_on(shard);
                     }
                     self.run_on(shard, command, &part.args(&request), &mut out);
-                    part.ends.push(out.len() as u32);
+                    part.ends.push(out.len());
                 }
             }
             part.out = out;
@@ -195,9 +195,8 @@ impl Core {
         }
         if connection.pending_input() > 0 {
             self.make_ready(connection);
-        } else if !connection.receiving && !connection.ending {
-            self.ring.receive(connection.fd, connection.place.token());
-            connection.receiving = true;
+        } else {
+            self.read_on(connection);
         }
     }
 

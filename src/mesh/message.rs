@@ -35,7 +35,7 @@ pub struct Part {
     /// The replies one after the other.
     pub out: Vec<u8>,
     /// Where each reply ends in `out`.
-    pub ends: Vec<u32>,
+    pub ends: Vec<usize>,
     /// The requests are one transaction: EXEC with everything on one shard.
     pub exec: Option<ExecUnit>,
 }
@@ -119,8 +119,8 @@ impl Part {
 
     /// The reply to request `index`.
     pub fn reply(&self, index: usize) -> &[u8] {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-        &self.out[start..self.ends[index] as usize]
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.out[start..self.ends[index]]
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Connection {
     pub ready: bool,
     /// A multishot receive is armed.
     pub receiving: bool,
+    /// The client has ended its side: what it sent before is executed and answered, then the connection ends.
+    pub at_end: bool,
     /// No more input is read; the connection ends once its output is sent.
     pub ending: bool,
     /// The socket has been shut down; the connection is freed when the ring is through with it.
@@ -66,6 +68,7 @@ impl Connection {
             dirty: false,
             ready: false,
             receiving: false,
+            at_end: false,
             ending: false,
             closed: false,
             over_soft_since_ms: 0,

@@ -13,12 +13,24 @@ pub struct Wave {
     order: Vec<u16>,
     /// Replies of the home shard.
     local: Vec<u8>,
-    local_ends: Vec<u32>,
+    local_ends: Vec<usize>,
     /// For each shard, its part.
     parts: Vec<Option<Box<Part>>>,
     /// Parts that are not back yet.
     waiting: usize,
     launched: bool,
+    runs_on: RunsOn,
+    /// A command in it takes effect only after those before it, and before those behind it.
+    strict: bool,
+}
+
+/// Where the commands of a wave run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum RunsOn {
+    #[default]
+    None,
+    One(u16),
+    Several,
 }
 
 impl Wave {
@@ -31,6 +43,26 @@ impl Wave {
         self.parts.resize_with(shards, || None);
         self.waiting = 0;
         self.launched = false;
+        self.runs_on = RunsOn::None;
+        self.strict = false;
+    }
+
+    /// Lets a command for `shard` join, or says that it must wait for the end of the wave. A strict command waits for
+    /// those before it and holds back those behind it, unless they run on the same shard, which keeps their order.
+    #[inline]
+    pub fn join(&mut self, shard: usize, strict: bool) -> bool {
+        let here = RunsOn::One(shard as u16);
+        let strict = strict || self.strict;
+        if strict && self.runs_on != here && self.runs_on != RunsOn::None {
+            return false;
+        }
+        self.strict = strict;
+        match self.runs_on {
+            RunsOn::None => self.runs_on = here,
+            one if one == here => {}
+            _ => self.runs_on = RunsOn::Several,
+        }
+        true
     }
 
     /// Where the reply of a command of the home shard goes; `end_local` must follow.
@@ -41,7 +73,7 @@ impl Wave {
     /// A reply of the home shard is complete.
     pub fn end_local(&mut self, home: usize) {
         self.order.push(home as u16);
-        self.local_ends.push(self.local.len() as u32);
+        self.local_ends.push(self.local.len());
     }
 
     /// The part for `shard`, made by `make` when there is none yet, for one more command.
@@ -110,7 +142,7 @@ impl Wave {
             next[shard] += 1;
             if shard == home {
                 let start = if index == 0 { 0 } else { self.local_ends[index - 1] };
-                out.extend_from_slice(&self.local[start as usize..self.local_ends[index] as usize]);
+                out.extend_from_slice(&self.local[start..self.local_ends[index]]);
             } else if let Some(part) = &self.parts[shard] {
                 out.extend_from_slice(part.reply(index));
             }
@@ -123,6 +155,21 @@ impl Wave {
 mod tests {
     use super::*;
     use crate::resp::request::{Caller, OwnedArgs};
+
+    #[test]
+    fn a_strict_command_shares_a_wave_only_with_commands_of_its_shard() {
+        let mut wave = Wave::default();
+        wave.reset(3);
+        assert!(wave.join(1, true) && wave.join(1, false) && wave.join(1, true));
+        assert!(!wave.join(2, false) && !wave.join(0, true), "what follows waits");
+        wave.reset(3);
+        assert!(wave.join(1, false) && wave.join(2, false), "plain commands overtake each other");
+        assert!(!wave.join(1, true) && !wave.join(2, true), "what is before it comes first");
+        assert!(wave.join(0, false));
+        wave.reset(3);
+        assert!(wave.join(1, false) && wave.join(1, true));
+        assert!(!wave.join(0, false));
+    }
 
     #[test]
     fn replies_come_out_in_the_order_of_the_requests() {
@@ -145,7 +192,7 @@ mod tests {
             for k in 0..part.requests.len() {
                 part.out
                     .extend_from_slice(format!("{},", shard + 3 * k).as_bytes());
-                part.ends.push(part.out.len() as u32);
+                part.ends.push(part.out.len());
             }
             wave.back(shard, part);
         }

@@ -9,6 +9,8 @@ use super::request::Span;
 
 /// The longest inline request and the longest count line (Redis: PROTO_INLINE_MAX_SIZE).
 pub const INLINE_MAX: usize = 64 * 1024;
+/// The longest bulk whatever `proto-max-bulk-len` says: offsets into a request have 32 bits.
+const BULK_MAX: u64 = u32::MAX as u64 / 2;
 /// Bulk length a client may announce before it has authenticated.
 const UNAUTHENTICATED_BULK_MAX: i64 = 16384;
 /// Number of arguments a client may announce before it has authenticated.
@@ -93,14 +95,38 @@ impl Parser {
                 Some(_) => return self.inline(input, from, spans),
             }
         }
+        if self.at > 0 {
+            return self.resume(input, from, limits, spans);
+        }
         let known = spans.len();
         let outcome = self.multibulk(input, from, limits, spans);
-        if !matches!(outcome, Parsed::Request(_)) {
+        match outcome {
+            Parsed::Request(_) => {}
             // Keep what was read for the next attempt, and leave the caller's list as it was.
-            self.spans.extend(spans.drain(known..).map(|span| Span {
+            Parsed::Incomplete { .. } => self.spans.extend(spans.drain(known..).map(|span| Span {
                 start: span.start - from as u32,
                 length: span.length,
-            }));
+            })),
+            Parsed::Failed(_) => {
+                spans.truncate(known);
+                self.restart();
+            }
+        }
+        outcome
+    }
+
+    /// Goes on with a half-read request. Its arguments stay in the parser until all are there: handing them back and
+    /// forth would cost the square of their number when they come in small pieces.
+    fn resume(&mut self, input: &[u8], from: usize, limits: Limits, spans: &mut Vec<Span>) -> Parsed {
+        let mut held = std::mem::take(&mut self.spans);
+        let outcome = self.multibulk(input, 0, limits, &mut held);
+        match outcome {
+            Parsed::Request(_) => spans.extend(held.iter().map(|span| Span {
+                start: span.start + from as u32,
+                length: span.length,
+            })),
+            Parsed::Incomplete { .. } => self.spans = held,
+            Parsed::Failed(_) => self.restart(),
         }
         outcome
     }
@@ -139,12 +165,6 @@ impl Parser {
                 Line::Invalid => return failed("invalid multibulk length"),
             }
             self.bulk = None;
-        } else if !self.spans.is_empty() {
-            spans.reserve(self.spans.len());
-            spans.extend(self.spans.drain(..).map(|span| Span {
-                start: span.start + from as u32,
-                length: span.length,
-            }));
         }
         spans.reserve((left as usize).min(SPANS_RESERVE_MAX));
         while left > 0 {
@@ -163,7 +183,7 @@ impl Parser {
                     }
                     match line_number(input, at + 1) {
                         Line::Number(length, next) => {
-                            if length < 0 || length as u64 > limits.bulk_max {
+                            if length < 0 || length as u64 > limits.bulk_max.min(BULK_MAX) {
                                 return failed("invalid bulk length");
                             }
                             if length > UNAUTHENTICATED_BULK_MAX && !limits.authenticated {

@@ -57,7 +57,10 @@ fn end_word(args: &Args<'_>, index: usize) -> Result<End, ErrorReply> {
 pub(super) const LPUSH: Command = Command {
     name: "LPUSH",
     arity: Arity::AtLeast(3),
-    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+    flags: Flags::WRITE
+        .and(Flags::DENYOOM)
+        .and(Flags::FAST)
+        .and(Flags::WAKES),
     acl: Acl::LIST,
     keys: &[KeySpec::one(1, Access::RW.and(Access::INSERT))],
     docs: Docs {
@@ -81,7 +84,10 @@ fn lpush(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<()
 pub(super) const RPUSH: Command = Command {
     name: "RPUSH",
     arity: Arity::AtLeast(3),
-    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+    flags: Flags::WRITE
+        .and(Flags::DENYOOM)
+        .and(Flags::FAST)
+        .and(Flags::WAKES),
     acl: Acl::LIST,
     keys: &[KeySpec::one(1, Access::RW.and(Access::INSERT))],
     docs: Docs {
@@ -105,7 +111,10 @@ fn rpush(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<()
 pub(super) const LPUSHX: Command = Command {
     name: "LPUSHX",
     arity: Arity::AtLeast(3),
-    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+    flags: Flags::WRITE
+        .and(Flags::DENYOOM)
+        .and(Flags::FAST)
+        .and(Flags::WAKES),
     acl: Acl::LIST,
     keys: &[KeySpec::one(1, Access::RW.and(Access::INSERT))],
     docs: Docs {
@@ -129,7 +138,10 @@ fn lpushx(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(
 pub(super) const RPUSHX: Command = Command {
     name: "RPUSHX",
     arity: Arity::AtLeast(3),
-    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+    flags: Flags::WRITE
+        .and(Flags::DENYOOM)
+        .and(Flags::FAST)
+        .and(Flags::WAKES),
     acl: Acl::LIST,
     keys: &[KeySpec::one(1, Access::RW.and(Access::INSERT))],
     docs: Docs {

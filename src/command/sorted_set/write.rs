@@ -18,7 +18,10 @@ use super::bounds::{lex_bounds, pack_limits, rank_bounds, score_bounds};
 pub(super) const ZADD: Command = Command {
     name: "ZADD",
     arity: Arity::AtLeast(4),
-    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+    flags: Flags::WRITE
+        .and(Flags::DENYOOM)
+        .and(Flags::FAST)
+        .and(Flags::WAKES),
     acl: Acl::SORTEDSET,
     keys: &[KeySpec::one(1, Access::RW.and(Access::UPDATE))],
     docs: Docs {
@@ -65,7 +68,10 @@ pub(super) const ZADD: Command = Command {
 pub(super) const ZINCRBY: Command = Command {
     name: "ZINCRBY",
     arity: Arity::Exactly(4),
-    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+    flags: Flags::WRITE
+        .and(Flags::DENYOOM)
+        .and(Flags::FAST)
+        .and(Flags::WAKES),
     acl: Acl::SORTEDSET,
     keys: &[KeySpec::one(
         1,

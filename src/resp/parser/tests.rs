@@ -135,3 +135,21 @@ fn random_bytes_never_panic_and_always_make_progress() {
         assert_eq!(whole, cut, "{:?} in pieces of {piece}", String::from_utf8_lossy(&input));
     }
 }
+
+#[test]
+fn a_request_half_read_may_be_handed_in_again_behind_others() {
+    let input = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$5\r\nhel";
+    let (mut parser, mut spans) = (Parser::default(), Vec::new());
+    let first = parser.next(input, 0, LIMITS, &mut spans);
+    assert_eq!(first, Parsed::Request(22));
+    assert!(matches!(parser.next(input, 22, LIMITS, &mut spans), Parsed::Incomplete { .. }));
+    assert!(parser.is_midway() && parser.held_args() == 2);
+    parser.restart();
+    let mut whole = input.to_vec();
+    whole.extend_from_slice(b"lo\r\n");
+    spans.clear();
+    assert_eq!(parser.next(&whole, 0, LIMITS, &mut spans), Parsed::Request(22));
+    spans.clear();
+    assert_eq!(parser.next(&whole, 22, LIMITS, &mut spans), Parsed::Request(whole.len() - 22));
+    assert_eq!(words(&whole, &spans), [b"SET".to_vec(), b"b".to_vec(), b"hello".to_vec()]);
+}
