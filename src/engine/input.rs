@@ -97,13 +97,14 @@ impl Core {
             return;
         }
         let input = std::mem::take(&mut connection.input);
-        let at = connection.input_at;
+        // Both go together: who asks meanwhile what is pending must not count from a place in what is not there.
+        let at = std::mem::take(&mut connection.input_at);
         let mut budget = COMMANDS_MAX;
         let used = self.process(connection, &input[at..], &mut budget);
         if connection.closed {
             return;
         }
-        connection.input = input;
+        (connection.input, connection.input_at) = (input, at);
         connection.consumed(used);
         if budget == 0 {
             self.make_ready(connection);

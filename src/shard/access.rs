@@ -275,7 +275,14 @@ impl Shard {
         let db = caller.db as usize;
         let (keyspace, mut beside) = self.split();
         let clock = beside.fresh_clock();
-        let new = || Entry::new(key.bytes, NewValue::Boxed(Box::new(make().into_value())), clock, None);
+        let new = || {
+            Entry::new(
+                key.bytes,
+                NewValue::Boxed(Box::new(make().into_value())),
+                clock,
+                None,
+            )
+        };
         let entry = match keyspace.entry(db, key) {
             KeyPlace::Found(mut found) => {
                 if beside.is_due(found.get()) && !beside.expiry_paused {
@@ -307,7 +314,12 @@ impl Shard {
         value: NewValue<'_, Value>,
         keep_ttl: bool,
     ) {
-        self.replace(caller, key, value, if keep_ttl { Ttl::Keep } else { Ttl::Drop });
+        self.replace(
+            caller,
+            key,
+            value,
+            if keep_ttl { Ttl::Keep } else { Ttl::Drop },
+        );
     }
 
     /// Sets a key to a value that expires at `expire_at`, in Unix milliseconds.
@@ -329,7 +341,11 @@ impl Shard {
         let mut found = match keyspace.entry(db, key) {
             KeyPlace::Found(found) => found,
             KeyPlace::Vacant(vacant) => {
-                let expire_at = if let Ttl::At(at) = ttl { Some(at) } else { None };
+                let expire_at = if let Ttl::At(at) = ttl {
+                    Some(at)
+                } else {
+                    None
+                };
                 let clock = beside.fresh_clock();
                 vacant.insert(Entry::new(key.bytes, value, clock, expire_at));
                 beside.notify(db, key, Class::New, "new");
