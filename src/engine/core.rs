@@ -441,7 +441,8 @@ impl Core {
                 match -completion.result {
                     libc::ENOBUFS => self.ring.grow_buffers(),
                     libc::EINTR | libc::EAGAIN => {}
-                    libc::ECANCELED if connection.waiting && !connection.closed => {}
+                    // Held back; it may have been let go on before the kernel said so.
+                    libc::ECANCELED if !connection.closed => {}
                     _ => {
                         // End of stream or a failed connection: nobody reads replies that have not left yet.
                         connection.ending = true;
