@@ -422,7 +422,7 @@ impl Core {
         if connection.output.blocks() > 0 {
             self.limit_output(&mut connection);
         }
-        if connection.at_end && !connection.waiting && !connection.ready {
+        if connection.at_end && !connection.has_work() {
             connection.ending = true; // all that came before the end has been executed
         }
         // A client that kills itself reads the answer to that first.
@@ -487,9 +487,7 @@ impl Core {
                     }
                 }
             }
-            if !connection.waiting || connection.pending_input() <= super::input::BACKLOG_MAX {
-                self.read_on(&mut connection);
-            }
+            self.read_on(&mut connection);
             self.put_back(connection);
         }
         if let Some(received) = completion.received {
@@ -499,7 +497,8 @@ impl Core {
 
     /// Arms the receive of a connection that is to be read and is not.
     pub(super) fn read_on(&mut self, connection: &mut Connection) {
-        if !connection.receiving && !connection.closed && !connection.ending && !connection.at_end {
+        let over = connection.closed || connection.ending || connection.at_end;
+        if !connection.receiving && !over && !self.is_held_back(connection) {
             self.ring.receive(connection.fd, connection.place.token());
             connection.receiving = true;
         }
