@@ -108,15 +108,15 @@ impl Control {
         });
         while !self.stopping {
             self.turn();
-            self.links.control().going_to_sleep();
+            self.links.control().sleep.going_to_sleep();
             if self.links.control().has_mail() || self.ring.has_completions() {
-                self.links.control().awake();
+                self.links.control().sleep.awake();
                 continue;
             }
             if event.read_at(0, 8).await.is_err() {
                 glommio::timer::sleep(CRON).await;
             }
-            self.links.control().awake();
+            self.links.control().sleep.awake();
         }
         timer.cancel().await;
         std::mem::forget(event); // the descriptor belongs to the ring

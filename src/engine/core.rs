@@ -13,7 +13,7 @@ use crate::command::admit::Gates;
 use crate::command::table::{CommandTable, commands};
 use crate::config::Config;
 use crate::mesh::message::{CoreMessage, Part};
-use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender};
+use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::resp::request::Span;
@@ -104,8 +104,6 @@ pub struct Core {
     /// Questions asked, by ticket.
     pub(super) tickets: HashMap<u64, Place>,
     pub(super) next_ticket: u64,
-    /// The own shard is lent to this transaction.
-    pub(super) lent: bool,
     /// Messages that need the shard while it is away.
     pub(super) deferred: Vec<CoreMessage>,
 
@@ -203,7 +201,6 @@ impl Core {
             under_way: Vec::new(),
             tickets: HashMap::new(),
             next_ticket: 0,
-            lent: false,
             deferred: Vec::new(),
             spans: Vec::new(),
             items: Vec::new(),
@@ -288,6 +285,8 @@ impl Core {
         let busy = !self.ready.is_empty()
             || self.has_background_work()
             || !self.to_schedule.is_empty()
+            // This core may have been the last to arrive, after it looked for complete ones.
+            || self.under_way.iter().any(|transaction| transaction.is_complete())
             || self.outgoing.iter().any(|out| !out.requests.is_empty() || !out.replies.is_empty())
             || self.ring.has_completions();
         if busy {
@@ -308,43 +307,47 @@ impl Core {
             }
             self.counters().sleeps.add(1);
             self.ring.turn(Some(limit));
-            self.link().awake();
+            self.link().sleep.awake();
             self.regain_shard();
         } else {
-            self.link().going_to_sleep();
+            self.link().sleep.going_to_sleep();
             if self.link().has_mail() {
-                self.link().awake();
+                self.link().sleep.awake();
                 self.ring.turn(None);
             } else {
                 self.counters().sleeps.add(1);
                 self.ring.turn(Some(limit));
-                self.link().awake();
+                self.link().sleep.awake();
             }
         }
         self.begin_turn();
     }
 
     /// Puts the shard into its berth, says that the core sleeps, and looks once more. False when there is something to
-    /// do after all; then the shard is back, or was borrowed meanwhile.
+    /// do after all; then the shard is back, or away and wanted.
     fn lie_down(&mut self) -> bool {
-        if self.config.borrow
-            && let Some(shard) = self.shard.take()
-        {
-            self.link().berth.put(shard);
-        }
-        self.link().going_to_sleep();
-        let quiet = !self.link().has_mail()
-            && (self.lent || !self.link().has_scheduled())
-            && (self.shard.is_none() && self.lent || !self.has_batches());
-        if !quiet {
-            self.link().awake();
-            self.regain_shard();
+        let link = self.links.core(self.index);
+        let mut shard = self.shard.take();
+        let receivers = &mut self.receivers;
+        let quiet = link
+            .sleep
+            .lie_down(&link.berth, &mut shard, self.config.borrow, |waiting| match waiting {
+                // Replies behind requests wait until those have run, which takes the shard.
+                Waiting::ForCore => {
+                    link.has_mail()
+                        || receivers
+                            .iter_mut()
+                            .flatten()
+                            .any(|receiver| receiver.is_first(|batch| matches!(batch, Batch::Replies(_))))
+                }
+                Waiting::ForShard => {
+                    link.has_scheduled() || receivers.iter_mut().flatten().any(|receiver| !receiver.is_empty())
+                }
+            });
+        if let Some(shard) = shard {
+            self.have_back(shard);
         }
         quiet
-    }
-
-    fn has_batches(&mut self) -> bool {
-        self.receivers.iter_mut().flatten().any(|receiver| !receiver.is_empty())
     }
 
     /// Takes the shard out of its berth; if it is away, whoever has it will wake this core.
@@ -358,7 +361,6 @@ impl Core {
 
     /// The own shard is in hand again: it learns what has changed while it was away.
     pub(super) fn have_back(&mut self, mut shard: Box<Shard>) {
-        self.lent = false;
         if !Arc::ptr_eq(&shard.config, &self.config) {
             shard.config = self.config.clone();
         }
@@ -420,7 +422,7 @@ impl Core {
         if connection.output.blocks() > 0 {
             self.limit_output(&mut connection);
         }
-        if connection.at_end && !connection.waiting && !connection.ready {
+        if connection.at_end && !connection.has_work() {
             connection.ending = true; // all that came before the end has been executed
         }
         // A client that kills itself reads the answer to that first.
@@ -485,9 +487,7 @@ impl Core {
                     }
                 }
             }
-            if !connection.waiting || connection.pending_input() <= super::input::BACKLOG_MAX {
-                self.read_on(&mut connection);
-            }
+            self.read_on(&mut connection);
             self.put_back(connection);
         }
         if let Some(received) = completion.received {
@@ -497,7 +497,8 @@ impl Core {
 
     /// Arms the receive of a connection that is to be read and is not.
     pub(super) fn read_on(&mut self, connection: &mut Connection) {
-        if !connection.receiving && !connection.closed && !connection.ending && !connection.at_end {
+        let over = connection.closed || connection.ending || connection.at_end;
+        if !connection.receiving && !over && !self.is_held_back(connection) {
             self.ring.receive(connection.fd, connection.place.token());
             connection.receiving = true;
         }
@@ -671,7 +672,7 @@ impl Core {
     pub(super) fn wake(&mut self, core: usize) {
         let links = self.links.clone();
         let link = links.core(core);
-        if link.must_be_woken()
+        if link.sleep.must_be_woken()
             && let Some(handle) = link.wake_handle()
         {
             if core == self.shards {

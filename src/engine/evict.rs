@@ -43,6 +43,8 @@ pub(super) struct Memory {
     limited: bool,
     /// The thread's own counter beyond which the sum must be looked at again.
     ceiling: u64,
+    /// Commands that need memory wait or are refused: each looks whether that still holds.
+    closed: bool,
     /// Excess that is borne without making writers wait.
     tolerated: u64,
     /// This core has keys to evict before it may sleep.
@@ -99,7 +101,8 @@ impl Core {
     #[inline]
     pub(super) fn is_short(&self) -> bool {
         self.memory.limited
-            && self.allocation.balance().wrapping_sub(self.memory.ceiling) as i64 > 0
+            && (self.memory.closed
+                || self.allocation.balance().wrapping_sub(self.memory.ceiling) as i64 > 0)
     }
 
     /// What a client's command finds when memory may be short.
@@ -134,6 +137,7 @@ impl Core {
             over = self.evict_from(shard, over);
         }
         let room = self.judge(over, shard.is_some_and(|shard| shard.expiry_paused));
+        self.memory.closed = room != Room::Enough;
         self.set_ceiling(over);
         room
     }
@@ -306,7 +310,9 @@ impl Core {
         }
         self.note_excess(over);
         self.set_ceiling(over);
-        if self.memory.has_waiting() && self.judge(over, false) != Room::Later {
+        let room = self.judge(over, false);
+        self.memory.closed = room != Room::Enough;
+        if self.memory.has_waiting() && room != Room::Later {
             self.let_waiting_go();
         }
     }

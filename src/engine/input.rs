@@ -20,9 +20,11 @@ use super::evict::Room;
 
 /// Requests looked at together.
 const LOOKAHEAD: usize = 32;
-/// Unexecuted input of a connection beyond which no more is read while it waits for other shards. An unfinished
-/// request is not counted: its limit is `client-query-buffer-limit`.
-pub(super) const BACKLOG_MAX: usize = 1 << 20;
+/// Unexecuted requests of a connection, in bytes, beyond which no more are read: the kernel's buffers then hold the
+/// client back. An unfinished request is not counted: its limit is `client-query-buffer-limit`.
+const BACKLOG_MAX: usize = 1 << 20;
+/// Reading goes on when this much is left, so that it is not switched at every turn.
+const BACKLOG_LOW: usize = BACKLOG_MAX / 2;
 /// Unexecuted input of a connection at most, whatever `client-query-buffer-limit` says: offsets into it have 32 bits.
 const INPUT_MAX: u64 = u32::MAX as u64 - (1 << 20);
 /// What has come for a connection is looked at ahead when it is at most this long: a request or a few.
@@ -65,11 +67,32 @@ impl Core {
             if budget == 0 || self.shard.is_none() {
                 self.make_ready(connection);
             }
+            self.limit_input(connection);
         }
     }
 
     /// Limits on what is kept, and who goes on when.
     fn after_keeping(&mut self, connection: &mut Connection) {
+        if connection.pending_input() >= connection.needs {
+            self.make_ready(connection);
+        }
+        self.limit_input(connection);
+        if connection.receiving && connection.has_work() && connection.pending_input() > BACKLOG_MAX {
+            self.ring.cancel_receive(connection.place.token());
+        }
+    }
+
+    /// Whether a connection has so much to execute that it is not read meanwhile.
+    pub(super) fn is_held_back(&self, connection: &Connection) -> bool {
+        connection.has_work() && connection.pending_input() > BACKLOG_LOW
+    }
+
+    /// Closes a connection whose unfinished request is too long. Whole requests that wait for their turn are not meant:
+    /// reading pauses long before they are too many.
+    fn limit_input(&mut self, connection: &mut Connection) {
+        if connection.has_work() && (connection.pending_input() as u64) < INPUT_MAX {
+            return;
+        }
         let most = self.config.client_query_buffer_limit.min(INPUT_MAX);
         if connection.pending_input() as u64 > most {
             log::warn!(
@@ -79,15 +102,8 @@ impl Core {
                 connection.pending_input()
             );
             self.counters().limit_closed.add(1);
-            connection.ending = true;
             self.shut_down(connection);
-            return;
         }
-        if connection.waiting && connection.receiving && connection.pending_input() > BACKLOG_MAX {
-            // Other shards do not keep up: the kernel's buffers hold the client back until they do.
-            self.ring.cancel_receive(connection.place.token());
-        }
-        self.make_ready(connection);
     }
 
     /// Executes what was kept.
@@ -109,9 +125,8 @@ impl Core {
         if budget == 0 {
             self.make_ready(connection);
         }
-        if !connection.waiting {
-            self.read_on(connection);
-        }
+        self.limit_input(connection);
+        self.read_on(connection);
     }
 
     /// Executes requests of `bytes` until they are used up, one must wait, or the budget is. Gives how many bytes are
@@ -120,6 +135,7 @@ impl Core {
         let mut spans = std::mem::take(&mut self.spans);
         let mut items = std::mem::take(&mut self.items);
         let mut done = 0;
+        connection.needs = 0;
         loop {
             spans.clear();
             items.clear();
@@ -148,15 +164,16 @@ impl Core {
             }
             if !matches!(flow, Flow::Next) || connection.ending {
                 // Requests that were cut but did not run are cut again, before the one that is half here.
-                if !matches!(cut, Cut::Used(at) if at == done) {
+                if !matches!(cut, Cut::Used(at, _) if at == done) {
                     connection.parser.restart();
                 }
                 break;
             }
             match cut {
                 Cut::More(at) => done = at,
-                Cut::Used(at) => {
+                Cut::Used(at, missing) => {
                     done = at;
+                    connection.needs = bytes.len() - at + missing;
                     break;
                 }
                 Cut::Failed(at, text) => {
@@ -234,7 +251,7 @@ impl Core {
                         hash,
                     });
                 }
-                Parsed::Incomplete { .. } => return Cut::Used(at),
+                Parsed::Incomplete { missing } => return Cut::Used(at, missing),
                 Parsed::Failed(text) => return Cut::Failed(at, text),
             }
         }
@@ -595,8 +612,8 @@ impl Core {
 enum Cut {
     /// To this offset; there may be more.
     More(usize),
-    /// To this offset; what follows is not complete.
-    Used(usize),
+    /// To this offset; what follows is not complete: so many bytes of it are missing at least.
+    Used(usize, usize),
     /// To this offset; what follows is no request.
     Failed(usize, Vec<u8>),
     /// To this offset; what follows is an inline request with quotes.

@@ -253,7 +253,7 @@ impl Core {
         if commands > BORROW_MAX || !self.all_quick(to) {
             return false;
         }
-        let Some(mut shard) = self.links.core(to).berth.take() else {
+        let Some(mut shard) = self.links.core(to).berth.borrow() else {
             return false;
         };
         if self.links.core(to).has_scheduled() {

@@ -320,7 +320,7 @@ impl Core {
             let shard = if index == self.index {
                 self.shard.take()
             } else if self.outgoing[index].in_flight == 0 && self.outgoing[index].requests.is_empty() {
-                links.core(index).berth.take()
+                links.core(index).berth.borrow()
             } else {
                 None
             };
@@ -380,10 +380,7 @@ impl Core {
             self.link().unschedule();
             shard.set_now(transaction.now);
             let outcome = match &transaction.work {
-                Work::Lend => {
-                    self.lent = true;
-                    Outcome::Lent(shard)
-                }
+                Work::Lend => Outcome::Lent(shard),
                 Work::Part {
                     command,
                     args,

@@ -24,6 +24,8 @@ pub struct Connection {
     pub input: Vec<u8>,
     /// See `input`.
     pub input_at: usize,
+    /// Bytes of kept input before which it holds no whole request.
+    pub needs: usize,
     /// Replies.
     pub output: Output,
     /// Commands of the pipeline on other shards.
@@ -62,6 +64,7 @@ impl Connection {
             parser: Parser::default(),
             input: Vec::new(),
             input_at: 0,
+            needs: 0,
             output: Output::default(),
             wave: None,
             waiting: false,
@@ -81,6 +84,11 @@ impl Connection {
     /// Bytes of input not executed yet.
     pub fn pending_input(&self) -> usize {
         self.input.len() - self.input_at
+    }
+
+    /// Whether it waits for something or for its turn: then what is kept of its input may hold whole requests.
+    pub fn has_work(&self) -> bool {
+        self.waiting || self.ready
     }
 
     /// Keeps bytes for later.

@@ -92,7 +92,9 @@ pub struct Ring {
     enters: u64,
     /// The time at which the armed timer ends the wait, where the kernel reads it.
     timer: Box<types::Timespec>,
-    timer_armed: bool,
+    timers_armed: u32,
+    /// How long the timer armed last runs; the maximum once it is over.
+    timer_limit: Duration,
     /// What the kernel is sending, by connection place. Dropping a buffer before its completion would free memory that
     /// the kernel reads; hence the ring keeps them.
     sending: Vec<Vec<u8>>,
@@ -127,7 +129,8 @@ impl Ring {
             event_armed: false,
             enters: 0,
             timer: Box::new(types::Timespec::new()),
-            timer_armed: false,
+            timers_armed: 0,
+            timer_limit: Duration::MAX,
             sending: Vec::new(),
             fresh_sends: 0,
         })
@@ -233,7 +236,7 @@ impl Ring {
     fn push(&mut self, entry: squeue::Entry) {
         loop {
             // SAFETY: every operation is built here; those with a pointer are `send`, whose bytes the ring keeps until
-            // their completion, and the timer, whose time is boxed and rewritten only when none is armed.
+            // their completion, and the timer, whose time is boxed and read by the kernel when it is submitted.
             if unsafe { self.uring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -288,7 +291,8 @@ impl Ring {
                 if !self.event_armed {
                     self.arm_event();
                 }
-                if !self.timer_armed {
+                // A nap much shorter than the timer under way needs one of its own.
+                if self.timers_armed == 0 || limit < self.timer_limit / 4 {
                     self.arm_timer(limit);
                 }
                 self.enters += 1;
@@ -300,7 +304,8 @@ impl Ring {
     }
 
     fn arm_timer(&mut self, limit: Duration) {
-        self.timer_armed = true;
+        self.timers_armed += 1;
+        self.timer_limit = limit;
         *self.timer = types::Timespec::new()
             .sec(limit.as_secs())
             .nsec(limit.subsec_nanos());
@@ -331,7 +336,7 @@ impl Ring {
     pub fn completions(&mut self, into: &mut Vec<Completion>, limit: usize) {
         let mut woken_by_event = false;
         let mut rearm = false;
-        let mut timer_ended = false;
+        let mut timers_ended = 0;
         for entry in self.uring.completion().take(limit) {
             let data = entry.user_data();
             let operation = match data >> TAG_SHIFT {
@@ -345,7 +350,7 @@ impl Ring {
                     Operation::Wake
                 }
                 TAG_TIMER => {
-                    timer_ended = true;
+                    timers_ended += 1;
                     continue;
                 }
                 _ => continue,
@@ -359,7 +364,10 @@ impl Ring {
                     .map(|id| self.buffers.received(id, entry.result().max(0) as usize)),
             });
         }
-        self.timer_armed &= !timer_ended;
+        if timers_ended > 0 {
+            self.timers_armed -= timers_ended;
+            self.timer_limit = Duration::MAX;
+        }
         if woken_by_event {
             self.drain_event();
             self.event_armed &= !rearm;

@@ -145,11 +145,11 @@ def check_ttl(options):
     value = b"v" * 200
     try:
         with server.client() as client:
-            order = list(range(60000))
+            order = list(range(100000))
             random.Random(options.seed).shuffle(order)
             write(client, [("SET", f"k:{n}", value, "EX", 10000 + n) for n in order])
             early = alive(client, [f"k:{n}" for n in range(10000)]) / 10000
-            late = alive(client, [f"k:{n}" for n in range(50000, 60000)]) / 10000
+            late = alive(client, [f"k:{n}" for n in range(90000, 100000)]) / 10000
             expect(early < 0.1 and late > 0.8, f"{early:.2f} of the first to expire and {late:.2f} of the last stay")
             print(f"  {early:.3f} of the first to expire and {late:.3f} of the last stay")
     finally:
