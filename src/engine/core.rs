@@ -555,8 +555,10 @@ impl Core {
                 let spare = &mut self.spare_buffers;
                 let block = connection.output.take(|| spare.pop().unwrap_or_default());
                 self.observatory.core(self.index).writes.add(1);
+                // The core sleeps through the end of an ordinary send. Of the last one it must hear, to hang up then.
+                let last = connection.ending || connection.at_end;
                 self.ring
-                    .send(connection.fd, connection.place.token(), block, 0, false);
+                    .send(connection.fd, connection.place.token(), block, 0, last);
                 if let Some(empty) = connection.output.release()
                     && self.spare_buffers.len() < SPARE_MAX
                 {
