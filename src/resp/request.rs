@@ -50,6 +50,16 @@ pub struct Caller {
     pub resp3: bool,
 }
 
+impl Caller {
+    /// The same caller, for a second look at a key within one command: that it was used is noted already.
+    pub fn again(self) -> Self {
+        Self {
+            no_touch: true,
+            ..self
+        }
+    }
+}
+
 /// The arguments of one command, the name being number zero.
 #[derive(Clone, Copy)]
 pub struct Args<'a> {

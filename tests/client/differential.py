@@ -191,7 +191,8 @@ def draw_step(draw, names, weights):
     roll = draw.random.random()
     if roll < 0.06:
         special = draw.random.choices([name for name, _ in grammar.SPECIALS], [w for _, w in grammar.SPECIALS])[0]
-        kind = {"SPOP": "t", "SRANDMEMBER": "t", "HSCAN": "h", "SSCAN": "t", "ZSCAN": "z"}.get(special)
+        kind = {"SPOP": "t", "SRANDMEMBER": "t", "HSCAN": "h", "SSCAN": "t", "ZSCAN": "z",
+                "HRANDFIELD": "h", "ZRANDMEMBER": "z"}.get(special)
         key = draw.key(kind)
         count = draw.random.choice([None, 0, 1, 2, 5, 1000, -1, -7])
         return special, draw.random.choice([0, 0, 0, 1]), (key, count, draw.random.randint(1, 30))
@@ -265,6 +266,24 @@ def check_srandmember(pair, key, count, _):
         require(len(set(a)) == len(a), f"{show(command)} (repeated member)", a, b)
 
 
+def check_random_pairs(name, whole, option):
+    """HRANDFIELD and ZRANDMEMBER: as SRANDMEMBER, and with values or scores those of the members drawn."""
+    def check(pair, key, count, number):
+        command = (name, key) if count is None else (name, key, str(count))
+        valued = count is not None and number % 2 == 0
+        a, b = pair.ask(*command, option) if valued else pair.ask(*command)
+        if isinstance(b, support.ErrorReply) or isinstance(a, support.ErrorReply):
+            require(type(a) is type(b) and a == b, show(command), a, b)
+            return
+        require(type(a) is type(b) and len(flat(a)) == len(flat(b)), f"{show(command)} (number of members)", a, b)
+        there = dict(pairs(pair.ask(*[word for word in whole(key)])[0]))
+        drawn = pairs(a) if valued else [(member, there.get(member)) for member in flat(a)]
+        require(all(there.get(member, False) == value for member, value in drawn), f"{show(command)} (members)", a, there)
+        if count is not None and count > 0:
+            require(len({member for member, _ in drawn}) == len(drawn), f"{show(command)} (repeated member)", a, b)
+    return check
+
+
 def check_randomkey(pair, *_):
     a, b = pair.ask("RANDOMKEY")
     require((a is None) == (b is None), "RANDOMKEY", a, b)
@@ -319,6 +338,8 @@ def check_short_expiry(pair, key, _, number):
 
 
 SPECIAL_CHECKS = {
+    "HRANDFIELD": check_random_pairs("HRANDFIELD", lambda key: ("HGETALL", key), "WITHVALUES"),
+    "ZRANDMEMBER": check_random_pairs("ZRANDMEMBER", lambda key: ("ZRANGE", key, "0", "-1", "WITHSCORES"), "WITHSCORES"),
     "SPOP": check_spop, "SRANDMEMBER": check_srandmember, "RANDOMKEY": check_randomkey, "SCAN": check_scan("SCAN"),
     "HSCAN": check_scan("HSCAN"), "SSCAN": check_scan("SSCAN"), "ZSCAN": check_scan("ZSCAN"),
     "SHORT_EXPIRY": check_short_expiry,

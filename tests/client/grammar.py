@@ -264,6 +264,97 @@ def copy(d):
                                          d.option("REPLACE"), share=0.3)]
 
 
+def numkeys(d, kind, low=1, high=3):
+    """A number of keys and as many keys; now and then another number."""
+    keys = d.keys(kind, low, high)
+    count = str(len(keys)).encode() if d.chance(0.96) else d.random.choice([b"0", b"-1", b"x", b"1", b"2", b"99"])
+    return [count, *keys]
+
+
+def zset_operands(d, store=False, plain=False):
+    """What ZUNION and its like take; in `plain` ones (ZDIFF) no weights and no aggregate."""
+    # Sets take part with a score of 1 each.
+    words = numkeys(d, d.random.choice("zzzt"))
+    extra = []
+    if not plain and d.chance(0.25):
+        count = len(words) - 1 if d.chance(0.93) else d.random.randint(0, 4)
+        extra.append([d.case("WEIGHTS"), *(d.random.choice([b"1", b"2", b"-1.5", b"0", d.float()]) for _ in range(count))])
+    if not plain and d.chance(0.25):
+        extra.append([d.case("AGGREGATE"), d.random.choice([b"SUM", b"min", b"MAX", b"AVG"])])
+    if d.chance(0.04 if store else 0.4):
+        extra.append([d.case("WITHSCORES")])
+    d.random.shuffle(extra)
+    return [*words, *(word for part in extra for word in part)]
+
+
+def zrangestore(d):
+    words = zrange(d)
+    # BYLEX stays with the keys whose members have one score.
+    lex = any(word.upper() == b"BYLEX" for word in words[3:])
+    target = b"x%d" % d.random.randrange(3) if lex else d.key("z")
+    return [target, *(word for word in words if word.upper() != b"WITHSCORES" or d.chance(0.05))]
+
+
+def by_score(d, reverse):
+    words = [d.key("z"), score_bound(d), score_bound(d)]
+    extra = []
+    if d.chance(0.4):
+        extra.append([d.case("WITHSCORES")])
+    if d.chance(0.3):
+        extra.append([d.case("LIMIT"), d.index(), d.index()])
+    d.random.shuffle(extra)
+    return [*words, *(word for part in extra for word in part)]
+
+
+def by_lex(d):
+    return [lex_key(d), lex_bound(d), lex_bound(d), *([d.case("LIMIT"), d.index(), d.index()] if d.chance(0.3) else [])]
+
+
+def end(d, *words):
+    return d.case(d.random.choice(words)) if d.chance(0.95) else d.random.choice([b"", b"MIDDLE"])
+
+
+def mpop(kind, *ends):
+    def draw(d):
+        words = [*numkeys(d, kind), end(d, *ends)]
+        return words + ([d.case("COUNT"), d.index()] if d.chance(0.4) else [])
+    return draw
+
+
+def lpos(d):
+    return [d.key("l"), d.member(), *d.options(d.option("RANK", d.index), d.option("COUNT", d.index), d.option("MAXLEN", d.index))]
+
+
+def client_words(d):
+    """CLIENT subcommands that answer the same everywhere."""
+    return d.random.choice([
+        lambda: [b"GETNAME"], lambda: [b"SETNAME", d.random.choice([b"name", b"a b", b"", b"other"])], lambda: [b"NO-EVICT", b"on"],
+        lambda: [b"NO-EVICT", b"off"], lambda: [b"NO-EVICT", b"maybe"], lambda: [b"UNPAUSE"], lambda: [b"UNBLOCK", b"999999999"],
+        lambda: [b"UNBLOCK", b"999999999", b"ERROR"], lambda: [b"UNBLOCK", b"1", b"BOGUS"], lambda: [b"KILL", b"ID", b"999999999"],
+        lambda: [b"KILL", b"ADDR", b"1.2.3.4:5"], lambda: [b"KILL", b"1.2.3.4:5"], lambda: [b"KILL", b"TYPE", b"nosuch"],
+        lambda: [b"KILL", b"SKIPME", b"maybe"], lambda: [b"KILL", b"USER", b"nosuch"], lambda: [b"LIST", b"TYPE", b"replica"],
+        lambda: [b"LIST", b"TYPE", b"pubsub"], lambda: [b"LIST", b"TYPE", b"nosuch"], lambda: [b"LIST", b"ID", b"999999999"],
+        lambda: [b"PAUSE", b"x"], lambda: [b"PAUSE", b"-1"], lambda: [b"PAUSE", b"0", b"BOGUS"], lambda: [b"REPLY", b"ON"],
+        lambda: [b"REPLY", b"BOGUS"], lambda: [b"BOGUS"], lambda: [],
+    ])()
+
+
+def command_words(d):
+    """COMMAND GETKEYS and GETKEYSANDFLAGS of requests of every shape, right and wrong."""
+    name, arguments, _, _ = d.random.choice(COMMANDS)
+    return [d.random.choice([b"GETKEYS", b"GETKEYS", b"GETKEYSANDFLAGS"]), name.encode(), *arguments(d)[:40]]
+
+
+def config_words(d):
+    """CONFIG GET of directives with the same value in both servers."""
+    names = [b"maxmemory-samples", b"hz", b"databases", b"timeout", b"tcp-keepalive", b"lfu-decay-time", b"save", b"appendonly",
+             b"list-compress-depth", b"proto-max-bulk-len", b"client-output-buffer-limit", b"slowlog-log-slower-than", b"nosuch",
+             b"slowlog-max-len", b"hash-max-listpack-entries", b"hash-max-ziplist-entries", b"zset-max-listpack-*", b"appendfsync",
+             b"notify-keyspace-events", b"lazyfree-lazy-*", b"requirepass", b"maxclients", b"lua-time-limit", b"MAXMEMORY-POLICY",
+             b"client-query-buffer-limit", b"set-max-intset-entries", b"activedefrag", b"dynamic-hz", b"latency-monitor-threshold"]
+    return [b"GET", *(d.random.choice(names) for _ in range(d.random.choice([1, 1, 1, 2, 3])))]
+
+
 def db(d):
     return d.random.choice([b"0", b"0", b"1", b"2"]) if d.chance(0.95) else d.random.choice([b"16", b"-1", b"x", b""])
 
@@ -337,6 +428,10 @@ COMMANDS = [
     ("LTRIM", lambda d: [d.key("l"), d.index(), d.index()], "exact", 1),
     ("LINSERT", lambda d: [d.key("l"), d.random.choice([b"BEFORE", b"AFTER", b"before", b"NEAR"]), d.member(), d.member()],
      "exact", 2),
+    ("LPOS", lpos, "exact", 2),
+    ("LMOVE", lambda d: [d.key("l"), d.key("l"), end(d, "LEFT", "RIGHT"), end(d, "LEFT", "RIGHT")], "exact", 2),
+    ("RPOPLPUSH", lambda d: [d.key("l"), d.key("l")], "exact", 1),
+    ("LMPOP", mpop("l", "LEFT", "RIGHT"), "exact", 1.5),
     # hashes
     ("HSET", hset, "exact", 4),
     ("HMSET", hset, "exact", 1),
@@ -365,6 +460,8 @@ COMMANDS = [
     ("SINTERSTORE", lambda d: [d.key("t"), *d.keys("t", 1, 4)], "exact", 1),
     ("SUNIONSTORE", lambda d: [d.key("t"), *d.keys("t", 1, 4)], "exact", 1),
     ("SDIFFSTORE", lambda d: [d.key("t"), *d.keys("t", 1, 4)], "exact", 1),
+    ("SMOVE", lambda d: [d.key("t"), d.key("t"), d.member()], "exact", 2),
+    ("SINTERCARD", lambda d: [*numkeys(d, "t"), *([d.case("LIMIT"), d.index()] if d.chance(0.4) else [])], "exact", 1),
     # sorted sets
     ("ZADD", zadd, "score", 5),
     ("ZADD", lex_zadd, "exact", 2),
@@ -382,6 +479,24 @@ COMMANDS = [
     ("ZRANGE", zrange, "score", 5),
     ("ZPOPMIN", lambda d: [d.key("z"), *([d.index()] if d.chance(0.4) else [])], "score", 1),
     ("ZPOPMAX", lambda d: [d.key("z"), *([d.index()] if d.chance(0.4) else [])], "score", 1),
+    ("ZRANGEBYSCORE", lambda d: by_score(d, False), "score", 1.5),
+    ("ZREVRANGEBYSCORE", lambda d: by_score(d, True), "score", 1.5),
+    ("ZREVRANGE", lambda d: [d.key("z"), d.index(), d.index(), *([d.case("WITHSCORES")] if d.chance(0.4) else [])], "score", 1),
+    ("ZRANGEBYLEX", by_lex, "exact", 1),
+    ("ZREVRANGEBYLEX", by_lex, "exact", 1),
+    ("ZLEXCOUNT", lambda d: [lex_key(d), lex_bound(d), lex_bound(d)], "exact", 1),
+    ("ZREMRANGEBYLEX", lambda d: [lex_key(d), lex_bound(d), lex_bound(d)], "exact", 0.4),
+    ("ZREMRANGEBYSCORE", lambda d: [d.key("z"), score_bound(d), score_bound(d)], "exact", 0.6),
+    ("ZREMRANGEBYRANK", lambda d: [d.key("z"), d.index(), d.index()], "exact", 0.6),
+    ("ZRANGESTORE", zrangestore, "exact", 1),
+    ("ZUNION", zset_operands, "score", 1),
+    ("ZINTER", zset_operands, "score", 1),
+    ("ZDIFF", lambda d: zset_operands(d, plain=True), "score", 1),
+    ("ZUNIONSTORE", lambda d: [d.key("z"), *zset_operands(d, store=True)], "exact", 1),
+    ("ZINTERSTORE", lambda d: [d.key("z"), *zset_operands(d, store=True)], "exact", 1),
+    ("ZDIFFSTORE", lambda d: [d.key("z"), *zset_operands(d, store=True, plain=True)], "exact", 1),
+    ("ZINTERCARD", lambda d: [*numkeys(d, "z"), *([d.case("LIMIT"), d.index()] if d.chance(0.4) else [])], "exact", 1),
+    ("ZMPOP", mpop("z", "MIN", "MAX"), "score", 1.5),
     # transactions; EXEC's reply compares entry by entry, as its commands do
     ("MULTI", lambda d: [], "exact", 3),
     ("EXEC", lambda d: [], "exec", 3),
@@ -395,6 +510,10 @@ COMMANDS = [
     ("SWAPDB", lambda d: [db(d), db(d)], "exact", 0.4),
     ("FLUSHDB", lambda d: [d.random.choice([b"ASYNC", b"SYNC", b"async", b"NOW"])] if d.chance(0.6) else [], "exact", 0.1),
     ("FLUSHALL", lambda d: [d.random.choice([b"ASYNC", b"SYNC"])] if d.chance(0.6) else [], "exact", 0.1),
+    ("CLIENT", client_words, "exact", 1),
+    ("COMMAND", command_words, "exact", 2),
+    ("CONFIG", config_words, "pairs", 1),
+    ("TIME", lambda d: [b"x"], "exact", 0.1),
     ("NOSUCHCOMMAND", lambda d: d.members(0, 3, many=0), "exact", 0.3),
 ]
 
@@ -403,7 +522,7 @@ for _name, _, _how, _ in COMMANDS:
     HOW.setdefault(_name, _how)
 
 # Commands whose replies are random or whose walk differs: each is one step with a check of its own.
-SPECIALS = [("SPOP", 2), ("SRANDMEMBER", 2), ("RANDOMKEY", 1), ("SCAN", 1), ("HSCAN", 1), ("SSCAN", 1), ("ZSCAN", 1),
+SPECIALS = [("SPOP", 2), ("SRANDMEMBER", 2), ("HRANDFIELD", 2), ("ZRANDMEMBER", 2), ("RANDOMKEY", 1), ("SCAN", 1), ("HSCAN", 1), ("SSCAN", 1), ("ZSCAN", 1),
             ("SHORT_EXPIRY", 0.3)]
 
 # Raw input, sent as it stands and followed by a PING: what comes back, and whether the connection is closed, must agree.

@@ -307,10 +307,11 @@ fn smove(
         return Ok(());
     }
     let together = shards.together(&source, &destination);
+    let again = caller.again();
 
     let shard = shards.of(&source);
     let empty = shard
-        .write_as::<Set>(caller, &source)?
+        .write_as::<Set>(&again, &source)?
         .is_some_and(|set| set.remove(member) && set.is_empty());
     shard.changed(db, &source, Class::Set, "srem");
     if empty {
@@ -322,7 +323,7 @@ fn smove(
 
     let shard = shards.of(&destination);
     let added = shard
-        .create_as(caller, &destination, || Set::for_members(member, 1, limits))?
+        .create_as(&again, &destination, || Set::for_members(member, 1, limits))?
         .add(member, limits);
     if added {
         shard.changed(db, &destination, Class::Set, "sadd");
