@@ -559,7 +559,7 @@ impl Core {
                 self.observatory.core(self.index).writes.add(1);
                 self.ring
                     .send(connection.fd, connection.place.token(), block, 0, false);
-                self.follow_up |= connection.ending || connection.output.has_more();
+                self.follow_up |= connection.ending || connection.at_end || connection.output.has_more();
                 if let Some(empty) = connection.output.release()
                     && self.spare_buffers.len() < SPARE_MAX
                 {

@@ -23,8 +23,9 @@ TYPES = "slhtz"  # string, list, hash, set (t), sorted set
 class Draw:
     """A source of random arguments. Everything comes from one seeded generator, so a seed replays a run."""
 
-    def __init__(self, random):
+    def __init__(self, random, many=True):
         self.random = random
+        self.many = many  # whether commands come with enough members to change an encoding at once
 
     def chance(self, share):
         return self.random.random() < share
@@ -117,7 +118,7 @@ class Draw:
     def members(self, low=1, high=5, many=0.06):
         """Usually a few; sometimes enough to change the encoding."""
         random = self.random
-        if random.random() < many:
+        if random.random() < many and self.many:
             if random.random() < 0.5:
                 return [str(n).encode() for n in random.sample(range(-40000, 80000), random.choice([20, 130, 520]))]
             return [b"many:%d" % n for n in random.sample(range(5000), random.choice([20, 130]))]
@@ -222,7 +223,7 @@ def zadd(d):
     if d.chance(0.12):
         options.append(d.case("INCR"))
     pairs = []
-    count = d.random.choice([20, 140]) if d.chance(0.05) else d.random.randint(1, 4)
+    count = d.random.choice([20, 140]) if d.chance(0.05) and d.many else d.random.randint(1, 4)
     for _ in range(1 if b"INCR" in options and d.chance(0.9) else count):
         pairs += [d.float(), d.member()]
     if d.chance(0.03):
@@ -320,6 +321,7 @@ COMMANDS = [
     ("OBJECT", lambda d: [d.case("ENCODING"), d.key()], "encoding", 4),
     ("OBJECT", lambda d: [d.random.choice([b"FREQ", b"BOGUS", b"ENCODING", b"REFCOUNT"])] + d.keys(None, 0, 2), "refcount", 1),
     ("OBJECT", lambda d: [d.case("IDLETIME"), d.key()], "idle", 1),
+    ("OBJECT", lambda d: [d.case("FREQ"), d.key()], "exact", 3),
     # lists
     ("LPUSH", lambda d: [d.key("l"), *d.members()], "exact", 3),
     ("RPUSH", lambda d: [d.key("l"), *d.members()], "exact", 3),
