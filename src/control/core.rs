@@ -125,7 +125,7 @@ impl Control {
     fn turn(&mut self) {
         self.ring.turn(None);
         let mut completions = Vec::new();
-        self.ring.completions(&mut completions, usize::MAX);
+        self.ring.completions(&mut completions);
         for completion in completions {
             if completion.operation != Operation::Accept {
                 continue;

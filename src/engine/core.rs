@@ -29,8 +29,6 @@ use super::wide::Pending;
 /// How cores see each other.
 pub type SharedLinks = Links<Shard, Arc<Transaction>>;
 
-/// Completions taken in one turn at most: the rest waits for the next, after what they caused has been sent.
-const COMPLETIONS_MAX: usize = 512;
 /// Commands of one connection run in one turn at most: a long pipeline takes turns with everybody else.
 pub(super) const COMMANDS_MAX: u32 = 1024;
 /// How often the core looks after things that are not requests, while there are any.
@@ -134,6 +132,8 @@ pub struct Core {
     pub(super) pause: Pause,
     pub(super) blocked_by_pause: Vec<u32>,
     pub(super) stopping: bool,
+    /// Something follows when a send queued in this turn is over.
+    pub(super) follow_up: bool,
     pub(super) slow_runs: Vec<super::asks::SlowRun>,
     /// Clock ticks at the beginning of the turn.
     pub(super) turn_ticks: u64,
@@ -222,6 +222,7 @@ impl Core {
             pause: Pause::default(),
             blocked_by_pause: Vec::new(),
             stopping: false,
+            follow_up: false,
             slow_runs: Vec::new(),
             turn_ticks: ticks(),
             allocation: Allocation::of_this_thread(),
@@ -282,7 +283,8 @@ impl Core {
 
     /// Hands operations to the kernel and waits for something to happen when there is nothing to do.
     fn submit_and_collect(&mut self) {
-        let busy = !self.ready.is_empty()
+        let busy = std::mem::take(&mut self.follow_up)
+            || !self.ready.is_empty()
             || self.has_background_work()
             || !self.to_schedule.is_empty()
             // This core may have been the last to arrive, after it looked for complete ones.
@@ -387,7 +389,7 @@ impl Core {
 
     fn take_completions(&mut self) {
         let mut completions = std::mem::take(&mut self.completions);
-        self.ring.completions(&mut completions, COMPLETIONS_MAX);
+        self.ring.completions(&mut completions);
         if completions.len() > 1 {
             self.prefetch_first_keys(&completions);
         }
@@ -555,10 +557,9 @@ impl Core {
                 let spare = &mut self.spare_buffers;
                 let block = connection.output.take(|| spare.pop().unwrap_or_default());
                 self.observatory.core(self.index).writes.add(1);
-                // The core sleeps through the end of an ordinary send. Of the last one it must hear, to hang up then.
-                let last = connection.ending || connection.at_end;
                 self.ring
-                    .send(connection.fd, connection.place.token(), block, 0, last);
+                    .send(connection.fd, connection.place.token(), block, 0, false);
+                self.follow_up |= connection.ending || connection.at_end || connection.output.has_more();
                 if let Some(empty) = connection.output.release()
                     && self.spare_buffers.len() < SPARE_MAX
                 {

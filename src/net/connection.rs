@@ -83,7 +83,8 @@ impl Connection {
 
     /// Bytes of input not executed yet.
     pub fn pending_input(&self) -> usize {
-        self.input.len() - self.input_at
+        // Nothing while its input is being executed and out of its hands.
+        self.input.len().saturating_sub(self.input_at)
     }
 
     /// Whether it waits for something or for its turn: then what is kept of its input may hold whole requests.

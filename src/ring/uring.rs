@@ -98,8 +98,10 @@ pub struct Ring {
     /// What the kernel is sending, by connection place. Dropping a buffer before its completion would free memory that
     /// the kernel reads; hence the ring keeps them.
     sending: Vec<Vec<u8>>,
-    /// Impatient sends queued since the last turn: their completions come with the submission.
-    fresh_sends: usize,
+    /// Quick sends queued since completions were last taken, with how many bytes each is to send. One that sends all of
+    /// them makes no completion: it is over when the kernel has taken it, which spares an entry and, above all, being
+    /// woken by it.
+    quick: Vec<(u64, u32)>,
 }
 
 impl Ring {
@@ -132,7 +134,7 @@ impl Ring {
             timers_armed: 0,
             timer_limit: Duration::MAX,
             sending: Vec::new(),
-            fresh_sends: 0,
+            quick: Vec::new(),
         })
     }
 
@@ -162,8 +164,8 @@ impl Ring {
     /// Sends `bytes[from..]`; the ring keeps them until the completion hands them back by `take_sent`. One send for each
     /// place (the low half of `token`) at a time.
     ///
-    /// The first attempt never waits for room in the socket, so that its completion is there when `turn` returns;
-    /// `patient` is for what such an attempt has left over.
+    /// The first attempt never waits for room in the socket, so that it is over when `turn` returns; `patient` is for
+    /// what such an attempt has left over.
     #[inline]
     pub fn send(&mut self, fd: RawFd, token: u64, bytes: Vec<u8>, from: usize, patient: bool) {
         let place = (token & 0xffff_ffff) as usize;
@@ -173,18 +175,17 @@ impl Ring {
         let length = u32::try_from(bytes.len() - from).unwrap_or(u32::MAX);
         let start = bytes[from..].as_ptr();
         self.sending[place] = bytes; // the heap block stays where it is
-        let flags = if patient {
-            libc::MSG_NOSIGNAL | libc::MSG_WAITALL
+        let send = opcode::Send::new(types::Fd(fd), start, length);
+        let whole = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let entry = if patient {
+            send.flags(whole).build()
         } else {
-            self.fresh_sends += 1;
-            libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT
-        };
-        self.push(
-            opcode::Send::new(types::Fd(fd), start, length)
-                .flags(flags)
+            self.quick.push((token, length));
+            send.flags(whole | libc::MSG_DONTWAIT)
                 .build()
-                .user_data(TAG_SEND << TAG_SHIFT | token),
-        );
+                .flags(squeue::Flags::SKIP_SUCCESS)
+        };
+        self.push(entry.user_data(TAG_SEND << TAG_SHIFT | token));
     }
 
     /// The bytes of a send that is over.
@@ -262,12 +263,11 @@ impl Ring {
     }
 
     /// Submits what is queued and collects what is done. Waits when `wait` is given: until something completes, other
-    /// than the impatient sends just queued, or about the time is over: one timer is armed at a time and runs across
+    /// than quick sends that go through, or about the time is over: one timer is armed at a time and runs across
     /// waits, which spares each of them setting up a clock of its own; a wait may therefore end early.
     #[inline]
     pub fn turn(&mut self, wait: Option<Duration>) {
         self.buffers.publish();
-        let sends = std::mem::take(&mut self.fresh_sends);
         match wait {
             None => {
                 let queue = self.uring.submission();
@@ -296,7 +296,7 @@ impl Ring {
                     self.arm_timer(limit);
                 }
                 self.enters += 1;
-                if let Err(error) = self.uring.submit_and_wait(sends + 1) {
+                if let Err(error) = self.uring.submit_and_wait(1) {
                     Self::tolerate(&error);
                 }
             }
@@ -331,13 +331,46 @@ impl Ring {
         !self.uring.completion().is_empty()
     }
 
-    /// Takes completions, at most `limit`, to the end of `into`.
+    /// Takes all completions to the end of `into`. To be called after `turn` and before the next sends are queued.
     #[inline]
-    pub fn completions(&mut self, into: &mut Vec<Completion>, limit: usize) {
+    pub fn completions(&mut self, into: &mut Vec<Completion>) {
+        while self.uring.submission().cq_overflow() {
+            // The kernel keeps what found no room, a failed send's completion perhaps among it.
+            self.drain(into);
+            self.submit_now();
+        }
+        self.drain(into);
+        if self.quick.is_empty() {
+            return;
+        }
+        // Those that failed or sent a part have said so; the others are over.
+        let told = into
+            .iter()
+            .filter(|completion| completion.operation == Operation::Send)
+            .count();
+        for (token, length) in self.quick.drain(..) {
+            let said = told > 0
+                && into.iter().any(|completion| {
+                    completion.operation == Operation::Send && completion.token == token
+                });
+            if !said {
+                into.push(Completion {
+                    operation: Operation::Send,
+                    token,
+                    result: length as i32,
+                    more: false,
+                    received: None,
+                });
+            }
+        }
+    }
+
+    #[inline]
+    fn drain(&mut self, into: &mut Vec<Completion>) {
         let mut woken_by_event = false;
         let mut rearm = false;
         let mut timers_ended = 0;
-        for entry in self.uring.completion().take(limit) {
+        for entry in self.uring.completion() {
             let data = entry.user_data();
             let operation = match data >> TAG_SHIFT {
                 TAG_RECEIVE => Operation::Receive,

@@ -523,7 +523,7 @@ def clients_that_vanish_in_the_middle_of_anything_leave_nothing_behind(house):
             sock = connect(server)
             sock.sendall(b"".join(generator.choices(works, k=generator.randint(1, 4))))
             leave(sock, generator.randrange(3))
-        wait_until(lambda: open_files(server.pid) <= files, 15, "the descriptors of clients that left")
+        wait_until(lambda: open_files(server.pid) <= files, 5, "the descriptors of clients that left")
         with server.client() as client:
             for key in keys:
                 client.call("SET", key, "z")
@@ -619,6 +619,23 @@ def work_over_several_shards_by_many_clients_ends_in_peace(house):
         true(not problems, "\n".join(problems[:2]))
         quiet_again(server)
         equal(terminate(server, seconds=1.0), 0, "exit status")
+
+
+@test
+def transactions_that_queue_up_do_not_wait_for_the_clock(house):
+    server = house.common()
+    keys = [f"t:{n}" for n in range(40)]
+    request = encode("MSET", *(word for key in keys for word in (key, "v")))
+    socks = [connect(server) for _ in range(100)]
+    start = time.monotonic()
+    for _ in range(10):
+        for sock in socks:
+            sock.sendall(request)
+    for sock in socks:
+        equal(read_exactly(sock, 50), b"+OK\r\n" * 10)
+        sock.close()
+    took = time.monotonic() - start
+    true(took < 2, f"1000 commands over all shards took {took:.1f} s")
 
 
 @test
