@@ -233,7 +233,7 @@ impl ErrorReply {
     /// No such command; up to 128 bytes of name and of arguments are repeated, as in Redis.
     pub fn unknown_command<'a>(name: &[u8], args: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut text = b"ERR unknown command '".to_vec();
-        text.extend_from_slice(&name[..name.len().min(128)]);
+        text.extend_from_slice(printed(name, 128));
         text.extend_from_slice(b"', with args beginning with: ");
         let start = text.len();
         for arg in args {
@@ -242,7 +242,7 @@ impl ErrorReply {
                 break;
             }
             text.push(b'\'');
-            text.extend_from_slice(&arg[..arg.len().min(128 - used)]);
+            text.extend_from_slice(printed(arg, 128 - used));
             text.extend_from_slice(b"' ");
         }
         Self::text(text)
@@ -251,7 +251,7 @@ impl ErrorReply {
     /// No such subcommand of `container` (given in upper case for the HELP hint).
     pub fn unknown_subcommand(sub: &[u8], container: &str) -> Self {
         let mut text = b"ERR unknown subcommand '".to_vec();
-        text.extend_from_slice(&sub[..sub.len().min(128)]);
+        text.extend_from_slice(printed(sub, 128));
         text.extend_from_slice(b"'. Try ");
         text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
         text.extend_from_slice(b" HELP.");
@@ -261,7 +261,7 @@ impl ErrorReply {
     /// Unknown subcommand or a wrong number of arguments for it, as containers that check both at once put it.
     pub fn subcommand_syntax(sub: &[u8], container: &str) -> Self {
         let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
-        text.extend_from_slice(&sub[..sub.len().min(128)]);
+        text.extend_from_slice(printed(sub, 128));
         text.extend_from_slice(b"'. Try ");
         text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
         text.extend_from_slice(b" HELP.");
@@ -353,6 +353,12 @@ impl ErrorReply {
     }
 }
 
+/// What C's `printf` shows of bytes that a client sent: up to the first NUL, and `bytes_max` at most.
+fn printed(bytes: &[u8], bytes_max: usize) -> &[u8] {
+    let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
+    &bytes[..end.min(bytes_max)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,6 +382,11 @@ mod tests {
         assert_eq!(
             error.as_bytes(),
             b"ERR unknown command 'nope', with args beginning with: 'a' 'b  c' "
+        );
+        let error = ErrorReply::unknown_command(b"no\0pe", [&b"\0a"[..], b"b"].into_iter());
+        assert_eq!(
+            error.as_bytes(),
+            b"ERR unknown command 'no', with args beginning with: '' 'b' "
         );
     }
 }

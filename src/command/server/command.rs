@@ -487,6 +487,10 @@ fn keys_of(args: &Args<'_>) -> Result<KeyPlaces, ErrorReply> {
         .resolve(args)
         .ok_or(ErrorReply::INVALID_COMMAND)?;
     let spec = command.spec;
+    // A container was found because it has no such subcommand.
+    if matches!(spec.run, Run::Container) && args.len() > 1 {
+        return Err(ErrorReply::INVALID_COMMAND);
+    }
     if spec
         .keys
         .iter()

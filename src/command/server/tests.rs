@@ -77,6 +77,14 @@ fn getkeys_finds_keys_and_what_is_done_to_them() {
         ),
         ("COMMAND GETKEYS nosuch a", "ERR Invalid command specified"),
         (
+            "COMMAND GETKEYS OBJECT nosuch a",
+            "ERR Invalid command specified",
+        ),
+        (
+            "COMMAND GETKEYS ZDIFFSTORE to 0 a",
+            "ERR Invalid arguments specified for command",
+        ),
+        (
             "COMMAND GETKEYS SET a",
             "ERR Invalid number of arguments specified for command",
         ),
