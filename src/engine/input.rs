@@ -141,7 +141,13 @@ impl Core {
                     break;
                 }
             }
-            if !matches!(flow, Flow::Next) || connection.ending {
+            if !matches!(flow, Flow::Next) {
+                // What the parser remembers of an unfinished request counts from that request's start, and the next look
+                // at the input starts at the one that did not run.
+                connection.parser = parser::Parser::default();
+                break;
+            }
+            if connection.ending {
                 break;
             }
             match cut {

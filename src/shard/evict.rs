@@ -210,10 +210,8 @@ mod tests {
     const START_MS: i64 = 1_700_000_000_000;
 
     fn shard(policy: MaxmemoryPolicy) -> Shard {
-        let config = Config {
-            maxmemory_policy: policy,
-            ..Config::default()
-        };
+        let mut config = Config::default();
+        config.maxmemory_policy = policy;
         let mut shard = Shard::new(0, 1, Arc::new(config), 42);
         shard.set_now(START_MS);
         shard
@@ -369,10 +367,9 @@ mod tests {
             set(&mut shard, n, (n == 7).then_some(1_000_000));
         }
         assert!(shard.worst_score() > 0);
-        shard.config = Arc::new(Config {
-            maxmemory_policy: MaxmemoryPolicy::VolatileTtl,
-            ..Config::default()
-        });
+        let mut config = Config::default();
+        config.maxmemory_policy = MaxmemoryPolicy::VolatileTtl;
+        shard.config = Arc::new(config);
         evict(&mut shard, 1);
         assert_eq!(
             survivors(&shard, 100).iter().position(|there| !there),
