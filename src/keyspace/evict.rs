@@ -60,8 +60,8 @@ impl Keyspace {
         }
     }
 
-    /// Visits some keys that may go, about `count` of them, which stand together in the table at `place`. Where few of
-    /// its keys have an expiry, it may be none: looking further is the next sample's work.
+    /// Visits some keys that may go, up to `count` of them, which stand together in the table at `place`, and answers how
+    /// many they were. Where few of its keys have an expiry, it may be none: looking further is the next sample's work.
     pub fn sample(
         &self,
         db: usize,
@@ -70,26 +70,26 @@ impl Keyspace {
         count: usize,
         random: &mut Random,
         mut visit: impl FnMut(&KeyEntry),
-    ) {
+    ) -> usize {
         let Some(table) = self.dbs[db].tables.get(place) else {
-            return;
+            return 0;
         };
         let volatile = self.weight(db, place, Among::Volatile) as usize;
         if among == Among::All || volatile == table.len() {
-            table.sample(count, random.next_u64(), visit);
-            return;
+            return table.sample(count, random.next_u64(), visit);
         }
         if volatile == 0 {
-            return;
+            return 0;
         }
         let looks = (2 * count * table.len() / volatile).min(LOOKS_MAX);
-        let mut left = count;
+        let mut visited = 0;
         table.sample(looks, random.next_u64(), |entry| {
-            if left > 0 && entry.expire_at().is_some() {
-                left -= 1;
+            if visited < count && entry.expire_at().is_some() {
+                visited += 1;
                 visit(entry);
             }
         });
+        visited
     }
 }
 
@@ -339,9 +339,8 @@ mod tests {
         let (mut random, mut found) = (Random::new(11), 0);
         let place = keyspace.place(Key::new(b"{t}").slot);
         for _ in 0..200 {
-            keyspace.sample(0, place, Among::Volatile, 5, &mut random, |entry| {
+            found += keyspace.sample(0, place, Among::Volatile, 5, &mut random, |entry| {
                 assert!(entry.expire_at().is_some());
-                found += 1;
             });
         }
         assert!(found > 20, "{found} found");

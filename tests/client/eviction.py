@@ -33,6 +33,7 @@ EVICTING = [
 ]
 ROOM = 12 * MIB
 PIPELINE = 200
+PIPELINE_BYTES = 2 * MIB  # what is on its way counts as well, and must not fill the room alone
 
 
 class Failure(Exception):
@@ -94,10 +95,11 @@ def check_bounds(options):
                 worst = 0
                 for size, count in ((64, 60000), (5000, 12000), (300000, 120)):
                     value = b"v" * size
-                    for start in range(0, count, 2 * PIPELINE):
+                    batch = min(PIPELINE, PIPELINE_BYTES // size)
+                    for start in range(0, count, 2 * batch):
                         for client in (one, two):
-                            names = [f"k:{size}:{start}:{client is one}:{n}" for n in range(min(PIPELINE, count // 2))]
-                            if size == 64 and start % (8 * PIPELINE) == 0:
+                            names = [f"k:{size}:{start}:{client is one}:{n}" for n in range(batch)]
+                            if size == 64 and start % (8 * batch) == 0:
                                 commands = []
                                 for name in names:
                                     commands.append(("RPUSH", name, value, value, value))
@@ -145,11 +147,11 @@ def check_ttl(options):
     value = b"v" * 200
     try:
         with server.client() as client:
-            order = list(range(100000))
+            order = list(range(140000))
             random.Random(options.seed).shuffle(order)
             write(client, [("SET", f"k:{n}", value, "EX", 10000 + n) for n in order])
             early = alive(client, [f"k:{n}" for n in range(10000)]) / 10000
-            late = alive(client, [f"k:{n}" for n in range(90000, 100000)]) / 10000
+            late = alive(client, [f"k:{n}" for n in range(130000, 140000)]) / 10000
             expect(early < 0.1 and late > 0.8, f"{early:.2f} of the first to expire and {late:.2f} of the last stay")
             print(f"  {early:.3f} of the first to expire and {late:.3f} of the last stay")
     finally:
