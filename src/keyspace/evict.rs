@@ -19,6 +19,8 @@ const GROUP_SLOTS: usize = 16;
 const DRAWS_MAX: u32 = 4096;
 /// Keys a pool holds (Redis: EVPOOL_SIZE).
 const POOL_KEYS: usize = 16;
+/// Keys in a bucket of the table.
+const BUCKET_KEYS: usize = 7;
 /// Elements looked at in one sample at most, where keys with an expiry are rare.
 const LOOKS_MAX: usize = 2048;
 /// Capacity of a key's copy that is kept for the next one; a longer one is given back.
@@ -76,7 +78,18 @@ impl Keyspace {
         };
         let volatile = self.weight(db, place, Among::Volatile) as usize;
         if among == Among::All || volatile == table.len() {
-            return table.sample(count, random.next_u64(), visit);
+            // A bucket is always read from its first place: skipping some gives those behind them their chance.
+            let others = table.len().saturating_sub(count);
+            let mut skip = random.below(others.min(BUCKET_KEYS - 1) as u64 + 1) as usize;
+            let skipped = skip;
+            let met = table.sample(count + skip, random.next_u64(), |entry| {
+                if skip > 0 {
+                    skip -= 1;
+                } else {
+                    visit(entry);
+                }
+            });
+            return met.saturating_sub(skipped);
         }
         if volatile == 0 {
             return 0;
@@ -344,6 +357,25 @@ mod tests {
             });
         }
         assert!(found > 20, "{found} found");
+    }
+
+    #[test]
+    fn every_key_of_a_small_table_is_met() {
+        let mut keyspace = Keyspace::new(0, 1, 1);
+        for n in 0..7 {
+            add(&mut keyspace, 0, &format!("{{t}}{n}"), None);
+        }
+        let (mut random, mut met) = (Random::new(5), std::collections::BTreeMap::new());
+        let place = keyspace.place(Key::new(b"{t}").slot);
+        for _ in 0..1000 {
+            keyspace.sample(0, place, Among::All, 3, &mut random, |entry| {
+                *met.entry(entry.key().to_vec()).or_insert(0) += 1;
+            });
+        }
+        assert!(
+            met.len() == 7 && met.values().all(|&count| count > 100),
+            "{met:?}"
+        );
     }
 
     #[test]

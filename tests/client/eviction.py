@@ -152,8 +152,9 @@ def check_ttl(options):
             write(client, [("SET", f"k:{n}", value, "EX", 10000 + n) for n in order])
             early = alive(client, [f"k:{n}" for n in range(10000)]) / 10000
             late = alive(client, [f"k:{n}" for n in range(130000, 140000)]) / 10000
+            evicted = int(info(client, "evicted_keys")) / len(order)
             expect(early < 0.1 and late > 0.8, f"{early:.2f} of the first to expire and {late:.2f} of the last stay")
-            print(f"  {early:.3f} of the first to expire and {late:.3f} of the last stay")
+            print(f"  {early:.3f} of the first to expire and {late:.3f} of the last stay; {evicted:.2f} went")
     finally:
         server.stop()
 
@@ -172,7 +173,6 @@ def check_volatile(options):
                 expect(alive(client, [f"stays:{n}" for n in range(6000)]) == 6000, f"{policy}: a lasting key has gone")
                 left = alive(client, [f"goes:{n}" for n in range(30000)])
                 expect(left == 0, f"{policy}: refused with {left} keys left to evict")
-                expect(client.call("SET", "x", value) == OOM, f"{policy}: not refused")
         finally:
             server.stop()
 
