@@ -11,3 +11,4 @@ pub mod random;
 pub mod slot;
 pub mod sys;
 pub mod system;
+pub mod words;
