@@ -370,6 +370,7 @@ impl Ring {
                     result: length as i32,
                     more: false,
                     received: None,
+                    connection: None,
                 });
             }
         }

@@ -29,7 +29,6 @@
 //! of them by two or three elements, and half a line apiece is enough for those.
 
 #![allow(unsafe_code)]
-#![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
