@@ -146,6 +146,9 @@ fi
 for shards in 1 2 5; do
     step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4
 done
+for shards in 1 4; do
+    step "eviction-$shards" 150 python3 "$clients/eviction.py" --shards $shards
+done
 if [ -n "$client_python" ]; then
     for shards in 1 2; do
         step "redis-py-$shards" 120 "$client_python" "$clients/redis_py_suite.py" --shards $shards

@@ -1,7 +1,7 @@
 //! Accepted connections: limits, protected mode, and which core serves them.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 
 use socket2::{SockAddr, Socket};
@@ -108,11 +108,4 @@ fn names(socket: &Socket, unix: bool) -> (String, String) {
         None => "?:0".to_owned(),
     };
     (show(socket.peer_addr().ok()), show(local))
-}
-
-/// Takes ownership of a descriptor that the kernel has just handed out.
-#[allow(unsafe_code)]
-pub(super) fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: the ring's accept completion gave this descriptor to us alone.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }

@@ -111,10 +111,8 @@ pub struct Core {
     pub(super) hints: Vec<(u16, u64)>,
     pub(super) completions: Vec<Completion>,
     pub(super) spare_buffers: Vec<Vec<u8>>,
-    #[allow(clippy::vec_box)] // parts travel boxed
     pub(super) spare_parts: Vec<Box<Part>>,
     pub(super) spare_vectors: Vec<Vec<Box<Part>>>,
-    #[allow(clippy::vec_box)] // connections hold them boxed
     pub(super) spare_waves: Vec<Box<Wave>>,
 
     /// Unix milliseconds of this turn.

@@ -33,10 +33,7 @@ impl Core {
     /// Takes what other cores have sent.
     pub(super) fn take_batches(&mut self) {
         for from in 0..self.receivers.len() {
-            loop {
-                let Some(receiver) = &mut self.receivers[from] else {
-                    break;
-                };
+            while let Some(receiver) = &mut self.receivers[from] {
                 // Requests need the shard; replies behind them in the ring wait as long.
                 if self.shard.is_none() && !receiver.is_empty() {
                     if let Some(batch) = receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))) {
@@ -73,7 +70,6 @@ impl Core {
     }
 
     /// Runs the parts of a batch on a shard that is in hand.
-    #[allow(clippy::vec_box)] // parts travel boxed
     fn run_parts(&mut self, shard: &mut Shard, parts: &mut [Box<Part>]) {
         for part in parts.iter() {
             let db = part.caller.db as usize;
@@ -154,7 +150,6 @@ impl Core {
         }
     }
 
-    #[allow(clippy::vec_box)] // parts travel boxed
     fn on_replies(&mut self, from: usize, mut parts: Vec<Box<Part>>) {
         for part in parts.drain(..) {
             let Some(mut connection) = self.take_connection(part.place) else {

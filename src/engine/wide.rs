@@ -645,7 +645,7 @@ impl Core {
                 if watching.token.is_broken() {
                     let resp3 = connection.client.resp3;
                     Reply::new(&mut exec.out, resp3).null_array();
-                    self.end_exec(connection, exec);
+                    self.end_exec(connection, *exec);
                     return;
                 }
             }
@@ -684,11 +684,11 @@ impl Core {
                 Step::Unwatch | Step::Done | Step::Watch | Step::Exec | Step::Fail(_) | Step::Reset => {}
             }
         }
-        self.end_exec(connection, exec);
+        self.end_exec(connection, *exec);
     }
 
-    fn end_exec(&mut self, connection: &mut Connection, exec: Box<Exec>) {
-        let Exec { held, out, .. } = *exec;
+    fn end_exec(&mut self, connection: &mut Connection, exec: Exec) {
+        let Exec { held, out, .. } = exec;
         self.give_back(held);
         connection.waiting = false;
         self.write_reply(connection, |reply| reply.buffer().extend_from_slice(&out));

@@ -19,6 +19,8 @@ const GROUP_SLOTS: usize = 16;
 const DRAWS_MAX: u32 = 4096;
 /// Keys a pool holds (Redis: EVPOOL_SIZE).
 const POOL_KEYS: usize = 16;
+/// Keys in a bucket of the table.
+const BUCKET_KEYS: usize = 7;
 /// Elements looked at in one sample at most, where keys with an expiry are rare.
 const LOOKS_MAX: usize = 2048;
 /// Capacity of a key's copy that is kept for the next one; a longer one is given back.
@@ -60,8 +62,8 @@ impl Keyspace {
         }
     }
 
-    /// Visits some keys that may go, about `count` of them, which stand together in the table at `place`. Where few of
-    /// its keys have an expiry, it may be none: looking further is the next sample's work.
+    /// Visits some keys that may go, up to `count` of them, which stand together in the table at `place`, and answers how
+    /// many they were. Where few of its keys have an expiry, it may be none: looking further is the next sample's work.
     pub fn sample(
         &self,
         db: usize,
@@ -70,26 +72,37 @@ impl Keyspace {
         count: usize,
         random: &mut Random,
         mut visit: impl FnMut(&KeyEntry),
-    ) {
+    ) -> usize {
         let Some(table) = self.dbs[db].tables.get(place) else {
-            return;
+            return 0;
         };
         let volatile = self.weight(db, place, Among::Volatile) as usize;
         if among == Among::All || volatile == table.len() {
-            table.sample(count, random.next_u64(), visit);
-            return;
+            // A bucket is always read from its first place: skipping some gives those behind them their chance.
+            let others = table.len().saturating_sub(count);
+            let mut skip = random.below(others.min(BUCKET_KEYS - 1) as u64 + 1) as usize;
+            let skipped = skip;
+            let met = table.sample(count + skip, random.next_u64(), |entry| {
+                if skip > 0 {
+                    skip -= 1;
+                } else {
+                    visit(entry);
+                }
+            });
+            return met.saturating_sub(skipped);
         }
         if volatile == 0 {
-            return;
+            return 0;
         }
         let looks = (2 * count * table.len() / volatile).min(LOOKS_MAX);
-        let mut left = count;
+        let mut visited = 0;
         table.sample(looks, random.next_u64(), |entry| {
-            if left > 0 && entry.expire_at().is_some() {
-                left -= 1;
+            if visited < count && entry.expire_at().is_some() {
+                visited += 1;
                 visit(entry);
             }
         });
+        visited
     }
 }
 
@@ -339,12 +352,30 @@ mod tests {
         let (mut random, mut found) = (Random::new(11), 0);
         let place = keyspace.place(Key::new(b"{t}").slot);
         for _ in 0..200 {
-            keyspace.sample(0, place, Among::Volatile, 5, &mut random, |entry| {
+            found += keyspace.sample(0, place, Among::Volatile, 5, &mut random, |entry| {
                 assert!(entry.expire_at().is_some());
-                found += 1;
             });
         }
         assert!(found > 20, "{found} found");
+    }
+
+    #[test]
+    fn every_key_of_a_small_table_is_met() {
+        let mut keyspace = Keyspace::new(0, 1, 1);
+        for n in 0..7 {
+            add(&mut keyspace, 0, &format!("{{t}}{n}"), None);
+        }
+        let (mut random, mut met) = (Random::new(5), std::collections::BTreeMap::new());
+        let place = keyspace.place(Key::new(b"{t}").slot);
+        for _ in 0..1000 {
+            keyspace.sample(0, place, Among::All, 3, &mut random, |entry| {
+                *met.entry(entry.key().to_vec()).or_insert(0) += 1;
+            });
+        }
+        assert!(
+            met.len() == 7 && met.values().all(|&count| count > 100),
+            "{met:?}"
+        );
     }
 
     #[test]

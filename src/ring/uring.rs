@@ -6,10 +6,11 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use glommio::io::BufferedFile;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::buffers::{Buffers, GROUP, Received};
@@ -35,7 +36,7 @@ pub enum Operation {
     Receive,
     /// A send is over.
     Send,
-    /// A connection was accepted; the result is its descriptor.
+    /// A connection was accepted.
     Accept,
     /// Another core wants attention.
     Wake,
@@ -50,12 +51,14 @@ pub struct Completion {
     pub operation: Operation,
     /// The caller's mark.
     pub token: u64,
-    /// Bytes or descriptor; negative: an errno.
+    /// Bytes; negative: an errno.
     pub result: i32,
     /// The multishot operation goes on.
     pub more: bool,
     /// What a receive brought. Goes back by `recycle`.
     pub received: Option<Received>,
+    /// What an accept brought.
+    pub connection: Option<OwnedFd>,
 }
 
 /// How other threads reach this ring.
@@ -80,6 +83,13 @@ impl WakeHandle {
     /// The event descriptor, for an executor that waits on it.
     pub fn event_fd(&self) -> RawFd {
         self.event.as_raw_fd()
+    }
+
+    /// The event descriptor as a file of the calling thread's executor: a read of eight bytes waits for a wake-up.
+    pub fn event_file(&self) -> io::Result<BufferedFile> {
+        let own = self.event.try_clone()?.into_raw_fd();
+        // SAFETY: the descriptor was just made and belongs to nobody else; the file closes it.
+        Ok(unsafe { BufferedFile::from_raw_fd(own) })
     }
 }
 
@@ -360,6 +370,7 @@ impl Ring {
                     result: length as i32,
                     more: false,
                     received: None,
+                    connection: None,
                 });
             }
         }
@@ -395,6 +406,9 @@ impl Ring {
                 more: cqueue::more(entry.flags()),
                 received: cqueue::buffer_select(entry.flags())
                     .map(|id| self.buffers.received(id, entry.result().max(0) as usize)),
+                // SAFETY: the kernel has just made this descriptor for this completion, which is read once.
+                connection: (operation == Operation::Accept && entry.result() >= 0)
+                    .then(|| unsafe { OwnedFd::from_raw_fd(entry.result()) }),
             });
         }
         if timers_ended > 0 {

@@ -19,7 +19,7 @@ use crate::observe::{About, Observatory};
 use crate::ring;
 use crate::shard::Shard;
 
-use super::logging;
+use crate::control::logging;
 use super::placement::{Placement, placement};
 
 /// Batches that a ring between two cores holds.

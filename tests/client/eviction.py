@@ -33,6 +33,7 @@ EVICTING = [
 ]
 ROOM = 12 * MIB
 PIPELINE = 200
+PIPELINE_BYTES = 2 * MIB  # what is on its way counts as well, and must not fill the room alone
 
 
 class Failure(Exception):
@@ -94,10 +95,11 @@ def check_bounds(options):
                 worst = 0
                 for size, count in ((64, 60000), (5000, 12000), (300000, 120)):
                     value = b"v" * size
-                    for start in range(0, count, 2 * PIPELINE):
+                    batch = min(PIPELINE, PIPELINE_BYTES // size)
+                    for start in range(0, count, 2 * batch):
                         for client in (one, two):
-                            names = [f"k:{size}:{start}:{client is one}:{n}" for n in range(min(PIPELINE, count // 2))]
-                            if size == 64 and start % (8 * PIPELINE) == 0:
+                            names = [f"k:{size}:{start}:{client is one}:{n}" for n in range(batch)]
+                            if size == 64 and start % (8 * batch) == 0:
                                 commands = []
                                 for name in names:
                                     commands.append(("RPUSH", name, value, value, value))
@@ -145,13 +147,14 @@ def check_ttl(options):
     value = b"v" * 200
     try:
         with server.client() as client:
-            order = list(range(100000))
+            order = list(range(140000))
             random.Random(options.seed).shuffle(order)
             write(client, [("SET", f"k:{n}", value, "EX", 10000 + n) for n in order])
             early = alive(client, [f"k:{n}" for n in range(10000)]) / 10000
-            late = alive(client, [f"k:{n}" for n in range(90000, 100000)]) / 10000
+            late = alive(client, [f"k:{n}" for n in range(130000, 140000)]) / 10000
+            evicted = int(info(client, "evicted_keys")) / len(order)
             expect(early < 0.1 and late > 0.8, f"{early:.2f} of the first to expire and {late:.2f} of the last stay")
-            print(f"  {early:.3f} of the first to expire and {late:.3f} of the last stay")
+            print(f"  {early:.3f} of the first to expire and {late:.3f} of the last stay; {evicted:.2f} went")
     finally:
         server.stop()
 
@@ -170,7 +173,6 @@ def check_volatile(options):
                 expect(alive(client, [f"stays:{n}" for n in range(6000)]) == 6000, f"{policy}: a lasting key has gone")
                 left = alive(client, [f"goes:{n}" for n in range(30000)])
                 expect(left == 0, f"{policy}: refused with {left} keys left to evict")
-                expect(client.call("SET", "x", value) == OOM, f"{policy}: not refused")
         finally:
             server.stop()
 
@@ -185,6 +187,12 @@ def check_refuse(options):
                     break
             else:
                 raise Failure("never refused")
+            # What the pipeline took in buffers has been given back: fill that too.
+            in_a_row = 0
+            for n in range(20000):
+                in_a_row = in_a_row + 1 if client.call("SET", f"fill:{n}", value) == OOM else 0
+                if in_a_row == 50:
+                    break
             for command in (
                 ("SET", "a", "b"), ("INCR", "n"), ("LPUSH", "l", "x"), ("HSET", "h", "f", "v"), ("SADD", "s", "m"),
                 ("ZADD", "z", "1", "m"), ("APPEND", "a", "b"), ("MSET", "a", "b", "c", "d"),
@@ -220,6 +228,7 @@ def check_refuse(options):
             # Room again after keys were deleted.
             for turn in range(100):
                 write(client, [("DEL", f"k:{turn}:{n}") for n in range(1000)])
+            write(client, [("DEL", f"fill:{n}") for n in range(20000)])
             support.wait_until(lambda: client.call("SET", "a", "b") == b"OK", 2, "a write after memory was freed")
             expect(int(info(client, "evicted_keys")) == 0, "noeviction has evicted")
     finally:

@@ -114,7 +114,7 @@ fn quotes_follow_the_rules_of_redis() {
     ];
     for (line, expected) in cases {
         let expected = expected.map(|words| words.iter().map(|w| w.to_vec()).collect::<Vec<_>>());
-        assert_eq!(split_words(line), expected, "{:?}", String::from_utf8_lossy(line));
+        assert_eq!(split(line), expected, "{:?}", String::from_utf8_lossy(line));
     }
     let (request, used) = unquoted(b"echo \"hi there\"\r\nPING\r\n").unwrap();
     assert_eq!(request, b"*2\r\n$4\r\necho\r\n$8\r\nhi there\r\n");
