@@ -201,9 +201,11 @@ texts! {
 }
 
 impl ErrorReply {
-    /// A text put together elsewhere in this room or from a command's own fixed words; line ends become blanks.
+    /// A text put together elsewhere in this room or from a command's own fixed words; line ends become blanks, or go
+    /// where they end it.
     pub fn text(text: impl Into<Vec<u8>>) -> Self {
         let mut text = text.into();
+        while text.pop_if(|byte| matches!(byte, b'\r' | b'\n')).is_some() {}
         for byte in &mut text {
             if matches!(byte, b'\r' | b'\n') {
                 *byte = b' ';
@@ -289,22 +291,22 @@ impl ErrorReply {
 
     /// CLIENT LIST TYPE and CLIENT KILL TYPE.
     pub fn unknown_client_type(name: &[u8]) -> Self {
-        Self::text([b"ERR Unknown client type '", name, b"'"].concat())
+        Self::text([b"ERR Unknown client type '", printed(name, usize::MAX), b"'"].concat())
     }
 
     /// CLIENT KILL USER.
     pub fn no_such_user(name: &[u8]) -> Self {
-        Self::text([b"ERR No such user '", name, b"'"].concat())
+        Self::text([b"ERR No such user '", printed(name, usize::MAX), b"'"].concat())
     }
 
     /// HELLO with an option it does not know.
     pub fn hello_option(option: &[u8]) -> Self {
-        Self::text([b"ERR Syntax error in HELLO option '", option, b"'"].concat())
+        Self::text([b"ERR Syntax error in HELLO option '", printed(option, usize::MAX), b"'"].concat())
     }
 
     /// CLIENT SETINFO with an attribute it does not know.
     pub fn unrecognized_option(option: &[u8]) -> Self {
-        Self::text([b"ERR Unrecognized option '", option, b"'"].concat())
+        Self::text([b"ERR Unrecognized option '", printed(option, usize::MAX), b"'"].concat())
     }
 
     /// CLIENT SETINFO with a value that would break a line of CLIENT LIST. `option` as the client wrote it.
@@ -315,7 +317,7 @@ impl ErrorReply {
 
     /// LATENCY GRAPH of an event that never happened.
     pub fn no_latency_samples(event: &[u8]) -> Self {
-        Self::text([b"ERR No samples available for event '", event, b"'"].concat())
+        Self::text([b"ERR No samples available for event '", printed(event, usize::MAX), b"'"].concat())
     }
 
     /// CONFIG REWRITE that the file system refused.
@@ -323,11 +325,10 @@ impl ErrorReply {
         Self::text(format!("ERR Rewriting config file: {reason}"))
     }
 
-    /// EXPIRE with an option it does not know, which is shown up to a zero byte, as C prints it.
+    /// EXPIRE with an option it does not know, which is shown up to a zero byte.
     pub fn unsupported_option(option: &[u8]) -> Self {
         let mut text = b"ERR Unsupported option ".to_vec();
-        let shown = option.split(|byte| *byte == 0).next();
-        text.extend_from_slice(shown.unwrap_or_default());
+        text.extend_from_slice(printed(option, usize::MAX));
         Self::text(text)
     }
 
@@ -388,5 +389,19 @@ mod tests {
             error.as_bytes(),
             b"ERR unknown command 'no', with args beginning with: '' 'b' "
         );
+    }
+
+    #[test]
+    fn what_a_client_sent_is_shown_on_one_line_up_to_a_zero_byte() {
+        for (option, shown) in [
+            (&b"a\rb\r\n"[..], "a b"),
+            (b"\n\n", ""),
+            (b"a \n", "a "),
+            (b"a\0b", "a"),
+        ] {
+            let error = ErrorReply::unsupported_option(option);
+            let text = format!("ERR Unsupported option {shown}");
+            assert_eq!(String::from_utf8_lossy(error.as_bytes()), text);
+        }
     }
 }

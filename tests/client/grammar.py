@@ -513,7 +513,6 @@ COMMANDS = [
     ("CLIENT", client_words, "exact", 1),
     ("COMMAND", command_words, "exact", 2),
     ("CONFIG", config_words, "pairs", 1),
-    ("TIME", lambda d: [b"x"], "exact", 0.1),
     ("NOSUCHCOMMAND", lambda d: d.members(0, 3, many=0), "exact", 0.3),
 ]
 
