@@ -39,6 +39,7 @@ KNOWN_DIFFERENCES = {
     "list encoding": "7.2 keeps small lists as listpack, where 7.0 says quicklist",
     "hinted encodings": "7.2 lets the number of words of a command, or a source of a STORE, decide before anything is added:"
                         " commands that can show it are left out of strict rounds, and encodings compare loosely in the others",
+    "LPOS with the least RANK": "7.2 refuses a rank that it could not negate, 7.0 takes it: not sent",
     "ZRANK and ZREVRANK with four words": "7.2 has WITHSCORE and says syntax error, 7.0 counts arguments",
 }
 # Commands whose result has an encoding that 7.2 chooses otherwise than 7.0.
@@ -362,7 +363,11 @@ def compare_databases(pair):
         a, b = (sorted(flat(keys)) for keys in pair.ask("KEYS", "*"))
         require(a == b, f"KEYS * in database {db}", a, b)
         sizes = pair.ask("DBSIZE")
-        require(sizes[0] == sizes[1] == len(a), f"DBSIZE of database {db}", *sizes)
+        limit = time.monotonic() + 3.0
+        while sizes != [len(a), len(a)] and time.monotonic() < limit:
+            time.sleep(0.05)  # DBSIZE counts a key whose time has come until the cycle finds it
+            sizes = pair.ask("DBSIZE")
+        require(sizes == [len(a), len(a)], f"DBSIZE of database {db}, where KEYS finds {len(a)}", *sizes)
         total += len(a)
         for key in a:
             kind, other = pair.ask("TYPE", key)

@@ -322,7 +322,10 @@ def mpop(kind, *ends):
 
 
 def lpos(d):
-    return [d.key("l"), d.member(), *d.options(d.option("RANK", d.index), d.option("COUNT", d.index), d.option("MAXLEN", d.index))]
+    def rank():
+        word = d.index()
+        return b"-1" if word == b"%d" % -2**63 else word  # 7.2 refuses what it cannot negate
+    return [d.key("l"), d.member(), *d.options(d.option("RANK", rank), d.option("COUNT", d.index), d.option("MAXLEN", d.index))]
 
 
 def client_words(d):
