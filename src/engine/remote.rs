@@ -134,12 +134,8 @@ impl Core {
     /// EXEC whose keys are all on this shard.
     fn run_exec_part(&mut self, shard: &mut Shard, part: &Part, out: &mut Vec<u8>) {
         let resp3 = part.caller.resp3;
-        let broken = part
-            .exec
-            .as_ref()
-            .and_then(|exec| exec.watch.as_ref())
-            .is_some_and(|token| token.is_broken());
-        if broken {
+        let watch = part.exec.as_ref().and_then(|exec| exec.watch.as_ref());
+        if watch.is_some_and(|watch| shard.end_watch(&watch.token, &watch.keys)) {
             Reply::new(out, resp3).null_array();
             return;
         }

@@ -13,7 +13,7 @@ use crate::command::spec::{Flags, Merge, Run};
 use crate::command::table::Registered;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::Place;
-use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit};
+use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit, Watch};
 use crate::net::Connection;
 use crate::resp::request::{Args, Key, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
@@ -627,12 +627,11 @@ impl Core {
         }
         if let Some(wave) = &mut connection.wave {
             wave.as_one_reply();
-            let token = watching.as_ref().map(|watching| watching.token.clone());
-            let part = wave.part_of(owner);
-            part.exec = Some(ExecUnit { watch: token });
-        }
-        if let Some(watching) = watching {
-            self.forget(*watching);
+            let watch = watching.map(|watching| Watch {
+                token: watching.token,
+                keys: watching.keys,
+            });
+            wave.part_of(owner).exec = Some(ExecUnit { watch });
         }
     }
 

@@ -44,7 +44,17 @@ pub struct Part {
 #[derive(Clone, Debug)]
 pub struct ExecUnit {
     /// The client's watch: a broken one makes the whole a null reply.
-    pub watch: Option<Arc<WatchToken>>,
+    pub watch: Option<Watch>,
+}
+
+/// A watch whose keys are all on the receiver's shard. It ends there, with the EXEC: were it taken off by a message of
+/// its own, that could come before the EXEC, and a change in between would go unnoticed.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Says whether a key has changed.
+    pub token: Arc<WatchToken>,
+    /// Database and key.
+    pub keys: Vec<(u32, Box<[u8]>)>,
 }
 
 /// One request within a part.

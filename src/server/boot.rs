@@ -28,6 +28,8 @@ const RING_BATCHES: usize = 256;
 const EXECUTOR_IO_MEMORY: usize = 64 * 1024;
 /// Descriptors kept free for files and the server itself beside `maxclients` (Redis: CONFIG_MIN_RESERVED_FDS).
 const RESERVED_FDS: u64 = 32;
+/// Descriptors of one core: its ring and its executor's three, and an eventfd of each.
+const FDS_OF_CORE: u64 = 6;
 
 const HELP: &str = "\
 Usage: slotwise [/path/to/slotwise.conf] [options] [-]
@@ -161,8 +163,8 @@ fn serve(line: &CommandLine) -> Result<(), String> {
         log::warn!("{warning}");
     }
     ring::probe().map_err(|reason| format!("Can't start: {reason}"))?;
-    adjust_descriptors(&mut config);
     let place = placement(&config)?;
+    adjust_descriptors(&mut config, place.shards);
     let listeners = listen(&config).map_err(|error| error.to_string())?;
     log::info!(
         "Slotwise {} starts: {} shards{}, pid {}",
@@ -341,11 +343,12 @@ fn pid_file(config: &Config) -> Option<PathBuf> {
 }
 
 /// Raises the limit of open files to what `maxclients` needs, or lowers `maxclients` to what the limit allows.
-fn adjust_descriptors(config: &mut Config) {
-    let wanted = u64::from(config.maxclients) + RESERVED_FDS;
+fn adjust_descriptors(config: &mut Config, shards: usize) {
+    let reserved = RESERVED_FDS + FDS_OF_CORE * (shards as u64 + 1);
+    let wanted = u64::from(config.maxclients) + reserved;
     let limit = sys::raise_open_files(wanted);
     if limit < wanted {
-        let lowered = limit.saturating_sub(RESERVED_FDS).max(1);
+        let lowered = limit.saturating_sub(reserved).max(1);
         log::warn!(
             "You requested maxclients of {} requiring at least {wanted} max file descriptors. The limit is {limit}, so \
              maxclients has been reduced to {lowered}. If you need higher maxclients increase 'ulimit -n'.",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::random::Random;
 use crate::config::Config;
 use crate::effect::Effects;
-use crate::keyspace::watch::Watched;
+use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::resp::request::Key;
 use crate::structures::quicklist;
@@ -227,6 +227,15 @@ impl Shard {
     pub fn made_from_afar(&mut self, _db: usize, _key: &Key<'_>) {
         // A value as an effect is RESTORE, which comes with the snapshot format (docs/compatibility.md). Until then the
         // request itself is recorded, which reproduces the value where the streams of all shards are read as one.
+    }
+
+    /// Ends a client's watch on keys of this shard; true when it is broken. A watched key whose time has come breaks it.
+    pub fn end_watch(&mut self, token: &Arc<WatchToken>, keys: &[(u32, Box<[u8]>)]) -> bool {
+        for (db, bytes) in keys {
+            self.peek(*db as usize, &Key::new(bytes));
+            self.watched.remove(*db as usize, bytes, token);
+        }
+        token.is_broken()
     }
 
     /// Lets go of a value: at once when it is small, else in steps.

@@ -221,6 +221,26 @@ def a_client_that_reads_slowly_gets_everything(house):
 
 
 @test
+def a_reply_larger_than_the_socket_takes_does_not_wait_for_the_clock(house):
+    server = house.common()
+    with server.client() as client:
+        for size in (40_000, 1_000_000, 10_000_000):
+            client.call("SET", "v", b"y" * size)
+            start = time.monotonic()
+            for _ in range(20):
+                client.send("GET", "v")
+                equal(len(read_exactly(client.socket, size + len(f"${size}\r\n\r\n"))), size + len(f"${size}\r\n\r\n"))
+            took = time.monotonic() - start
+            true(took < 1.0, f"20 replies of {size} bytes took {took:.1f} s")
+        start = time.monotonic()
+        client.call("SET", "v", b"y" * 1000)
+        client.send_raw(encode("GET", "v") * 10_000)
+        read_exactly(client.socket, 10_000 * 1009)
+        took = time.monotonic() - start
+        true(took < 1.0, f"10,000 replies of 1000 bytes took {took:.1f} s")
+
+
+@test
 def an_output_limit_closes_the_client_that_does_not_read(house):
     with house.server("--client-output-buffer-limit", "normal 4mb 0 0") as server:
         with server.client() as client:
