@@ -9,7 +9,7 @@ mod background;
 mod core;
 mod execute;
 mod input;
-mod merge;
+pub mod merge;
 mod remote;
 mod wide;
 
