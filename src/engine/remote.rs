@@ -8,7 +8,7 @@ use crate::command::table::Registered;
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
 use crate::resp::Reply;
-use crate::resp::request::Args;
+use crate::resp::request::{Args, Key};
 use crate::shard::Shard;
 
 use super::core::Core;
@@ -132,6 +132,15 @@ impl Core {
     /// EXEC whose keys are all on this shard.
     fn run_exec_part(&mut self, shard: &mut Shard, part: &Part, out: &mut Vec<u8>) {
         let resp3 = part.caller.resp3;
+        if let Some(exec) = &part.exec
+            && let Some(token) = &exec.watch
+        {
+            for (db, key) in &exec.watched {
+                // A key whose time has come is gone, which breaks the watch.
+                shard.peek(*db as usize, &Key::new(key));
+                shard.watched.remove(*db as usize, key, token);
+            }
+        }
         let broken = part
             .exec
             .as_ref()

@@ -608,12 +608,12 @@ impl Core {
         }
         if let Some(wave) = &mut connection.wave {
             wave.as_one_reply();
-            let token = watching.as_ref().map(|watching| watching.token.clone());
+            let (watch, watched) = match watching {
+                Some(watching) => (Some(watching.token), watching.keys),
+                None => (None, Vec::new()),
+            };
             let part = wave.part_of(owner);
-            part.exec = Some(ExecUnit { watch: token });
-        }
-        if let Some(watching) = watching {
-            self.forget(*watching);
+            part.exec = Some(ExecUnit { watch, watched });
         }
     }
 

@@ -45,6 +45,9 @@ pub struct Part {
 pub struct ExecUnit {
     /// The client's watch: a broken one makes the whole a null reply.
     pub watch: Option<Arc<WatchToken>>,
+    /// Database and name of the watched keys, all of the receiver's shard. The watch ends there as the commands run and
+    /// not before: a write that comes first must still break it.
+    pub watched: Vec<(u32, Box<[u8]>)>,
 }
 
 /// One request within a part.
