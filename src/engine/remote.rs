@@ -8,7 +8,7 @@ use crate::command::table::Registered;
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
 use crate::resp::Reply;
-use crate::resp::request::Args;
+use crate::resp::request::{Args, Key};
 use crate::shard::Shard;
 
 use super::core::Core;
@@ -34,15 +34,13 @@ impl Core {
     pub(super) fn take_batches(&mut self) {
         for from in 0..self.receivers.len() {
             while let Some(receiver) = &mut self.receivers[from] {
-                // Requests need the shard; replies behind them in the ring wait as long.
-                if self.shard.is_none() && !receiver.is_empty() {
-                    if let Some(batch) = receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))) {
-                        self.on_batch(from, batch);
-                        continue;
-                    }
-                    break;
-                }
-                match receiver.pop() {
+                // Requests need the shard; replies behind them in the ring wait as long. One look at the ring decides: a
+                // batch that comes between two looks must not be taken for what the first one saw.
+                let batch = match self.shard {
+                    Some(_) => receiver.pop(),
+                    None => receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))),
+                };
+                match batch {
                     Some(batch) => self.on_batch(from, batch),
                     None => break,
                 }
@@ -53,13 +51,12 @@ impl Core {
     fn on_batch(&mut self, from: usize, batch: Batch) {
         match batch {
             Batch::Requests(mut parts) => {
-                if let Some(mut shard) = self.shard.take() {
-                    self.run_parts(&mut shard, &mut parts);
-                    self.shard = Some(shard);
-                    let commands: usize = parts.iter().map(|part| part.requests.len()).sum();
-                    self.counters().remote.add(commands as u64);
-                    self.publish();
-                }
+                let mut shard = self.shard.take().expect("requests are taken with the shard in hand");
+                self.run_parts(&mut shard, &mut parts);
+                self.shard = Some(shard);
+                let commands: usize = parts.iter().map(|part| part.requests.len()).sum();
+                self.counters().remote.add(commands as u64);
+                self.publish();
                 self.outgoing[from].replies.push(parts);
             }
             Batch::Replies(parts) => {
