@@ -8,7 +8,7 @@ use crate::command::table::Registered;
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
 use crate::resp::Reply;
-use crate::resp::request::Args;
+use crate::resp::request::{Args, Key};
 use crate::shard::Shard;
 
 use super::core::Core;
