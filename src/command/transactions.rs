@@ -6,6 +6,7 @@ use crate::resp::{ErrorReply, Reply};
 
 use super::client::{Context, Multi, Step};
 use super::spec::{Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run};
+use super::table::Registered;
 
 pub(super) const COMMANDS: &[Command] = &[
     Command {
@@ -139,6 +140,11 @@ fn multi(
     context.client.multi = Some(Box::<Multi>::default());
     reply.ok();
     Ok(Step::Done)
+}
+
+/// Whether a command is EXEC, whose refusal ends a transaction.
+pub fn is_exec(command: &Registered) -> bool {
+    command.spec.name == "EXEC"
 }
 
 fn exec(context: &mut Context<'_>, _: &Args<'_>, _: &mut Reply<'_>) -> Result<Step, ErrorReply> {

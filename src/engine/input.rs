@@ -4,10 +4,10 @@
 //! from memory side by side before the first one runs. The fork between "here" and "elsewhere" is in `dispatch` and
 //! nowhere else.
 
-use crate::command::{admit, cursor_slot};
 use crate::command::client::{Multi, Queued, ReplyMode};
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
+use crate::command::{admit, cursor_slot, transactions};
 use crate::config::PipelineOrder;
 use crate::net::{Connection, Wave};
 use crate::resp::parser::{self, Limits, Parsed};
@@ -77,7 +77,8 @@ impl Core {
             self.make_ready(connection);
         }
         self.limit_input(connection);
-        if connection.receiving && connection.has_work() && connection.pending_input() > BACKLOG_MAX {
+        if connection.receiving && connection.has_work() && connection.pending_input() > BACKLOG_MAX
+        {
             self.ring.cancel_receive(connection.place.token());
         }
     }
@@ -223,7 +224,9 @@ impl Core {
         let mut at = from;
         while items.len() < LOOKAHEAD {
             let known = spans.len();
-            if bytes.get(at).is_some_and(|&byte| byte != b'*') && parser::needs_unquoting(&bytes[at..]) {
+            if bytes.get(at).is_some_and(|&byte| byte != b'*')
+                && parser::needs_unquoting(&bytes[at..])
+            {
                 return Cut::Quoted(at);
             }
             match connection.parser.next(bytes, at, limits, spans) {
@@ -278,7 +281,10 @@ impl Core {
                 continue;
             }
             self.spans.clear();
-            if !matches!(parser.next(bytes, 0, limits, &mut self.spans), Parsed::Request(_)) {
+            if !matches!(
+                parser.next(bytes, 0, limits, &mut self.spans),
+                Parsed::Request(_)
+            ) {
                 parser = parser::Parser::default();
                 continue;
             }
@@ -346,6 +352,9 @@ impl Core {
                     }
                     command
                 }
+                Err(_) if item.command.is_some_and(transactions::is_exec) => {
+                    return self.refuse_exec(connection);
+                }
                 Err(error) => {
                     if item.command.is_none() && is_http(args.get(0)) {
                         log::warn!(
@@ -358,7 +367,9 @@ impl Core {
                         return Flow::Stop;
                     }
                     if let Some(command) = item.command {
-                        self.counters().commands[usize::from(command.id)].rejected.add(1);
+                        self.counters().commands[usize::from(command.id)]
+                            .rejected
+                            .add(1);
                     }
                     return self.refuse(connection, &error);
                 }
@@ -400,7 +411,13 @@ impl Core {
                 self.execute(&mut shard, command, handler, &args, wave.local());
                 wave.end_local(self.index);
             } else {
-                self.execute(&mut shard, command, handler, &args, connection.output.buffer());
+                self.execute(
+                    &mut shard,
+                    command,
+                    handler,
+                    &args,
+                    connection.output.buffer(),
+                );
                 connection.output.close_reply();
             }
             self.shard = Some(shard);
@@ -494,7 +511,9 @@ impl Core {
         }
         self.gates.out_of_memory = room == Room::Nothing;
         if let Err(error) = admit::admit(command, &connection.client, self.gates) {
-            self.counters().commands[usize::from(command.id)].rejected.add(1);
+            self.counters().commands[usize::from(command.id)]
+                .rejected
+                .add(1);
             return Some(self.refuse(connection, &error));
         }
         if room == Room::Later {
@@ -544,6 +563,18 @@ impl Core {
             multi.refused = true;
         }
         self.write_error(connection, error);
+        Flow::Next
+    }
+
+    /// An EXEC with arguments: it ends the transaction nevertheless, and says so even without one, as Redis does.
+    #[cold]
+    fn refuse_exec(&mut self, connection: &mut Connection) -> Flow {
+        if connection.wave.is_some() {
+            return Flow::Hold;
+        }
+        connection.client.multi = None;
+        self.forget_watches(connection);
+        self.write_error(connection, &ErrorReply::EXEC_WITH_ARGUMENTS);
         Flow::Next
     }
 

@@ -8,7 +8,7 @@ use crate::command::table::Registered;
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
 use crate::resp::Reply;
-use crate::resp::request::{Args, Key};
+use crate::resp::request::Args;
 use crate::shard::Shard;
 
 use super::core::Core;
@@ -72,7 +72,9 @@ impl Core {
             let db = part.caller.db as usize;
             for request in &part.requests {
                 if request.key > 0 {
-                    shard.keyspace.prefetch_bucket(db, request.slot, request.hash);
+                    shard
+                        .keyspace
+                        .prefetch_bucket(db, request.slot, request.hash);
                 }
             }
         }
@@ -80,7 +82,9 @@ impl Core {
             let db = part.caller.db as usize;
             for request in &part.requests {
                 if request.key > 0 {
-                    shard.keyspace.prefetch_entry(db, request.slot, request.hash);
+                    shard
+                        .keyspace
+                        .prefetch_entry(db, request.slot, request.hash);
                 }
             }
         }
@@ -234,10 +238,17 @@ impl Core {
 
     /// Runs a small batch on the shard of a core that sleeps; false when it has to be sent.
     fn borrow_for(&mut self, to: usize) -> bool {
-        if !self.config.borrow || self.outgoing[to].in_flight > 0 || !self.links.core(to).berth.is_filled() {
+        if !self.config.borrow
+            || self.outgoing[to].in_flight > 0
+            || !self.links.core(to).berth.is_filled()
+        {
             return false;
         }
-        let commands: usize = self.outgoing[to].requests.iter().map(|part| part.requests.len()).sum();
+        let commands: usize = self.outgoing[to]
+            .requests
+            .iter()
+            .map(|part| part.requests.len())
+            .sum();
         if commands > BORROW_MAX || !self.all_quick(to) {
             return false;
         }
