@@ -147,7 +147,10 @@ for shards in 1 2 4; do
     step "runtime-$shards" 150 python3 "$clients/runtime.py" --shards $shards
 done
 for shards in 1 2 5; do
-    step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4
+    step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4 --signals push,exec,mset
+done
+for shards in 1 4; do
+    step "eviction-$shards" 150 python3 "$clients/eviction.py" --shards $shards
 done
 if [ -n "$client_python" ]; then
     for shards in 1 2; do

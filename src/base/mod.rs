@@ -12,3 +12,4 @@ pub mod random;
 pub mod slot;
 pub mod sys;
 pub mod system;
+pub mod words;

@@ -4,9 +4,14 @@
 //! text of a score is compared byte for byte by test suites. The parsers here are strict where Redis is strict (one
 //! spelling per integer) and lenient where Redis leans on the C library (hexadecimal floats, any case of `inf`).
 //!
-//! A double prints as the shortest digits that read back as the same double, in the layout Redis 7.2 took over
-//! with its fpconv library; 7.0 and older printed `%.17g` instead. The 80-bit numbers of INCRBYFLOAT are in
-//! `long_double.rs`.
+//! A double prints as the shortest digits that read back as the same double, and of those as the closest, in the
+//! layout Redis 7.2 took over with its fpconv library; 7.0 and older printed `%.17g` instead. The digits differ from
+//! fpconv's in rare cases: its algorithm, Grisu2, works with 64-bit approximations and sometimes ends with a digit more
+//! than needed. Those texts are kept out on purpose. A user who wrote a score expects to read what was written, which
+//! only the shortest digits promise; both texts read back as the same double, so files, replicas and clients that parse
+//! are served by either; and nobody can have come to rely on which doubles get the longer one.
+//!
+//! The 80-bit numbers of INCRBYFLOAT are in `long_double.rs`.
 
 use std::ops::Deref;
 

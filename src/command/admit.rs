@@ -52,6 +52,12 @@ fn find_subcommand(
     Ok(command)
 }
 
+/// Whether a command is refused when memory is used up: those that may use more, and whatever a transaction would queue.
+pub fn needs_memory(command: &Registered, client: &Client) -> bool {
+    let flags = command.spec.flags;
+    flags.has(Flags::DENYOOM) || client.multi.is_some() && !flags.has(Flags::IMMEDIATE)
+}
+
 /// Asks the gates in order: authentication, memory, loading.
 pub fn admit(command: &Registered, client: &Client, gates: Gates) -> Result<(), ErrorReply> {
     let flags = command.spec.flags;
@@ -61,7 +67,7 @@ pub fn admit(command: &Registered, client: &Client, gates: Gates) -> Result<(), 
     if client.multi.is_some() && flags.has(Flags::NO_MULTI) {
         return Err(ErrorReply::NOT_IN_MULTI);
     }
-    if gates.out_of_memory && flags.has(Flags::DENYOOM) {
+    if gates.out_of_memory && needs_memory(command, client) {
         return Err(ErrorReply::OUT_OF_MEMORY);
     }
     if gates.loading && !flags.has(Flags::LOADING) {

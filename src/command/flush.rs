@@ -57,10 +57,7 @@ pub(super) const FLUSHALL: Command = Command {
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         deprecated: None,
     },
-    run: Run::Every {
-        part: flushall,
-        merge: Merge::Ok,
-    },
+    run: Run::Whole(flushall),
     subcommands: &[],
 };
 
@@ -87,10 +84,7 @@ pub(super) const FLUSHDB: Command = Command {
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         deprecated: None,
     },
-    run: Run::Every {
-        part: flushdb,
-        merge: Merge::Ok,
-    },
+    run: Run::Whole(flushdb),
     subcommands: &[],
 };
 
@@ -124,18 +118,27 @@ fn dbsize(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(
     Ok(())
 }
 
-fn flushdb(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
+fn flushdb(
+    shards: &mut Shards<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
     let db = args.db();
-    flush(shard, args, db..db + 1, reply)
+    flush(shards, args, db..db + 1, reply)
 }
 
-fn flushall(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
-    let all = 0..shard.keyspace.databases();
-    flush(shard, args, all, reply)
+fn flushall(
+    shards: &mut Shards<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    let all = 0..shards.any().keyspace.databases();
+    flush(shards, args, all, reply)
 }
 
+/// Empties databases on all shards in one step: nobody sees one shard flushed and another not.
 fn flush(
-    shard: &mut Shard,
+    shards: &mut Shards<'_>,
     args: &Args<'_>,
     dbs: std::ops::Range<usize>,
     reply: &mut Reply<'_>,
@@ -146,18 +149,19 @@ fn flush(
         2 if args.is(1, "ASYNC") => true,
         _ => return Err(ErrorReply::SYNTAX),
     };
-    let steps_max = dbs.len() + 1;
-    for db in dbs {
-        shard.touch_watched_keys_of(db);
-        let flushed = shard.keyspace.take_db(db);
-        shard.effects.count(flushed.keys() as u64);
-        shard.discard_db(flushed);
-    }
-    // Also when nothing was there: a replica may still have what this one has lost.
     let parts: Vec<&[u8]> = args.iter_from(0).collect();
-    shard.effects.record(args.db(), &parts);
-    if !later {
-        let _ = (0..steps_max).any(|_| shard.free_some(FREE_BEFORE_REPLY));
+    for shard in shards.iter_mut() {
+        for db in dbs.clone() {
+            shard.touch_watched_keys_of(db);
+            let flushed = shard.keyspace.take_db(db);
+            shard.effects.count(flushed.keys() as u64);
+            shard.discard_db(flushed);
+        }
+        // Also when nothing was there: a replica may still have what this one has lost.
+        shard.effects.record(args.db(), &parts);
+        if !later {
+            let _ = dbs.clone().any(|_| shard.free_some(FREE_BEFORE_REPLY));
+        }
     }
     reply.ok();
     Ok(())

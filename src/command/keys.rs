@@ -49,11 +49,8 @@ fn collect(spec: &KeySpec, args: &Args<'_>, places: &mut KeyPlaces) -> Option<()
         Find::KeyNum { at, first, step } => {
             let number = args.opt(begin + usize::from(at))?;
             let keys = usize::try_from(parse_i64(number)?).ok()?;
-            if keys == 0 {
-                return Some(());
-            }
             let first = begin + usize::from(first);
-            let last = first.checked_add((keys - 1).checked_mul(usize::from(step))?)?;
+            let last = first.checked_add(keys.checked_sub(1)?.checked_mul(usize::from(step))?)?;
             if last >= count {
                 return None;
             }

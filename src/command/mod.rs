@@ -19,7 +19,7 @@ mod server;
 mod set;
 mod sorted_set;
 mod string;
-mod transactions;
+pub(crate) mod transactions;
 
 pub use generic::cursor_slot;
 

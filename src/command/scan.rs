@@ -13,9 +13,16 @@ const SCAN_COUNT: i64 = 10;
 /// A scan looks at no more parts of a table than this times COUNT: tables may be sparse.
 const SCAN_PARTS_PER_COUNT: u64 = 10;
 
-/// The cursor of a scan (SCAN, 2.8): digits as C reads them.
+/// The cursor of a scan (SCAN, 2.8): digits as C reads them, which takes nothing for 0 and a minus sign for a number from
+/// the other end. Only leading blanks are refused.
 pub(super) fn cursor(args: &Args<'_>, index: usize) -> Result<u64, ErrorReply> {
-    parse_u64_loose(args.get(index)).ok_or(ErrorReply::INVALID_CURSOR)
+    let cursor = match args.get(index) {
+        [] => Some(0),
+        [first, ..] if first.is_ascii_whitespace() || *first == 0x0b => None,
+        [b'-', digits @ ..] => parse_u64_loose(digits).map(u64::wrapping_neg),
+        text => parse_u64_loose(text),
+    };
+    cursor.ok_or(ErrorReply::INVALID_CURSOR)
 }
 
 /// What a scan of one key was asked for.

@@ -518,6 +518,8 @@ pub struct Argument {
     pub key_spec: Option<u8>,
     /// Version that added it, where later than the command.
     pub since: &'static str,
+    /// Version since which something else should be used.
+    pub deprecated_since: &'static str,
 }
 
 /// Kinds of arguments in COMMAND DOCS.
@@ -575,6 +577,7 @@ impl Argument {
             parts: &[],
             key_spec: None,
             since: "",
+            deprecated_since: "",
         }
     }
 
@@ -667,5 +670,14 @@ impl Argument {
     #[must_use]
     pub const fn since(self, since: &'static str) -> Argument {
         Argument { since, ..self }
+    }
+
+    /// Better not used since this version.
+    #[must_use]
+    pub const fn deprecated_since(self, deprecated_since: &'static str) -> Argument {
+        Argument {
+            deprecated_since,
+            ..self
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::resp::{ErrorReply, Reply};
 
 use super::client::{Context, Multi, Step};
 use super::spec::{Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run};
+use super::table::Registered;
 
 pub(super) const COMMANDS: &[Command] = &[
     Command {
@@ -45,7 +46,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Transactions,
             since: "1.2.0",
-            complexity: "Depends on commands in the transaction",
+            complexity: "That of the queued commands",
             summary: "Runs the commands queued since MULTI as one step.",
             arguments: &[],
             history: &[],
@@ -69,7 +70,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Transactions,
             since: "2.0.0",
-            complexity: "O(N), when N is the number of queued commands",
+            complexity: "O(N), N being the queued commands",
             summary: "Drops the commands queued since MULTI.",
             arguments: &[],
             history: &[],
@@ -93,7 +94,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Transactions,
             since: "2.2.0",
-            complexity: "O(1) for every key.",
+            complexity: "O(1) per key",
             summary: "Makes the next EXEC depend on keys that stay unchanged.",
             arguments: &[Argument::key("key").multiple()],
             history: &[],
@@ -139,6 +140,11 @@ fn multi(
     context.client.multi = Some(Box::<Multi>::default());
     reply.ok();
     Ok(Step::Done)
+}
+
+/// Whether a command is EXEC, whose refusal ends a transaction.
+pub fn is_exec(command: &Registered) -> bool {
+    command.spec.name == "EXEC"
 }
 
 fn exec(context: &mut Context<'_>, _: &Args<'_>, _: &mut Reply<'_>) -> Result<Step, ErrorReply> {

@@ -5,8 +5,9 @@
 //! begins with `--`; its first word is taken even if it begins with `--` (a password may), except after `--save`,
 //! which may stand alone; name and value may come in one word (`"--port 7000"`).
 
+use crate::base::words;
+
 use super::file::{Origin, Source};
-use super::words;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

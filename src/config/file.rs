@@ -1,18 +1,19 @@
 //! Configuration files: text in, a [`Config`] or the first error out.
 //!
-//! The syntax is that of redis.conf: one directive a line, words as in `words.rs`, `#` for comments, later lines win,
+//! The syntax is that of redis.conf: one directive a line, words as in `base/words.rs`, `#` for comments, later lines win,
 //! repeated `save` lines add up, `include` reads another file (or all that a pattern matches) at that place. Standard
 //! input and the command line are further sources after the file, see `command_line.rs`. This file opens nothing: the
 //! caller reads the sources and provides [`Surroundings`] for what only it can know.
 
 use std::fmt;
 
+use crate::base::words;
+
 use super::directive::{self, Role, refusal_text};
 use super::fields::{Config, RenamedCommand, default_values};
 use super::set;
 use super::table::{DROPPED, FILE_ONLY};
 use super::value::{Kind, Value};
-use super::words;
 
 /// How deep files may include one another.
 const INCLUDE_DEPTH_MAX: usize = 16;

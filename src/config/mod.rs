@@ -14,7 +14,6 @@ mod set;
 mod special;
 mod table;
 mod value;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -32,4 +31,3 @@ pub use rewrite::rewrite;
 pub use set::{Changed, SetContext, SetError};
 pub use special::{BufferLimits, SHUTDOWN_NOSAVE, SHUTDOWN_SAVE};
 pub use value::{Kind, Value, memory};
-pub use words::{quote, split};

@@ -4,12 +4,10 @@
 //! cores and the timer signal; so other tasks of this executor (links of replication and of the cluster) run beside it.
 
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use glommio::io::BufferedFile;
 
 use crate::base::clock::unix_ms;
 use crate::config::{Config, SetContext};
@@ -98,7 +96,10 @@ impl Control {
             self.ring.accept(listener.fd.as_raw_fd(), token as u64);
         }
         let handle = self.ring.wake_handle();
-        let event = event_file(handle.event_fd());
+        let event = match handle.event_file() {
+            Ok(event) => event,
+            Err(error) => panic!("the control core cannot wait for its event descriptor: {error}"),
+        };
         let ticking = handle.clone();
         let timer = glommio::spawn_local(async move {
             loop {
@@ -108,32 +109,34 @@ impl Control {
         });
         while !self.stopping {
             self.turn();
-            self.links.control().going_to_sleep();
+            self.links.control().sleep.going_to_sleep();
             if self.links.control().has_mail() || self.ring.has_completions() {
-                self.links.control().awake();
+                self.links.control().sleep.awake();
                 continue;
             }
             if event.read_at(0, 8).await.is_err() {
                 glommio::timer::sleep(CRON).await;
             }
-            self.links.control().awake();
+            self.links.control().sleep.awake();
         }
         timer.cancel().await;
-        std::mem::forget(event); // the descriptor belongs to the ring
     }
 
     fn turn(&mut self) {
         self.ring.turn(None);
         let mut completions = Vec::new();
-        self.ring.completions(&mut completions, usize::MAX);
+        self.ring.completions(&mut completions);
         for completion in completions {
             if completion.operation != Operation::Accept {
                 continue;
             }
             let listener = completion.token as usize;
-            let (fd, unix) = (self.listeners[listener].fd.as_raw_fd(), self.listeners[listener].unix);
-            if completion.result >= 0 {
-                self.on_accepted(super::accept::own(completion.result), unix);
+            let (fd, unix) = (
+                self.listeners[listener].fd.as_raw_fd(),
+                self.listeners[listener].unix,
+            );
+            if let Some(connection) = completion.connection {
+                self.on_accepted(connection, unix);
             } else {
                 log::warn!(
                     "Accepting client connection: {}",
@@ -172,8 +175,10 @@ impl Control {
     fn on_ask(&mut self, from: u16, ticket: u64, ask: CoreAsk) {
         match ask {
             CoreAsk::ConfigSet { pairs, local } => {
-                let pairs: Vec<(&[u8], &[u8])> =
-                    pairs.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+                let pairs: Vec<(&[u8], &[u8])> = pairs
+                    .iter()
+                    .map(|(name, value)| (&name[..], &value[..]))
+                    .collect();
                 let context = SetContext {
                     client_is_local: local,
                     loading: false,
@@ -181,8 +186,11 @@ impl Control {
                 match self.config.set(&pairs, context) {
                     Ok(changed) => {
                         self.config = Arc::new(changed.config);
-                        crate::server::logging::set_level(self.config.loglevel);
-                        self.ask_all(CoreAsk::Configure(self.config.clone()), Some((from, ticket)));
+                        super::logging::set_level(self.config.loglevel);
+                        self.ask_all(
+                            CoreAsk::Configure(self.config.clone()),
+                            Some((from, ticket)),
+                        );
                     }
                     Err(error) => {
                         let error = ErrorReply::from(error);
@@ -295,12 +303,4 @@ impl Control {
             core.wake_by_event();
         }
     }
-}
-
-/// An executor's view of the event descriptor, which stays the ring's own.
-#[allow(unsafe_code)]
-fn event_file(fd: std::os::fd::RawFd) -> BufferedFile {
-    // SAFETY: the descriptor is open as long as the ring, which outlives this view; `run` forgets the view instead of
-    // dropping it, so it is not closed twice.
-    unsafe { BufferedFile::from_raw_fd(fd) }
 }

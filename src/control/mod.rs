@@ -3,6 +3,7 @@
 mod accept;
 mod core;
 mod listen;
+pub mod logging;
 
 pub use self::core::{Control, ControlParts};
 pub use listen::{ListenError, Listener, listen};

@@ -1,20 +1,15 @@
 //! What a core does between requests: expiry, freeing, time-outs, limits. All of it in small steps.
 
-use crate::base::clock::ticks;
 use crate::mesh::message::ClientKind;
 use crate::observe::CoreCounters;
 use crate::shard::Shard;
 
-use super::core::{Core, FAREWELL_MS, TICK_MS};
+use super::core::{Core, FAREWELL_MS, IDLE_TICK_MS, TICK_MS};
 
 /// Elements freed in one step of a turn.
 const FREE_STEP: usize = 256;
 /// Connections looked at in one tick.
 const CRON_CONNECTIONS: usize = 256;
-/// Buckets looked at for expired keys before the clock is asked.
-const EXPIRE_STEP: usize = 16;
-/// Share of a tick that active expiry may take when much is due, in nanoseconds: a quarter, in slices.
-const EXPIRE_SLICE_NS: u64 = 500_000;
 
 /// Shares a shard's counts with whoever reports. Called by whoever holds the shard.
 pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
@@ -25,6 +20,15 @@ pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
     counters.evicted.set(shard.stats.evicted);
     counters.lazy_freed.set(shard.stats.lazy_freed);
     counters.watched.set(shard.watched.len() as u64);
+    let freed_later = if shard.has_garbage() {
+        shard.garbage_len()
+    } else {
+        0
+    };
+    counters.garbage.set(freed_later as u64);
+    counters
+        .evictable
+        .set((shard.evictable() + freed_later) as u64);
     for db in 0..shard.keyspace.databases() {
         let db_counts = shard.keyspace.db(db);
         counters.keys[db].set(db_counts.keys() as u64);
@@ -35,7 +39,9 @@ pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
 impl Core {
     /// Whether something is to be done before the core may sleep.
     pub(super) fn has_background_work(&self) -> bool {
-        self.shard.as_ref().is_some_and(|shard| shard.has_garbage())
+        self.shard.as_ref().is_some_and(|shard| {
+            shard.has_garbage() || self.expiry.pressing || self.memory.pressing
+        })
     }
 
     /// A bounded bit of background work.
@@ -45,9 +51,12 @@ impl Core {
         {
             shard.free_some(FREE_STEP);
         }
+        self.mind_memory();
         if self.now >= self.next_tick_ms {
-            self.next_tick_ms = self.now + TICK_MS;
             self.tick();
+            self.next_tick_ms = self.now + self.tick_interval();
+        } else if self.expiry.pressing {
+            self.expire_some();
         }
     }
 
@@ -55,54 +64,27 @@ impl Core {
         if self.pause.until_ms > 0 && self.pause.until_ms <= self.now {
             self.end_pause();
         }
-        self.expire_some();
+        self.begin_expiry();
         self.look_after_connections();
     }
 
-    /// Looks for expired keys, slot by slot, longer while many are found.
-    fn expire_some(&mut self) {
-        let Some(mut shard) = self.shard.take() else {
-            return;
-        };
-        let scale = self.observatory.scale;
-        let start = ticks();
-        let effort = u64::from(self.config.active_expire_effort.max(1));
-        let limit = scale.ticks(EXPIRE_SLICE_NS * effort);
-        let mut due: Vec<Box<[u8]>> = Vec::new();
-        let databases = shard.keyspace.databases();
-        let (mut db, mut place, mut cursor) = self.expire_from;
-        let mut idle_dbs = 0;
-        while !shard.expiry_paused && idle_dbs <= databases {
-            let Some(next) = shard.keyspace.next_volatile(db, place) else {
-                db = (db + 1) % databases;
-                (place, cursor) = (0, 0);
-                idle_dbs += 1;
-                continue;
-            };
-            if next != place {
-                (place, cursor) = (next, 0);
-            }
-            for _ in 0..EXPIRE_STEP {
-                let now = shard.now;
-                cursor = shard.keyspace.scan(db, place, cursor, |entry| {
-                    if entry.expire_at().is_some_and(|at| at <= now) {
-                        due.push(entry.key().into());
-                    }
-                });
-                if cursor == 0 {
-                    place += 1;
-                    break;
-                }
-            }
-            for key in due.drain(..) {
-                shard.expire(db, &crate::resp::Key::new(&key));
-            }
-            if ticks().wrapping_sub(start) >= limit {
-                break;
-            }
-        }
-        self.expire_from = (db, place, cursor);
-        self.shard = Some(shard);
+    /// When the next tick is due: soon, unless nothing has happened since the last one and nothing is waiting for it.
+    fn tick_interval(&mut self) -> i64 {
+        let counters = self.counters();
+        let traffic = counters
+            .bytes_in
+            .get()
+            .wrapping_add(counters.bytes_out.get())
+            .wrapping_add(counters.remote.get());
+        let idle = traffic == self.traffic
+            && self.pause.until_ms == 0
+            && !self.memory.has_waiting()
+            && self.connections.len() <= CRON_CONNECTIONS
+            && self.shard.as_ref().is_some_and(|shard| {
+                (0..shard.keyspace.databases()).all(|db| shard.keyspace.db(db).expires() == 0)
+            });
+        self.traffic = traffic;
+        if idle { IDLE_TICK_MS } else { TICK_MS }
     }
 
     /// Idle clients, output limits: some connections each tick.

@@ -13,7 +13,7 @@ use crate::command::admit::Gates;
 use crate::command::table::{CommandTable, commands};
 use crate::config::Config;
 use crate::mesh::message::{CoreMessage, Part};
-use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender};
+use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::resp::request::Span;
@@ -21,24 +21,26 @@ use crate::ring::{Completion, Operation, Ring};
 use crate::shard::Shard;
 use crate::transaction::Transaction;
 
+use super::evict::Memory;
+use super::expire::Expiry;
 use super::input::Item;
 use super::wide::Pending;
 
 /// How cores see each other.
 pub type SharedLinks = Links<Shard, Arc<Transaction>>;
 
-/// Completions taken in one turn at most: the rest waits for the next, after what they caused has been sent.
-const COMPLETIONS_MAX: usize = 512;
 /// Commands of one connection run in one turn at most: a long pipeline takes turns with everybody else.
 pub(super) const COMMANDS_MAX: u32 = 1024;
-/// How often the core looks after things that are not requests.
+/// How often the core looks after things that are not requests, while there are any.
 pub(super) const TICK_MS: i64 = 100;
+/// How often it does so while nothing happens.
+pub(super) const IDLE_TICK_MS: i64 = 1000;
+/// How long a core sleeps whose clients wait until another core has freed memory.
+const MEMORY_NAP: Duration = Duration::from_millis(1);
 /// How long a core with nothing to do sleeps at most.
 const SLEEP_MAX: Duration = Duration::from_millis(1000);
 /// A client that has ended its side and does not read what it is owed is let go after this time without progress.
 pub(super) const FAREWELL_MS: i64 = 10_000;
-/// The longest block whose sending is expected to be over at once.
-const QUICK_SEND_MAX: usize = 32 * 1024;
 /// Spare buffers, parts and waves kept for reuse.
 const SPARE_MAX: usize = 256;
 
@@ -100,8 +102,6 @@ pub struct Core {
     /// Questions asked, by ticket.
     pub(super) tickets: HashMap<u64, Place>,
     pub(super) next_ticket: u64,
-    /// The own shard is lent to this transaction.
-    pub(super) lent: bool,
     /// Messages that need the shard while it is away.
     pub(super) deferred: Vec<CoreMessage>,
 
@@ -111,10 +111,8 @@ pub struct Core {
     pub(super) hints: Vec<(u16, u64)>,
     pub(super) completions: Vec<Completion>,
     pub(super) spare_buffers: Vec<Vec<u8>>,
-    #[allow(clippy::vec_box)] // parts travel boxed
     pub(super) spare_parts: Vec<Box<Part>>,
     pub(super) spare_vectors: Vec<Vec<Box<Part>>>,
-    #[allow(clippy::vec_box)] // connections hold them boxed
     pub(super) spare_waves: Vec<Box<Wave>>,
 
     /// Unix milliseconds of this turn.
@@ -124,11 +122,16 @@ pub struct Core {
     pub(super) slow_ticks: u64,
     pub(super) next_tick_ms: i64,
     pub(super) cron_from: usize,
-    pub(super) expire_from: (usize, usize, u64),
+    /// What clients had sent and been sent at the last tick.
+    pub(super) traffic: u64,
+    pub(super) expiry: Expiry,
+    pub(super) memory: Memory,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pause: Pause,
     pub(super) blocked_by_pause: Vec<u32>,
     pub(super) stopping: bool,
+    /// Something follows when a send queued in this turn is over.
+    pub(super) follow_up: bool,
     pub(super) slow_runs: Vec<super::asks::SlowRun>,
     /// Clock ticks at the beginning of the turn.
     pub(super) turn_ticks: u64,
@@ -196,7 +199,6 @@ impl Core {
             under_way: Vec::new(),
             tickets: HashMap::new(),
             next_ticket: 0,
-            lent: false,
             deferred: Vec::new(),
             spans: Vec::new(),
             items: Vec::new(),
@@ -211,11 +213,14 @@ impl Core {
             slow_ticks: u64::MAX,
             next_tick_ms: 0,
             cron_from: 0,
-            expire_from: (0, 0, 0),
+            traffic: 0,
+            expiry: Expiry::default(),
+            memory: Memory::default(),
             monitors: Arc::new(Vec::new()),
             pause: Pause::default(),
             blocked_by_pause: Vec::new(),
             stopping: false,
+            follow_up: false,
             slow_runs: Vec::new(),
             turn_ticks: ticks(),
             allocation: Allocation::of_this_thread(),
@@ -277,9 +282,12 @@ impl Core {
     /// Hands operations to the kernel and waits for something to happen when there is nothing to do.
     fn submit_and_collect(&mut self) {
         // Requests that wait for a shard that is away are no reason to stay awake: its return wakes this core.
-        let busy = (!self.ready.is_empty() && self.shard.is_some())
+        let busy = std::mem::take(&mut self.follow_up)
+            || (!self.ready.is_empty() && self.shard.is_some())
             || self.has_background_work()
             || !self.to_schedule.is_empty()
+            // This core may have been the last to arrive, after it looked for complete ones.
+            || self.under_way.iter().any(|transaction| transaction.is_complete())
             || self.outgoing.iter().any(|out| !out.requests.is_empty() || !out.replies.is_empty())
             || self.ring.has_completions();
         if busy {
@@ -288,7 +296,10 @@ impl Core {
             return;
         }
         let until_tick = (self.next_tick_ms - self.now).max(1) as u64;
-        let limit = Duration::from_millis(until_tick).min(SLEEP_MAX);
+        let mut limit = Duration::from_millis(until_tick).min(SLEEP_MAX);
+        if self.memory.has_waiting() {
+            limit = limit.min(MEMORY_NAP);
+        }
         if self.shards > 1 {
             if !self.lie_down() {
                 self.ring.turn(None);
@@ -297,53 +308,54 @@ impl Core {
             }
             self.counters().sleeps.add(1);
             self.ring.turn(Some(limit));
-            self.link().awake();
+            self.link().sleep.awake();
             self.regain_shard();
         } else {
-            self.link().going_to_sleep();
+            self.link().sleep.going_to_sleep();
             if self.link().has_mail() {
-                self.link().awake();
+                self.link().sleep.awake();
                 self.ring.turn(None);
             } else {
                 self.counters().sleeps.add(1);
                 self.ring.turn(Some(limit));
-                self.link().awake();
+                self.link().sleep.awake();
             }
         }
         self.begin_turn();
     }
 
     /// Puts the shard into its berth, says that the core sleeps, and looks once more. False when there is something to
-    /// do after all; then the shard is back, or was borrowed meanwhile.
+    /// do after all; then the shard is back, or away and wanted.
     fn lie_down(&mut self) -> bool {
-        // A shard that is away must not come back unnoticed: whoever has it is told that it is wanted here, and the
-        // berth is looked at again once this core counts as asleep.
-        let away = self.shard.is_none();
-        if away {
-            self.regain_shard();
-            if self.shard.is_some() {
-                return false;
-            }
-        }
-        if self.config.borrow
-            && let Some(shard) = self.shard.take()
-        {
-            self.link().berth.put(shard);
-        }
-        self.link().going_to_sleep();
-        let quiet = !self.link().has_mail()
-            && !(away && self.link().berth.is_filled())
-            && (self.lent || !self.link().has_scheduled())
-            && (self.shard.is_none() && self.lent || !self.has_batches());
-        if !quiet {
-            self.link().awake();
-            self.regain_shard();
+        let link = self.links.core(self.index);
+        let mut shard = self.shard.take();
+        let receivers = &mut self.receivers;
+        let quiet =
+            link.sleep.lie_down(
+                &link.berth,
+                &mut shard,
+                self.config.borrow,
+                |waiting| match waiting {
+                    // Replies behind requests wait until those have run, which takes the shard.
+                    Waiting::ForCore => {
+                        link.has_mail()
+                            || receivers.iter_mut().flatten().any(|receiver| {
+                                receiver.is_first(|batch| matches!(batch, Batch::Replies(_)))
+                            })
+                    }
+                    Waiting::ForShard => {
+                        link.has_scheduled()
+                            || receivers
+                                .iter_mut()
+                                .flatten()
+                                .any(|receiver| !receiver.is_empty())
+                    }
+                },
+            );
+        if let Some(shard) = shard {
+            self.have_back(shard);
         }
         quiet
-    }
-
-    fn has_batches(&mut self) -> bool {
-        self.receivers.iter_mut().flatten().any(|receiver| !receiver.is_empty())
     }
 
     /// Takes the shard out of its berth; if it is away, whoever has it will wake this core.
@@ -357,7 +369,6 @@ impl Core {
 
     /// The own shard is in hand again: it learns what has changed while it was away.
     pub(super) fn have_back(&mut self, mut shard: Box<Shard>) {
-        self.lent = false;
         if !Arc::ptr_eq(&shard.config, &self.config) {
             shard.config = self.config.clone();
         }
@@ -384,7 +395,7 @@ impl Core {
 
     fn take_completions(&mut self) {
         let mut completions = std::mem::take(&mut self.completions);
-        self.ring.completions(&mut completions, COMPLETIONS_MAX);
+        self.ring.completions(&mut completions);
         if completions.len() > 1 {
             self.prefetch_first_keys(&completions);
         }
@@ -422,7 +433,9 @@ impl Core {
         if connection.at_end && !connection.has_work() {
             connection.ending = true; // all that came before the end has been executed
         }
-        if connection.ending && !connection.closed && connection.output.is_done() {
+        // A client that kills itself reads the answer to that first.
+        let answer_due = connection.client.closing && connection.waiting;
+        if connection.ending && !connection.closed && !answer_due && connection.output.is_done() {
             self.shut_down(&mut connection);
         }
         if connection.closed
@@ -442,7 +455,11 @@ impl Core {
 
     /// Adds a connection to those whose kept input is executed next.
     pub(super) fn make_ready(&mut self, connection: &mut Connection) {
-        if !connection.ready && !connection.waiting && !connection.ending && connection.pending_input() > 0 {
+        if !connection.ready
+            && !connection.waiting
+            && !connection.ending
+            && connection.pending_input() > 0
+        {
             connection.ready = true;
             self.ready.push_back(connection.place.index);
         }
@@ -520,7 +537,6 @@ impl Core {
             self.shut_down(&mut connection);
         } else if before + sent < block.len() {
             connection.output.sent(block.len() - before - sent);
-            connection.slow = true;
             if connection.closed {
                 connection.output.sent(0);
             } else {
@@ -531,7 +547,6 @@ impl Core {
             }
         } else {
             connection.output.sent(0);
-            connection.slow &= !connection.output.is_done();
         }
         if self.spare_buffers.len() < SPARE_MAX && block.capacity() <= 16 * 1024 {
             block.clear();
@@ -551,12 +566,11 @@ impl Core {
             if connection.output.can_send() && !connection.closed {
                 let spare = &mut self.spare_buffers;
                 let block = connection.output.take(|| spare.pop().unwrap_or_default());
-                // Only where nothing remains to be done after it may a send be over without waking this core.
-                let more = connection.output.owed() > connection.output.in_flight();
-                let patient = more || connection.slow || block.len() > QUICK_SEND_MAX;
                 self.observatory.core(self.index).writes.add(1);
                 self.ring
-                    .send(connection.fd, connection.place.token(), block, 0, patient);
+                    .send(connection.fd, connection.place.token(), block, 0, false);
+                self.follow_up |=
+                    connection.ending || connection.at_end || connection.output.has_more();
                 if let Some(empty) = connection.output.release()
                     && self.spare_buffers.len() < SPARE_MAX
                 {
@@ -672,7 +686,7 @@ impl Core {
     pub(super) fn wake(&mut self, core: usize) {
         let links = self.links.clone();
         let link = links.core(core);
-        if link.must_be_woken()
+        if link.sleep.must_be_woken()
             && let Some(handle) = link.wake_handle()
         {
             if core == self.shards {
@@ -682,5 +696,4 @@ impl Core {
             }
         }
     }
-
 }

@@ -4,10 +4,10 @@
 //! from memory side by side before the first one runs. The fork between "here" and "elsewhere" is in `dispatch` and
 //! nowhere else.
 
-use crate::command::{admit, cursor_slot};
 use crate::command::client::{Multi, Queued, ReplyMode};
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
+use crate::command::{admit, cursor_slot, transactions};
 use crate::config::PipelineOrder;
 use crate::net::{Connection, Wave};
 use crate::resp::parser::{self, Limits, Parsed};
@@ -16,6 +16,7 @@ use crate::resp::{ErrorReply, Reply};
 use crate::ring::Completion;
 
 use super::core::{COMMANDS_MAX, Core};
+use super::evict::Room;
 
 /// Requests looked at together.
 const LOOKAHEAD: usize = 32;
@@ -76,7 +77,8 @@ impl Core {
             self.make_ready(connection);
         }
         self.limit_input(connection);
-        if connection.receiving && connection.has_work() && connection.pending_input() > BACKLOG_MAX {
+        if connection.receiving && connection.has_work() && connection.pending_input() > BACKLOG_MAX
+        {
             self.ring.cancel_receive(connection.place.token());
         }
     }
@@ -112,13 +114,14 @@ impl Core {
             return;
         }
         let input = std::mem::take(&mut connection.input);
-        let at = connection.input_at;
+        // Both go together: who asks meanwhile what is pending must not count from a place in what is not there.
+        let at = std::mem::take(&mut connection.input_at);
         let mut budget = COMMANDS_MAX;
         let used = self.process(connection, &input[at..], &mut budget);
         if connection.closed {
             return;
         }
-        connection.input = input;
+        (connection.input, connection.input_at) = (input, at);
         connection.consumed(used);
         if budget == 0 {
             self.make_ready(connection);
@@ -161,11 +164,9 @@ impl Core {
                 self.limit_output(connection);
             }
             if !matches!(flow, Flow::Next) || connection.ending {
-                // Cut again from here next time: what the parser knows of a request behind these is of no use then.
-                if let Cut::Used(at, _) = cut
-                    && done < at
-                {
-                    connection.parser.forget();
+                // Requests that were cut but did not run are cut again, before the one that is half here.
+                if !matches!(cut, Cut::Used(at, _) if at == done) {
+                    connection.parser.restart();
                 }
                 break;
             }
@@ -178,6 +179,7 @@ impl Core {
                 }
                 Cut::Failed(at, text) => {
                     if connection.wave.is_some() {
+                        connection.parser.restart();
                         break; // its replies come first; the error is met again after them
                     }
                     done = at;
@@ -222,7 +224,9 @@ impl Core {
         let mut at = from;
         while items.len() < LOOKAHEAD {
             let known = spans.len();
-            if bytes.get(at).is_some_and(|&byte| byte != b'*') && parser::needs_unquoting(&bytes[at..]) {
+            if bytes.get(at).is_some_and(|&byte| byte != b'*')
+                && parser::needs_unquoting(&bytes[at..])
+            {
                 return Cut::Quoted(at);
             }
             match connection.parser.next(bytes, at, limits, spans) {
@@ -277,7 +281,10 @@ impl Core {
                 continue;
             }
             self.spans.clear();
-            if !matches!(parser.next(bytes, 0, limits, &mut self.spans), Parsed::Request(_)) {
+            if !matches!(
+                parser.next(bytes, 0, limits, &mut self.spans),
+                Parsed::Request(_)
+            ) {
                 parser = parser::Parser::default();
                 continue;
             }
@@ -329,6 +336,7 @@ impl Core {
         item: &Item,
     ) -> Flow {
         let mut args = Args::new(bytes, spans, connection.client.caller());
+        let (mut hash, mut slot) = (item.hash, item.slot);
         let command = match item.command {
             Some(command)
                 if command.subcommands.is_empty() && command.spec.arity.accepts(spans.len()) =>
@@ -336,7 +344,17 @@ impl Core {
                 command
             }
             _ => match admit::find(self.table, &args) {
-                Ok(command) => command,
+                Ok(command) => {
+                    // The key of a subcommand is not where its container's would be (OBJECT ENCODING key).
+                    if command.first_key > 0 {
+                        let key = Key::new(args.get(usize::from(command.first_key)));
+                        (hash, slot) = (key.hash, key.slot);
+                    }
+                    command
+                }
+                Err(_) if item.command.is_some_and(transactions::is_exec) => {
+                    return self.refuse_exec(connection);
+                }
                 Err(error) => {
                     if item.command.is_none() && is_http(args.get(0)) {
                         log::warn!(
@@ -349,14 +367,21 @@ impl Core {
                         return Flow::Stop;
                     }
                     if let Some(command) = item.command {
-                        self.counters().commands[usize::from(command.id)].rejected.add(1);
+                        self.counters().commands[usize::from(command.id)]
+                            .rejected
+                            .add(1);
                     }
                     return self.refuse(connection, &error);
                 }
             },
         };
-        if !connection.client.is_plain() || self.has_gates() {
-            match self.gate(connection, command, &args) {
+        let room = if self.is_short() {
+            self.room_for(command, &connection.client)
+        } else {
+            Room::Enough
+        };
+        if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
+            match self.gate(connection, command, &args, room) {
                 None => {}
                 Some(flow) => return flow,
             }
@@ -366,11 +391,11 @@ impl Core {
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args);
         };
-        args = args.with_key(usize::from(command.first_key), item.hash, item.slot);
+        args = args.with_key(usize::from(command.first_key), hash, slot);
         let owner = if self.shards == 1 {
             0
         } else {
-            usize::from(item.slot) % self.shards
+            usize::from(slot) % self.shards
         };
         if owner == self.index {
             let Some(mut shard) = self.shard.take() else {
@@ -386,7 +411,13 @@ impl Core {
                 self.execute(&mut shard, command, handler, &args, wave.local());
                 wave.end_local(self.index);
             } else {
-                self.execute(&mut shard, command, handler, &args, connection.output.buffer());
+                self.execute(
+                    &mut shard,
+                    command,
+                    handler,
+                    &args,
+                    connection.output.buffer(),
+                );
                 connection.output.close_reply();
             }
             self.shard = Some(shard);
@@ -397,7 +428,7 @@ impl Core {
         if !self.wave_of(connection).join(owner, strict) {
             return Flow::Hold;
         }
-        self.send_to(connection, owner, command, &args, item.hash, item.slot);
+        self.send_to(connection, owner, command, &args, hash, slot);
         Flow::Next
     }
 
@@ -463,10 +494,7 @@ impl Core {
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
-        self.gates.out_of_memory
-            || self.gates.loading
-            || self.pause.until_ms > 0
-            || !self.monitors.is_empty()
+        self.gates.loading || self.pause.until_ms > 0 || !self.monitors.is_empty()
     }
 
     /// The slow way in: gates, MULTI's queue, CLIENT REPLY, CLIENT PAUSE, MONITOR. `None` lets the command run.
@@ -476,13 +504,21 @@ impl Core {
         connection: &mut Connection,
         command: &'static Registered,
         args: &Args<'_>,
+        room: Room,
     ) -> Option<Flow> {
         if connection.wave.is_some() {
             return Some(Flow::Hold);
         }
+        self.gates.out_of_memory = room == Room::Nothing;
         if let Err(error) = admit::admit(command, &connection.client, self.gates) {
-            self.counters().commands[usize::from(command.id)].rejected.add(1);
+            self.counters().commands[usize::from(command.id)]
+                .rejected
+                .add(1);
             return Some(self.refuse(connection, &error));
+        }
+        if room == Room::Later {
+            self.wait_for_memory(connection);
+            return Some(Flow::Hold);
         }
         if self.is_paused(command, &connection.client) {
             connection.waiting = true;
@@ -527,6 +563,18 @@ impl Core {
             multi.refused = true;
         }
         self.write_error(connection, error);
+        Flow::Next
+    }
+
+    /// An EXEC with arguments: it ends the transaction nevertheless, and says so even without one, as Redis does.
+    #[cold]
+    fn refuse_exec(&mut self, connection: &mut Connection) -> Flow {
+        if connection.wave.is_some() {
+            return Flow::Hold;
+        }
+        connection.client.multi = None;
+        self.forget_watches(connection);
+        self.write_error(connection, &ErrorReply::EXEC_WITH_ARGUMENTS);
         Flow::Next
     }
 

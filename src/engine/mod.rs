@@ -2,14 +2,17 @@
 //!
 //! `core.rs` is the loop turn; `input.rs` cuts input into commands and decides where each runs; `execute.rs` runs them;
 //! `remote.rs` moves batches between cores and borrows; `wide.rs` is everything that takes several shards or several
-//! cores; `asks.rs` answers other cores; `background.rs` is what happens between requests.
+//! cores; `asks.rs` answers other cores; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
+//! its larger parts.
 
 mod asks;
 mod background;
 mod core;
+mod evict;
 mod execute;
+mod expire;
 mod input;
-mod merge;
+pub mod merge;
 mod remote;
 mod wide;
 

@@ -3,12 +3,12 @@
 //! One batch a turn to each core that has something to get. A batch is run as if its commands were local; its parts
 //! come back with their replies in the same vector. A full ring keeps the batch here: nobody ever waits for a ring.
 
-use crate::command::spec::Run;
+use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
 use crate::resp::Reply;
-use crate::resp::request::{Args, Key};
+use crate::resp::request::Args;
 use crate::shard::Shard;
 
 use super::core::Core;
@@ -33,14 +33,14 @@ impl Core {
     /// Takes what other cores have sent.
     pub(super) fn take_batches(&mut self) {
         for from in 0..self.receivers.len() {
-            loop {
-                let Some(receiver) = &mut self.receivers[from] else {
-                    break;
+            while let Some(receiver) = &mut self.receivers[from] {
+                // Requests need the shard; replies behind them in the ring wait as long. One look at the ring decides: a
+                // batch that comes between two looks must not be taken for what the first one saw.
+                let batch = match self.shard {
+                    Some(_) => receiver.pop(),
+                    None => receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))),
                 };
-                // Requests need the shard; replies behind them in the ring wait as long. What is taken out is what was
-                // looked at: more may come between two looks.
-                let here = self.shard.is_some();
-                match receiver.pop_if(|batch| here || matches!(batch, Batch::Replies(_))) {
+                match batch {
                     Some(batch) => self.on_batch(from, batch),
                     None => break,
                 }
@@ -67,13 +67,14 @@ impl Core {
     }
 
     /// Runs the parts of a batch on a shard that is in hand.
-    #[allow(clippy::vec_box)] // parts travel boxed
     fn run_parts(&mut self, shard: &mut Shard, parts: &mut [Box<Part>]) {
         for part in parts.iter() {
             let db = part.caller.db as usize;
             for request in &part.requests {
                 if request.key > 0 {
-                    shard.keyspace.prefetch_bucket(db, request.slot, request.hash);
+                    shard
+                        .keyspace
+                        .prefetch_bucket(db, request.slot, request.hash);
                 }
             }
         }
@@ -81,19 +82,27 @@ impl Core {
             let db = part.caller.db as usize;
             for request in &part.requests {
                 if request.key > 0 {
-                    shard.keyspace.prefetch_entry(db, request.slot, request.hash);
+                    shard
+                        .keyspace
+                        .prefetch_entry(db, request.slot, request.hash);
                 }
             }
         }
         for part in parts {
             let mut out = std::mem::take(&mut part.out);
             if part.exec.is_some() {
+                if self.is_short() {
+                    self.make_room_on(shard);
+                }
                 self.run_exec_part(shard, part, &mut out);
                 part.ends.push(out.len());
             } else {
                 for index in 0..part.requests.len() {
                     let request = part.requests[index];
                     let command = self.table.by_id(request.command);
+                    if self.is_short() && command.spec.flags.has(Flags::DENYOOM) {
+                        self.make_room_on(shard);
+                    }
                     self.run_on(shard, command, &part.args(&request), &mut out);
                     part.ends.push(out.len());
                 }
@@ -126,16 +135,8 @@ impl Core {
     /// EXEC whose keys are all on this shard.
     fn run_exec_part(&mut self, shard: &mut Shard, part: &Part, out: &mut Vec<u8>) {
         let resp3 = part.caller.resp3;
-        // The watch ends here and not earlier: a change between its end and this EXEC would go unnoticed.
         let watch = part.exec.as_ref().and_then(|exec| exec.watch.as_ref());
-        let broken = watch.is_some_and(|watch| {
-            for (db, key) in &watch.keys {
-                shard.peek(*db as usize, &Key::new(key));
-                shard.watched.remove(*db as usize, key, &watch.token);
-            }
-            watch.token.is_broken()
-        });
-        if broken {
+        if watch.is_some_and(|watch| shard.end_watch(&watch.token, &watch.keys)) {
             Reply::new(out, resp3).null_array();
             return;
         }
@@ -146,7 +147,6 @@ impl Core {
         }
     }
 
-    #[allow(clippy::vec_box)] // parts travel boxed
     fn on_replies(&mut self, from: usize, mut parts: Vec<Box<Part>>) {
         for part in parts.drain(..) {
             let Some(mut connection) = self.take_connection(part.place) else {
@@ -238,14 +238,21 @@ impl Core {
 
     /// Runs a small batch on the shard of a core that sleeps; false when it has to be sent.
     fn borrow_for(&mut self, to: usize) -> bool {
-        if !self.config.borrow || self.outgoing[to].in_flight > 0 || !self.links.core(to).berth.is_filled() {
+        if !self.config.borrow
+            || self.outgoing[to].in_flight > 0
+            || !self.links.core(to).berth.is_filled()
+        {
             return false;
         }
-        let commands: usize = self.outgoing[to].requests.iter().map(|part| part.requests.len()).sum();
+        let commands: usize = self.outgoing[to]
+            .requests
+            .iter()
+            .map(|part| part.requests.len())
+            .sum();
         if commands > BORROW_MAX || !self.all_quick(to) {
             return false;
         }
-        let Some(mut shard) = self.links.core(to).berth.take() else {
+        let Some(mut shard) = self.links.core(to).berth.borrow() else {
             return false;
         };
         if self.links.core(to).has_scheduled() {

@@ -9,11 +9,11 @@ use smallvec::SmallVec;
 
 use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Queued, Step, Watching, Whom};
 use crate::command::keys::key_places;
-use crate::command::spec::{Merge, Run};
+use crate::command::spec::{Flags, Merge, Run};
 use crate::command::table::Registered;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::Place;
-use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit, UnitWatch};
+use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit, Watch};
 use crate::net::Connection;
 use crate::resp::request::{Args, Key, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
@@ -21,6 +21,7 @@ use crate::shard::Shard;
 use crate::transaction::{Outcome, Transaction, Work};
 
 use super::core::{Core, Held};
+use super::evict::Room;
 use super::merge::merge;
 
 /// What a connection waits for.
@@ -148,7 +149,13 @@ impl Core {
     ) {
         if let Some(mut shard) = self.shard.take() {
             let start = connection.output.buffer().len();
-            self.execute(&mut shard, command, handler, args, connection.output.buffer());
+            self.execute(
+                &mut shard,
+                command,
+                handler,
+                args,
+                connection.output.buffer(),
+            );
             self.shard = Some(shard);
             self.after_reply(connection, start);
         }
@@ -163,7 +170,13 @@ impl Core {
     ) {
         if let Some(mut shard) = self.shard.take() {
             let start = connection.output.buffer().len();
-            self.execute_plan(&mut [&mut shard], command, plan, args, connection.output.buffer());
+            self.execute_plan(
+                &mut [&mut shard],
+                command,
+                plan,
+                args,
+                connection.output.buffer(),
+            );
             self.shard = Some(shard);
             self.after_reply(connection, start);
         }
@@ -295,20 +308,24 @@ impl Core {
                     return;
                 }
                 None => {
-                    self.pending.insert(connection.place.index, Pending::Lent(step));
+                    self.pending
+                        .insert(connection.place.index, Pending::Lent(step));
                 }
             }
         } else {
             self.pending.insert(connection.place.index, pending);
         }
-        let transaction = Transaction::new(self.index, connection.place, participants, work, self.now);
+        let transaction =
+            Transaction::new(self.index, connection.place, participants, work, self.now);
         self.to_schedule.push(Arc::new(transaction));
     }
 
     /// Takes all participants' shards without waiting, or none. What is on its way to them from here, or queued for
     /// them, must come first.
     fn borrow_all(&mut self, participants: &[u16]) -> Option<Held> {
-        let only_home = participants.iter().all(|&one| usize::from(one) == self.index);
+        let only_home = participants
+            .iter()
+            .all(|&one| usize::from(one) == self.index);
         if (!self.config.borrow && !only_home) || !self.to_schedule.is_empty() {
             return None;
         }
@@ -318,8 +335,10 @@ impl Core {
             let index = usize::from(participant);
             let shard = if index == self.index {
                 self.shard.take()
-            } else if self.outgoing[index].in_flight == 0 && self.outgoing[index].requests.is_empty() {
-                links.core(index).berth.take()
+            } else if self.outgoing[index].in_flight == 0
+                && self.outgoing[index].requests.is_empty()
+            {
+                links.core(index).berth.borrow()
             } else {
                 None
             };
@@ -335,7 +354,10 @@ impl Core {
             }
         }
         // Queues are looked at when everything is in hand: a transaction scheduled before must go first.
-        if participants.iter().any(|&one| links.core(usize::from(one)).has_scheduled()) {
+        if participants
+            .iter()
+            .any(|&one| links.core(usize::from(one)).has_scheduled())
+        {
             self.give_back(held);
             return None;
         }
@@ -381,10 +403,7 @@ impl Core {
             self.link().unschedule();
             shard.set_now(transaction.now);
             let outcome = match &transaction.work {
-                Work::Lend => {
-                    self.lent = true;
-                    Outcome::Lent(shard)
-                }
+                Work::Lend => Outcome::Lent(shard),
                 Work::Part {
                     command,
                     args,
@@ -398,7 +417,9 @@ impl Core {
                 }
             };
             if transaction.arrive(self.index, outcome) && transaction.home != self.index {
-                self.links.core(transaction.home).mail(CoreMessage::Complete);
+                self.links
+                    .core(transaction.home)
+                    .mail(CoreMessage::Complete);
                 self.wake(transaction.home);
             }
         }
@@ -437,7 +458,9 @@ impl Core {
                     self.write_reply(&mut connection, |reply| merge(how, &replies, reply));
                     self.resume(&mut connection);
                 }
-                Pending::Answers { .. } => unreachable!("a connection waits for one thing at a time"),
+                Pending::Answers { .. } => {
+                    unreachable!("a connection waits for one thing at a time")
+                }
             }
             self.put_back(connection);
         }
@@ -539,6 +562,16 @@ impl Core {
             self.write_error(connection, &ErrorReply::EXEC_ABORT);
             return;
         }
+        // Memory may have been used up since the commands were queued. One that must only wait has been let in then.
+        let growing = |queued: &Queued| queued.command.spec.flags.has(Flags::DENYOOM);
+        if self.is_short() && multi.queue.iter().any(growing) && self.make_room() == Room::Nothing {
+            self.forget_watches(connection);
+            self.write_error(
+                connection,
+                &ErrorReply::exec_abort(&ErrorReply::OUT_OF_MEMORY),
+            );
+            return;
+        }
         let watching = connection.client.watching.take();
         let mut owners = Owners::new();
         let mut all = false;
@@ -547,7 +580,9 @@ impl Core {
             let args = queued.args.args(connection.client.caller());
             match queued.command.spec.run {
                 // DEBUG may turn out to want every shard; whatever it is, it is no command for a hot path.
-                Run::Client(_) if queued.command.name.starts_with("debug") => (travels, all) = (false, true),
+                Run::Client(_) if queued.command.name.starts_with("debug") => {
+                    (travels, all) = (false, true)
+                }
                 Run::Client(_) | Run::Container => travels = false,
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
                 Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
@@ -621,13 +656,11 @@ impl Core {
         }
         if let Some(wave) = &mut connection.wave {
             wave.as_one_reply();
-            let part = wave.part_of(owner);
-            part.exec = Some(ExecUnit {
-                watch: watching.map(|watching| UnitWatch {
-                    token: watching.token,
-                    keys: watching.keys,
-                }),
+            let watch = watching.map(|watching| Watch {
+                token: watching.token,
+                keys: watching.keys,
             });
+            wave.part_of(owner).exec = Some(ExecUnit { watch });
         }
     }
 
@@ -640,7 +673,7 @@ impl Core {
                 if watching.token.is_broken() {
                     let resp3 = connection.client.resp3;
                     Reply::new(&mut exec.out, resp3).null_array();
-                    self.end_exec(connection, exec);
+                    self.end_exec(connection, *exec);
                     return;
                 }
             }
@@ -676,14 +709,19 @@ impl Core {
                     exec.out = out;
                 }
                 // Watches are gone by now, and the rest runs at once instead of being queued.
-                Step::Unwatch | Step::Done | Step::Watch | Step::Exec | Step::Fail(_) | Step::Reset => {}
+                Step::Unwatch
+                | Step::Done
+                | Step::Watch
+                | Step::Exec
+                | Step::Fail(_)
+                | Step::Reset => {}
             }
         }
-        self.end_exec(connection, exec);
+        self.end_exec(connection, *exec);
     }
 
-    fn end_exec(&mut self, connection: &mut Connection, exec: Box<Exec>) {
-        let Exec { held, out, .. } = *exec;
+    fn end_exec(&mut self, connection: &mut Connection, exec: Exec) {
+        let Exec { held, out, .. } = exec;
         self.give_back(held);
         connection.waiting = false;
         self.write_reply(connection, |reply| reply.buffer().extend_from_slice(&out));
@@ -717,8 +755,13 @@ impl Core {
         for bytes in keys {
             let key = Key::new(bytes);
             let owner = usize::from(key.slot) % self.shards;
-            let known = watching.keys.iter().any(|(of, other)| *of == db && other == bytes);
-            if let (false, Some(shard)) = (known, held.iter_mut().find(|shard| shard.index == owner)) {
+            let known = watching
+                .keys
+                .iter()
+                .any(|(of, other)| *of == db && other == bytes);
+            if let (false, Some(shard)) =
+                (known, held.iter_mut().find(|shard| shard.index == owner))
+            {
                 // A key whose time has come is a missing key from here on.
                 shard.peek(db as usize, &key);
                 shard.watched.add(db as usize, bytes, &watching.token);
@@ -804,7 +847,9 @@ impl Core {
             Whom::Control => {
                 let ticket = self.ticket(place, 0);
                 let shards = self.shards;
-                self.links.control().mail(CoreMessage::Ask { from, ticket, ask });
+                self.links
+                    .control()
+                    .mail(CoreMessage::Ask { from, ticket, ask });
                 self.wake(shards);
             }
             Whom::Cores => {
@@ -812,7 +857,9 @@ impl Core {
                     let ticket = self.ticket(place, core);
                     let ask = ask.clone();
                     // Its own answer is taken by mail too, when the connection is back in its place.
-                    self.links.core(core).mail(CoreMessage::Ask { from, ticket, ask });
+                    self.links
+                        .core(core)
+                        .mail(CoreMessage::Ask { from, ticket, ask });
                     if core != self.index {
                         self.wake(core);
                     }
@@ -880,7 +927,9 @@ impl Core {
             }
             None => {
                 connection.waiting = false;
-                self.write_reply(&mut connection, |reply| reply.buffer().extend_from_slice(&out));
+                self.write_reply(&mut connection, |reply| {
+                    reply.buffer().extend_from_slice(&out)
+                });
                 self.resume(&mut connection);
             }
         }

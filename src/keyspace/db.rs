@@ -18,15 +18,15 @@ pub type KeyEntry = Entry<Value>;
 #[derive(Default)]
 pub struct Db {
     /// A table per slot owned; empty until the first key.
-    tables: Vec<Table<KeyEntry>>,
-    counts: Counts,
+    pub(super) tables: Vec<Table<KeyEntry>>,
+    pub(super) counts: Counts,
 }
 
 /// What a database knows about its tables without looking into them.
 #[derive(Default)]
-struct Counts {
+pub(super) struct Counts {
     /// Keys with an expiry, per slot; empty until the first one.
-    volatile: Vec<u32>,
+    pub(super) volatile: Vec<u32>,
     /// Bit per slot: its table is not empty.
     used: Vec<u64>,
     keys: usize,
@@ -92,7 +92,10 @@ impl<'a> FoundKey<'a> {
 
     /// Puts `entry`, which must bear the same key, in the place of the one found and gives that back.
     pub fn replace(&mut self, entry: KeyEntry) -> KeyEntry {
-        match (self.get().expire_at().is_some(), entry.expire_at().is_some()) {
+        match (
+            self.get().expire_at().is_some(),
+            entry.expire_at().is_some(),
+        ) {
             (false, true) => self.counts.add_volatile(self.place, self.slots),
             (true, false) => self.counts.drop_volatile(self.place),
             _ => {}
@@ -158,7 +161,7 @@ pub enum KeyPlace<'a> {
 
 /// All databases of one shard.
 pub struct Keyspace {
-    dbs: Vec<Db>,
+    pub(super) dbs: Vec<Db>,
     index: usize,
     shards: usize,
     /// `floor(2^32 / shards) + 1`: turns the division by `shards` on every request into a multiplication.
@@ -168,7 +171,10 @@ pub struct Keyspace {
 impl Keyspace {
     /// The share of shard `index` of `shards` in so many databases.
     pub fn new(index: usize, shards: usize, databases: usize) -> Self {
-        assert!(index < shards && shards <= SLOTS, "a shard owns a slot at least");
+        assert!(
+            index < shards && shards <= SLOTS,
+            "a shard owns a slot at least"
+        );
         Keyspace {
             dbs: (0..databases).map(|_| Db::default()).collect(),
             index,
@@ -208,7 +214,11 @@ impl Keyspace {
     pub fn place(&self, slot: Slot) -> usize {
         let place = ((u64::from(slot) * self.reciprocal) >> 32) as usize;
         debug_assert_eq!(place, usize::from(slot) / self.shards);
-        debug_assert_eq!(usize::from(slot) % self.shards, self.index, "slot {slot} is not ours");
+        debug_assert_eq!(
+            usize::from(slot) % self.shards,
+            self.index,
+            "slot {slot} is not ours"
+        );
         place
     }
 
@@ -243,7 +253,10 @@ impl Keyspace {
     #[inline]
     pub fn find_mut(&mut self, db: usize, key: &Key<'_>) -> Option<&mut KeyEntry> {
         let place = self.place(key.slot);
-        self.dbs[db].tables.get_mut(place)?.find_mut(key.hash, key.bytes)
+        self.dbs[db]
+            .tables
+            .get_mut(place)?
+            .find_mut(key.hash, key.bytes)
     }
 
     /// Adds a key that is not there.
@@ -360,13 +373,7 @@ impl Keyspace {
     }
 
     /// Visits one bucket of the table at `place`; gives the next cursor within it, zero at its end.
-    pub fn scan(
-        &self,
-        db: usize,
-        place: usize,
-        cursor: u64,
-        visit: impl FnMut(&KeyEntry),
-    ) -> u64 {
+    pub fn scan(&self, db: usize, place: usize, cursor: u64, visit: impl FnMut(&KeyEntry)) -> u64 {
         match self.dbs[db].tables.get(place) {
             Some(table) => table.scan(cursor, visit),
             None => 0,
@@ -439,8 +446,14 @@ impl Keyspace {
                 let volatile = table.iter().filter(|e| e.expire_at().is_some()).count();
                 keys += table.len();
                 expires += volatile;
-                assert_eq!(db.counts.volatile.get(place).copied().unwrap_or(0) as usize, volatile);
-                assert_eq!(db.counts.used[place / 64] >> (place % 64) & 1 == 1, !table.is_empty());
+                assert_eq!(
+                    db.counts.volatile.get(place).copied().unwrap_or(0) as usize,
+                    volatile
+                );
+                assert_eq!(
+                    db.counts.used[place / 64] >> (place % 64) & 1 == 1,
+                    !table.is_empty()
+                );
             }
             assert_eq!((db.counts.keys, db.counts.expires), (keys, expires));
         }
@@ -468,19 +481,22 @@ impl Db {
                 return false;
             }
             let mut cost = 0;
-            let left = table.drain_with((budget - spent).div_ceil(TABLES_PER_ELEMENT), |mut entry| {
-                *keys = keys.saturating_sub(1);
-                let elements = entry.boxed().map_or(0, Value::elements);
-                let mut elements = elements.max(1);
-                if elements > at_once_max
-                    && let Some(value) = entry.take_boxed()
-                {
-                    keep(value);
-                    elements = 1;
-                }
-                cost += elements;
-                elements
-            });
+            let left = table.drain_with(
+                (budget - spent).div_ceil(TABLES_PER_ELEMENT),
+                |mut entry| {
+                    *keys = keys.saturating_sub(1);
+                    let elements = entry.boxed().map_or(0, Value::elements);
+                    let mut elements = elements.max(1);
+                    if elements > at_once_max
+                        && let Some(value) = entry.take_boxed()
+                    {
+                        keep(value);
+                        elements = 1;
+                    }
+                    cost += elements;
+                    elements
+                },
+            );
             spent += 1 + cost * TABLES_PER_ELEMENT;
             if left {
                 return false;

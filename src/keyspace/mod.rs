@@ -1,8 +1,10 @@
 //! Databases by slot: which key is where, what it holds, when it expires. One shard's share of them.
 
 mod db;
+mod evict;
 mod value;
 pub mod watch;
 
 pub use db::{Db, FoundKey, KeyEntry, KeyPlace, Keyspace};
+pub use evict::{Among, Candidate, Pool, Weights};
 pub use value::{Kind, Remains, Value};

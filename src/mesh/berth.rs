@@ -2,11 +2,13 @@
 //!
 //! One atomic pointer. Whoever swaps the shard out holds it; whoever holds it puts it back. A core that finds its own
 //! berth empty says so by `wanted` and is woken by whoever puts the shard back, so nobody ever spins on a descheduled
-//! borrower.
+//! borrower. Only the owner writes that word; while it stands, borrowers leave the shard alone, so that they cannot
+//! pass it on among themselves before its owner.
 #![allow(unsafe_code)]
 
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use super::sync::{AtomicBool, AtomicPtr, Ordering, total_order};
 
 /// A place for one `S`.
 pub struct Berth<S> {
@@ -38,22 +40,38 @@ impl<S> Berth<S> {
         (!taken.is_null()).then(|| unsafe { Box::from_raw(taken) })
     }
 
+    /// Takes the value for another than its owner: not while the owner waits for it.
+    #[inline]
+    pub fn borrow(&self) -> Option<Box<S>> {
+        if self.wanted.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.take()
+    }
+
     /// Lays the value down. True when the owner waits for it and must be woken.
     #[inline]
     pub fn put(&self, value: Box<S>) -> bool {
         let before = self.lies.swap(Box::into_raw(value), Ordering::SeqCst);
         assert!(before.is_null(), "one value has one berth");
-        self.wanted.load(Ordering::SeqCst) && self.wanted.swap(false, Ordering::SeqCst)
+        total_order();
+        self.wanted.load(Ordering::SeqCst)
+    }
+
+    /// The owner lays its value down: from now on others may use it.
+    pub fn park(&self, value: Box<S>) {
+        self.wanted.store(false, Ordering::SeqCst);
+        self.put(value);
     }
 
     /// The owner takes its value, or leaves word that it wants it.
     pub fn take_or_want(&self) -> Option<Box<S>> {
-        if let Some(value) = self.take() {
-            self.wanted.store(false, Ordering::SeqCst);
-            return Some(value);
+        let mut value = self.take();
+        if value.is_none() {
+            self.wanted.store(true, Ordering::SeqCst);
+            total_order();
+            value = self.take();
         }
-        self.wanted.store(true, Ordering::SeqCst);
-        let value = self.take();
         if value.is_some() {
             self.wanted.store(false, Ordering::SeqCst);
         }
@@ -73,7 +91,7 @@ impl<S> Drop for Berth<S> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::Arc;
@@ -107,6 +125,9 @@ mod tests {
         assert_eq!(*value, 4 * rounds);
         assert!(berth.take_or_want().is_none());
         assert!(berth.put(value), "the owner wants it");
-        assert!(berth.take_or_want().is_some());
+        assert!(berth.borrow().is_none(), "the owner comes first");
+        let value = berth.take_or_want().unwrap();
+        berth.park(value);
+        assert!(berth.borrow().is_some());
     }
 }

@@ -8,13 +8,15 @@ use crate::ring::WakeHandle;
 
 use super::berth::Berth;
 use super::message::CoreMessage;
+use super::sleep::Sleep;
 
 /// One core as the others see it. `S` is what its berth holds, `T` what is scheduled on it.
 #[repr(align(128))]
 pub struct CoreLink<S, T> {
     /// Where its shard lies while nobody works on it.
     pub berth: Berth<S>,
-    sleeping: AtomicBool,
+    /// Whether it sleeps.
+    pub sleep: Sleep,
     wake: OnceLock<WakeHandle>,
     /// Rare messages of any kind: a lock is fine, the flag spares taking it.
     inbox: Mutex<VecDeque<CoreMessage>>,
@@ -30,7 +32,7 @@ impl<S, T> CoreLink<S, T> {
     fn new() -> Self {
         CoreLink {
             berth: Berth::default(),
-            sleeping: AtomicBool::new(false),
+            sleep: Sleep::default(),
             wake: OnceLock::new(),
             inbox: Mutex::new(VecDeque::new()),
             has_mail: AtomicBool::new(false),
@@ -50,27 +52,9 @@ impl<S, T> CoreLink<S, T> {
         self.wake.get()
     }
 
-    /// The core is about to sleep. It must look at all its queues again after this, before it does.
-    pub fn going_to_sleep(&self) {
-        self.sleeping.store(true, Ordering::SeqCst);
-        std::sync::atomic::fence(Ordering::SeqCst);
-    }
-
-    /// The core is awake.
-    pub fn awake(&self) {
-        self.sleeping.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether the caller, having queued something, has to wake this core: true for one caller only.
-    #[inline]
-    pub fn must_be_woken(&self) -> bool {
-        std::sync::atomic::fence(Ordering::SeqCst);
-        self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::SeqCst)
-    }
-
     /// Wakes this core from a thread without a ring of its own, if it sleeps.
     pub fn wake_by_event(&self) {
-        if self.must_be_woken()
+        if self.sleep.must_be_woken()
             && let Some(handle) = self.wake.get()
         {
             handle.wake();

@@ -44,15 +44,16 @@ pub struct Part {
 #[derive(Clone, Debug)]
 pub struct ExecUnit {
     /// The client's watch: a broken one makes the whole a null reply.
-    pub watch: Option<UnitWatch>,
+    pub watch: Option<Watch>,
 }
 
-/// A watch that ends with the EXEC it guards.
+/// A watch whose keys are all on the receiver's shard. It ends there, with the EXEC: were it taken off by a message of
+/// its own, that could come before the EXEC, and a change in between would go unnoticed.
 #[derive(Clone, Debug)]
-pub struct UnitWatch {
-    /// The mark that a change sets.
+pub struct Watch {
+    /// Says whether a key has changed.
     pub token: Arc<WatchToken>,
-    /// Database and key, all of the shard that runs the EXEC.
+    /// Database and key.
     pub keys: Vec<(u32, Box<[u8]>)>,
 }
 
@@ -162,6 +163,8 @@ pub enum CoreMessage {
     },
     /// A transaction that the receiver began has all its participants.
     Complete,
+    /// Memory is used up and the receiver has keys that deserve to go: it looks, which it does every turn.
+    Evict,
     /// Lines for a MONITOR client of this core.
     Monitor {
         /// The client.

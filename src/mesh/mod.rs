@@ -5,9 +5,12 @@ mod links;
 pub mod message;
 mod place;
 mod ring;
+mod sleep;
+mod sync;
 
 pub use berth::Berth;
 pub use links::{CoreLink, Links};
 pub use message::{Batch, Part, PartRequest};
 pub use place::Place;
 pub use ring::{Receiver, Sender, channel};
+pub use sleep::{Sleep, Waiting};

@@ -5,10 +5,9 @@
 //! wait: the value comes back and stays in the sender's batch.
 #![allow(unsafe_code)]
 
-use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
 
 #[repr(align(128))]
 struct Padded<T>(T);
@@ -28,17 +27,21 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 unsafe impl<T: Send> Send for Shared<T> {}
 
 impl<T> Shared<T> {
-    fn slot(&self, position: usize) -> *mut MaybeUninit<T> {
-        self.slots[position & (self.slots.len() - 1)].get()
+    fn slot(&self, position: usize) -> &UnsafeCell<MaybeUninit<T>> {
+        &self.slots[position & (self.slots.len() - 1)]
     }
 }
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        let (head, tail) = (*self.head.0.get_mut(), *self.tail.0.get_mut());
+        let (head, tail) = (
+            self.head.0.load(Ordering::Relaxed),
+            self.tail.0.load(Ordering::Relaxed),
+        );
         for position in head..tail {
-            // SAFETY: slots between the positions hold values nobody has taken.
-            unsafe { (*self.slot(position)).assume_init_drop() };
+            // SAFETY: slots between the positions hold values nobody has taken, and both ends are gone.
+            self.slot(position)
+                .with_mut(|slot| unsafe { (*slot).assume_init_drop() });
         }
     }
 }
@@ -91,7 +94,9 @@ impl<T> Sender<T> {
             }
         }
         // SAFETY: the consumer is past this slot (acquired above), and the producer is alone in writing.
-        unsafe { (*self.shared.slot(self.tail)).write(value) };
+        self.shared.slot(self.tail).with_mut(|slot| unsafe {
+            (*slot).write(value);
+        });
         self.tail += 1;
         self.shared.tail.0.store(self.tail, Ordering::Release);
         Ok(())
@@ -105,7 +110,10 @@ impl<T> Receiver<T> {
             return None;
         }
         // SAFETY: the producer has written this slot (acquired in `is_empty`) and leaves it until `head` passes it.
-        let value = unsafe { (*self.shared.slot(self.head)).assume_init_read() };
+        let value = self
+            .shared
+            .slot(self.head)
+            .with(|slot| unsafe { (*slot).assume_init_read() });
         self.head += 1;
         self.shared.head.0.store(self.head, Ordering::Release);
         Some(value)
@@ -113,12 +121,21 @@ impl<T> Receiver<T> {
 
     /// Takes the oldest value if it is what `wanted` says.
     pub fn pop_if(&mut self, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
-        if self.is_empty() {
-            return None;
+        if self.is_first(wanted) {
+            self.pop()
+        } else {
+            None
         }
+    }
+
+    /// Whether there is an oldest value and it is what `wanted` says.
+    pub fn is_first(&mut self, wanted: impl FnOnce(&T) -> bool) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let slot = self.shared.slot(self.head);
         // SAFETY: as in `pop`; the value stays in its slot while it is looked at.
-        let fits = wanted(unsafe { (*self.shared.slot(self.head)).assume_init_ref() });
-        if fits { self.pop() } else { None }
+        slot.with(|slot| wanted(unsafe { (*slot).assume_init_ref() }))
     }
 
     /// Whether nothing waits. Before going to sleep, ask after announcing it (with sequentially consistent order).
@@ -131,7 +148,7 @@ impl<T> Receiver<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -144,7 +161,10 @@ mod tests {
         assert_eq!(sender.push(9), Err(9));
         assert_eq!(receiver.pop(), Some(0));
         sender.push(4).unwrap();
-        assert_eq!((1..=4).map(|_| receiver.pop().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(
+            (1..=4).map(|_| receiver.pop().unwrap()).collect::<Vec<_>>(),
+            [1, 2, 3, 4]
+        );
         assert!(receiver.is_empty());
     }
 

@@ -32,8 +32,6 @@ pub struct Connection {
     pub wave: Option<Box<Wave>>,
     /// Something under way must end before the next command: a wave, a transaction, a question to other cores.
     pub waiting: bool,
-    /// Its socket has not taken all that it was offered: until it has, sends wait for room.
-    pub slow: bool,
     /// In the core's list of connections with something to send.
     pub dirty: bool,
     /// In the core's list of connections with input to execute.
@@ -70,7 +68,6 @@ impl Connection {
             output: Output::default(),
             wave: None,
             waiting: false,
-            slow: false,
             dirty: false,
             ready: false,
             receiving: false,
@@ -133,7 +130,10 @@ impl Connection {
             output_capacity: self.output.capacity(),
             output_peak: self.output.capacity(),
             output_bytes: output,
-            total_bytes: size_of::<Connection>() + self.input.capacity() + self.output.capacity() + self.output.held(),
+            total_bytes: size_of::<Connection>()
+                + self.input.capacity()
+                + self.output.capacity()
+                + self.output.held(),
             sending: self.output.is_sending(),
             blocked: false,
             closing: self.ending,

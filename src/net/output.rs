@@ -44,6 +44,11 @@ impl Output {
         self.in_flight == 0 && (!self.current.is_empty() || !self.full.is_empty())
     }
 
+    /// Whether more is owed than what is under way.
+    pub fn has_more(&self) -> bool {
+        !self.current.is_empty() || !self.full.is_empty()
+    }
+
     /// Whether a send is under way.
     pub fn is_sending(&self) -> bool {
         self.in_flight > 0

@@ -198,6 +198,14 @@ core_counters! {
     table_bytes,
     /// Blocking keys (a gauge). The engine sets.
     blocking_keys,
+    /// Keys that `maxmemory-policy` may evict, and values still being freed (a gauge).
+    evictable,
+    /// How much the worst key known here deserves to go, zero when none is known (a gauge): `shard/evict.rs`.
+    evict_score,
+    /// Milliseconds for which memory stayed over `maxmemory`, as this core saw it.
+    eviction_exceeded_ms,
+    /// Since when it does, Unix milliseconds; zero when it does not (a gauge).
+    eviction_exceeding_since_ms,
 }
 
 impl CoreCounters {
@@ -222,6 +230,9 @@ impl CoreCounters {
             &self.client_bytes,
             &self.table_bytes,
             &self.blocking_keys,
+            &self.evictable,
+            &self.evict_score,
+            &self.eviction_exceeding_since_ms,
         ]
         .iter()
         .any(|gauge| std::ptr::eq(*gauge, counter))
@@ -303,7 +314,8 @@ impl Observatory {
 
     /// The most memory ever used, as far as anybody looked.
     pub fn memory_peak(&self) -> u64 {
-        self.memory_peak.fetch_max(self.used_memory(), Ordering::Relaxed);
+        self.memory_peak
+            .fetch_max(self.used_memory(), Ordering::Relaxed);
         self.memory_peak.load(Ordering::Relaxed)
     }
 
@@ -324,7 +336,11 @@ impl Observatory {
     pub fn durations(&self, command: usize) -> Vec<u64> {
         let mut total = Vec::new();
         for core in &self.cores {
-            if let Some(latency) = core.commands.get(command).and_then(CommandCounters::latency) {
+            if let Some(latency) = core
+                .commands
+                .get(command)
+                .and_then(CommandCounters::latency)
+            {
                 latency.add_to(&mut total);
             }
         }
@@ -333,6 +349,10 @@ impl Observatory {
 
     /// A counter of one command summed over all cores.
     pub fn sum_of(&self, command: usize, of: impl Fn(&CommandCounters) -> &Counter) -> u64 {
-        self.sum(|core| core.commands.get(command).map_or(0, |counters| of(counters).get()))
+        self.sum(|core| {
+            core.commands
+                .get(command)
+                .map_or(0, |counters| of(counters).get())
+        })
     }
 }

@@ -10,9 +10,9 @@ use std::fmt::Write;
 use crate::base::system::{self, CpuTime, Whose};
 use crate::config::Config;
 
-use super::counters::Observatory;
+use super::counters::{CoreCounters, Observatory};
 use super::histogram::Histogram;
-use super::memory::{MemoryFacts, ratio};
+use super::memory::{AllocatorFacts, MemoryFacts, ratio};
 use super::rates::Rate;
 
 /// A section of INFO.
@@ -226,7 +226,7 @@ fn server(lines: &mut Lines, facts: &Facts<'_>) {
     lines.put("uptime_in_days", uptime_s / 86_400);
     lines.put("hz", config.hz);
     lines.put("configured_hz", config.hz);
-    lines.put("lru_clock", facts.now_us / 1_000_000 & 0x00ff_ffff);
+    lines.put("lru_clock", (facts.now_us / 1_000_000) & 0x00ff_ffff);
     lines.put("executable", &observatory.about.executable);
     lines.put("config_file", &observatory.about.config_file);
     lines.put("io_threads_active", 0);
@@ -333,12 +333,9 @@ fn memory(lines: &mut Lines, facts: &Facts<'_>) {
         ("mem_clients_slaves", "0"),
     ]);
     lines.put("mem_clients_normal", memory.clients);
-    lines.all(&[
-        ("mem_cluster_links", "0"),
-        ("mem_aof_buffer", "0"),
-        ("mem_allocator", "jemalloc-5.3.0"),
-        ("active_defrag_running", "0"),
-    ]);
+    lines.all(&[("mem_cluster_links", "0"), ("mem_aof_buffer", "0")]);
+    lines.put("mem_allocator", AllocatorFacts::name());
+    lines.put("active_defrag_running", 0);
     lines.put(
         "lazyfree_pending_objects",
         facts.observatory.sum(|core| core.garbage.get()),
@@ -452,10 +449,31 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
         "evicted_clients",
         observatory.sum(|core| core.evicted_clients.get()),
     );
-    lines.all(&[
-        ("total_eviction_exceeded_time", "0"),
-        ("current_eviction_exceeded_time", "0"),
-    ]);
+    // Every core keeps the time by what it sees; those that slept have missed some.
+    let now_ms = facts.now_us / 1000;
+    let exceeded = |of: fn(&CoreCounters, i64) -> u64| {
+        observatory
+            .cores()
+            .iter()
+            .map(|core| of(core, now_ms))
+            .max()
+            .unwrap_or(0)
+    };
+    let current = exceeded(
+        |core, now_ms| match core.eviction_exceeding_since_ms.get() {
+            0 => 0,
+            since => (now_ms as u64).saturating_sub(since),
+        },
+    );
+    let limit = facts.config.maxmemory;
+    let current = if limit > 0 && facts.memory.used > limit {
+        current
+    } else {
+        0
+    };
+    let past = exceeded(|core, _| core.eviction_exceeded_ms.get());
+    lines.put("total_eviction_exceeded_time", past + current);
+    lines.put("current_eviction_exceeded_time", current);
     lines.put("keyspace_hits", observatory.sum(|core| core.hits.get()));
     lines.put("keyspace_misses", observatory.sum(|core| core.misses.get()));
     lines.all(&[

@@ -16,6 +16,13 @@ pub struct AllocatorFacts {
 }
 
 impl AllocatorFacts {
+    /// Name and release of the allocator, as in `jemalloc-5.3.0`.
+    pub fn name() -> String {
+        let version = tikv_jemalloc_ctl::version::read().unwrap_or("unknown");
+        let release = version.split('-').next().unwrap_or(version);
+        format!("jemalloc-{release}")
+    }
+
     /// Asks jemalloc; zeros when another allocator is in use.
     pub fn now() -> Self {
         use tikv_jemalloc_ctl::{epoch, stats};

@@ -120,6 +120,9 @@ texts! {
     WATCH_IN_MULTI = "ERR WATCH inside MULTI is not allowed";
     /// EXEC after a refused command.
     EXEC_ABORT = "EXECABORT Transaction discarded because of previous errors.";
+    /// EXEC with arguments.
+    EXEC_WITH_ARGUMENTS =
+        "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
     /// A command that may not be queued.
     NOT_IN_MULTI = "ERR Command not allowed inside a transaction";
     /// Memory is used up and the command would use more.
@@ -201,9 +204,11 @@ texts! {
 }
 
 impl ErrorReply {
-    /// A text put together elsewhere in this room or from a command's own fixed words; line ends become blanks.
+    /// A text put together elsewhere in this room or from a command's own fixed words; line ends become blanks, or go
+    /// where they end it.
     pub fn text(text: impl Into<Vec<u8>>) -> Self {
         let mut text = text.into();
+        while text.pop_if(|byte| matches!(byte, b'\r' | b'\n')).is_some() {}
         for byte in &mut text {
             if matches!(byte, b'\r' | b'\n') {
                 *byte = b' ';
@@ -233,7 +238,7 @@ impl ErrorReply {
     /// No such command; up to 128 bytes of name and of arguments are repeated, as in Redis.
     pub fn unknown_command<'a>(name: &[u8], args: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut text = b"ERR unknown command '".to_vec();
-        text.extend_from_slice(&name[..name.len().min(128)]);
+        text.extend_from_slice(printed(name, 128));
         text.extend_from_slice(b"', with args beginning with: ");
         let start = text.len();
         for arg in args {
@@ -242,7 +247,7 @@ impl ErrorReply {
                 break;
             }
             text.push(b'\'');
-            text.extend_from_slice(&arg[..arg.len().min(128 - used)]);
+            text.extend_from_slice(printed(arg, 128 - used));
             text.extend_from_slice(b"' ");
         }
         Self::text(text)
@@ -251,7 +256,7 @@ impl ErrorReply {
     /// No such subcommand of `container` (given in upper case for the HELP hint).
     pub fn unknown_subcommand(sub: &[u8], container: &str) -> Self {
         let mut text = b"ERR unknown subcommand '".to_vec();
-        text.extend_from_slice(&sub[..sub.len().min(128)]);
+        text.extend_from_slice(printed(sub, 128));
         text.extend_from_slice(b"'. Try ");
         text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
         text.extend_from_slice(b" HELP.");
@@ -261,7 +266,7 @@ impl ErrorReply {
     /// Unknown subcommand or a wrong number of arguments for it, as containers that check both at once put it.
     pub fn subcommand_syntax(sub: &[u8], container: &str) -> Self {
         let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
-        text.extend_from_slice(&sub[..sub.len().min(128)]);
+        text.extend_from_slice(printed(sub, 128));
         text.extend_from_slice(b"'. Try ");
         text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
         text.extend_from_slice(b" HELP.");
@@ -289,22 +294,43 @@ impl ErrorReply {
 
     /// CLIENT LIST TYPE and CLIENT KILL TYPE.
     pub fn unknown_client_type(name: &[u8]) -> Self {
-        Self::text([b"ERR Unknown client type '", name, b"'"].concat())
+        Self::text(
+            [
+                b"ERR Unknown client type '",
+                printed(name, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
     }
 
     /// CLIENT KILL USER.
     pub fn no_such_user(name: &[u8]) -> Self {
-        Self::text([b"ERR No such user '", name, b"'"].concat())
+        Self::text([b"ERR No such user '", printed(name, usize::MAX), b"'"].concat())
     }
 
     /// HELLO with an option it does not know.
     pub fn hello_option(option: &[u8]) -> Self {
-        Self::text([b"ERR Syntax error in HELLO option '", option, b"'"].concat())
+        Self::text(
+            [
+                b"ERR Syntax error in HELLO option '",
+                printed(option, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
     }
 
     /// CLIENT SETINFO with an attribute it does not know.
     pub fn unrecognized_option(option: &[u8]) -> Self {
-        Self::text([b"ERR Unrecognized option '", option, b"'"].concat())
+        Self::text(
+            [
+                b"ERR Unrecognized option '",
+                printed(option, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
     }
 
     /// CLIENT SETINFO with a value that would break a line of CLIENT LIST. `option` as the client wrote it.
@@ -315,7 +341,14 @@ impl ErrorReply {
 
     /// LATENCY GRAPH of an event that never happened.
     pub fn no_latency_samples(event: &[u8]) -> Self {
-        Self::text([b"ERR No samples available for event '", event, b"'"].concat())
+        Self::text(
+            [
+                b"ERR No samples available for event '",
+                printed(event, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
     }
 
     /// CONFIG REWRITE that the file system refused.
@@ -323,10 +356,10 @@ impl ErrorReply {
         Self::text(format!("ERR Rewriting config file: {reason}"))
     }
 
-    /// EXPIRE with an option it does not know.
+    /// EXPIRE with an option it does not know, which is shown up to a zero byte.
     pub fn unsupported_option(option: &[u8]) -> Self {
         let mut text = b"ERR Unsupported option ".to_vec();
-        text.extend_from_slice(option);
+        text.extend_from_slice(printed(option, usize::MAX));
         Self::text(text)
     }
 
@@ -350,6 +383,12 @@ impl ErrorReply {
             "ERR {what} is not available in this build of Slotwise, see docs/compatibility.md"
         ))
     }
+}
+
+/// What C's `printf` shows of bytes that a client sent: up to the first NUL, and `bytes_max` at most.
+fn printed(bytes: &[u8], bytes_max: usize) -> &[u8] {
+    let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
+    &bytes[..end.min(bytes_max)]
 }
 
 #[cfg(test)]
@@ -376,5 +415,24 @@ mod tests {
             error.as_bytes(),
             b"ERR unknown command 'nope', with args beginning with: 'a' 'b  c' "
         );
+        let error = ErrorReply::unknown_command(b"no\0pe", [&b"\0a"[..], b"b"].into_iter());
+        assert_eq!(
+            error.as_bytes(),
+            b"ERR unknown command 'no', with args beginning with: '' 'b' "
+        );
+    }
+
+    #[test]
+    fn what_a_client_sent_is_shown_on_one_line_up_to_a_zero_byte() {
+        for (option, shown) in [
+            (&b"a\rb\r\n"[..], "a b"),
+            (b"\n\n", ""),
+            (b"a \n", "a "),
+            (b"a\0b", "a"),
+        ] {
+            let error = ErrorReply::unsupported_option(option);
+            let text = format!("ERR Unsupported option {shown}");
+            assert_eq!(String::from_utf8_lossy(error.as_bytes()), text);
+        }
     }
 }

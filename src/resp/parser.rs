@@ -6,6 +6,7 @@
 //! Limits and texts are Redis 7.2's; after an error the connection is closed, as there.
 
 use super::request::Span;
+use crate::base::words::{ends_word, is_blank, split};
 
 /// The longest inline request and the longest count line (Redis: PROTO_INLINE_MAX_SIZE).
 pub const INLINE_MAX: usize = 64 * 1024;
@@ -60,9 +61,12 @@ impl Parser {
         self.at > 0
     }
 
-    /// Forgets a half-read request: its bytes will be handed in again behind others.
-    pub fn forget(&mut self) {
-        *self = Parser::default();
+    /// Forgets a half-read request: it will be read from its first byte again.
+    pub fn restart(&mut self) {
+        self.at = 0;
+        self.args_left = 0;
+        self.bulk = None;
+        self.spans.clear();
     }
 
     /// Bytes of memory held for a half-read request.
@@ -106,7 +110,7 @@ impl Parser {
             })),
             Parsed::Failed(_) => {
                 spans.truncate(known);
-                self.forget();
+                self.restart();
             }
         }
         outcome
@@ -114,7 +118,13 @@ impl Parser {
 
     /// Goes on with a half-read request. Its arguments stay in the parser until all are there: handing them back and
     /// forth would cost the square of their number when they come in small pieces.
-    fn resume(&mut self, input: &[u8], from: usize, limits: Limits, spans: &mut Vec<Span>) -> Parsed {
+    fn resume(
+        &mut self,
+        input: &[u8],
+        from: usize,
+        limits: Limits,
+        spans: &mut Vec<Span>,
+    ) -> Parsed {
         let mut held = std::mem::take(&mut self.spans);
         let outcome = self.multibulk(input, 0, limits, &mut held);
         match outcome {
@@ -123,7 +133,7 @@ impl Parser {
                 length: span.length,
             })),
             Parsed::Incomplete { .. } => self.spans = held,
-            Parsed::Failed(_) => self.forget(),
+            Parsed::Failed(_) => self.restart(),
         }
         outcome
     }
@@ -241,12 +251,12 @@ impl Parser {
         // Words without quotes are spans of the line. A line with quotes is rewritten by `unquoted` first.
         let mut at = 0;
         while at < line.len() {
-            if is_space(line[at]) {
+            if is_blank(line[at]) {
                 at += 1;
                 continue;
             }
             let start = at;
-            while at < line.len() && !is_space(line[at]) {
+            while at < line.len() && !ends_word(line[at]) {
                 at += 1;
             }
             spans.push(Span {
@@ -277,8 +287,7 @@ pub fn unquoted(input: &[u8]) -> Result<(Vec<u8>, usize), Vec<u8>> {
     if let [rest @ .., b'\r'] = line {
         line = rest;
     }
-    let words =
-        split_words(line).ok_or_else(|| b"unbalanced quotes in request".to_vec())?;
+    let words = split(line).ok_or_else(|| b"unbalanced quotes in request".to_vec())?;
     let mut request = Vec::with_capacity(line.len() + 16 * words.len() + 8);
     request.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
     for word in words {
@@ -287,106 +296,6 @@ pub fn unquoted(input: &[u8]) -> Result<(Vec<u8>, usize), Vec<u8>> {
         request.extend_from_slice(b"\r\n");
     }
     Ok((request, (newline + 1).min(input.len())))
-}
-
-/// Splits a line into words with quoting (`sdssplitargs`); `None` when the quotes do not balance.
-pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut words = Vec::new();
-    let mut at = 0;
-    loop {
-        while at < line.len() && is_space(line[at]) {
-            at += 1;
-        }
-        if at >= line.len() {
-            return Some(words);
-        }
-        let mut word = Vec::new();
-        loop {
-            match line.get(at) {
-                None => break,
-                Some(&byte) if is_space(byte) => break,
-                Some(b'"') => {
-                    at = double_quoted(line, at + 1, &mut word)?;
-                    break;
-                }
-                Some(b'\'') => {
-                    at = single_quoted(line, at + 1, &mut word)?;
-                    break;
-                }
-                Some(&byte) => {
-                    word.push(byte);
-                    at += 1;
-                }
-            }
-        }
-        words.push(word);
-    }
-}
-
-fn double_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
-    loop {
-        match *line.get(at)? {
-            b'\\' => {
-                if line.get(at + 1) == Some(&b'x')
-                    && let (Some(high), Some(low)) = (hex(line.get(at + 2)), hex(line.get(at + 3)))
-                {
-                    word.push(high << 4 | low);
-                    at += 4;
-                    continue;
-                }
-                let Some(&escaped) = line.get(at + 1) else {
-                    // A backslash as the last byte stands for itself; the quote is then missing.
-                    return None;
-                };
-                word.push(match escaped {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'b' => 8,
-                    b'a' => 7,
-                    other => other,
-                });
-                at += 2;
-            }
-            b'"' => return closed(line, at + 1),
-            byte => {
-                word.push(byte);
-                at += 1;
-            }
-        }
-    }
-}
-
-fn single_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
-    loop {
-        match *line.get(at)? {
-            b'\\' if line.get(at + 1) == Some(&b'\'') => {
-                word.push(b'\'');
-                at += 2;
-            }
-            b'\'' => return closed(line, at + 1),
-            byte => {
-                word.push(byte);
-                at += 1;
-            }
-        }
-    }
-}
-
-/// A closing quote must be followed by a blank or the end.
-fn closed(line: &[u8], at: usize) -> Option<usize> {
-    match line.get(at) {
-        Some(&byte) if !is_space(byte) => None,
-        _ => Some(at),
-    }
-}
-
-fn hex(digit: Option<&u8>) -> Option<u8> {
-    (*digit? as char).to_digit(16).map(|value| value as u8)
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
 fn failed(text: &str) -> Parsed {
@@ -404,7 +313,8 @@ enum Line {
 #[inline]
 fn line_number(input: &[u8], at: usize) -> Line {
     // One or two digits, the usual case, without a loop.
-    if let Some(&[first, second, third, fourth]) = input.get(at..at + 4).and_then(|four| four.first_chunk())
+    if let Some(&[first, second, third, fourth]) =
+        input.get(at..at + 4).and_then(|four| four.first_chunk())
         && first.is_ascii_digit()
     {
         // The byte after CR is not looked at, as in Redis.

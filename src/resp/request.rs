@@ -50,6 +50,16 @@ pub struct Caller {
     pub resp3: bool,
 }
 
+impl Caller {
+    /// The same caller, for a second look at a key within one command: that it was used is noted already.
+    pub fn again(self) -> Self {
+        Self {
+            no_touch: true,
+            ..self
+        }
+    }
+}
+
 /// The arguments of one command, the name being number zero.
 #[derive(Clone, Copy)]
 pub struct Args<'a> {
@@ -125,10 +135,7 @@ impl<'a> Args<'a> {
     }
 
     /// The arguments from `index` on.
-    pub fn iter_from(
-        &self,
-        index: usize,
-    ) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + '_ {
+    pub fn iter_from(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + '_ {
         let from = index.min(self.spans.len());
         self.spans[from..].iter().map(move |span| {
             &self.bytes[span.start as usize..span.start as usize + span.length as usize]

@@ -6,10 +6,11 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use glommio::io::BufferedFile;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::buffers::{Buffers, GROUP, Received};
@@ -35,7 +36,7 @@ pub enum Operation {
     Receive,
     /// A send is over.
     Send,
-    /// A connection was accepted; the result is its descriptor.
+    /// A connection was accepted.
     Accept,
     /// Another core wants attention.
     Wake,
@@ -50,12 +51,14 @@ pub struct Completion {
     pub operation: Operation,
     /// The caller's mark.
     pub token: u64,
-    /// Bytes or descriptor; negative: an errno.
+    /// Bytes; negative: an errno.
     pub result: i32,
     /// The multishot operation goes on.
     pub more: bool,
     /// What a receive brought. Goes back by `recycle`.
     pub received: Option<Received>,
+    /// What an accept brought.
+    pub connection: Option<OwnedFd>,
 }
 
 /// How other threads reach this ring.
@@ -74,12 +77,21 @@ impl WakeHandle {
         // SAFETY: eight bytes are written from a live array to a descriptor that the handle keeps open.
         let written = unsafe { libc::write(self.event.as_raw_fd(), one.as_ptr().cast(), 8) };
         // A full counter (EAGAIN) means that a wake-up is already on its way.
-        debug_assert!(written == 8 || io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock);
+        debug_assert!(
+            written == 8 || io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+        );
     }
 
     /// The event descriptor, for an executor that waits on it.
     pub fn event_fd(&self) -> RawFd {
         self.event.as_raw_fd()
+    }
+
+    /// The event descriptor as a file of the calling thread's executor: a read of eight bytes waits for a wake-up.
+    pub fn event_file(&self) -> io::Result<BufferedFile> {
+        let own = self.event.try_clone()?.into_raw_fd();
+        // SAFETY: the descriptor was just made and belongs to nobody else; the file closes it.
+        Ok(unsafe { BufferedFile::from_raw_fd(own) })
     }
 }
 
@@ -92,12 +104,16 @@ pub struct Ring {
     enters: u64,
     /// The time at which the armed timer ends the wait, where the kernel reads it.
     timer: Box<types::Timespec>,
-    timer_armed: bool,
+    timers_armed: u32,
+    /// How long the timer armed last runs; the maximum once it is over.
+    timer_limit: Duration,
     /// What the kernel is sending, by connection place. Dropping a buffer before its completion would free memory that
     /// the kernel reads; hence the ring keeps them.
     sending: Vec<Vec<u8>>,
-    /// Impatient sends queued since the last turn: their completions come with the submission.
-    fresh_sends: usize,
+    /// Quick sends queued since completions were last taken, with how many bytes each is to send. One that sends all of
+    /// them makes no completion: it is over when the kernel has taken it, which spares an entry and, above all, being
+    /// woken by it.
+    quick: Vec<(u64, u32)>,
 }
 
 impl Ring {
@@ -127,9 +143,10 @@ impl Ring {
             event_armed: false,
             enters: 0,
             timer: Box::new(types::Timespec::new()),
-            timer_armed: false,
+            timers_armed: 0,
+            timer_limit: Duration::MAX,
             sending: Vec::new(),
-            fresh_sends: 0,
+            quick: Vec::new(),
         })
     }
 
@@ -159,9 +176,8 @@ impl Ring {
     /// Sends `bytes[from..]`; the ring keeps them until the completion hands them back by `take_sent`. One send for each
     /// place (the low half of `token`) at a time.
     ///
-    /// An impatient send never waits for room in the socket: its completion is there when `turn` has submitted it, and
-    /// does not end a wait by itself. A patient one goes on until all is sent, and its completion ends a wait: for what
-    /// an impatient one has left over, and for whatever is likely to fill the socket or has more bytes behind it.
+    /// The first attempt never waits for room in the socket, so that it is over when `turn` returns; `patient` is for
+    /// what such an attempt has left over.
     #[inline]
     pub fn send(&mut self, fd: RawFd, token: u64, bytes: Vec<u8>, from: usize, patient: bool) {
         let place = (token & 0xffff_ffff) as usize;
@@ -171,18 +187,17 @@ impl Ring {
         let length = u32::try_from(bytes.len() - from).unwrap_or(u32::MAX);
         let start = bytes[from..].as_ptr();
         self.sending[place] = bytes; // the heap block stays where it is
-        let flags = if patient {
-            libc::MSG_NOSIGNAL | libc::MSG_WAITALL
+        let send = opcode::Send::new(types::Fd(fd), start, length);
+        let whole = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let entry = if patient {
+            send.flags(whole).build()
         } else {
-            self.fresh_sends += 1;
-            libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT
-        };
-        self.push(
-            opcode::Send::new(types::Fd(fd), start, length)
-                .flags(flags)
+            self.quick.push((token, length));
+            send.flags(whole | libc::MSG_DONTWAIT)
                 .build()
-                .user_data(TAG_SEND << TAG_SHIFT | token),
-        );
+                .flags(squeue::Flags::SKIP_SUCCESS)
+        };
+        self.push(entry.user_data(TAG_SEND << TAG_SHIFT | token));
     }
 
     /// The bytes of a send that is over.
@@ -234,7 +249,7 @@ impl Ring {
     fn push(&mut self, entry: squeue::Entry) {
         loop {
             // SAFETY: every operation is built here; those with a pointer are `send`, whose bytes the ring keeps until
-            // their completion, and the timer, whose time is boxed and rewritten only when none is armed.
+            // their completion, and the timer, whose time is boxed and read by the kernel when it is submitted.
             if unsafe { self.uring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -254,18 +269,19 @@ impl Ring {
         // EBUSY and EAGAIN: completions must be taken first; EINTR: a signal; ETIME: the wait is over.
         let known = [libc::EINTR, libc::EBUSY, libc::EAGAIN, libc::ETIME];
         assert!(
-            error.raw_os_error().is_some_and(|errno| known.contains(&errno)),
+            error
+                .raw_os_error()
+                .is_some_and(|errno| known.contains(&errno)),
             "io_uring enter failed: {error}"
         );
     }
 
     /// Submits what is queued and collects what is done. Waits when `wait` is given: until something completes, other
-    /// than the impatient sends just queued, or about the time is over: one timer is armed at a time and runs across
+    /// than quick sends that go through, or about the time is over: one timer is armed at a time and runs across
     /// waits, which spares each of them setting up a clock of its own; a wait may therefore end early.
     #[inline]
     pub fn turn(&mut self, wait: Option<Duration>) {
         self.buffers.publish();
-        let sends = std::mem::take(&mut self.fresh_sends);
         match wait {
             None => {
                 let queue = self.uring.submission();
@@ -289,11 +305,12 @@ impl Ring {
                 if !self.event_armed {
                     self.arm_event();
                 }
-                if !self.timer_armed {
+                // A nap much shorter than the timer under way needs one of its own.
+                if self.timers_armed == 0 || limit < self.timer_limit / 4 {
                     self.arm_timer(limit);
                 }
                 self.enters += 1;
-                if let Err(error) = self.uring.submit_and_wait(sends + 1) {
+                if let Err(error) = self.uring.submit_and_wait(1) {
                     Self::tolerate(&error);
                 }
             }
@@ -301,7 +318,8 @@ impl Ring {
     }
 
     fn arm_timer(&mut self, limit: Duration) {
-        self.timer_armed = true;
+        self.timers_armed += 1;
+        self.timer_limit = limit;
         *self.timer = types::Timespec::new()
             .sec(limit.as_secs())
             .nsec(limit.subsec_nanos());
@@ -327,13 +345,47 @@ impl Ring {
         !self.uring.completion().is_empty()
     }
 
-    /// Takes completions, at most `limit`, to the end of `into`.
+    /// Takes all completions to the end of `into`. To be called after `turn` and before the next sends are queued.
     #[inline]
-    pub fn completions(&mut self, into: &mut Vec<Completion>, limit: usize) {
+    pub fn completions(&mut self, into: &mut Vec<Completion>) {
+        while self.uring.submission().cq_overflow() {
+            // The kernel keeps what found no room, a failed send's completion perhaps among it.
+            self.drain(into);
+            self.submit_now();
+        }
+        self.drain(into);
+        if self.quick.is_empty() {
+            return;
+        }
+        // Those that failed or sent a part have said so; the others are over.
+        let told = into
+            .iter()
+            .filter(|completion| completion.operation == Operation::Send)
+            .count();
+        for (token, length) in self.quick.drain(..) {
+            let said = told > 0
+                && into.iter().any(|completion| {
+                    completion.operation == Operation::Send && completion.token == token
+                });
+            if !said {
+                into.push(Completion {
+                    operation: Operation::Send,
+                    token,
+                    result: length as i32,
+                    more: false,
+                    received: None,
+                    connection: None,
+                });
+            }
+        }
+    }
+
+    #[inline]
+    fn drain(&mut self, into: &mut Vec<Completion>) {
         let mut woken_by_event = false;
         let mut rearm = false;
-        let mut timer_ended = false;
-        for entry in self.uring.completion().take(limit) {
+        let mut timers_ended = 0;
+        for entry in self.uring.completion() {
             let data = entry.user_data();
             let operation = match data >> TAG_SHIFT {
                 TAG_RECEIVE => Operation::Receive,
@@ -346,7 +398,7 @@ impl Ring {
                     Operation::Wake
                 }
                 TAG_TIMER => {
-                    timer_ended = true;
+                    timers_ended += 1;
                     continue;
                 }
                 _ => continue,
@@ -358,9 +410,15 @@ impl Ring {
                 more: cqueue::more(entry.flags()),
                 received: cqueue::buffer_select(entry.flags())
                     .map(|id| self.buffers.received(id, entry.result().max(0) as usize)),
+                // SAFETY: the kernel has just made this descriptor for this completion, which is read once.
+                connection: (operation == Operation::Accept && entry.result() >= 0)
+                    .then(|| unsafe { OwnedFd::from_raw_fd(entry.result()) }),
             });
         }
-        self.timer_armed &= !timer_ended;
+        if timers_ended > 0 {
+            self.timers_armed -= timers_ended;
+            self.timer_limit = Duration::MAX;
+        }
         if woken_by_event {
             self.drain_event();
             self.event_armed &= !rearm;

@@ -43,8 +43,20 @@ fn lfu_minutes(now: i64) -> u32 {
     (now / 60_000) as u32 & 0xffff
 }
 
+/// Seconds since the last access by an LRU clock.
+#[inline]
+pub(super) fn idle_seconds(clock: u32, now: i64) -> u32 {
+    lru_seconds(now).wrapping_sub(clock) & 0x00ff_ffff
+}
+
+/// Whether an entry is past its time.
+#[inline]
+pub(super) fn is_due(entry: &KeyEntry, now: i64) -> bool {
+    entry.expire_at().is_some_and(|at| at <= now)
+}
+
 /// The LFU counter of a clock after its decay.
-fn lfu_counter(clock: u32, now: i64, decay_minutes: u32) -> u32 {
+pub(super) fn lfu_counter(clock: u32, now: i64, decay_minutes: u32) -> u32 {
     let (minutes, counter) = (clock >> 8, clock & 0xff);
     if decay_minutes == 0 {
         return counter;
@@ -66,7 +78,7 @@ fn fresh_clock(config: &Config, now: i64) -> u32 {
 impl Beside<'_> {
     #[inline]
     fn is_due(&self, entry: &KeyEntry) -> bool {
-        entry.expire_at().is_some_and(|at| at <= self.now)
+        is_due(entry, self.now)
     }
 
     #[inline]
@@ -134,7 +146,7 @@ impl Shard {
 
     /// Seconds since the last access by an LRU clock (OBJECT IDLETIME).
     pub fn idle_seconds(&self, clock: u32) -> u32 {
-        self.lru_seconds().wrapping_sub(clock) & 0x00ff_ffff
+        idle_seconds(clock, self.now)
     }
 
     /// Deletes a key whose time has come; true also when that has to wait: gone for the reader, deleted later.
@@ -152,7 +164,7 @@ impl Shard {
     /// Whether an entry is past its time.
     #[inline]
     pub fn is_due(&self, entry: &KeyEntry) -> bool {
-        entry.expire_at().is_some_and(|at| at <= self.now)
+        is_due(entry, self.now)
     }
 
     /// A key for a reading command: counts hit or miss, moves the access clock.
@@ -263,7 +275,14 @@ impl Shard {
         let db = caller.db as usize;
         let (keyspace, mut beside) = self.split();
         let clock = beside.fresh_clock();
-        let new = || Entry::new(key.bytes, NewValue::Boxed(Box::new(make().into_value())), clock, None);
+        let new = || {
+            Entry::new(
+                key.bytes,
+                NewValue::Boxed(Box::new(make().into_value())),
+                clock,
+                None,
+            )
+        };
         let entry = match keyspace.entry(db, key) {
             KeyPlace::Found(mut found) => {
                 if beside.is_due(found.get()) && !beside.expiry_paused {
@@ -295,7 +314,12 @@ impl Shard {
         value: NewValue<'_, Value>,
         keep_ttl: bool,
     ) {
-        self.replace(caller, key, value, if keep_ttl { Ttl::Keep } else { Ttl::Drop });
+        self.replace(
+            caller,
+            key,
+            value,
+            if keep_ttl { Ttl::Keep } else { Ttl::Drop },
+        );
     }
 
     /// Sets a key to a value that expires at `expire_at`, in Unix milliseconds.
@@ -317,7 +341,11 @@ impl Shard {
         let mut found = match keyspace.entry(db, key) {
             KeyPlace::Found(found) => found,
             KeyPlace::Vacant(vacant) => {
-                let expire_at = if let Ttl::At(at) = ttl { Some(at) } else { None };
+                let expire_at = if let Ttl::At(at) = ttl {
+                    Some(at)
+                } else {
+                    None
+                };
                 let clock = beside.fresh_clock();
                 vacant.insert(Entry::new(key.bytes, value, clock, expire_at));
                 beside.notify(db, key, Class::New, "new");

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use crate::base::random::Random;
 use crate::config::Config;
 use crate::effect::Effects;
-use crate::keyspace::watch::Watched;
+use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::resp::request::Key;
 use crate::structures::quicklist;
+
+use super::evict::Evictor;
 
 /// Values with at most so many elements are freed at once; larger ones in steps between requests.
 pub const FREE_AT_ONCE_MAX: usize = 64;
@@ -69,6 +71,8 @@ pub struct Shard {
     pub expires_actively: bool,
     /// Values to be freed in steps.
     garbage: Vec<Garbage>,
+    /// What eviction remembers.
+    pub(super) evictor: Evictor,
 }
 
 enum Garbage {
@@ -102,6 +106,18 @@ impl Beside<'_> {
         self.notify(db, key, Class::Expired, "expired");
     }
 
+    /// An entry was taken out of the keyspace to free memory and is no part of any command.
+    #[cold]
+    pub(super) fn on_evicted(&mut self, db: usize, key: &Key<'_>, entry: KeyEntry) {
+        self.let_go(entry);
+        self.stats.evicted += 1;
+        self.effects.record_aside(db, &[b"DEL", key.bytes]);
+        if !self.watched.is_empty() {
+            self.watched.touch(db, key.bytes);
+        }
+        self.notify(db, key, Class::Evicted, "evicted");
+    }
+
     /// Frees an entry; its value in steps when it is big.
     pub(super) fn let_go(&mut self, mut entry: KeyEntry) {
         if let Some(value) = entry.boxed_mut()
@@ -114,7 +130,13 @@ impl Beside<'_> {
 
     /// See `Shard::notify`.
     #[inline]
-    pub(super) fn notify(&mut self, _db: usize, _key: &Key<'_>, _class: Class, _event: &'static str) {
+    pub(super) fn notify(
+        &mut self,
+        _db: usize,
+        _key: &Key<'_>,
+        _class: Class,
+        _event: &'static str,
+    ) {
         // Notifications go to subscribers, and this build has none (docs/compatibility.md): the call sites name the
         // events so that pub/sub finds them in place.
     }
@@ -135,6 +157,7 @@ impl Shard {
             expiry_paused: false,
             expires_actively: true,
             garbage: Vec::new(),
+            evictor: Evictor::default(),
         }
     }
 
@@ -212,6 +235,15 @@ impl Shard {
         // request itself is recorded, which reproduces the value where the streams of all shards are read as one.
     }
 
+    /// Ends a client's watch on keys of this shard; true when it is broken. A watched key whose time has come breaks it.
+    pub fn end_watch(&mut self, token: &Arc<WatchToken>, keys: &[(u32, Box<[u8]>)]) -> bool {
+        for (db, bytes) in keys {
+            self.peek(*db as usize, &Key::new(bytes));
+            self.watched.remove(*db as usize, bytes, token);
+        }
+        token.is_broken()
+    }
+
     /// Lets go of a value: at once when it is small, else in steps.
     pub fn discard(&mut self, value: Box<Value>) {
         if value.elements() <= FREE_AT_ONCE_MAX {
@@ -259,9 +291,9 @@ impl Shard {
         let mut big = Vec::new();
         let done = match garbage {
             Garbage::Value(value) => value.drain_some(budget),
-            Garbage::Db(db) => {
-                db.drain_some(budget, FREE_AT_ONCE_MAX, |value| big.push(value.into_remains()))
-            }
+            Garbage::Db(db) => db.drain_some(budget, FREE_AT_ONCE_MAX, |value| {
+                big.push(value.into_remains())
+            }),
         };
         if done {
             self.garbage.pop();
@@ -285,7 +317,12 @@ mod tests {
         let caller = Caller::default();
         let names: Vec<String> = (0..100).map(|n| format!("key:{n}")).collect();
         for name in &names {
-            shard.put(&caller, &Key::new(name.as_bytes()), NewValue::Bytes(b"v"), false);
+            shard.put(
+                &caller,
+                &Key::new(name.as_bytes()),
+                NewValue::Bytes(b"v"),
+                false,
+            );
         }
         let mut big = Set::new();
         for n in 0..10_000 {

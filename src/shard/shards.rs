@@ -66,7 +66,11 @@ impl<'a> Shards<'a> {
             return;
         }
         let total = self.total;
-        for shard in self.held.iter_mut().filter(|shard| shard.effects.has_changed()) {
+        for shard in self
+            .held
+            .iter_mut()
+            .filter(|shard| shard.effects.has_changed())
+        {
             let mut parts = vec![name];
             for at in (1..args.len()).step_by(step) {
                 if usize::from(key_slot(args.get(at))) % total == shard.index {

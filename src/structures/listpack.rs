@@ -24,6 +24,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 
 use super::thin::{self, ThinBytes};
+use crate::base::number::parse_i64;
 
 const HEADER: usize = 6;
 const END: u8 = 0xFF;
@@ -66,7 +67,7 @@ impl<'a> Item<'a> {
     /// The item that stands for these bytes.
     #[inline]
     pub fn of(bytes: &'a [u8]) -> Self {
-        match canonical_int(bytes) {
+        match parse_i64(bytes) {
             Some(value) => Self::Int(value),
             None => Self::Bytes(bytes),
         }
@@ -110,41 +111,9 @@ impl<'a> Item<'a> {
     pub fn is(&self, bytes: &[u8]) -> bool {
         match self {
             // The lengths tell most apart without formatting.
-            Self::Int(value) => {
-                self.text_len() == bytes.len() && canonical_int(bytes) == Some(*value)
-            }
+            Self::Int(value) => self.text_len() == bytes.len() && parse_i64(bytes) == Some(*value),
             Self::Bytes(own) => *own == bytes,
         }
-    }
-}
-
-/// The integer that `text` is the canonical spelling of: no plus sign, no leading zero, no "-0", within i64.
-#[inline]
-fn canonical_int(text: &[u8]) -> Option<i64> {
-    if text.is_empty() || text.len() > 20 {
-        return None;
-    }
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    match digits {
-        [b'0'] if !negative => return Some(0),
-        [b'1'..=b'9', ..] => {}
-        _ => return None,
-    }
-    let mut magnitude = 0u64;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        magnitude = magnitude.checked_mul(10)?.checked_add(digit.into())?;
-    }
-    if negative {
-        0i64.checked_sub_unsigned(magnitude)
-    } else {
-        i64::try_from(magnitude).ok()
     }
 }
 

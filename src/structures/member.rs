@@ -1,4 +1,3 @@
-#![allow(unsafe_code)]
 //! One member of a big sorted set: score and bytes in one allocation, behind a handle of one pointer.
 //!
 //! ```text
@@ -12,6 +11,7 @@
 //! saves one memory access in deletion and makes every operation of the tree unsafe to call.
 //!
 //! The unsafe code is worth it for the size: `Rc<(f64, Box<[u8]>)>` takes 40 bytes and one more cache miss.
+#![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;

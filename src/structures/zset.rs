@@ -427,11 +427,11 @@ impl Zset {
         }
     }
 
-    /// Turns a packed set into a tree if a command brings so many members, the longest of this length, that they
-    /// alone would be too much for a packed one. Whether they are new is not asked, nor how many are there (ZADD, 7.2).
-    pub fn expect_more(&mut self, entries: usize, value_bytes: usize, limits: PackLimits) {
+    /// Turns a packed set into a tree if a command brings so many members that they alone would be too much for a
+    /// packed one. Whether they are new is not asked, nor how many are there, nor how long they are (ZADD, 7.2).
+    pub fn expect_more(&mut self, entries: usize, limits: PackLimits) {
         if let Form::Packed(_) = &self.form
-            && !limits.admit(entries, value_bytes)
+            && entries > limits.entries_max
         {
             self.unpack();
         }

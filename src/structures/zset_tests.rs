@@ -230,9 +230,9 @@ fn a_set_outgrows_the_packed_form_as_in_redis() {
         "listpack"
     );
     let mut set = Zset::new();
-    set.expect_more(128, 64, SMALL);
+    set.expect_more(128, SMALL);
     assert_eq!(set.encoding_name(), "listpack");
-    set.expect_more(129, 1, SMALL);
+    set.expect_more(129, SMALL);
     assert_eq!(set.encoding_name(), "skiplist");
 }
 

@@ -23,8 +23,9 @@ TYPES = "slhtz"  # string, list, hash, set (t), sorted set
 class Draw:
     """A source of random arguments. Everything comes from one seeded generator, so a seed replays a run."""
 
-    def __init__(self, random):
+    def __init__(self, random, many=True):
         self.random = random
+        self.many = many  # whether commands come with enough members to change an encoding at once
 
     def chance(self, share):
         return self.random.random() < share
@@ -117,7 +118,7 @@ class Draw:
     def members(self, low=1, high=5, many=0.06):
         """Usually a few; sometimes enough to change the encoding."""
         random = self.random
-        if random.random() < many:
+        if random.random() < many and self.many:
             if random.random() < 0.5:
                 return [str(n).encode() for n in random.sample(range(-40000, 80000), random.choice([20, 130, 520]))]
             return [b"many:%d" % n for n in random.sample(range(5000), random.choice([20, 130]))]
@@ -222,7 +223,7 @@ def zadd(d):
     if d.chance(0.12):
         options.append(d.case("INCR"))
     pairs = []
-    count = d.random.choice([20, 140]) if d.chance(0.05) else d.random.randint(1, 4)
+    count = d.random.choice([20, 140]) if d.chance(0.05) and d.many else d.random.randint(1, 4)
     for _ in range(1 if b"INCR" in options and d.chance(0.9) else count):
         pairs += [d.float(), d.member()]
     if d.chance(0.03):
@@ -261,6 +262,100 @@ def expire(absolute, ms):
 def copy(d):
     return [d.key(), d.key(), *d.options(d.option("DB", lambda: d.random.choice([b"0", b"1", b"2", b"15", b"16", b"x"])),
                                          d.option("REPLACE"), share=0.3)]
+
+
+def numkeys(d, kind, low=1, high=3):
+    """A number of keys and as many keys; now and then another number."""
+    keys = d.keys(kind, low, high)
+    count = str(len(keys)).encode() if d.chance(0.96) else d.random.choice([b"0", b"-1", b"x", b"1", b"2", b"99"])
+    return [count, *keys]
+
+
+def zset_operands(d, store=False, plain=False):
+    """What ZUNION and its like take; in `plain` ones (ZDIFF) no weights and no aggregate."""
+    # Sets take part with a score of 1 each.
+    words = numkeys(d, d.random.choice("zzzt"))
+    extra = []
+    if not plain and d.chance(0.25):
+        count = len(words) - 1 if d.chance(0.93) else d.random.randint(0, 4)
+        extra.append([d.case("WEIGHTS"), *(d.random.choice([b"1", b"2", b"-1.5", b"0", d.float()]) for _ in range(count))])
+    if not plain and d.chance(0.25):
+        extra.append([d.case("AGGREGATE"), d.random.choice([b"SUM", b"min", b"MAX", b"AVG"])])
+    if d.chance(0.04 if store else 0.4):
+        extra.append([d.case("WITHSCORES")])
+    d.random.shuffle(extra)
+    return [*words, *(word for part in extra for word in part)]
+
+
+def zrangestore(d):
+    words = zrange(d)
+    # BYLEX stays with the keys whose members have one score.
+    lex = any(word.upper() == b"BYLEX" for word in words[3:])
+    target = b"x%d" % d.random.randrange(3) if lex else d.key("z")
+    return [target, *(word for word in words if word.upper() != b"WITHSCORES" or d.chance(0.05))]
+
+
+def by_score(d, reverse):
+    words = [d.key("z"), score_bound(d), score_bound(d)]
+    extra = []
+    if d.chance(0.4):
+        extra.append([d.case("WITHSCORES")])
+    if d.chance(0.3):
+        extra.append([d.case("LIMIT"), d.index(), d.index()])
+    d.random.shuffle(extra)
+    return [*words, *(word for part in extra for word in part)]
+
+
+def by_lex(d):
+    return [lex_key(d), lex_bound(d), lex_bound(d), *([d.case("LIMIT"), d.index(), d.index()] if d.chance(0.3) else [])]
+
+
+def end(d, *words):
+    return d.case(d.random.choice(words)) if d.chance(0.95) else d.random.choice([b"", b"MIDDLE"])
+
+
+def mpop(kind, *ends):
+    def draw(d):
+        words = [*numkeys(d, kind), end(d, *ends)]
+        return words + ([d.case("COUNT"), d.index()] if d.chance(0.4) else [])
+    return draw
+
+
+def lpos(d):
+    def rank():
+        word = d.index()
+        return b"-1" if word == b"%d" % -2**63 else word  # 7.2 refuses what it cannot negate
+    return [d.key("l"), d.member(), *d.options(d.option("RANK", rank), d.option("COUNT", d.index), d.option("MAXLEN", d.index))]
+
+
+def client_words(d):
+    """CLIENT subcommands that answer the same everywhere."""
+    return d.random.choice([
+        lambda: [b"GETNAME"], lambda: [b"SETNAME", d.random.choice([b"name", b"a b", b"", b"other"])], lambda: [b"NO-EVICT", b"on"],
+        lambda: [b"NO-EVICT", b"off"], lambda: [b"NO-EVICT", b"maybe"], lambda: [b"UNPAUSE"], lambda: [b"UNBLOCK", b"999999999"],
+        lambda: [b"UNBLOCK", b"999999999", b"ERROR"], lambda: [b"UNBLOCK", b"1", b"BOGUS"], lambda: [b"KILL", b"ID", b"999999999"],
+        lambda: [b"KILL", b"ADDR", b"1.2.3.4:5"], lambda: [b"KILL", b"1.2.3.4:5"], lambda: [b"KILL", b"TYPE", b"nosuch"],
+        lambda: [b"KILL", b"SKIPME", b"maybe"], lambda: [b"KILL", b"USER", b"nosuch"], lambda: [b"LIST", b"TYPE", b"replica"],
+        lambda: [b"LIST", b"TYPE", b"pubsub"], lambda: [b"LIST", b"TYPE", b"nosuch"], lambda: [b"LIST", b"ID", b"999999999"],
+        lambda: [b"PAUSE", b"x"], lambda: [b"PAUSE", b"-1"], lambda: [b"PAUSE", b"0", b"BOGUS"], lambda: [b"REPLY", b"ON"],
+        lambda: [b"REPLY", b"BOGUS"], lambda: [b"BOGUS"], lambda: [],
+    ])()
+
+
+def command_words(d):
+    """COMMAND GETKEYS and GETKEYSANDFLAGS of requests of every shape, right and wrong."""
+    name, arguments, _, _ = d.random.choice(COMMANDS)
+    return [d.random.choice([b"GETKEYS", b"GETKEYS", b"GETKEYSANDFLAGS"]), name.encode(), *arguments(d)[:40]]
+
+
+def config_words(d):
+    """CONFIG GET of directives with the same value in both servers."""
+    names = [b"maxmemory-samples", b"hz", b"databases", b"timeout", b"tcp-keepalive", b"lfu-decay-time", b"save", b"appendonly",
+             b"list-compress-depth", b"proto-max-bulk-len", b"client-output-buffer-limit", b"slowlog-log-slower-than", b"nosuch",
+             b"slowlog-max-len", b"hash-max-listpack-entries", b"hash-max-ziplist-entries", b"zset-max-listpack-*", b"appendfsync",
+             b"notify-keyspace-events", b"lazyfree-lazy-*", b"requirepass", b"maxclients", b"lua-time-limit", b"MAXMEMORY-POLICY",
+             b"client-query-buffer-limit", b"set-max-intset-entries", b"activedefrag", b"dynamic-hz", b"latency-monitor-threshold"]
+    return [b"GET", *(d.random.choice(names) for _ in range(d.random.choice([1, 1, 1, 2, 3])))]
 
 
 def db(d):
@@ -320,6 +415,7 @@ COMMANDS = [
     ("OBJECT", lambda d: [d.case("ENCODING"), d.key()], "encoding", 4),
     ("OBJECT", lambda d: [d.random.choice([b"FREQ", b"BOGUS", b"ENCODING", b"REFCOUNT"])] + d.keys(None, 0, 2), "refcount", 1),
     ("OBJECT", lambda d: [d.case("IDLETIME"), d.key()], "idle", 1),
+    ("OBJECT", lambda d: [d.case("FREQ"), d.key()], "exact", 3),
     # lists
     ("LPUSH", lambda d: [d.key("l"), *d.members()], "exact", 3),
     ("RPUSH", lambda d: [d.key("l"), *d.members()], "exact", 3),
@@ -335,6 +431,10 @@ COMMANDS = [
     ("LTRIM", lambda d: [d.key("l"), d.index(), d.index()], "exact", 1),
     ("LINSERT", lambda d: [d.key("l"), d.random.choice([b"BEFORE", b"AFTER", b"before", b"NEAR"]), d.member(), d.member()],
      "exact", 2),
+    ("LPOS", lpos, "exact", 2),
+    ("LMOVE", lambda d: [d.key("l"), d.key("l"), end(d, "LEFT", "RIGHT"), end(d, "LEFT", "RIGHT")], "exact", 2),
+    ("RPOPLPUSH", lambda d: [d.key("l"), d.key("l")], "exact", 1),
+    ("LMPOP", mpop("l", "LEFT", "RIGHT"), "exact", 1.5),
     # hashes
     ("HSET", hset, "exact", 4),
     ("HMSET", hset, "exact", 1),
@@ -363,6 +463,8 @@ COMMANDS = [
     ("SINTERSTORE", lambda d: [d.key("t"), *d.keys("t", 1, 4)], "exact", 1),
     ("SUNIONSTORE", lambda d: [d.key("t"), *d.keys("t", 1, 4)], "exact", 1),
     ("SDIFFSTORE", lambda d: [d.key("t"), *d.keys("t", 1, 4)], "exact", 1),
+    ("SMOVE", lambda d: [d.key("t"), d.key("t"), d.member()], "exact", 2),
+    ("SINTERCARD", lambda d: [*numkeys(d, "t"), *([d.case("LIMIT"), d.index()] if d.chance(0.4) else [])], "exact", 1),
     # sorted sets
     ("ZADD", zadd, "score", 5),
     ("ZADD", lex_zadd, "exact", 2),
@@ -380,9 +482,28 @@ COMMANDS = [
     ("ZRANGE", zrange, "score", 5),
     ("ZPOPMIN", lambda d: [d.key("z"), *([d.index()] if d.chance(0.4) else [])], "score", 1),
     ("ZPOPMAX", lambda d: [d.key("z"), *([d.index()] if d.chance(0.4) else [])], "score", 1),
+    ("ZRANGEBYSCORE", lambda d: by_score(d, False), "score", 1.5),
+    ("ZREVRANGEBYSCORE", lambda d: by_score(d, True), "score", 1.5),
+    ("ZREVRANGE", lambda d: [d.key("z"), d.index(), d.index(), *([d.case("WITHSCORES")] if d.chance(0.4) else [])], "score", 1),
+    ("ZRANGEBYLEX", by_lex, "exact", 1),
+    ("ZREVRANGEBYLEX", by_lex, "exact", 1),
+    ("ZLEXCOUNT", lambda d: [lex_key(d), lex_bound(d), lex_bound(d)], "exact", 1),
+    ("ZREMRANGEBYLEX", lambda d: [lex_key(d), lex_bound(d), lex_bound(d)], "exact", 0.4),
+    ("ZREMRANGEBYSCORE", lambda d: [d.key("z"), score_bound(d), score_bound(d)], "exact", 0.6),
+    ("ZREMRANGEBYRANK", lambda d: [d.key("z"), d.index(), d.index()], "exact", 0.6),
+    ("ZRANGESTORE", zrangestore, "exact", 1),
+    ("ZUNION", zset_operands, "score", 1),
+    ("ZINTER", zset_operands, "score", 1),
+    ("ZDIFF", lambda d: zset_operands(d, plain=True), "score", 1),
+    ("ZUNIONSTORE", lambda d: [d.key("z"), *zset_operands(d, store=True)], "exact", 1),
+    ("ZINTERSTORE", lambda d: [d.key("z"), *zset_operands(d, store=True)], "exact", 1),
+    ("ZDIFFSTORE", lambda d: [d.key("z"), *zset_operands(d, store=True, plain=True)], "exact", 1),
+    ("ZINTERCARD", lambda d: [*numkeys(d, "z"), *([d.case("LIMIT"), d.index()] if d.chance(0.4) else [])], "exact", 1),
+    ("ZMPOP", mpop("z", "MIN", "MAX"), "score", 1.5),
     # transactions; EXEC's reply compares entry by entry, as its commands do
     ("MULTI", lambda d: [], "exact", 3),
     ("EXEC", lambda d: [], "exec", 3),
+    ("RESET", lambda d: [], "exact", 0.2),
     ("DISCARD", lambda d: [], "exact", 0.4),
     ("WATCH", lambda d: d.keys(None, 1, 3), "exact", 2),
     ("UNWATCH", lambda d: [], "exact", 0.4),
@@ -393,6 +514,9 @@ COMMANDS = [
     ("SWAPDB", lambda d: [db(d), db(d)], "exact", 0.4),
     ("FLUSHDB", lambda d: [d.random.choice([b"ASYNC", b"SYNC", b"async", b"NOW"])] if d.chance(0.6) else [], "exact", 0.1),
     ("FLUSHALL", lambda d: [d.random.choice([b"ASYNC", b"SYNC"])] if d.chance(0.6) else [], "exact", 0.1),
+    ("CLIENT", client_words, "exact", 1),
+    ("COMMAND", command_words, "exact", 2),
+    ("CONFIG", config_words, "pairs", 1),
     ("NOSUCHCOMMAND", lambda d: d.members(0, 3, many=0), "exact", 0.3),
 ]
 
@@ -401,7 +525,7 @@ for _name, _, _how, _ in COMMANDS:
     HOW.setdefault(_name, _how)
 
 # Commands whose replies are random or whose walk differs: each is one step with a check of its own.
-SPECIALS = [("SPOP", 2), ("SRANDMEMBER", 2), ("RANDOMKEY", 1), ("SCAN", 1), ("HSCAN", 1), ("SSCAN", 1), ("ZSCAN", 1),
+SPECIALS = [("SPOP", 2), ("SRANDMEMBER", 2), ("HRANDFIELD", 2), ("ZRANDMEMBER", 2), ("RANDOMKEY", 1), ("SCAN", 1), ("HSCAN", 1), ("SSCAN", 1), ("ZSCAN", 1),
             ("SHORT_EXPIRY", 0.3)]
 
 # Raw input, sent as it stands and followed by a PING: what comes back, and whether the connection is closed, must agree.
@@ -430,5 +554,40 @@ RAW_INPUTS = [
     b"memory usage k samples x\r\n", b"command getkeys\r\n", b"command getkeys get a\r\n", b"command getkeys mset a 1 b 2\r\n",
     b"command getkeys ping\r\n", b"command getkeys nosuch\r\n", b"command getkeysandflags set a b\r\n", b"command info get\r\n",
     b"command info nosuch\r\n", b"command list filterby bogus x\r\n", b"latency nosuch\r\n", b"latency history\r\n", b"latency latest\r\n",
+    b"config set maxmemory\r\n", b"config set\r\n", b"config set hz abc\r\n", b"config set hz 0\r\n", b"config set port x\r\n",
+    b"config set databases 4\r\n", b"config set maxmemory-policy bogus\r\n", b"config set appendfsync maybe\r\n",
+    b"config set save x\r\n", b"config set save \"1 2 3\"\r\n", b"config set client-output-buffer-limit bogus\r\n",
+    b"config set client-output-buffer-limit \"normal 1 2\"\r\n", b"config set notify-keyspace-events Q\r\n",
+    b"config set notify-keyspace-events KEA\r\nconfig get notify-keyspace-events\r\nconfig set notify-keyspace-events \"\"\r\n",
+    b"config set maxmemory 1gb\r\nconfig get maxmemory\r\nconfig set maxmemory 0\r\n", b"config set maxmemory -1\r\n",
+    b"config set maxmemory 12zb\r\n", b"config set loglevel loud\r\n", b"config set lazyfree-lazy-eviction maybe\r\n",
+    b"config set list-max-listpack-size 99999999999999\r\n", b"config set lfu-log-factor -1\r\n", b"config set timeout -1\r\n",
+    b"config set tcp-keepalive x\r\n", b"config set maxclients 0\r\n", b"config set slowlog-max-len -5\r\n",
+    b"config set proto-max-bulk-len 1\r\n", b"config set hz 10 hz 11\r\n", b"config set hash-max-ziplist-entries 99 "
+    b"hash-max-listpack-entries 100\r\n", b"config set list-max-ziplist-size -2\r\nconfig get list-max-ziplist-size\r\n",
+    b"config get maxmemory-s* maxmemory-samples\r\n", b"config get \"[a\"\r\n", b"config rewrite x\r\n", b"config resetstat x\r\n",
+    b"config resetstat\r\n", b"debug\r\n", b"debug sleep 0\r\n", b"memory\r\n", b"memory nosuch\r\n", b"memory doctor x\r\n",
+    b"memory purge\r\n", b"set k v\r\nmemory usage k samples -1\r\n", b"set k v\r\nmemory usage k samples\r\n",
+    b"set k v\r\nmemory usage k bogus 1\r\n", b"slowlog\r\n", b"slowlog nosuch\r\n", b"slowlog reset\r\n", b"slowlog get -2\r\n",
+    b"slowlog get 1 2\r\n", b"latency\r\n", b"latency reset x\r\n", b"latency reset\r\n", b"latency graph nosuch\r\n",
+    b"latency history nosuch\r\n", b"latency histogram nosuch\r\n", b"latency latest x\r\n", b"object help x\r\n",
+    b"object encoding\r\n", b"object freq nokey\r\n", b"object idletime nokey\r\n", b"set k v\r\nobject freq k\r\n",
+    b"command list filterby\r\n", b"command list filterby module x\r\n", b"command list filterby aclcat nosuch\r\n",
+    b"command list filterby aclcat connection x\r\n", b"command list filterby pattern \"hgetal*\"\r\n", b"command count x\r\n",
+    b"command docs nosuch\r\n", b"command nosuch\r\n", b"command getkeysandflags\r\n", b"command getkeys set a\r\n",
+    b"hello\r\n", b"hello 3\r\n", b"hello 2\r\n", b"hello 3 setname x\r\n", b"hello 3 setname\r\n", b"hello 3 setname \"a b\"\r\n",
+    b"hello 3 auth\r\n", b"hello 3 auth default nopass\r\n", b"hello 3 auth nobody x\r\n", b"hello 3 bogus x\r\nping\r\n", b"hello 99999999999999\r\n",
+    b"multi\r\nhello 3\r\nexec\r\n", b"multi\r\nreset\r\nping\r\n", b"multi\r\nquit\r\n", b"multi\r\nselect 1\r\nset a b\r\nexec\r\nget a\r\n",
+    b"watch a\r\nset a 1\r\nmulti\r\nget a\r\nexec\r\n", b"watch a\r\nmulti\r\nset a 1\r\nexec\r\n", b"watch a\r\nflushall\r\nmulti\r\nexec\r\n",
+    b"set a 1\r\nwatch a\r\nflushdb\r\nmulti\r\nexec\r\n", b"set a 1\r\nwatch a\r\nswapdb 0 1\r\nmulti\r\nexec\r\n",
+    b"set a 1\r\nwatch b\r\nrename a b\r\nmulti\r\nexec\r\n", b"watch a\r\nunwatch\r\nset a 1\r\nmulti\r\nexec\r\n",
+    b"watch a\r\ndel a\r\nmulti\r\nexec\r\n", b"set a 1\r\nwatch a\r\nexpire a 100\r\nmulti\r\nexec\r\n",
+    b"set a 1\r\nwatch a\r\nexpire a -1\r\nmulti\r\nexec\r\n", b"watch\r\n", b"multi x\r\n", b"exec x\r\n", b"multi\r\nexec x\r\nexec\r\n",
+    b"multi\r\nclient reply off\r\nexec\r\n", b"client no-evict\r\n", b"client id x\r\n", b"client pause\r\n", b"client pause 0 write\r\n",
+    b"client unpause x\r\n", b"client kill type normal skipme\r\n", b"client kill bogus x\r\n", b"client kill id 0\r\n", b"client kill laddr x\r\n",
+    b"client list id\r\n", b"client list id 0\r\n", b"client list bogus\r\n", b"client reply\r\n", b"client setname\r\n", b"client info x\r\n",
+    b"select\r\n", b"select -1\r\n", b"select 99999999999999999999\r\n", b"swapdb 0\r\n", b"swapdb 0 0\r\n", b"swapdb -1 0\r\n", b"swapdb 0 x\r\n",
+    b"flushdb async sync\r\n", b"randomkey x\r\n", b"randomkey\r\n", b"keys\r\n", b"info bogus\r\n", b"shutdown nosave save\r\n", b"shutdown abort\r\n",
+ b"monitor x\r\n", b"reset x\r\n", b"quit x\r\n", b"*1\r\n$4\r\nquit\r\n*1\r\n$4\r\nPING\r\n",
     b"time x\r\n", b"wait\r\n", b"shutdown bogus\r\n", b"Post / HTTP/1.1\r\n", b"Host: x\r\n",
 ]

@@ -98,12 +98,12 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Connection,
             since: "2.4.0",
-            complexity: "O(N) where N is the number of client connections",
+            complexity: "O(N), N being the connections",
             summary: "Closes connections that fit a filter.",
             arguments: &[Argument::one_of(
                 "filter",
                 &[
-                    Argument::string("ip:port"),
+                    Argument::string("ip:port").deprecated_since("2.8.12"),
                     Argument::one_of(
                         "new-format",
                         &[
@@ -161,7 +161,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Connection,
             since: "2.4.0",
-            complexity: "O(N) where N is the number of client connections",
+            complexity: "O(N), N being the connections",
             summary: "Describes all connections, one line each.",
             arguments: &[
                 Argument::one_of(
@@ -361,7 +361,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Connection,
             since: "5.0.0",
-            complexity: "O(log N) where N is the number of client connections",
+            complexity: "O(log N), N being the connections",
             summary: "Wakes a client that waits in a blocking command.",
             arguments: &[
                 Argument::integer("client-id"),
@@ -393,7 +393,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Connection,
             since: "6.2.0",
-            complexity: "O(N) Where N is the number of paused clients",
+            complexity: "O(N), N being the paused clients",
             summary: "Ends a pause of the clients.",
             arguments: &[],
             history: &[],

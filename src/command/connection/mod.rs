@@ -31,7 +31,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Connection,
             since: "1.0.0",
-            complexity: "O(N) where N is the number of passwords defined for the user",
+            complexity: "O(N), N being the passwords of the user",
             summary: "Proves who the client is with a password, or a user name and a password.",
             arguments: &[
                 Argument::string("username").optional().since("6.0.0"),
@@ -53,7 +53,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Connection,
             since: "2.4.0",
-            complexity: "Depends on subcommand.",
+            complexity: "That of the subcommand",
             summary: "Container of the commands about client connections.",
             arguments: &[],
             history: &[],

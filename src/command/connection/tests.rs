@@ -1,3 +1,5 @@
+//! The connection commands, run on a harness without sockets.
+
 use super::*;
 use crate::command::desk::Desk;
 use crate::mesh::message::{ClientFilter, CoreAnswer, CoreAsk};

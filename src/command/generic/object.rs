@@ -322,6 +322,43 @@ mod tests {
     }
 
     #[test]
+    fn a_command_uses_a_key_as_often_as_redis_looks_it_up() {
+        for shards in [1, 4] {
+            let mut h = Harness::new(shards);
+            set_policy(&mut h, MaxmemoryPolicy::AllkeysLfu);
+            for shard in &mut h.shards {
+                Arc::make_mut(&mut shard.config).lfu_log_factor = 0; // every use counts
+            }
+            for (made, used, key, times) in [
+                ("SET a 1", "SET a 2", "a", 1),
+                ("SET b 1", "SET b 2 XX", "b", 1),
+                ("SET c 1", "SET c 2 NX", "c", 1),
+                ("SET d 1", "SET d 2 GET", "d", 2),
+                ("SET e 1", "SET e 2 NX GET", "e", 2),
+                ("SET f 1", "INCRBYFLOAT f 2", "f", 1),
+                ("SET g 1", "APPEND g 2", "g", 1),
+                ("HSET h f 1", "HINCRBY h f 2", "h", 1),
+                ("HSET i f 1", "HINCRBYFLOAT i f 2", "i", 1),
+                ("RPUSH j 1 2 3", "LPOP j 2", "j", 1),
+                ("RPUSH k 1 2 3", "LMPOP 1 k LEFT", "k", 1),
+                ("RPUSH l 1 2 3", "LMOVE l l2 LEFT LEFT", "l", 1),
+                ("RPUSH m 1 2 3", "LMOVE m m LEFT LEFT", "m", 2),
+                ("SADD n 1 2 3", "SMOVE n n2 1", "n", 1),
+                ("SADD o 1 2 3", "SMOVE none o 1", "o", 1),
+                ("SADD p 1 2 3", "SPOP p 2", "p", 1),
+                ("ZADD q 1 a", "ZINCRBY q 1 a", "q", 1),
+                ("SET r 1", "TYPE r", "r", 0),
+                ("SET s 1", "EXPIRE s 100", "s", 1),
+            ] {
+                h.line(made);
+                h.line(used);
+                let frequency = h.line(&format!("OBJECT FREQ {key}"));
+                assert_eq!(frequency, format!(":{}\r\n", 5 + times), "{used}");
+            }
+        }
+    }
+
+    #[test]
     fn idle_time_and_frequency_follow_the_policy() {
         let mut h = Harness::new(1);
         h.line("SET k v");

@@ -303,7 +303,7 @@ fn pop_many(
 ) -> Result<usize, ErrorReply> {
     let fill = fill(shard);
     let list = shard
-        .write_as::<List>(&args.caller, key)?
+        .write_as::<List>(&args.caller.again(), key)?
         .ok_or(ErrorReply::NO_SUCH_KEY)?;
     let len = list.len();
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(len);
@@ -432,10 +432,11 @@ fn move_element(
         .of(&destination)
         .write_as::<List>(caller, &destination)?;
     let together = shards.together(&source, &destination);
+    let again = caller.again();
 
     let shard = shards.of(&source);
     let list = shard
-        .write_as::<List>(caller, &source)?
+        .write_as::<List>(&again, &source)?
         .ok_or(ErrorReply::NO_SUCH_KEY)?;
     let element = list
         .pop(from, fill, |item| item.to_vec())
@@ -443,7 +444,7 @@ fn move_element(
 
     let shard = shards.of(&destination);
     shard
-        .create_as(caller, &destination, List::new)?
+        .create_as(&again, &destination, List::new)?
         .push(to, &element, fill);
     // Redis counts the move as one change. Apart, each shard has changed something.
     let changes = u64::from(!together);
@@ -455,7 +456,7 @@ fn move_element(
 
     let shard = shards.of(&source);
     let empty = shard
-        .write_as::<List>(caller, &source)?
+        .write_as::<List>(&again, &source)?
         .is_none_or(|list| list.is_empty());
     popped(shard, args, &source, from, 1, empty);
     if !together {

@@ -42,7 +42,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "7.0.0",
-            complexity: "O(N) where N is the number of commands to look up",
+            complexity: "O(N), N being the commands asked for",
             summary: "Documents commands.",
             arguments: &[Argument::string("command-name").optional().multiple()],
             history: &[],
@@ -61,7 +61,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "2.8.13",
-            complexity: "O(N) where N is the number of arguments to the command",
+            complexity: "O(N), N being the arguments of the command",
             summary: "Finds the keys in a whole command.",
             arguments: &[],
             history: &[],
@@ -80,7 +80,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "7.0.0",
-            complexity: "O(N) where N is the number of arguments to the command",
+            complexity: "O(N), N being the arguments of the command",
             summary: "Finds the keys in a whole command, and what is done with each.",
             arguments: &[],
             history: &[],
@@ -118,7 +118,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "2.8.13",
-            complexity: "O(N) where N is the number of commands to look up",
+            complexity: "O(N), N being the commands asked for",
             summary: "Describes some commands, or all.",
             arguments: &[Argument::string("command-name").optional().multiple()],
             history: &[("7.0.0", "Without names it describes all commands.")],
@@ -137,7 +137,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "7.0.0",
-            complexity: "O(N) where N is the total number of Redis commands",
+            complexity: "O(N), N being the commands there are",
             summary: "Lists the names of commands.",
             arguments: &[Argument::one_of(
                 "filterby",
@@ -395,6 +395,7 @@ fn arguments(reply: &mut Reply<'_>, arguments_of: &[Argument]) {
             + usize::from(argument.key_spec.is_some())
             + usize::from(!argument.token.is_empty())
             + usize::from(!argument.since.is_empty())
+            + usize::from(!argument.deprecated_since.is_empty())
             + usize::from(has_flags)
             + usize::from(!argument.parts.is_empty());
         reply.map(pairs);
@@ -411,6 +412,9 @@ fn arguments(reply: &mut Reply<'_>, arguments_of: &[Argument]) {
         }
         if !argument.since.is_empty() {
             named(reply, "since", argument.since);
+        }
+        if !argument.deprecated_since.is_empty() {
+            named(reply, "deprecated_since", argument.deprecated_since);
         }
         if has_flags {
             reply.bulk(b"flags");
@@ -483,6 +487,10 @@ fn keys_of(args: &Args<'_>) -> Result<KeyPlaces, ErrorReply> {
         .resolve(args)
         .ok_or(ErrorReply::INVALID_COMMAND)?;
     let spec = command.spec;
+    // A container was found because it has no such subcommand.
+    if matches!(spec.run, Run::Container) && args.len() > 1 {
+        return Err(ErrorReply::INVALID_COMMAND);
+    }
     if spec
         .keys
         .iter()

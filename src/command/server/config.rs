@@ -22,7 +22,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "2.0.0",
-            complexity: "O(N) when N is the number of configuration parameters provided",
+            complexity: "O(N), N being the directives given",
             summary: "Reads directives by name or pattern.",
             arguments: &[Argument::block("parameter", &[Argument::string("parameter")]).multiple()],
             history: &[("7.0.0", "Several names or patterns in one call.")],
@@ -107,7 +107,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "2.0.0",
-            complexity: "O(N) when N is the number of configuration parameters provided",
+            complexity: "O(N), N being the directives given",
             summary: "Changes directives, all of them or none.",
             arguments: &[Argument::block(
                 "parameter_value",

@@ -84,6 +84,7 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
 }
 
 /// One reply of each kind: what client libraries are tested with.
+#[allow(clippy::approx_constant)] // the number is the one that Redis answers, not pi
 fn protocol(kind: &[u8], reply: &mut Reply<'_>) -> Done {
     match kind.to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
@@ -123,6 +124,8 @@ fn protocol(kind: &[u8], reply: &mut Reply<'_>) -> Done {
             reply.push(2);
             reply.bulk(b"server-cpu-usage");
             reply.integer(42);
+            // A push message is no answer; this is.
+            reply.bulk(b"Some real reply following the push reply");
         }
         b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
         b"true" => reply.boolean(true),

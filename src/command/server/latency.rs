@@ -93,7 +93,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "7.0.0",
-            complexity: "O(N) where N is the number of commands with latency information being retrieved.",
+            complexity: "O(N), N being the commands asked for that ran",
             summary: "Shows how long commands took, cumulated over powers of two.",
             arguments: &[Argument::string("command").optional().multiple()],
             history: &[],

@@ -70,7 +70,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "4.0.0",
-            complexity: "Depends on how much memory is allocated, could be slow",
+            complexity: "Grows with the memory in use, may be slow",
             summary: "Shows what the allocator counts.",
             arguments: &[],
             history: &[],
@@ -93,7 +93,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "4.0.0",
-            complexity: "Depends on how much memory is allocated, could be slow",
+            complexity: "Grows with the memory in use, may be slow",
             summary: "Gives unused memory back to the system.",
             arguments: &[],
             history: &[],
@@ -135,7 +135,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "4.0.0",
-            complexity: "O(N) where N is the number of samples.",
+            complexity: "O(N), N being the samples",
             summary: "Estimates the bytes of memory behind a key.",
             arguments: &[
                 Argument::key("key"),

@@ -29,7 +29,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "2.8.13",
-            complexity: "O(N) where N is the total number of Redis commands",
+            complexity: "O(N), N being the commands there are",
             summary: "Describes all commands.",
             arguments: &[],
             history: &[],
@@ -48,7 +48,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "2.0.0",
-            complexity: "Depends on subcommand.",
+            complexity: "That of the subcommand",
             summary: "Container of the commands about the configuration.",
             arguments: &[],
             history: &[],
@@ -90,7 +90,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "4.0.0",
-            complexity: "Depends on subcommand.",
+            complexity: "That of the subcommand",
             summary: "Container of the commands about memory.",
             arguments: &[],
             history: &[],
@@ -109,7 +109,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "2.2.12",
-            complexity: "Depends on subcommand.",
+            complexity: "That of the subcommand",
             summary: "Container of the commands about the slow log.",
             arguments: &[],
             history: &[],
@@ -128,7 +128,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "2.8.13",
-            complexity: "Depends on subcommand.",
+            complexity: "That of the subcommand",
             summary: "Container of the commands about latency.",
             arguments: &[],
             history: &[],
@@ -193,7 +193,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "1.0.0",
-            complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
+            complexity: "O(N) when it saves, N being the keys in all databases, otherwise O(1)",
             summary: "Stops the server.",
             arguments: &[
                 Argument::one_of(
@@ -228,7 +228,7 @@ pub(super) const COMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "1.0.0",
-            complexity: "Depends on subcommand.",
+            complexity: "That of the subcommand",
             summary: "Things that help to test and debug the server.",
             arguments: &[],
             history: &[],

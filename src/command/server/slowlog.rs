@@ -21,7 +21,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "2.2.12",
-            complexity: "O(N) where N is the number of entries returned",
+            complexity: "O(N), N being the entries returned",
             summary: "Reads entries of the slow log, the newest first.",
             arguments: &[Argument::integer("count").optional()],
             history: &[("4.0.0", "The client's address and name in each entry.")],
@@ -82,7 +82,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         docs: Docs {
             group: Group::Server,
             since: "2.2.12",
-            complexity: "O(N) where N is the number of entries in the slowlog",
+            complexity: "O(N), N being the entries in the log",
             summary: "Empties the slow log.",
             arguments: &[],
             history: &[],

@@ -77,6 +77,14 @@ fn getkeys_finds_keys_and_what_is_done_to_them() {
         ),
         ("COMMAND GETKEYS nosuch a", "ERR Invalid command specified"),
         (
+            "COMMAND GETKEYS OBJECT nosuch a",
+            "ERR Invalid command specified",
+        ),
+        (
+            "COMMAND GETKEYS ZDIFFSTORE to 0 a",
+            "ERR Invalid arguments specified for command",
+        ),
+        (
             "COMMAND GETKEYS SET a",
             "ERR Invalid number of arguments specified for command",
         ),
@@ -336,7 +344,7 @@ fn debug_subcommands() {
     );
     assert_eq!(
         desk.line("DEBUG PROTOCOL push"),
-        ">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n"
+        ">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n$40\r\nSome real reply following the push reply\r\n"
     );
 }
 

@@ -294,14 +294,18 @@ fn smove(
     let (source, destination, member) = (args.key(1), args.key(2), args.get(3));
     let (caller, db) = (&args.caller, args.db());
     let limits = limits(shards.any());
-    let Some(set) = shards.of(&source).write_as::<Set>(caller, &source)? else {
+    shards.of(&source).write(caller, &source);
+    // Both are looked up before either is judged: a destination is used, and of any type, even when nothing moves.
+    shards.of(&destination).write(caller, &destination);
+    let again = caller.again();
+    let Some(set) = shards.of(&source).write_as::<Set>(&again, &source)? else {
         reply.integer(0);
         return Ok(());
     };
     let found = set.contains(member);
     shards
         .of(&destination)
-        .write_as::<Set>(caller, &destination)?;
+        .write_as::<Set>(&again, &destination)?;
     if !found || source.bytes == destination.bytes {
         reply.integer(found.into());
         return Ok(());
@@ -310,7 +314,7 @@ fn smove(
 
     let shard = shards.of(&source);
     let empty = shard
-        .write_as::<Set>(caller, &source)?
+        .write_as::<Set>(&again, &source)?
         .is_some_and(|set| set.remove(member) && set.is_empty());
     shard.changed(db, &source, Class::Set, "srem");
     if empty {
@@ -322,7 +326,7 @@ fn smove(
 
     let shard = shards.of(&destination);
     let added = shard
-        .create_as(caller, &destination, || Set::for_members(member, 1, limits))?
+        .create_as(&again, &destination, || Set::for_members(member, 1, limits))?
         .add(member, limits);
     if added {
         shard.changed(db, &destination, Class::Set, "sadd");

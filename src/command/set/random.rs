@@ -170,7 +170,7 @@ fn spop_some(
     let wanted = shard.effects.wanted();
     let mut popped = Vec::new();
     let set = shard
-        .write_as::<Set>(&args.caller, key)?
+        .write_as::<Set>(&args.caller.again(), key)?
         .ok_or(ErrorReply::NO_SUCH_KEY)?;
     let kept_len = set.len() - count;
     let supply = &mut || random.next_u64();

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use crate::base::number::{parse_f64_bound, parse_i64};
+use crate::base::number::parse_f64_bound;
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shard;
-use crate::structures::listpack::TextBuffer;
 use crate::structures::ordered::{LexBound, ScoreBound};
 use crate::structures::zset::{PackLimits, Pair};
 
@@ -15,11 +14,6 @@ pub(super) fn pack_limits(shard: &Shard) -> PackLimits {
         entries_max: shard.config.zset_max_listpack_entries,
         value_bytes_max: shard.config.zset_max_listpack_value,
     }
-}
-
-/// An argument that must be an integer.
-pub(super) fn integer(text: &[u8]) -> Result<i64, ErrorReply> {
-    parse_i64(text).ok_or(ErrorReply::NOT_INTEGER)
 }
 
 /// Reads a range of scores; `(` before a bound leaves the bound out.
@@ -91,7 +85,7 @@ pub(super) fn write_member(reply: &mut Reply<'_>, (name, score): Pair<'_>, with_
     if is_nested(with_scores, reply) {
         reply.array(2);
     }
-    reply.bulk(name.text(&mut TextBuffer::new()));
+    reply.bulk_item(name);
     if with_scores {
         reply.double(score);
     }

@@ -9,7 +9,8 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::base::hash::hash;
-use crate::base::number::{parse_f64, parse_i64};
+use crate::base::number::parse_f64;
+use crate::command::parse;
 use crate::command::spec::{
     Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run,
 };
@@ -21,7 +22,7 @@ use crate::structures::listpack::{Item, TextBuffer};
 use crate::structures::set::Set;
 use crate::structures::zset::{Pair, Zset};
 
-use super::bounds::{integer, open_members, pack_limits, write_member};
+use super::bounds::{open_members, pack_limits, write_member};
 use super::store::store;
 
 pub(super) const ZUNION: Command = Command {
@@ -446,7 +447,7 @@ fn combine(
 
 /// The keys counted by the argument at `at`.
 fn combine_keys<'a>(args: &Args<'a>, at: usize, form: Form) -> Result<Vec<Key<'a>>, ErrorReply> {
-    let count = integer(args.get(at))?;
+    let count = parse::integer(args, at)?;
     if count < 1 {
         return Err(ErrorReply::input_key_needed(form.name));
     }
@@ -524,10 +525,9 @@ fn combine_options(
             options.with_scores = true;
             at += 1;
         } else if counts && left >= 2 && args.is(at, "LIMIT") {
-            let limit = parse_i64(args.get(at + 1)).and_then(|limit| usize::try_from(limit).ok());
-            options.limit = match limit.ok_or(ErrorReply::LIMIT_NEGATIVE)? {
+            options.limit = match parse::at_least(args, at + 1, 0, ErrorReply::LIMIT_NEGATIVE)? {
                 0 => usize::MAX,
-                limit => limit,
+                limit => limit as usize,
             };
             at += 2;
         } else {

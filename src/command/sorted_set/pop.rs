@@ -1,13 +1,13 @@
 //! ZPOPMIN, ZPOPMAX and ZMPOP: members leave from either end.
 
-use crate::base::number::{format_i64, parse_i64};
+use crate::base::number::format_i64;
+use crate::command::parse;
 use crate::command::spec::{
     Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run,
 };
 use crate::resp::request::{Args, Key};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Class, Shard, Shards};
-use crate::structures::listpack::TextBuffer;
 use crate::structures::zset::{Pair, Zset};
 
 pub(super) const ZPOPMIN: Command = Command {
@@ -127,14 +127,10 @@ fn pop(
     if args.len() > 3 {
         return Err(ErrorReply::SYNTAX);
     }
-    let count = match args.opt(2) {
-        None => None,
-        // Whatever is wrong with the count, the text is the same.
-        Some(text) => Some(
-            parse_i64(text)
-                .and_then(|count| usize::try_from(count).ok())
-                .ok_or(ErrorReply::NOT_POSITIVE)?,
-        ),
+    // Whatever is wrong with the count, the text is the same.
+    let count = match args.len() {
+        2 => None,
+        _ => Some(parse::at_least(args, 2, 0, ErrorReply::NOT_POSITIVE)? as usize),
     };
     let key = args.key(1);
     let Some(zset) = shard.write_as::<Zset>(&args.caller, &key)? else {
@@ -155,10 +151,7 @@ fn zmpop(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
-    let keys = parse_i64(args.get(1))
-        .filter(|keys| *keys > 0)
-        .and_then(|keys| usize::try_from(keys).ok())
-        .ok_or(ErrorReply::NUMKEYS_NOT_POSITIVE)?;
+    let keys = parse::at_least(args, 1, 1, ErrorReply::NUMKEYS_NOT_POSITIVE)? as usize;
     let end_at = keys.saturating_add(2);
     let end = match end_at {
         at if at >= args.len() => return Err(ErrorReply::SYNTAX),
@@ -172,11 +165,10 @@ fn zmpop(
         if count.is_some() || !args.is(at, "COUNT") || at + 1 == args.len() {
             return Err(ErrorReply::SYNTAX);
         }
-        let number = parse_i64(args.get(at + 1)).filter(|count| *count > 0);
-        count = Some(number.ok_or(ErrorReply::COUNT_NOT_POSITIVE)?);
+        count = Some(parse::at_least(args, at + 1, 1, ErrorReply::COUNT_NOT_POSITIVE)? as usize);
         at += 2;
     }
-    let count = usize::try_from(count.unwrap_or(1)).unwrap_or(usize::MAX);
+    let count = count.unwrap_or(1);
     for at in 2..end_at {
         let key = args.key(at);
         let shard = shards.of(&key);
@@ -207,7 +199,7 @@ fn take(zset: &mut Zset, end: End, count: usize, nested: bool, reply: &mut Reply
         if nested {
             reply.array(2);
         }
-        reply.bulk(name.text(&mut TextBuffer::new()));
+        reply.bulk_item(name);
         reply.double(score);
     };
     let start = match end {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::command::parse;
 use crate::command::spec::{
     Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run,
 };
@@ -12,7 +13,7 @@ use crate::structures::ordered::{LexBound, ScoreBound};
 use crate::structures::zset::Zset;
 
 use super::bounds::{
-    integer, lex_bounds, open_members, pack_limits, rank_bounds, score_bounds, write_member,
+    lex_bounds, open_members, pack_limits, rank_bounds, score_bounds, write_member,
 };
 use super::store::store;
 
@@ -298,8 +299,8 @@ impl<'a> Query<'a> {
             if form.may_score && args.is(at, "WITHSCORES") {
                 with_scores = true;
             } else if args.is(at, "LIMIT") && at + 2 < args.len() {
-                offset = integer(args.get(at + 1))?;
-                limit = integer(args.get(at + 2))?;
+                offset = parse::integer(args, at + 1)?;
+                limit = parse::integer(args, at + 2)?;
                 at += 2;
             } else if reverse.is_none() && args.is(at, "REV") {
                 reverse = Some(true);
@@ -320,10 +321,14 @@ impl<'a> Query<'a> {
         if with_scores && by == By::Lex {
             return Err(ErrorReply::WITHSCORES_BYLEX);
         }
-        let (min, max) = (args.get(form.bounds_at), args.get(form.bounds_at + 1));
-        let (low, high) = if reverse { (max, min) } else { (min, max) };
+        let (min_at, max_at) = (form.bounds_at, form.bounds_at + 1);
+        let (low, high) = if reverse {
+            (args.get(max_at), args.get(min_at))
+        } else {
+            (args.get(min_at), args.get(max_at))
+        };
         let bounds = match by {
-            By::Rank => Bounds::Rank(integer(min)?, integer(max)?),
+            By::Rank => Bounds::Rank(parse::integer(args, min_at)?, parse::integer(args, max_at)?),
             By::Score => {
                 let (min, max) = score_bounds(low, high)?;
                 Bounds::Score(min, max)

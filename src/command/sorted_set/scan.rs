@@ -1,17 +1,16 @@
 //! ZSCAN and ZRANDMEMBER: members in no order that counts.
 
-use hashbrown::HashSet;
-
-use crate::base::glob;
-use crate::base::number::{format_f64, parse_i64, parse_u64_loose};
+use crate::base::number::format_f64;
 use crate::base::random::Random;
+use crate::command::draw;
+use crate::command::parse;
+use crate::command::scan::{self, ScanOptions};
 use crate::command::spec::{
     Access, Acl, Argument, ArgumentKind, Arity, Command, Docs, Flags, Group, KeySpec, Run,
 };
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shard;
-use crate::structures::listpack::TextBuffer;
 use crate::structures::zset::Zset;
 
 use super::bounds::{open_members, write_member};
@@ -19,12 +18,6 @@ use super::bounds::{open_members, write_member};
 /// Most members that ZRANDMEMBER draws with repetition, some gigabytes of reply. Redis knows no bound here, and one
 /// request can fill all memory; ours is refused as out of range.
 const DRAWS_MAX: u64 = 1 << 28;
-
-/// Without COUNT a step of ZSCAN visits about so many members.
-const SCAN_COUNT: usize = 10;
-
-/// Empty parts of a table that a step of ZSCAN passes for each member it was to visit.
-const SCAN_PARTS_PER_MEMBER: usize = 10;
 
 pub(super) const ZSCAN: Command = Command {
     name: "ZSCAN",
@@ -84,73 +77,31 @@ pub(super) const ZRANDMEMBER: Command = Command {
 };
 
 fn zscan(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
-    let mut cursor = scan_cursor(args.get(2)).ok_or(ErrorReply::INVALID_CURSOR)?;
+    let cursor = scan::cursor(args, 2)?;
     let Some(zset) = shard.read_as::<Zset>(&args.caller, &args.key(1))? else {
         // Before the options are looked at, as in Redis.
-        reply.array(2);
-        reply.bulk(b"0");
-        reply.array(0);
+        scan::reply_found(reply, 0, 0, b"");
         return Ok(());
     };
-    let (pattern, count) = scan_options(args)?;
-    let mut members = Vec::new();
-    let mut written = Reply::new(&mut members, false);
-    let (mut visited, mut parts, mut matched) = (0, 0, 0);
-    loop {
-        cursor = zset.scan(cursor, |name, score| {
-            visited += 1;
-            let mut buffer = TextBuffer::new();
-            let name = name.text(&mut buffer);
-            if pattern.is_none_or(|pattern| glob::matches(pattern, name, false)) {
-                matched += 1;
-                written.bulk(name);
-                written.bulk(&format_f64(score));
+    let options = ScanOptions::parse(args, 3)?;
+    let (mut members, mut shown) = (Vec::new(), 0);
+    let mut found = Reply::new(&mut members, reply.is_resp3());
+    let cursor = options.walk(cursor, |cursor| {
+        let mut seen = 0;
+        let next = zset.scan(cursor, |name, score| {
+            seen += 1;
+            if options.matches(name) {
+                found.bulk_item(name);
+                // Text in RESP3 as well. Redis 7.2 shows 17 digits here when the set is a skiplist; a score looks the
+                // same everywhere in Slotwise.
+                found.bulk(&format_f64(score));
+                shown += 2;
             }
         });
-        parts += 1;
-        let patience = count.saturating_mul(SCAN_PARTS_PER_MEMBER);
-        if cursor == 0 || visited >= count || parts >= patience {
-            break;
-        }
-    }
-    reply.array(2);
-    let mut buffer = TextBuffer::new();
-    reply.bulk(buffer.format(cursor).as_bytes());
-    reply.array(2 * matched);
-    reply.buffer().extend_from_slice(&members);
+        (next, seen)
+    });
+    scan::reply_found(reply, cursor, shown, &members);
     Ok(())
-}
-
-/// A cursor by the rules of `strtoul`, leading blanks refused.
-fn scan_cursor(text: &[u8]) -> Option<u64> {
-    match text {
-        [] => Some(0),
-        [b' ' | b'\t'..=b'\r', ..] => None,
-        [b'-', digits @ ..] => parse_u64_loose(digits).map(u64::wrapping_neg),
-        _ => parse_u64_loose(text),
-    }
-}
-
-/// MATCH, when it can fail, and COUNT.
-fn scan_options<'a>(args: &Args<'a>) -> Result<(Option<&'a [u8]>, usize), ErrorReply> {
-    let (mut pattern, mut count) = (None, SCAN_COUNT);
-    for at in (3..args.len()).step_by(2) {
-        let Some(value) = args.opt(at + 1) else {
-            return Err(ErrorReply::SYNTAX);
-        };
-        if args.is(at, "COUNT") {
-            let number = parse_i64(value).ok_or(ErrorReply::NOT_INTEGER)?;
-            if number < 1 {
-                return Err(ErrorReply::SYNTAX);
-            }
-            count = usize::try_from(number).unwrap_or(usize::MAX);
-        } else if args.is(at, "MATCH") {
-            pattern = (value != b"*").then_some(value);
-        } else {
-            return Err(ErrorReply::SYNTAX);
-        }
-    }
-    Ok((pattern, count))
 }
 
 fn zrandmember(
@@ -159,18 +110,15 @@ fn zrandmember(
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
     let mut random = Random::new(shard.random.next_u64());
-    let Some(text) = args.opt(2) else {
+    if args.len() == 2 {
         let zset = shard.read_as::<Zset>(&args.caller, &args.key(1))?;
         match zset.and_then(|zset| zset.get(random.below(zset.len() as u64) as usize)) {
-            Some((name, _)) => reply.bulk(name.text(&mut TextBuffer::new())),
+            Some((name, _)) => reply.bulk_item(name),
             None => reply.null(),
         }
         return Ok(());
-    };
-    let count = parse_i64(text).ok_or(ErrorReply::NOT_INTEGER)?;
-    if count == i64::MIN {
-        return Err(ErrorReply::out_of_range(-i64::MAX, i64::MAX));
     }
+    let count = parse::negatable(args, 2)?;
     if args.len() > 4 || (args.len() == 4 && !args.is(3, "WITHSCORES")) {
         return Err(ErrorReply::SYNTAX);
     }
@@ -197,42 +145,15 @@ fn zrandmember(
     } else {
         let wanted = usize::try_from(count).unwrap_or(usize::MAX).min(zset.len());
         open_members(reply, wanted, with_scores);
-        zrandmember_distinct(zset, wanted, &mut random, |member| {
-            write_member(reply, member, with_scores);
-        });
+        draw::different(
+            zset.len(),
+            wanted,
+            &mut random,
+            |(name, _)| *name,
+            |random| zset.get(random.below(zset.len() as u64) as usize),
+            zset.iter(0..zset.len()),
+            |member| write_member(reply, member, with_scores),
+        );
     }
     Ok(())
-}
-
-/// Shows `wanted` different members, every choice of so many being equally likely.
-fn zrandmember_distinct(
-    zset: &Zset,
-    wanted: usize,
-    random: &mut Random,
-    mut show: impl FnMut((crate::structures::listpack::Item<'_>, f64)),
-) {
-    let len = zset.len();
-    if zset.as_listpack().is_some() || wanted > len / 3 {
-        // Selection sampling (Knuth, algorithm S): one walk, each member with the chance that makes the number right.
-        let mut missing = wanted;
-        for (rank, member) in zset.iter(0..len).enumerate() {
-            if missing == 0 {
-                break;
-            }
-            if random.below((len - rank) as u64) < missing as u64 {
-                missing -= 1;
-                show(member);
-            }
-        }
-        return;
-    }
-    let mut drawn = HashSet::with_capacity(wanted);
-    while drawn.len() < wanted {
-        let rank = random.below(len as u64) as usize;
-        if drawn.insert(rank)
-            && let Some(member) = zset.get(rank)
-        {
-            show(member);
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use crate::keyspace::{Kind, Value};
 use crate::resp::Reply;
 use crate::resp::request::{Args, Key};
-use crate::shard::{Class, Shard, Shards};
+use crate::shard::{Class, Shards};
 use crate::structures::entry::NewValue;
 use crate::structures::zset::Zset;
 
@@ -25,7 +25,7 @@ pub(super) fn store(
         shard.put(&args.caller, key, value, false);
         shard.changed(args.db(), key, Class::Zset, event);
         if !together {
-            record_result(shard, args.db(), key);
+            shard.made_from_afar(args.db(), key);
         }
     } else if shard.delete(args.db(), key) {
         shard.changed(args.db(), key, Class::Generic, "del");
@@ -34,11 +34,4 @@ pub(super) fn store(
         }
     }
     reply.count(count);
-}
-
-/// Records a value made of keys on other shards: a reader of this shard's stream cannot make it anew, so the value
-/// itself goes into the stream. That is a RESTORE, which comes with the snapshot format; until then, and while nobody
-/// can read the stream, what is recorded is that the old value has gone.
-fn record_result(shard: &mut Shard, db: usize, key: &Key<'_>) {
-    shard.effects.record(db, &[b"DEL", key.bytes]);
 }

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::base::number::parse_f64;
+use crate::command::parse;
 use crate::command::spec::{
     Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run,
 };
@@ -12,7 +13,7 @@ use crate::shard::{Class, Shard};
 use crate::structures::member::MEMBER_BYTES_MAX;
 use crate::structures::zset::{AddOptions, Added, Zset};
 
-use super::bounds::{integer, lex_bounds, pack_limits, rank_bounds, score_bounds};
+use super::bounds::{lex_bounds, pack_limits, rank_bounds, score_bounds};
 
 pub(super) const ZADD: Command = Command {
     name: "ZADD",
@@ -219,19 +220,21 @@ fn add(
         }
         first += 1;
     }
-    let (scores, longest) = add_scores(args, first, options)?;
+    let scores = add_scores(args, first, options)?;
     let key = args.key(1);
     let limits = pack_limits(shard);
     let zset = if options.only_existing {
         shard.write_as::<Zset>(&args.caller, &key)?
     } else {
-        let make = || Zset::for_contents(scores.len(), longest, limits);
+        // As in 7.2, the first member stands for all of them.
+        let first_bytes = args.get(first + 1).len();
+        let make = || Zset::for_contents(scores.len(), first_bytes, limits);
         Some(shard.create_as(&args.caller, &key, make)?)
     };
     let (mut added, mut updated) = (0, 0);
     let mut last = None;
     if let Some(zset) = zset {
-        zset.expect_more(scores.len(), longest, limits);
+        zset.expect_more(scores.len(), limits);
         for (at, &score) in scores.iter().enumerate() {
             match zset.add(args.get(first + 2 * at + 1), score, options, limits) {
                 Added::New(score) => {
@@ -262,13 +265,12 @@ fn add(
     Ok(())
 }
 
-/// The scores of the pairs from `first` on, and the length of the longest member; checks what can be checked before
-/// the key is looked at, in Redis's order.
+/// The scores of the pairs from `first` on; checks what can be checked before the key is looked at, in Redis's order.
 fn add_scores(
     args: &Args<'_>,
     first: usize,
     options: AddOptions,
-) -> Result<(SmallVec<[f64; 8]>, usize), ErrorReply> {
+) -> Result<SmallVec<[f64; 8]>, ErrorReply> {
     let words = args.len() - first;
     if words == 0 || words % 2 == 1 {
         return Err(ErrorReply::SYNTAX);
@@ -298,7 +300,7 @@ fn add_scores(
     if longest > MEMBER_BYTES_MAX {
         return Err(ErrorReply::STRING_TOO_LONG);
     }
-    Ok((scores, longest))
+    Ok(scores)
 }
 
 fn zrem(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
@@ -328,7 +330,7 @@ fn zremrangebyrank(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
-    let (start, stop) = (integer(args.get(2))?, integer(args.get(3))?);
+    let (start, stop) = (parse::integer(args, 2)?, parse::integer(args, 3)?);
     let ranks = |zset: &Zset| rank_bounds(start, stop, zset.len());
     remove_range(shard, args, ranks, "zremrangebyrank", reply)
 }

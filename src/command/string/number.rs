@@ -195,7 +195,7 @@ fn incrbyfloat(
         .ok_or(ErrorReply::NAN_OR_INFINITY)?
         .to_text();
     // Never kept as an integer, even when it is one: OBJECT ENCODING says `embstr`.
-    shard.put(&args.caller, &key, NewValue::Bytes(&sum), true);
+    shard.put(&args.caller.again(), &key, NewValue::Bytes(&sum), true);
     shard.changed(args.db(), &key, Class::String, "incrbyfloat");
     // The sum, because another machine's floats may differ in the last digit.
     shard

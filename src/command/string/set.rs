@@ -1,7 +1,7 @@
 //! Storing a whole string: SET with all its options, and the older commands that are SET with one of them.
 
 use crate::base::number::{format_i64, parse_i64};
-use crate::resp::request::{Args, Key};
+use crate::resp::request::{Args, Caller, Key};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Class, Shard};
 
@@ -273,6 +273,7 @@ fn set_with(
         Expiry::At(unit, number) => Some(expire_time(unit, number, shard.now, "set")?),
         _ => None,
     };
+    let mut caller = args.caller;
     if options.get {
         let old = shard.read(&args.caller, key);
         let found = old.is_some();
@@ -280,11 +281,15 @@ fn set_with(
             Some(entry) => reply_string(&entry.payload(), reply)?,
             None => reply.null(),
         }
+        // GET reads the key, then SET looks for it: two uses, also when it stays as it is.
+        shard.write(&caller, key);
+        caller = caller.again();
         if (options.if_absent && found) || (options.if_present && !found) {
             return Ok(());
         }
     } else if options.if_absent || options.if_present {
-        let found = shard.write(&args.caller, key).is_some();
+        let found = shard.write(&caller, key).is_some();
+        caller = caller.again();
         if found == options.if_absent {
             reply.null();
             return Ok(());
@@ -292,10 +297,10 @@ fn set_with(
     }
     let value = args.get(2);
     match expire_at {
-        Some(at) => put_until(shard, args, key, value, at),
+        Some(at) => put_until(shard, &caller, key, value, at),
         None => {
             let keep = options.expiry == Expiry::Keep;
-            shard.put(&args.caller, key, string_value(value), keep);
+            shard.put(&caller, key, string_value(value), keep);
             shard.changed(args.db(), key, Class::String, "set");
             if options.get {
                 // The reply is no part of the effect, and an older reader of the stream may refuse GET with NX.
@@ -312,16 +317,17 @@ fn set_with(
 }
 
 /// Stores a string that expires at `at`, in Unix milliseconds.
-fn put_until(shard: &mut Shard, args: &Args<'_>, key: &Key<'_>, value: &[u8], at: i64) {
-    shard.put_until(&args.caller, key, string_value(value), at);
-    shard.changed(args.db(), key, Class::String, "set");
-    shard.notify(args.db(), key, Class::Generic, "expire");
+fn put_until(shard: &mut Shard, caller: &Caller, key: &Key<'_>, value: &[u8], at: i64) {
+    let db = caller.db as usize;
+    shard.put_until(caller, key, string_value(value), at);
+    shard.changed(db, key, Class::String, "set");
+    shard.notify(db, key, Class::Generic, "expire");
     if shard.effects.wanted() {
         // A relative time would mean another moment to whoever replays it later.
         let at = format_i64(at);
         shard
             .effects
-            .record(args.db(), &[b"SET", key.bytes, value, b"PXAT", &at]);
+            .record(db, &[b"SET", key.bytes, value, b"PXAT", &at]);
     }
 }
 
@@ -350,14 +356,14 @@ fn setnx(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<()
 
 fn setex(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
     let at = expire_time("EX", args.get(2), shard.now, "setex")?;
-    put_until(shard, args, &args.key(1), args.get(3), at);
+    put_until(shard, &args.caller, &args.key(1), args.get(3), at);
     reply.ok();
     Ok(())
 }
 
 fn psetex(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
     let at = expire_time("PX", args.get(2), shard.now, "psetex")?;
-    put_until(shard, args, &args.key(1), args.get(3), at);
+    put_until(shard, &args.caller, &args.key(1), args.get(3), at);
     reply.ok();
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Words and quotes: how a line of a configuration file becomes arguments, and how a value becomes quoted text.
+//! Words and quotes: how a line of a configuration file or an inline request becomes arguments, and how a value becomes
+//! quoted text.
 //!
 //! Words stand between blanks. A word may be in double quotes, with `\n \r \t \b \a \xhh` and `\` before any other
 //! character, or in single quotes, where only `\'` is special; what follows a closing quote must be a blank. [`quote`]
@@ -21,16 +22,24 @@ pub fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 /// What C's isspace accepts in the plain locale.
-fn is_blank(byte: u8) -> bool {
+#[inline]
+pub fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r')
+}
+
+/// What a word without quotes ends at. A vertical tab or form feed separates words but does not end one: Redis's reader
+/// has this corner.
+#[inline]
+pub fn ends_word(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
 /// Reads one word from the front of `rest`, which does not begin with a blank; what is left behind it.
 fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
     loop {
         match *rest {
-            // A vertical tab or form feed separates words but does not end one: Redis's reader has this corner.
-            [] | [b' ' | b'\n' | b'\r' | b'\t', ..] => return Some(rest),
+            [] => return Some(rest),
+            [byte, ..] if ends_word(byte) => return Some(rest),
             [b'"', ..] => {
                 rest = take_double_quoted(&rest[1..], word)?;
                 return behind_quote(rest);
