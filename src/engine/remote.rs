@@ -36,8 +36,7 @@ impl Core {
             while let Some(receiver) = &mut self.receivers[from] {
                 // Requests need the shard; replies behind them in the ring wait as long.
                 if self.shard.is_none() && !receiver.is_empty() {
-                    if let Some(batch) = receiver.pop_if(|batch| matches!(batch, Batch::Replies(_)))
-                    {
+                    if let Some(batch) = receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))) {
                         self.on_batch(from, batch);
                         continue;
                     }
@@ -76,9 +75,7 @@ impl Core {
             let db = part.caller.db as usize;
             for request in &part.requests {
                 if request.key > 0 {
-                    shard
-                        .keyspace
-                        .prefetch_bucket(db, request.slot, request.hash);
+                    shard.keyspace.prefetch_bucket(db, request.slot, request.hash);
                 }
             }
         }
@@ -86,9 +83,7 @@ impl Core {
             let db = part.caller.db as usize;
             for request in &part.requests {
                 if request.key > 0 {
-                    shard
-                        .keyspace
-                        .prefetch_entry(db, request.slot, request.hash);
+                    shard.keyspace.prefetch_entry(db, request.slot, request.hash);
                 }
             }
         }
@@ -242,17 +237,10 @@ impl Core {
 
     /// Runs a small batch on the shard of a core that sleeps; false when it has to be sent.
     fn borrow_for(&mut self, to: usize) -> bool {
-        if !self.config.borrow
-            || self.outgoing[to].in_flight > 0
-            || !self.links.core(to).berth.is_filled()
-        {
+        if !self.config.borrow || self.outgoing[to].in_flight > 0 || !self.links.core(to).berth.is_filled() {
             return false;
         }
-        let commands: usize = self.outgoing[to]
-            .requests
-            .iter()
-            .map(|part| part.requests.len())
-            .sum();
+        let commands: usize = self.outgoing[to].requests.iter().map(|part| part.requests.len()).sum();
         if commands > BORROW_MAX || !self.all_quick(to) {
             return false;
         }
