@@ -144,7 +144,7 @@ else
     skip differential "redis-server is missing"
 fi
 for shards in 1 2 5; do
-    step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4
+    step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4 --signals push,exec,mset
 done
 for shards in 1 4; do
     step "eviction-$shards" 150 python3 "$clients/eviction.py" --shards $shards

@@ -1,7 +1,7 @@
 //! What a configuration directive is, and how one is found by name.
 //!
 //! Each directive is declared once, in `table/`. From that one line follow parsing, CONFIG GET, CONFIG SET, CONFIG
-//! REWRITE and the lists in docs/compatibility-config.md; the typed names that code reads are in `fields.rs`, and a
+//! REWRITE and the lists in docs/compatibility.md; the typed names that code reads are in `fields.rs`, and a
 //! test holds the two together: what is [`Role::Honoured`] has a field.
 
 use std::collections::HashMap;

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::set::SetError;
 
 const REFERENCE: &str = include_str!("../../config/slotwise.conf");
-const COMPATIBILITY: &str = include_str!("../../docs/compatibility-config.md");
+const COMPATIBILITY: &str = include_str!("../../docs/compatibility.md");
 
 /// Files by name, and the commands GET, SET and CONFIG.
 #[derive(Default)]

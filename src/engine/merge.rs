@@ -5,7 +5,7 @@ use crate::command::spec::Merge;
 use crate::resp::Reply;
 
 /// Merges the parts' replies, in the order of the shards. The first error is the reply.
-pub(super) fn merge(how: Merge, parts: &[Vec<u8>], reply: &mut Reply<'_>) {
+pub fn merge(how: Merge, parts: &[Vec<u8>], reply: &mut Reply<'_>) {
     if let Some(error) = parts.iter().find(|part| part.first() == Some(&b'-')) {
         reply.buffer().extend_from_slice(error);
         return;

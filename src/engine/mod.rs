@@ -12,7 +12,7 @@ mod evict;
 mod execute;
 mod expire;
 mod input;
-mod merge;
+pub mod merge;
 mod remote;
 mod wide;
 

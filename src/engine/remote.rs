@@ -34,15 +34,13 @@ impl Core {
     pub(super) fn take_batches(&mut self) {
         for from in 0..self.receivers.len() {
             while let Some(receiver) = &mut self.receivers[from] {
-                // Requests need the shard; replies behind them in the ring wait as long.
-                if self.shard.is_none() && !receiver.is_empty() {
-                    if let Some(batch) = receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))) {
-                        self.on_batch(from, batch);
-                        continue;
-                    }
-                    break;
-                }
-                match receiver.pop() {
+                // Requests need the shard; replies behind them in the ring wait as long. One look at the ring decides: a
+                // batch that comes between two looks must not be taken for what the first one saw.
+                let batch = match self.shard {
+                    Some(_) => receiver.pop(),
+                    None => receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))),
+                };
+                match batch {
                     Some(batch) => self.on_batch(from, batch),
                     None => break,
                 }
@@ -53,13 +51,12 @@ impl Core {
     fn on_batch(&mut self, from: usize, batch: Batch) {
         match batch {
             Batch::Requests(mut parts) => {
-                if let Some(mut shard) = self.shard.take() {
-                    self.run_parts(&mut shard, &mut parts);
-                    self.shard = Some(shard);
-                    let commands: usize = parts.iter().map(|part| part.requests.len()).sum();
-                    self.counters().remote.add(commands as u64);
-                    self.publish();
-                }
+                let mut shard = self.shard.take().expect("requests are taken with the shard in hand");
+                self.run_parts(&mut shard, &mut parts);
+                self.shard = Some(shard);
+                let commands: usize = parts.iter().map(|part| part.requests.len()).sum();
+                self.counters().remote.add(commands as u64);
+                self.publish();
                 self.outgoing[from].replies.push(parts);
             }
             Batch::Replies(parts) => {
@@ -75,7 +72,9 @@ impl Core {
             let db = part.caller.db as usize;
             for request in &part.requests {
                 if request.key > 0 {
-                    shard.keyspace.prefetch_bucket(db, request.slot, request.hash);
+                    shard
+                        .keyspace
+                        .prefetch_bucket(db, request.slot, request.hash);
                 }
             }
         }
@@ -83,7 +82,9 @@ impl Core {
             let db = part.caller.db as usize;
             for request in &part.requests {
                 if request.key > 0 {
-                    shard.keyspace.prefetch_entry(db, request.slot, request.hash);
+                    shard
+                        .keyspace
+                        .prefetch_entry(db, request.slot, request.hash);
                 }
             }
         }
@@ -237,10 +238,17 @@ impl Core {
 
     /// Runs a small batch on the shard of a core that sleeps; false when it has to be sent.
     fn borrow_for(&mut self, to: usize) -> bool {
-        if !self.config.borrow || self.outgoing[to].in_flight > 0 || !self.links.core(to).berth.is_filled() {
+        if !self.config.borrow
+            || self.outgoing[to].in_flight > 0
+            || !self.links.core(to).berth.is_filled()
+        {
             return false;
         }
-        let commands: usize = self.outgoing[to].requests.iter().map(|part| part.requests.len()).sum();
+        let commands: usize = self.outgoing[to]
+            .requests
+            .iter()
+            .map(|part| part.requests.len())
+            .sum();
         if commands > BORROW_MAX || !self.all_quick(to) {
             return false;
         }

@@ -1,0 +1,164 @@
+//! The fuzz targets for a few seconds each run of the tests: known good inputs, changed at random, without an engine.
+//!
+//! `SLOTWISE_FUZZ_SECONDS` makes each target run longer, `SLOTWISE_FUZZ_SEED` repeats a run. An input that fails is
+//! printed, to become a unit test beside the code it broke.
+
+#[path = "fuzz/targets.rs"]
+mod targets;
+
+use std::time::{Duration, Instant};
+
+/// Bytes of an input at most: long enough to reach every state, short enough for many tries.
+const INPUT_MAX: usize = 4096;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+}
+
+/// Shows the input at hand when its run ends in a panic.
+struct Shown<'a>(&'a [u8], u64);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}, input b\"{}\"", self.1, self.0.escape_ascii());
+        }
+    }
+}
+
+fn smoke(target: fn(&[u8]), seeds: &[&[u8]]) {
+    let seed = setting("SLOTWISE_FUZZ_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(0, |since| since.as_nanos() as u64)
+    });
+    let mut random = Random(seed);
+    for input in seeds {
+        let _shown = Shown(input, seed);
+        target(input);
+    }
+    let limit = setting("SLOTWISE_FUZZ_SECONDS").map_or(Duration::from_millis(700), Duration::from_secs);
+    let start = Instant::now();
+    while start.elapsed() < limit {
+        let mut input = seeds[random.below(seeds.len())].to_vec();
+        for _ in 0..=random.below(8) {
+            change(&mut input, seeds, &mut random);
+        }
+        input.truncate(INPUT_MAX);
+        let _shown = Shown(&input, seed);
+        target(&input);
+    }
+}
+
+fn change(input: &mut Vec<u8>, seeds: &[&[u8]], random: &mut Random) {
+    let at = random.below(input.len() + 1);
+    match random.below(7) {
+        0 => input.insert(at, random.next() as u8),
+        1 if at < input.len() => drop(input.remove(at)),
+        2 if at < input.len() => input[at] ^= 1 << random.below(8),
+        3 if at < input.len() => input[at] = *b"\r\n*$0-\"'\\ ["
+            .get(random.below(12))
+            .unwrap_or(&0xff),
+        4 => input.truncate(at),
+        5 => {
+            // A piece of a seed goes in.
+            let other = seeds[random.below(seeds.len())];
+            let from = random.below(other.len());
+            let piece = &other[from..from + random.below(other.len() - from)];
+            input.splice(at..at, piece.iter().copied());
+        }
+        _ => {
+            // A run of chance.
+            for _ in 0..random.below(40) {
+                input.push(random.next() as u8);
+            }
+        }
+    }
+}
+
+#[test]
+fn requests_cut_at_random() {
+    smoke(
+        targets::parser,
+        &[
+            b"\x08*2\r\n$3\r\nGET\r\n$1\r\na\r\nPING\r\n*0\r\n*1\r\n$0\r\n\r\n",
+            b"\x03*3\r\n$3\r\nSET\r\n$12\r\nabcdefghijkl\r\n$2\r\n\r\n\r\n  set  a   b\r\n",
+            b"\x00set k \"a \\x41\\n\" 'it\\'s'\r\n",
+            b"\x05*-1\r\n*2147483647\r\n$5\r\n",
+            b"\x01*11\r\n$16385\r\n",
+        ],
+    );
+}
+
+#[test]
+fn replies_of_every_kind() {
+    smoke(
+        targets::replies,
+        &[b"\x34\x01\x12a\x00", b"\x25\x12a\x01\x12b\x47", b"\x3a\x08\x26\x19x\x0b", b"\x57\x00\x00\x00\x00\x00\x00\xf0\x7f"],
+    );
+}
+
+#[test]
+fn configurations() {
+    smoke(
+        targets::config_text,
+        &[
+            include_bytes!("../config/slotwise.conf"),
+            b"maxmemory 100mb\nmaxmemory-policy allkeys-lru\nsave 900 1 300 10\nbind 127.0.0.1 -::1\n",
+            b"rename-command get \"\"\nclient-output-buffer-limit replica 1kb 512 60\nport 0\n# x\n",
+            b"requirepass \"a \\x00\\\"b\"\nunixsocket '/tmp/x y'\nlogfile \"\"\n",
+        ],
+    );
+}
+
+#[test]
+fn command_lines() {
+    smoke(
+        targets::command_line,
+        &[b"--port\x006380\x00--save\x00", b"-\x00--bind\x00127.0.0.1\x00::1\x00--maxmemory\x0010mb", b"--rename-command\x00get\x00x"],
+    );
+}
+
+#[test]
+fn table_operations() {
+    smoke(
+        targets::table_operations,
+        &[b"\x00ab\x06ab\x03ab\x05ab", b"\x07\x00\xfe\x06..\x06..\x07\x01\xfe\x06..\x07\x00\xff\x06..", b"\x07\x02\xf0\x06\x00\x00\x07\x02\xf1"],
+    );
+}
+
+#[test]
+fn listpacks() {
+    smoke(
+        targets::listpack_bytes,
+        &[
+            b"\x07\x00\x00\x00\x00\x00\xff",
+            b"\x0c\x00\x00\x00\x02\x00\x05\x01\x81a\x02\xff",
+            b"\x12\x00\x00\x00\x02\x00\xf1\x00\x10\x03\x84abcd\x05\xff",
+        ],
+    );
+}
+
+#[test]
+fn glob_patterns() {
+    smoke(
+        targets::glob,
+        &[b"a*b?c\xffaxxbyc", b"[^a-c]*[x\\]]\xffdx", b"\\*[z-a]\xff*m", b"*a*a*a*b\xffaaaaaaaaaaaaaaaa"],
+    );
+}
