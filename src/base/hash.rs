@@ -27,8 +27,9 @@ mod tests {
     #[test]
     fn the_hash_is_stable_within_a_process_and_spreads() {
         assert_eq!(hash(b"key"), hash(b"key"));
-        let low: std::collections::HashSet<u64> =
-            (0..4096u32).map(|i| hash(&i.to_le_bytes()) & 0xfff).collect();
+        let low: std::collections::HashSet<u64> = (0..4096u32)
+            .map(|i| hash(&i.to_le_bytes()) & 0xfff)
+            .collect();
         assert!(low.len() > 2000, "low bits take {} values", low.len());
     }
 }

@@ -235,7 +235,10 @@ impl Client {
     /// Nothing about it needs a second look before a command runs.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        self.authenticated && self.multi.is_none() && self.reply_mode == ReplyMode::On && !self.monitor
+        self.authenticated
+            && self.multi.is_none()
+            && self.reply_mode == ReplyMode::On
+            && !self.monitor
     }
 
     /// Whether it comes from this machine: loopback or a unix socket. `enable-debug-command local` asks.
@@ -252,8 +255,14 @@ impl Client {
     /// Whether a filter of CLIENT LIST or CLIENT KILL takes it.
     pub fn fits(&self, filter: &ClientFilter) -> bool {
         (filter.ids.is_empty() || filter.ids.contains(&self.id))
-            && filter.peer.as_ref().is_none_or(|peer| peer == self.peer.as_bytes())
-            && filter.local.as_ref().is_none_or(|local| local == self.local.as_bytes())
+            && filter
+                .peer
+                .as_ref()
+                .is_none_or(|peer| peer == self.peer.as_bytes())
+            && filter
+                .local
+                .as_ref()
+                .is_none_or(|local| local == self.local.as_bytes())
             && filter.kind.is_none_or(|kind| kind == self.kind())
             && filter.user.as_ref().is_none_or(|user| user == b"default")
             && filter.not != Some(self.id)

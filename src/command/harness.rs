@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::Config;
 use crate::base::number::parse_i64;
+use crate::config::Config;
 use crate::resp::request::{Args, Caller, Key, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Shard, Shards};
@@ -25,7 +25,10 @@ fn every(
     for shard in shards {
         let mut out = Vec::new();
         part(shard, args, &mut Reply::new(&mut out, args.caller.resp3))?;
-        let header = out.iter().position(|byte| *byte == b'\r').expect("a reply has a line");
+        let header = out
+            .iter()
+            .position(|byte| *byte == b'\r')
+            .expect("a reply has a line");
         if merge != Merge::Ok {
             sum += parse_i64(&out[1..header]).expect("the line is a number");
         }
@@ -100,16 +103,24 @@ impl Harness {
         let outcome = admit::find(commands(), &args).and_then(|command| {
             let mut reply = Reply::new(&mut out, self.caller.resp3);
             let total = self.shards.len();
-            self.shards.iter_mut().for_each(|shard| shard.effects.begin());
+            self.shards
+                .iter_mut()
+                .for_each(|shard| shard.effects.begin());
             let outcome = match command.spec.run {
                 Run::Cursor(handler) => {
                     let slot = usize::from(super::cursor_slot(args.get(1)));
                     handler(&mut self.shards[slot % total], &args, &mut reply)
                 }
-                Run::Every { part, merge } => every(&mut self.shards, part, merge, &args, &mut reply),
+                Run::Every { part, merge } => {
+                    every(&mut self.shards, part, merge, &args, &mut reply)
+                }
                 Run::Shard(handler) => {
                     let key = args.key(usize::from(command.first_key).max(1));
-                    handler(&mut self.shards[usize::from(key.slot) % total], &args, &mut reply)
+                    handler(
+                        &mut self.shards[usize::from(key.slot) % total],
+                        &args,
+                        &mut reply,
+                    )
                 }
                 Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
                     let mut held: Vec<&mut Shard> = self.shards.iter_mut().collect();

@@ -60,9 +60,11 @@ pub fn commands() -> &'static CommandTable {
 
 /// Whether there is a command of that name (lower case), for `rename-command`.
 pub fn is_known(name: &str) -> bool {
-    groups()
-        .iter()
-        .any(|group| group.iter().any(|command| command.name.eq_ignore_ascii_case(name)))
+    groups().iter().any(|group| {
+        group
+            .iter()
+            .any(|command| command.name.eq_ignore_ascii_case(name))
+    })
 }
 
 /// Builds the table with renamed commands; must come before the first `commands()`. Names of unknown commands are
@@ -71,9 +73,12 @@ pub fn start(config: &Config) -> Result<(), String> {
     let mut renamed = Vec::new();
     for rename in &config.renamed_commands {
         let known = groups().iter().any(|group| {
-            group
-                .iter()
-                .any(|command| command.name.as_bytes().eq_ignore_ascii_case(rename.command.as_bytes()))
+            group.iter().any(|command| {
+                command
+                    .name
+                    .as_bytes()
+                    .eq_ignore_ascii_case(rename.command.as_bytes())
+            })
         });
         if !known {
             return Err(format!(
@@ -112,7 +117,11 @@ impl CommandTable {
     }
 
     /// Commands live as long as the process; leaking them gives plain references.
-    fn register(&mut self, spec: &'static Command, parent: Option<&'static str>) -> &'static Registered {
+    fn register(
+        &mut self,
+        spec: &'static Command,
+        parent: Option<&'static str>,
+    ) -> &'static Registered {
         let name = match parent {
             Some(parent) => format!("{}|{}", parent, spec.name).to_ascii_lowercase(),
             None => spec.name.to_ascii_lowercase(),
@@ -227,7 +236,10 @@ mod tests {
         for command in table.top() {
             let found = table.find(command.name.as_bytes()).unwrap();
             assert_eq!(found.id, command.id);
-            assert_eq!(table.find(command.spec.name.as_bytes()).unwrap().id, command.id);
+            assert_eq!(
+                table.find(command.spec.name.as_bytes()).unwrap().id,
+                command.id
+            );
         }
         assert!(table.find(b"nosuchcommand").is_none() && table.find(b"").is_none());
     }
@@ -238,11 +250,24 @@ mod tests {
         for command in commands().all() {
             assert!(names.insert(&command.name), "{} twice", command.name);
             let spec = command.spec;
-            assert_eq!(spec.name, spec.name.to_ascii_uppercase(), "{}", command.name);
-            assert!(!spec.docs.summary.is_empty() && !spec.docs.since.is_empty(), "{}", command.name);
+            assert_eq!(
+                spec.name,
+                spec.name.to_ascii_uppercase(),
+                "{}",
+                command.name
+            );
+            assert!(
+                !spec.docs.summary.is_empty() && !spec.docs.since.is_empty(),
+                "{}",
+                command.name
+            );
             assert!(!spec.docs.summary.ends_with('\n'));
             if matches!(spec.run, Run::Shard(_)) {
-                assert!(command.first_key > 0, "{} has a key at a fixed place", command.name);
+                assert!(
+                    command.first_key > 0,
+                    "{} has a key at a fixed place",
+                    command.name
+                );
             }
             assert!(
                 !(spec.flags.has(Flags::WRITE) && spec.flags.has(Flags::READONLY)),

@@ -153,7 +153,10 @@ impl MaxmemoryPolicy {
     /// Access frequency counts, not recency.
     #[inline]
     pub fn is_lfu(self) -> bool {
-        matches!(self, MaxmemoryPolicy::VolatileLfu | MaxmemoryPolicy::AllkeysLfu)
+        matches!(
+            self,
+            MaxmemoryPolicy::VolatileLfu | MaxmemoryPolicy::AllkeysLfu
+        )
     }
 
     /// Only keys with an expiry are candidates.

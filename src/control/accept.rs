@@ -28,7 +28,11 @@ impl Control {
         if !unix
             && self.config.protected_mode
             && self.config.requirepass.is_empty()
-            && !socket.peer_addr().ok().and_then(|peer| peer.as_socket()).is_some_and(is_loopback)
+            && !socket
+                .peer_addr()
+                .ok()
+                .and_then(|peer| peer.as_socket())
+                .is_some_and(is_loopback)
         {
             self.refuse(&socket, PROTECTED);
             return;
@@ -80,7 +84,12 @@ impl Control {
         if seconds > 0 {
             sys::set_socket_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
             sys::set_socket_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds);
-            sys::set_socket_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, (seconds / 3).max(1));
+            sys::set_socket_option(
+                fd,
+                libc::IPPROTO_TCP,
+                libc::TCP_KEEPINTVL,
+                (seconds / 3).max(1),
+            );
             sys::set_socket_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3);
         }
     }
@@ -100,7 +109,10 @@ fn names(socket: &Socket, unix: bool) -> (String, String) {
     let local = socket.local_addr().ok();
     if unix {
         let path = local.as_ref().and_then(SockAddr::as_pathname);
-        let name = format!("{}:0", path.map_or_else(String::new, |path| path.display().to_string()));
+        let name = format!(
+            "{}:0",
+            path.map_or_else(String::new, |path| path.display().to_string())
+        );
         return (name.clone(), name);
     }
     let show = |address: Option<SockAddr>| match address.and_then(|address| address.as_socket()) {

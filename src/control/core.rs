@@ -131,7 +131,10 @@ impl Control {
                 continue;
             }
             let listener = completion.token as usize;
-            let (fd, unix) = (self.listeners[listener].fd.as_raw_fd(), self.listeners[listener].unix);
+            let (fd, unix) = (
+                self.listeners[listener].fd.as_raw_fd(),
+                self.listeners[listener].unix,
+            );
             if let Some(connection) = completion.connection {
                 self.on_accepted(connection, unix);
             } else {
@@ -172,8 +175,10 @@ impl Control {
     fn on_ask(&mut self, from: u16, ticket: u64, ask: CoreAsk) {
         match ask {
             CoreAsk::ConfigSet { pairs, local } => {
-                let pairs: Vec<(&[u8], &[u8])> =
-                    pairs.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+                let pairs: Vec<(&[u8], &[u8])> = pairs
+                    .iter()
+                    .map(|(name, value)| (&name[..], &value[..]))
+                    .collect();
                 let context = SetContext {
                     client_is_local: local,
                     loading: false,
@@ -182,7 +187,10 @@ impl Control {
                     Ok(changed) => {
                         self.config = Arc::new(changed.config);
                         super::logging::set_level(self.config.loglevel);
-                        self.ask_all(CoreAsk::Configure(self.config.clone()), Some((from, ticket)));
+                        self.ask_all(
+                            CoreAsk::Configure(self.config.clone()),
+                            Some((from, ticket)),
+                        );
                     }
                     Err(error) => {
                         let error = ErrorReply::from(error);

@@ -29,7 +29,11 @@ pub struct ListenError {
 
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Could not create server TCP listening socket {}: ", self.address)?;
+        write!(
+            f,
+            "Could not create server TCP listening socket {}: ",
+            self.address
+        )?;
         match self.error.kind() {
             io::ErrorKind::AddrInUse => write!(
                 f,

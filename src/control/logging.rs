@@ -56,7 +56,9 @@ static STARTED: Mutex<bool> = Mutex::new(false);
 
 /// Begins to log: to `file`, or to standard output.
 pub fn start(level: LogLevel, file: Option<&Path>) -> io::Result<()> {
-    let mut started = STARTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut started = STARTED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if *started {
         return Ok(());
     }
@@ -75,10 +77,19 @@ pub fn start(level: LogLevel, file: Option<&Path>) -> io::Result<()> {
         // Executors number their threads behind the name given to them.
         let name = thread.name().unwrap_or("main");
         let core = match name.rsplit_once('-') {
-            Some((core, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) && core != "shard" => core,
+            Some((core, number))
+                if number.bytes().all(|byte| byte.is_ascii_digit()) && core != "shard" =>
+            {
+                core
+            }
             _ => name,
         };
-        writeln!(out, "{}:M {now} {sign} {core}: {}", std::process::id(), record.args())
+        writeln!(
+            out,
+            "{}:M {now} {sign} {core}: {}",
+            std::process::id(),
+            record.args()
+        )
     });
     match file {
         Some(path) => {

@@ -138,7 +138,10 @@ mod tests {
         let mut effects = Effects::default();
         effects.set_wanted(true);
         assert!(run(&mut effects, |_| {}).is_empty());
-        assert_eq!(run(&mut effects, |e| e.count(1)), [[b"CMD".to_vec(), b"k".to_vec()]]);
+        assert_eq!(
+            run(&mut effects, |e| e.count(1)),
+            [[b"CMD".to_vec(), b"k".to_vec()]]
+        );
         let other = run(&mut effects, |e| {
             e.count(1);
             e.record(0, &[b"DEL", b"k"]);

@@ -3,8 +3,8 @@
 use crate::base::clock::unix_us;
 use crate::command::client::Client;
 use crate::command::connection::list_lines;
-use crate::command::trace;
 use crate::command::table::Registered;
+use crate::command::trace;
 use crate::mesh::Place;
 use crate::mesh::message::{Accepted, CoreAnswer, CoreAsk, CoreMessage};
 use crate::net::Connection;
@@ -55,7 +55,9 @@ impl Core {
         if from == self.index {
             self.on_answer(ticket, answer);
         } else {
-            self.links.core(from).mail(CoreMessage::Answer { ticket, answer });
+            self.links
+                .core(from)
+                .mail(CoreMessage::Answer { ticket, answer });
             self.wake(from);
         }
     }
@@ -184,7 +186,10 @@ impl Core {
         use crate::command::spec::Flags;
         self.pause.until_ms > self.now
             && (!self.pause.writes_only
-                || command.spec.flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE))
+                || command
+                    .spec
+                    .flags
+                    .any(Flags::WRITE.and(Flags::MAY_REPLICATE))
                 || (command.name == "exec"
                     && client.multi.as_ref().is_some_and(|multi| {
                         multi
@@ -289,7 +294,9 @@ impl Core {
                 .flatten()
                 .map(|connection| &connection.client)
                 .find(|client| client.id == run.caller.client);
-            let whose = client.map_or(("", &b""[..]), |client| (&client.peer[..], &client.name[..]));
+            let whose = client.map_or(("", &b""[..]), |client| {
+                (&client.peer[..], &client.name[..])
+            });
             trace::slow(
                 &self.observatory,
                 &self.config,

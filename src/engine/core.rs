@@ -329,21 +329,28 @@ impl Core {
         let link = self.links.core(self.index);
         let mut shard = self.shard.take();
         let receivers = &mut self.receivers;
-        let quiet = link
-            .sleep
-            .lie_down(&link.berth, &mut shard, self.config.borrow, |waiting| match waiting {
-                // Replies behind requests wait until those have run, which takes the shard.
-                Waiting::ForCore => {
-                    link.has_mail()
-                        || receivers
-                            .iter_mut()
-                            .flatten()
-                            .any(|receiver| receiver.is_first(|batch| matches!(batch, Batch::Replies(_))))
-                }
-                Waiting::ForShard => {
-                    link.has_scheduled() || receivers.iter_mut().flatten().any(|receiver| !receiver.is_empty())
-                }
-            });
+        let quiet =
+            link.sleep.lie_down(
+                &link.berth,
+                &mut shard,
+                self.config.borrow,
+                |waiting| match waiting {
+                    // Replies behind requests wait until those have run, which takes the shard.
+                    Waiting::ForCore => {
+                        link.has_mail()
+                            || receivers.iter_mut().flatten().any(|receiver| {
+                                receiver.is_first(|batch| matches!(batch, Batch::Replies(_)))
+                            })
+                    }
+                    Waiting::ForShard => {
+                        link.has_scheduled()
+                            || receivers
+                                .iter_mut()
+                                .flatten()
+                                .any(|receiver| !receiver.is_empty())
+                    }
+                },
+            );
         if let Some(shard) = shard {
             self.have_back(shard);
         }
@@ -447,7 +454,11 @@ impl Core {
 
     /// Adds a connection to those whose kept input is executed next.
     pub(super) fn make_ready(&mut self, connection: &mut Connection) {
-        if !connection.ready && !connection.waiting && !connection.ending && connection.pending_input() > 0 {
+        if !connection.ready
+            && !connection.waiting
+            && !connection.ending
+            && connection.pending_input() > 0
+        {
             connection.ready = true;
             self.ready.push_back(connection.place.index);
         }
@@ -557,7 +568,8 @@ impl Core {
                 self.observatory.core(self.index).writes.add(1);
                 self.ring
                     .send(connection.fd, connection.place.token(), block, 0, false);
-                self.follow_up |= connection.ending || connection.at_end || connection.output.has_more();
+                self.follow_up |=
+                    connection.ending || connection.at_end || connection.output.has_more();
                 if let Some(empty) = connection.output.release()
                     && self.spare_buffers.len() < SPARE_MAX
                 {
@@ -683,5 +695,4 @@ impl Core {
             }
         }
     }
-
 }

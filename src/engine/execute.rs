@@ -64,7 +64,9 @@ impl Core {
         out.truncate(start);
         Reply::new(out, false).error(error);
         self.count_error(error);
-        self.counters().commands[usize::from(command.id)].failed.add(1);
+        self.counters().commands[usize::from(command.id)]
+            .failed
+            .add(1);
     }
 
     /// Counts an error reply.

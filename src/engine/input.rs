@@ -4,10 +4,10 @@
 //! from memory side by side before the first one runs. The fork between "here" and "elsewhere" is in `dispatch` and
 //! nowhere else.
 
-use crate::command::{admit, cursor_slot, transactions};
 use crate::command::client::{Multi, Queued, ReplyMode};
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
+use crate::command::{admit, cursor_slot, transactions};
 use crate::config::PipelineOrder;
 use crate::net::{Connection, Wave};
 use crate::resp::parser::{self, Limits, Parsed};
@@ -77,7 +77,8 @@ impl Core {
             self.make_ready(connection);
         }
         self.limit_input(connection);
-        if connection.receiving && connection.has_work() && connection.pending_input() > BACKLOG_MAX {
+        if connection.receiving && connection.has_work() && connection.pending_input() > BACKLOG_MAX
+        {
             self.ring.cancel_receive(connection.place.token());
         }
     }
@@ -223,7 +224,9 @@ impl Core {
         let mut at = from;
         while items.len() < LOOKAHEAD {
             let known = spans.len();
-            if bytes.get(at).is_some_and(|&byte| byte != b'*') && parser::needs_unquoting(&bytes[at..]) {
+            if bytes.get(at).is_some_and(|&byte| byte != b'*')
+                && parser::needs_unquoting(&bytes[at..])
+            {
                 return Cut::Quoted(at);
             }
             match connection.parser.next(bytes, at, limits, spans) {
@@ -278,7 +281,10 @@ impl Core {
                 continue;
             }
             self.spans.clear();
-            if !matches!(parser.next(bytes, 0, limits, &mut self.spans), Parsed::Request(_)) {
+            if !matches!(
+                parser.next(bytes, 0, limits, &mut self.spans),
+                Parsed::Request(_)
+            ) {
                 parser = parser::Parser::default();
                 continue;
             }
@@ -361,7 +367,9 @@ impl Core {
                         return Flow::Stop;
                     }
                     if let Some(command) = item.command {
-                        self.counters().commands[usize::from(command.id)].rejected.add(1);
+                        self.counters().commands[usize::from(command.id)]
+                            .rejected
+                            .add(1);
                     }
                     return self.refuse(connection, &error);
                 }
@@ -403,7 +411,13 @@ impl Core {
                 self.execute(&mut shard, command, handler, &args, wave.local());
                 wave.end_local(self.index);
             } else {
-                self.execute(&mut shard, command, handler, &args, connection.output.buffer());
+                self.execute(
+                    &mut shard,
+                    command,
+                    handler,
+                    &args,
+                    connection.output.buffer(),
+                );
                 connection.output.close_reply();
             }
             self.shard = Some(shard);
@@ -497,7 +511,9 @@ impl Core {
         }
         self.gates.out_of_memory = room == Room::Nothing;
         if let Err(error) = admit::admit(command, &connection.client, self.gates) {
-            self.counters().commands[usize::from(command.id)].rejected.add(1);
+            self.counters().commands[usize::from(command.id)]
+                .rejected
+                .add(1);
             return Some(self.refuse(connection, &error));
         }
         if room == Room::Later {

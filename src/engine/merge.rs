@@ -16,7 +16,11 @@ pub fn merge(how: Merge, parts: &[Vec<u8>], reply: &mut Reply<'_>) {
             None => reply.ok(),
         },
         Merge::Sum => {
-            let sum = parts.iter().filter_map(|part| header(part)).map(|(count, _)| count).sum();
+            let sum = parts
+                .iter()
+                .filter_map(|part| header(part))
+                .map(|(count, _)| count)
+                .sum();
             reply.integer(sum);
         }
         Merge::Concat | Merge::Interleave => {
@@ -53,10 +57,20 @@ mod tests {
 
     #[test]
     fn parts_become_one_reply_and_an_error_wins() {
-        assert_eq!(merged(Merge::Sum, &[":3\r\n", ":-1\r\n", ":40\r\n"]), ":42\r\n");
+        assert_eq!(
+            merged(Merge::Sum, &[":3\r\n", ":-1\r\n", ":40\r\n"]),
+            ":42\r\n"
+        );
         assert_eq!(merged(Merge::Ok, &["+OK\r\n", "+OK\r\n"]), "+OK\r\n");
         assert_eq!(
-            merged(Merge::Concat, &["*1\r\n$1\r\na\r\n", "*0\r\n", "*2\r\n$1\r\nb\r\n$1\r\nc\r\n"]),
+            merged(
+                Merge::Concat,
+                &[
+                    "*1\r\n$1\r\na\r\n",
+                    "*0\r\n",
+                    "*2\r\n$1\r\nb\r\n$1\r\nc\r\n"
+                ]
+            ),
             "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n"
         );
         assert_eq!(merged(Merge::Sum, &[":3\r\n", "-ERR x\r\n"]), "-ERR x\r\n");

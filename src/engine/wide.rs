@@ -149,7 +149,13 @@ impl Core {
     ) {
         if let Some(mut shard) = self.shard.take() {
             let start = connection.output.buffer().len();
-            self.execute(&mut shard, command, handler, args, connection.output.buffer());
+            self.execute(
+                &mut shard,
+                command,
+                handler,
+                args,
+                connection.output.buffer(),
+            );
             self.shard = Some(shard);
             self.after_reply(connection, start);
         }
@@ -164,7 +170,13 @@ impl Core {
     ) {
         if let Some(mut shard) = self.shard.take() {
             let start = connection.output.buffer().len();
-            self.execute_plan(&mut [&mut shard], command, plan, args, connection.output.buffer());
+            self.execute_plan(
+                &mut [&mut shard],
+                command,
+                plan,
+                args,
+                connection.output.buffer(),
+            );
             self.shard = Some(shard);
             self.after_reply(connection, start);
         }
@@ -296,20 +308,24 @@ impl Core {
                     return;
                 }
                 None => {
-                    self.pending.insert(connection.place.index, Pending::Lent(step));
+                    self.pending
+                        .insert(connection.place.index, Pending::Lent(step));
                 }
             }
         } else {
             self.pending.insert(connection.place.index, pending);
         }
-        let transaction = Transaction::new(self.index, connection.place, participants, work, self.now);
+        let transaction =
+            Transaction::new(self.index, connection.place, participants, work, self.now);
         self.to_schedule.push(Arc::new(transaction));
     }
 
     /// Takes all participants' shards without waiting, or none. What is on its way to them from here, or queued for
     /// them, must come first.
     fn borrow_all(&mut self, participants: &[u16]) -> Option<Held> {
-        let only_home = participants.iter().all(|&one| usize::from(one) == self.index);
+        let only_home = participants
+            .iter()
+            .all(|&one| usize::from(one) == self.index);
         if (!self.config.borrow && !only_home) || !self.to_schedule.is_empty() {
             return None;
         }
@@ -319,7 +335,9 @@ impl Core {
             let index = usize::from(participant);
             let shard = if index == self.index {
                 self.shard.take()
-            } else if self.outgoing[index].in_flight == 0 && self.outgoing[index].requests.is_empty() {
+            } else if self.outgoing[index].in_flight == 0
+                && self.outgoing[index].requests.is_empty()
+            {
                 links.core(index).berth.borrow()
             } else {
                 None
@@ -336,7 +354,10 @@ impl Core {
             }
         }
         // Queues are looked at when everything is in hand: a transaction scheduled before must go first.
-        if participants.iter().any(|&one| links.core(usize::from(one)).has_scheduled()) {
+        if participants
+            .iter()
+            .any(|&one| links.core(usize::from(one)).has_scheduled())
+        {
             self.give_back(held);
             return None;
         }
@@ -394,7 +415,9 @@ impl Core {
                 }
             };
             if transaction.arrive(self.index, outcome) && transaction.home != self.index {
-                self.links.core(transaction.home).mail(CoreMessage::Complete);
+                self.links
+                    .core(transaction.home)
+                    .mail(CoreMessage::Complete);
                 self.wake(transaction.home);
             }
         }
@@ -433,7 +456,9 @@ impl Core {
                     self.write_reply(&mut connection, |reply| merge(how, &replies, reply));
                     self.resume(&mut connection);
                 }
-                Pending::Answers { .. } => unreachable!("a connection waits for one thing at a time"),
+                Pending::Answers { .. } => {
+                    unreachable!("a connection waits for one thing at a time")
+                }
             }
             self.put_back(connection);
         }
@@ -553,7 +578,9 @@ impl Core {
             let args = queued.args.args(connection.client.caller());
             match queued.command.spec.run {
                 // DEBUG may turn out to want every shard; whatever it is, it is no command for a hot path.
-                Run::Client(_) if queued.command.name.starts_with("debug") => (travels, all) = (false, true),
+                Run::Client(_) if queued.command.name.starts_with("debug") => {
+                    (travels, all) = (false, true)
+                }
                 Run::Client(_) | Run::Container => travels = false,
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
                 Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
@@ -680,7 +707,12 @@ impl Core {
                     exec.out = out;
                 }
                 // Watches are gone by now, and the rest runs at once instead of being queued.
-                Step::Unwatch | Step::Done | Step::Watch | Step::Exec | Step::Fail(_) | Step::Reset => {}
+                Step::Unwatch
+                | Step::Done
+                | Step::Watch
+                | Step::Exec
+                | Step::Fail(_)
+                | Step::Reset => {}
             }
         }
         self.end_exec(connection, *exec);
@@ -721,8 +753,13 @@ impl Core {
         for bytes in keys {
             let key = Key::new(bytes);
             let owner = usize::from(key.slot) % self.shards;
-            let known = watching.keys.iter().any(|(of, other)| *of == db && other == bytes);
-            if let (false, Some(shard)) = (known, held.iter_mut().find(|shard| shard.index == owner)) {
+            let known = watching
+                .keys
+                .iter()
+                .any(|(of, other)| *of == db && other == bytes);
+            if let (false, Some(shard)) =
+                (known, held.iter_mut().find(|shard| shard.index == owner))
+            {
                 // A key whose time has come is a missing key from here on.
                 shard.peek(db as usize, &key);
                 shard.watched.add(db as usize, bytes, &watching.token);
@@ -808,7 +845,9 @@ impl Core {
             Whom::Control => {
                 let ticket = self.ticket(place, 0);
                 let shards = self.shards;
-                self.links.control().mail(CoreMessage::Ask { from, ticket, ask });
+                self.links
+                    .control()
+                    .mail(CoreMessage::Ask { from, ticket, ask });
                 self.wake(shards);
             }
             Whom::Cores => {
@@ -816,7 +855,9 @@ impl Core {
                     let ticket = self.ticket(place, core);
                     let ask = ask.clone();
                     // Its own answer is taken by mail too, when the connection is back in its place.
-                    self.links.core(core).mail(CoreMessage::Ask { from, ticket, ask });
+                    self.links
+                        .core(core)
+                        .mail(CoreMessage::Ask { from, ticket, ask });
                     if core != self.index {
                         self.wake(core);
                     }
@@ -884,7 +925,9 @@ impl Core {
             }
             None => {
                 connection.waiting = false;
-                self.write_reply(&mut connection, |reply| reply.buffer().extend_from_slice(&out));
+                self.write_reply(&mut connection, |reply| {
+                    reply.buffer().extend_from_slice(&out)
+                });
                 self.resume(&mut connection);
             }
         }

@@ -130,7 +130,10 @@ impl Connection {
             output_capacity: self.output.capacity(),
             output_peak: self.output.capacity(),
             output_bytes: output,
-            total_bytes: size_of::<Connection>() + self.input.capacity() + self.output.capacity() + self.output.held(),
+            total_bytes: size_of::<Connection>()
+                + self.input.capacity()
+                + self.output.capacity()
+                + self.output.held(),
             sending: self.output.is_sending(),
             blocked: false,
             closing: self.ending,

@@ -84,7 +84,9 @@ impl Wave {
 
     /// The part for `shard`, which has commands in it already.
     pub fn part_of(&mut self, shard: usize) -> &mut Part {
-        self.parts[shard].as_mut().expect("a command has been put into it")
+        self.parts[shard]
+            .as_mut()
+            .expect("a command has been put into it")
     }
 
     /// All commands of the only part have one reply together: EXEC.
@@ -120,7 +122,10 @@ impl Wave {
 
     /// A part is back; true when it was the last one.
     pub fn back(&mut self, shard: usize, part: Box<Part>) -> bool {
-        assert!(self.waiting > 0 && self.parts[shard].is_none(), "each part comes back once");
+        assert!(
+            self.waiting > 0 && self.parts[shard].is_none(),
+            "each part comes back once"
+        );
         self.parts[shard] = Some(part);
         self.waiting -= 1;
         self.waiting == 0
@@ -141,13 +146,20 @@ impl Wave {
             let index = next[shard] as usize;
             next[shard] += 1;
             if shard == home {
-                let start = if index == 0 { 0 } else { self.local_ends[index - 1] };
+                let start = if index == 0 {
+                    0
+                } else {
+                    self.local_ends[index - 1]
+                };
                 out.extend_from_slice(&self.local[start..self.local_ends[index]]);
             } else if let Some(part) = &self.parts[shard] {
                 out.extend_from_slice(part.reply(index));
             }
         }
-        self.parts.iter_mut().filter_map(Option::take).for_each(&mut reuse);
+        self.parts
+            .iter_mut()
+            .filter_map(Option::take)
+            .for_each(&mut reuse);
     }
 }
 
@@ -161,10 +173,19 @@ mod tests {
         let mut wave = Wave::default();
         wave.reset(3);
         assert!(wave.join(1, true) && wave.join(1, false) && wave.join(1, true));
-        assert!(!wave.join(2, false) && !wave.join(0, true), "what follows waits");
+        assert!(
+            !wave.join(2, false) && !wave.join(0, true),
+            "what follows waits"
+        );
         wave.reset(3);
-        assert!(wave.join(1, false) && wave.join(2, false), "plain commands overtake each other");
-        assert!(!wave.join(1, true) && !wave.join(2, true), "what is before it comes first");
+        assert!(
+            wave.join(1, false) && wave.join(2, false),
+            "plain commands overtake each other"
+        );
+        assert!(
+            !wave.join(1, true) && !wave.join(2, true),
+            "what is before it comes first"
+        );
         assert!(wave.join(0, false));
         wave.reset(3);
         assert!(wave.join(1, false) && wave.join(1, true));

@@ -314,7 +314,8 @@ impl Observatory {
 
     /// The most memory ever used, as far as anybody looked.
     pub fn memory_peak(&self) -> u64 {
-        self.memory_peak.fetch_max(self.used_memory(), Ordering::Relaxed);
+        self.memory_peak
+            .fetch_max(self.used_memory(), Ordering::Relaxed);
         self.memory_peak.load(Ordering::Relaxed)
     }
 
@@ -335,7 +336,11 @@ impl Observatory {
     pub fn durations(&self, command: usize) -> Vec<u64> {
         let mut total = Vec::new();
         for core in &self.cores {
-            if let Some(latency) = core.commands.get(command).and_then(CommandCounters::latency) {
+            if let Some(latency) = core
+                .commands
+                .get(command)
+                .and_then(CommandCounters::latency)
+            {
                 latency.add_to(&mut total);
             }
         }
@@ -344,6 +349,10 @@ impl Observatory {
 
     /// A counter of one command summed over all cores.
     pub fn sum_of(&self, command: usize, of: impl Fn(&CommandCounters) -> &Counter) -> u64 {
-        self.sum(|core| core.commands.get(command).map_or(0, |counters| of(counters).get()))
+        self.sum(|core| {
+            core.commands
+                .get(command)
+                .map_or(0, |counters| of(counters).get())
+        })
     }
 }

@@ -28,7 +28,11 @@ impl Histogram {
     fn place(ns: u64) -> usize {
         let power = (u64::BITS - ns.leading_zeros()).saturating_sub(STEP_BITS + 1);
         let step = (ns >> power) as usize;
-        let place = if power == 0 { step } else { power as usize * STEPS + step };
+        let place = if power == 0 {
+            step
+        } else {
+            power as usize * STEPS + step
+        };
         place.min(STEPS * (POWERS + 1) - 1)
     }
 
@@ -110,7 +114,10 @@ mod tests {
             for extra in [0u64, 1, 3] {
                 let ns = (1u64 << shift) + extra * (1u64 << shift) / 5;
                 let upper = Histogram::upper(Histogram::place(ns));
-                assert!(upper >= ns && upper as f64 <= ns as f64 * 1.05 + 1.0, "{ns} -> {upper}");
+                assert!(
+                    upper >= ns && upper as f64 <= ns as f64 * 1.05 + 1.0,
+                    "{ns} -> {upper}"
+                );
             }
         }
     }

@@ -294,7 +294,14 @@ impl ErrorReply {
 
     /// CLIENT LIST TYPE and CLIENT KILL TYPE.
     pub fn unknown_client_type(name: &[u8]) -> Self {
-        Self::text([b"ERR Unknown client type '", printed(name, usize::MAX), b"'"].concat())
+        Self::text(
+            [
+                b"ERR Unknown client type '",
+                printed(name, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
     }
 
     /// CLIENT KILL USER.
@@ -304,12 +311,26 @@ impl ErrorReply {
 
     /// HELLO with an option it does not know.
     pub fn hello_option(option: &[u8]) -> Self {
-        Self::text([b"ERR Syntax error in HELLO option '", printed(option, usize::MAX), b"'"].concat())
+        Self::text(
+            [
+                b"ERR Syntax error in HELLO option '",
+                printed(option, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
     }
 
     /// CLIENT SETINFO with an attribute it does not know.
     pub fn unrecognized_option(option: &[u8]) -> Self {
-        Self::text([b"ERR Unrecognized option '", printed(option, usize::MAX), b"'"].concat())
+        Self::text(
+            [
+                b"ERR Unrecognized option '",
+                printed(option, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
     }
 
     /// CLIENT SETINFO with a value that would break a line of CLIENT LIST. `option` as the client wrote it.
@@ -320,7 +341,14 @@ impl ErrorReply {
 
     /// LATENCY GRAPH of an event that never happened.
     pub fn no_latency_samples(event: &[u8]) -> Self {
-        Self::text([b"ERR No samples available for event '", printed(event, usize::MAX), b"'"].concat())
+        Self::text(
+            [
+                b"ERR No samples available for event '",
+                printed(event, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
     }
 
     /// CONFIG REWRITE that the file system refused.

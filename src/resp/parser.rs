@@ -118,7 +118,13 @@ impl Parser {
 
     /// Goes on with a half-read request. Its arguments stay in the parser until all are there: handing them back and
     /// forth would cost the square of their number when they come in small pieces.
-    fn resume(&mut self, input: &[u8], from: usize, limits: Limits, spans: &mut Vec<Span>) -> Parsed {
+    fn resume(
+        &mut self,
+        input: &[u8],
+        from: usize,
+        limits: Limits,
+        spans: &mut Vec<Span>,
+    ) -> Parsed {
         let mut held = std::mem::take(&mut self.spans);
         let outcome = self.multibulk(input, 0, limits, &mut held);
         match outcome {
@@ -281,8 +287,7 @@ pub fn unquoted(input: &[u8]) -> Result<(Vec<u8>, usize), Vec<u8>> {
     if let [rest @ .., b'\r'] = line {
         line = rest;
     }
-    let words =
-        split(line).ok_or_else(|| b"unbalanced quotes in request".to_vec())?;
+    let words = split(line).ok_or_else(|| b"unbalanced quotes in request".to_vec())?;
     let mut request = Vec::with_capacity(line.len() + 16 * words.len() + 8);
     request.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
     for word in words {
@@ -308,7 +313,8 @@ enum Line {
 #[inline]
 fn line_number(input: &[u8], at: usize) -> Line {
     // One or two digits, the usual case, without a loop.
-    if let Some(&[first, second, third, fourth]) = input.get(at..at + 4).and_then(|four| four.first_chunk())
+    if let Some(&[first, second, third, fourth]) =
+        input.get(at..at + 4).and_then(|four| four.first_chunk())
         && first.is_ascii_digit()
     {
         // The byte after CR is not looked at, as in Redis.

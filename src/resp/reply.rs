@@ -190,9 +190,7 @@ impl<'a> Reply<'a> {
 
     /// Leaves room for a header whose count is known later. What follows is moved once when the count is set.
     pub fn deferred(&mut self) -> Deferred {
-        Deferred {
-            at: self.out.len(),
-        }
+        Deferred { at: self.out.len() }
     }
 
     /// Puts the array header where it was deferred.
@@ -211,11 +209,7 @@ impl<'a> Reply<'a> {
 
     /// Puts the set header where it was deferred.
     pub fn set_at(&mut self, deferred: Deferred, count: usize) {
-        self.insert_header(
-            deferred,
-            if self.resp3 { b'~' } else { b'*' },
-            count as i64,
-        );
+        self.insert_header(deferred, if self.resp3 { b'~' } else { b'*' }, count as i64);
     }
 
     /// What a container's HELP subcommand answers: each subcommand with some lines about it.

@@ -135,10 +135,7 @@ impl<'a> Args<'a> {
     }
 
     /// The arguments from `index` on.
-    pub fn iter_from(
-        &self,
-        index: usize,
-    ) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + '_ {
+    pub fn iter_from(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + '_ {
         let from = index.min(self.spans.len());
         self.spans[from..].iter().map(move |span| {
             &self.bytes[span.start as usize..span.start as usize + span.length as usize]

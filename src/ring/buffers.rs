@@ -51,8 +51,11 @@ impl Deref for Received {
 unsafe impl Send for Buffers {}
 
 fn entries_layout() -> Layout {
-    Layout::from_size_align(usize::from(BUFFERS_MAX) * size_of::<types::BufRingEntry>(), 4096)
-        .expect("a few pages")
+    Layout::from_size_align(
+        usize::from(BUFFERS_MAX) * size_of::<types::BufRingEntry>(),
+        4096,
+    )
+    .expect("a few pages")
 }
 
 fn buffers_layout(count: u16) -> Layout {

@@ -115,7 +115,9 @@ fn memory_lock_limit() -> u64 {
     fs::read_to_string("/proc/self/limits")
         .ok()
         .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("Max locked memory"))?;
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("Max locked memory"))?;
             line.split_whitespace().nth(3)?.parse().ok()
         })
         .unwrap_or(0)
@@ -135,7 +137,9 @@ mod tests {
     #[test]
     fn every_reason_says_what_to_do() {
         let all = [
-            Unusable::TooOld { release: "5.4.0".into() },
+            Unusable::TooOld {
+                release: "5.4.0".into(),
+            },
             Unusable::Disabled { value: 1 },
             Unusable::Disabled { value: 2 },
             Unusable::Forbidden,
@@ -149,9 +153,12 @@ mod tests {
 
     #[test]
     fn refused_calls_are_told_apart() {
-        assert_eq!(explain(&io::Error::from_raw_os_error(libc::ENOMEM)), Unusable::MemoryLock {
-            limit: memory_lock_limit()
-        });
+        assert_eq!(
+            explain(&io::Error::from_raw_os_error(libc::ENOMEM)),
+            Unusable::MemoryLock {
+                limit: memory_lock_limit()
+            }
+        );
         assert!(matches!(
             explain(&io::Error::from_raw_os_error(libc::EMFILE)),
             Unusable::Other(_)

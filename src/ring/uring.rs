@@ -77,7 +77,9 @@ impl WakeHandle {
         // SAFETY: eight bytes are written from a live array to a descriptor that the handle keeps open.
         let written = unsafe { libc::write(self.event.as_raw_fd(), one.as_ptr().cast(), 8) };
         // A full counter (EAGAIN) means that a wake-up is already on its way.
-        debug_assert!(written == 8 || io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock);
+        debug_assert!(
+            written == 8 || io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+        );
     }
 
     /// The event descriptor, for an executor that waits on it.
@@ -267,7 +269,9 @@ impl Ring {
         // EBUSY and EAGAIN: completions must be taken first; EINTR: a signal; ETIME: the wait is over.
         let known = [libc::EINTR, libc::EBUSY, libc::EAGAIN, libc::ETIME];
         assert!(
-            error.raw_os_error().is_some_and(|errno| known.contains(&errno)),
+            error
+                .raw_os_error()
+                .is_some_and(|errno| known.contains(&errno)),
             "io_uring enter failed: {error}"
         );
     }

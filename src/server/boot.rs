@@ -19,8 +19,8 @@ use crate::observe::{About, Observatory};
 use crate::ring;
 use crate::shard::Shard;
 
-use crate::control::logging;
 use super::placement::{Placement, placement};
+use crate::control::logging;
 
 /// Batches that a ring between two cores holds.
 const RING_BATCHES: usize = 256;
@@ -47,7 +47,10 @@ Examples:
 
 /// Runs the program; the value is its exit status.
 pub fn main() -> ExitCode {
-    let arguments: Vec<Vec<u8>> = std::env::args_os().skip(1).map(OsStringExt::into_vec).collect();
+    let arguments: Vec<Vec<u8>> = std::env::args_os()
+        .skip(1)
+        .map(OsStringExt::into_vec)
+        .collect();
     match Invocation::parse(&arguments) {
         Invocation::Version => {
             println!(
@@ -84,7 +87,10 @@ impl Surroundings for System {
                 .map(|text| (path.display().to_string(), text))
                 .map_err(|error| format!("can't open config file '{}': {error}", path.display()))
         };
-        let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|name| name.as_bytes().to_vec())
+            .unwrap_or_default();
         if !crate::base::glob::is_pattern(&name) {
             return Ok(vec![read(&path)?]);
         }
@@ -109,7 +115,9 @@ impl Surroundings for System {
     }
 
     fn working_directory(&self) -> Vec<u8> {
-        std::env::current_dir().map(|path| path.into_os_string().into_vec()).unwrap_or_default()
+        std::env::current_dir()
+            .map(|path| path.into_os_string().into_vec())
+            .unwrap_or_default()
     }
 }
 
@@ -120,17 +128,23 @@ fn read_config(line: &CommandLine) -> Result<(Loaded, Option<PathBuf>), String> 
         .map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path)));
     let file = match &path {
         Some(path) => Some(std::fs::read(path).map_err(|error| {
-            format!("Fatal error, can't open config file '{}': {error}", path.display())
+            format!(
+                "Fatal error, can't open config file '{}': {error}",
+                path.display()
+            )
         })?),
         None => None,
     };
     let mut input = Vec::new();
     if line.reads_standard_input {
-        std::io::stdin()
-            .read_to_end(&mut input)
-            .map_err(|error| format!("Fatal error, can't read the configuration from standard input: {error}"))?;
+        std::io::stdin().read_to_end(&mut input).map_err(|error| {
+            format!("Fatal error, can't read the configuration from standard input: {error}")
+        })?;
     }
-    let shown = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let shown = path
+        .as_ref()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
     let sources = line.sources(
         file.as_deref().map(|text| (shown.as_str(), text)),
         line.reads_standard_input.then_some(&input[..]),
@@ -170,10 +184,19 @@ fn serve(line: &CommandLine) -> Result<(), String> {
         "Slotwise {} starts: {} shards{}, pid {}",
         env!("CARGO_PKG_VERSION"),
         place.shards,
-        if place.pinned.is_empty() { "" } else { ", pinned" },
+        if place.pinned.is_empty() {
+            ""
+        } else {
+            ", pinned"
+        },
         std::process::id()
     );
-    hash::seed([sys::entropy(), sys::entropy(), sys::entropy(), sys::entropy()]);
+    hash::seed([
+        sys::entropy(),
+        sys::entropy(),
+        sys::entropy(),
+        sys::entropy(),
+    ]);
     if let Some(path) = pid_file(&config)
         && let Err(error) = std::fs::write(&path, format!("{}\n", std::process::id()))
     {
@@ -212,8 +235,13 @@ fn run(
         run_id,
     );
     observatory.about = About {
-        executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
-        config_file: config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        executable: std::env::current_exe()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+        config_file: config_file
+            .as_ref()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
         replid: random_id(),
         startup_bytes: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
     };
@@ -230,8 +258,9 @@ fn run(
     }
 
     let mut senders: Vec<Vec<Option<Sender<Batch>>>> = Vec::new();
-    let mut receivers: Vec<Vec<Option<Receiver<Batch>>>> =
-        (0..shards).map(|_| (0..shards).map(|_| None).collect()).collect();
+    let mut receivers: Vec<Vec<Option<Receiver<Batch>>>> = (0..shards)
+        .map(|_| (0..shards).map(|_| None).collect())
+        .collect();
     for from in 0..shards {
         let mut row = Vec::new();
         for (to, of_core) in receivers.iter_mut().enumerate() {
@@ -272,7 +301,9 @@ fn run(
                         core.run().await;
                     }
                     Err(error) => {
-                        let _ = ready.send(Err(format!("Can't set up the ring of shard {index}: {error}")));
+                        let _ = ready.send(Err(format!(
+                            "Can't set up the ring of shard {index}: {error}"
+                        )));
                     }
                 }
             })
@@ -280,7 +311,9 @@ fn run(
         threads.push(thread);
     }
     for _ in 0..shards {
-        started.recv().map_err(|_| "A shard's thread ended at start".to_owned())??;
+        started
+            .recv()
+            .map_err(|_| "A shard's thread ended at start".to_owned())??;
     }
     let parts = ControlParts {
         links,
@@ -304,7 +337,9 @@ fn run(
                     control.run().await;
                     Ok(())
                 }
-                Err(error) => Err(format!("Can't set up the ring of the control core: {error}")),
+                Err(error) => Err(format!(
+                    "Can't set up the ring of the control core: {error}"
+                )),
             }
         })
         .map_err(|error| format!("Can't start the control thread: {error}"))?;
@@ -321,7 +356,9 @@ fn run(
 
 /// Forty random hexadecimal digits.
 fn random_id() -> String {
-    (0..5).map(|_| format!("{:08x}", sys::entropy() as u32)).collect()
+    (0..5)
+        .map(|_| format!("{:08x}", sys::entropy() as u32))
+        .collect()
 }
 
 /// Who watches over the process, once `auto` has been resolved.
@@ -336,10 +373,11 @@ fn supervision(config: &Config) -> Supervised {
 
 /// Where the process id is written: where the configuration says, or Redis's default place for a daemon.
 fn pid_file(config: &Config) -> Option<PathBuf> {
-    config
-        .pidfile
-        .clone()
-        .or_else(|| config.daemonize.then(|| PathBuf::from("/var/run/redis.pid")))
+    config.pidfile.clone().or_else(|| {
+        config
+            .daemonize
+            .then(|| PathBuf::from("/var/run/redis.pid"))
+    })
 }
 
 /// Raises the limit of open files to what `maxclients` needs, or lowers `maxclients` to what the limit allows.

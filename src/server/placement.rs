@@ -19,7 +19,9 @@ pub fn placement(config: &Config) -> Result<Placement, String> {
         list if list.is_empty() => affinity(),
         list => list,
     };
-    let quota = fs::read_to_string("/sys/fs/cgroup/cpu.max").ok().and_then(|text| quota(&text));
+    let quota = fs::read_to_string("/sys/fs/cgroup/cpu.max")
+        .ok()
+        .and_then(|text| quota(&text));
     Ok(decide(config.shards as usize, config.pin, &affinity, quota))
 }
 
@@ -47,7 +49,9 @@ fn affinity() -> Vec<usize> {
     fs::read_to_string("/proc/self/status")
         .ok()
         .and_then(|text| {
-            let line = text.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
             parse_list(line.trim()).ok()
         })
         .unwrap_or_default()
@@ -57,7 +61,11 @@ fn affinity() -> Vec<usize> {
 fn parse_list(text: &str) -> Result<Vec<usize>, String> {
     let mut cpus = Vec::new();
     let bad = || format!("'{text}' is no list of CPUs such as 0-3,6");
-    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+    for word in text
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+    {
         let (range, step) = match word.split_once(':') {
             Some((range, step)) => (range, step.parse::<usize>().map_err(|_| bad())?),
             None => (word, 1),
@@ -99,9 +107,21 @@ mod tests {
     fn shards_are_pinned_only_when_each_has_a_cpu_of_its_own() {
         let cpus = [0, 1, 2, 3];
         let of = |wanted, pin, quota| decide(wanted, pin, &cpus, quota);
-        assert_eq!((of(0, true, None).shards, of(0, true, None).pinned.len()), (4, 4));
-        assert_eq!((of(0, true, Some(2)).shards, of(0, true, Some(2)).pinned.len()), (2, 2));
-        assert_eq!((of(8, true, None).shards, of(8, true, None).pinned.len()), (8, 0));
+        assert_eq!(
+            (of(0, true, None).shards, of(0, true, None).pinned.len()),
+            (4, 4)
+        );
+        assert_eq!(
+            (
+                of(0, true, Some(2)).shards,
+                of(0, true, Some(2)).pinned.len()
+            ),
+            (2, 2)
+        );
+        assert_eq!(
+            (of(8, true, None).shards, of(8, true, None).pinned.len()),
+            (8, 0)
+        );
         assert_eq!(of(2, false, None).pinned.len(), 0);
     }
 }

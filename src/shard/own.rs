@@ -130,7 +130,13 @@ impl Beside<'_> {
 
     /// See `Shard::notify`.
     #[inline]
-    pub(super) fn notify(&mut self, _db: usize, _key: &Key<'_>, _class: Class, _event: &'static str) {
+    pub(super) fn notify(
+        &mut self,
+        _db: usize,
+        _key: &Key<'_>,
+        _class: Class,
+        _event: &'static str,
+    ) {
         // Notifications go to subscribers, and this build has none (docs/compatibility.md): the call sites name the
         // events so that pub/sub finds them in place.
     }
@@ -285,9 +291,9 @@ impl Shard {
         let mut big = Vec::new();
         let done = match garbage {
             Garbage::Value(value) => value.drain_some(budget),
-            Garbage::Db(db) => {
-                db.drain_some(budget, FREE_AT_ONCE_MAX, |value| big.push(value.into_remains()))
-            }
+            Garbage::Db(db) => db.drain_some(budget, FREE_AT_ONCE_MAX, |value| {
+                big.push(value.into_remains())
+            }),
         };
         if done {
             self.garbage.pop();
@@ -311,7 +317,12 @@ mod tests {
         let caller = Caller::default();
         let names: Vec<String> = (0..100).map(|n| format!("key:{n}")).collect();
         for name in &names {
-            shard.put(&caller, &Key::new(name.as_bytes()), NewValue::Bytes(b"v"), false);
+            shard.put(
+                &caller,
+                &Key::new(name.as_bytes()),
+                NewValue::Bytes(b"v"),
+                false,
+            );
         }
         let mut big = Set::new();
         for n in 0..10_000 {

@@ -108,7 +108,8 @@ pub const fn class_size(size: usize) -> usize {
 }
 
 fn layout(size: usize) -> Layout {
-    Layout::from_size_align(class_size(size), 8).expect("an entry is far smaller than the address space")
+    Layout::from_size_align(class_size(size), 8)
+        .expect("an entry is far smaller than the address space")
 }
 
 impl<V> Entry<V> {

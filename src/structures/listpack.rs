@@ -111,9 +111,7 @@ impl<'a> Item<'a> {
     pub fn is(&self, bytes: &[u8]) -> bool {
         match self {
             // The lengths tell most apart without formatting.
-            Self::Int(value) => {
-                self.text_len() == bytes.len() && parse_i64(bytes) == Some(*value)
-            }
+            Self::Int(value) => self.text_len() == bytes.len() && parse_i64(bytes) == Some(*value),
             Self::Bytes(own) => *own == bytes,
         }
     }

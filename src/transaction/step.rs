@@ -50,7 +50,10 @@ pub struct Transaction {
 impl Transaction {
     /// A transaction of `participants` (ascending, each once).
     pub fn new(home: usize, place: Place, participants: Vec<u16>, work: Work, now: i64) -> Self {
-        assert!(participants.is_sorted_by(|a, b| a < b), "participants ascend");
+        assert!(
+            participants.is_sorted_by(|a, b| a < b),
+            "participants ascend"
+        );
         let outcomes = participants.iter().map(|_| Mutex::new(None)).collect();
         Transaction {
             home,
@@ -86,7 +89,12 @@ impl Transaction {
         assert!(self.is_complete(), "outcomes are taken when all are there");
         self.outcomes
             .iter()
-            .filter_map(|outcome| outcome.lock().unwrap_or_else(PoisonError::into_inner).take())
+            .filter_map(|outcome| {
+                outcome
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take()
+            })
             .collect()
     }
 }

@@ -347,9 +347,11 @@ fn hincrby(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<
         Some(Item::Bytes(text)) => parse_i64(text).ok_or(ErrorReply::HASH_NOT_INTEGER)?,
     };
     let new = old.checked_add(increment).ok_or(ErrorReply::OVERFLOW)?;
-    shard
-        .create_as(&args.caller.again(), &key, Hash::new)?
-        .set(field, format_i64(new).as_bytes(), limits);
+    shard.create_as(&args.caller.again(), &key, Hash::new)?.set(
+        field,
+        format_i64(new).as_bytes(),
+        limits,
+    );
     shard.changed(args.db(), &key, Class::Hash, "hincrby");
     reply.integer(new);
     Ok(())

@@ -209,7 +209,11 @@ fn a_set_becomes_a_tree_where_redis_7_2_says_so() {
     h.line(&format!("ZADD long 1 {}", "x".repeat(64)));
     assert_eq!(encoding(&mut h, "long"), "listpack");
     h.line(&format!("ZADD long XX 1 {}", "x".repeat(65)));
-    assert_eq!(encoding(&mut h, "long"), "listpack", "nothing long is in it");
+    assert_eq!(
+        encoding(&mut h, "long"),
+        "listpack",
+        "nothing long is in it"
+    );
     h.line(&format!("ZADD long 1 {}", "x".repeat(65)));
     assert_eq!(encoding(&mut h, "long"), "skiplist");
     h.line("ZRANGESTORE few z 0 127");

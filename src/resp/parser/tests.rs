@@ -50,7 +50,11 @@ fn requests_are_the_same_however_the_bytes_are_cut() {
     assert_eq!(whole[4][2], b"\r\n");
     assert_eq!(whole[5], [b"set".to_vec(), b"a".to_vec(), b"b".to_vec()]);
     for piece in 1..input.len() {
-        assert_eq!(read(input, piece, LIMITS), (whole.clone(), None), "piece {piece}");
+        assert_eq!(
+            read(input, piece, LIMITS),
+            (whole.clone(), None),
+            "piece {piece}"
+        );
     }
 }
 
@@ -66,15 +70,29 @@ fn each_protocol_error_has_its_text() {
     ];
     for (input, text) in cases {
         let (_, error) = read(input, 3, LIMITS);
-        assert_eq!(error.as_deref(), Some(text.as_bytes()), "{:?}", String::from_utf8_lossy(input));
+        assert_eq!(
+            error.as_deref(),
+            Some(text.as_bytes()),
+            "{:?}",
+            String::from_utf8_lossy(input)
+        );
     }
     let mut long = vec![b'a'; INLINE_MAX + 10];
-    assert_eq!(read(&long, 1000, LIMITS).1.unwrap(), b"too big inline request");
+    assert_eq!(
+        read(&long, 1000, LIMITS).1.unwrap(),
+        b"too big inline request"
+    );
     long[0] = b'*';
-    assert_eq!(read(&long, 1000, LIMITS).1.unwrap(), b"too big mbulk count string");
+    assert_eq!(
+        read(&long, 1000, LIMITS).1.unwrap(),
+        b"too big mbulk count string"
+    );
     let mut bulk = b"*1\r\n$".to_vec();
     bulk.resize(INLINE_MAX + 100, b'1');
-    assert_eq!(read(&bulk, 1000, LIMITS).1.unwrap(), b"too big bulk count string");
+    assert_eq!(
+        read(&bulk, 1000, LIMITS).1.unwrap(),
+        b"too big bulk count string"
+    );
 }
 
 #[test]
@@ -83,7 +101,10 @@ fn before_authentication_only_small_requests_are_read() {
         authenticated: false,
         ..LIMITS
     };
-    assert_eq!(read(b"*11\r\n", 9, limits).1.unwrap(), b"unauthenticated multibulk length");
+    assert_eq!(
+        read(b"*11\r\n", 9, limits).1.unwrap(),
+        b"unauthenticated multibulk length"
+    );
     assert_eq!(
         read(b"*1\r\n$16385\r\n", 9, limits).1.unwrap(),
         b"unauthenticated bulk length"
@@ -104,7 +125,10 @@ fn an_announced_request_costs_nothing_until_it_comes() {
 fn quotes_follow_the_rules_of_redis() {
     let cases: &[(&[u8], Option<&[&[u8]]>)] = &[
         (b"set k \"a b\"", Some(&[b"set", b"k", b"a b"])),
-        (b"set k \"\\x41\\n\\\"\\q\"", Some(&[b"set", b"k", b"A\n\"q"])),
+        (
+            b"set k \"\\x41\\n\\\"\\q\"",
+            Some(&[b"set", b"k", b"A\n\"q"]),
+        ),
         (b"set k 'it\\'s \\n'", Some(&[b"set", b"k", b"it's \\n"])),
         (b"a\"b\"", Some(&[b"ab"])),
         (b"\"\"", Some(&[b""])),
@@ -132,7 +156,12 @@ fn random_bytes_never_panic_and_always_make_progress() {
         let whole = read(&input, input.len(), LIMITS);
         let piece = 1 + random.below(7) as usize;
         let cut = read(&input, piece, LIMITS);
-        assert_eq!(whole, cut, "{:?} in pieces of {piece}", String::from_utf8_lossy(&input));
+        assert_eq!(
+            whole,
+            cut,
+            "{:?} in pieces of {piece}",
+            String::from_utf8_lossy(&input)
+        );
     }
 }
 
@@ -142,14 +171,26 @@ fn a_request_half_read_may_be_handed_in_again_behind_others() {
     let (mut parser, mut spans) = (Parser::default(), Vec::new());
     let first = parser.next(input, 0, LIMITS, &mut spans);
     assert_eq!(first, Parsed::Request(22));
-    assert!(matches!(parser.next(input, 22, LIMITS, &mut spans), Parsed::Incomplete { .. }));
+    assert!(matches!(
+        parser.next(input, 22, LIMITS, &mut spans),
+        Parsed::Incomplete { .. }
+    ));
     assert!(parser.is_midway() && parser.held_args() == 2);
     parser.restart();
     let mut whole = input.to_vec();
     whole.extend_from_slice(b"lo\r\n");
     spans.clear();
-    assert_eq!(parser.next(&whole, 0, LIMITS, &mut spans), Parsed::Request(22));
+    assert_eq!(
+        parser.next(&whole, 0, LIMITS, &mut spans),
+        Parsed::Request(22)
+    );
     spans.clear();
-    assert_eq!(parser.next(&whole, 22, LIMITS, &mut spans), Parsed::Request(whole.len() - 22));
-    assert_eq!(words(&whole, &spans), [b"SET".to_vec(), b"b".to_vec(), b"hello".to_vec()]);
+    assert_eq!(
+        parser.next(&whole, 22, LIMITS, &mut spans),
+        Parsed::Request(whole.len() - 22)
+    );
+    assert_eq!(
+        words(&whole, &spans),
+        [b"SET".to_vec(), b"b".to_vec(), b"hello".to_vec()]
+    );
 }
