@@ -9,7 +9,13 @@ use std::path::{Path, PathBuf};
 
 /// Rooms that open no file or socket and read no clock or entropy: what they need comes in from outside.
 const PURE: &[&str] = &[
-    "structures", "resp", "config", "effect", "keyspace", "shard", "transaction",
+    "structures",
+    "resp",
+    "config",
+    "effect",
+    "keyspace",
+    "shard",
+    "transaction",
 ];
 
 /// What a pure room does not name.
@@ -36,11 +42,20 @@ const UNSAFE: &[(&str, &str)] = &[
     ("ring/uring.rs", "operations whose memory the kernel reads"),
     ("structures/blob.rs", "packed bytes in one allocation"),
     ("structures/entry.rs", "key and value in one allocation"),
-    ("structures/member.rs", "score and member in one allocation, two handles"),
+    (
+        "structures/member.rs",
+        "score and member in one allocation, two handles",
+    ),
     ("structures/table.rs", "buckets as raw memory"),
-    ("structures/table/bucket.rs", "tags compared together; chains of nodes"),
+    (
+        "structures/table/bucket.rs",
+        "tags compared together; chains of nodes",
+    ),
     ("structures/table/growth.rs", "the buckets' memory"),
-    ("structures/thin.rs", "a slice whose length lies before its bytes"),
+    (
+        "structures/thin.rs",
+        "a slice whose length lies before its bytes",
+    ),
 ];
 
 /// Where the process speaks to whoever started it, before there is a log and after.
@@ -115,14 +130,22 @@ fn test_modules(path: &Path, text: &str) -> Vec<PathBuf> {
     let lines: Vec<&str> = text.lines().collect();
     let mut modules = Vec::new();
     for (at, line) in lines.iter().enumerate() {
-        let Some((_, name)) = line.strip_suffix(';').and_then(|line| line.rsplit_once("mod ")) else {
+        let Some((_, name)) = line
+            .strip_suffix(';')
+            .and_then(|line| line.rsplit_once("mod "))
+        else {
             continue;
         };
-        let attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+        let attributes = lines[..at]
+            .iter()
+            .rev()
+            .take_while(|line| line.starts_with("#["));
         let (mut tested, mut named) = (false, None);
         for attribute in attributes {
             tested |= *attribute == "#[cfg(test)]";
-            named = named.or(attribute.strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]")));
+            named = named.or(attribute
+                .strip_prefix("#[path = \"")
+                .and_then(|rest| rest.strip_suffix("\"]")));
         }
         if tested {
             modules.push(match named {
@@ -176,13 +199,15 @@ fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let before = line.as_bytes()[..at].last();
         let after = line.as_bytes().get(at + word.len());
-        !before.is_some_and(|byte| is_word_byte(*byte)) && !after.is_some_and(|byte| is_word_byte(*byte))
+        !before.is_some_and(|byte| is_word_byte(*byte))
+            && !after.is_some_and(|byte| is_word_byte(*byte))
     })
 }
 
 /// Rooms in the order of `lib.rs`.
 fn rooms() -> Vec<String> {
-    let text = fs::read_to_string(root().join("src/lib.rs")).expect("the library has a table of contents");
+    let text =
+        fs::read_to_string(root().join("src/lib.rs")).expect("the library has a table of contents");
     text.lines()
         .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
         .map(str::to_owned)
@@ -195,17 +220,25 @@ fn none(problems: Vec<String>) {
 
 #[test]
 fn the_table_of_contents_says_what_each_room_is() {
-    let text = fs::read_to_string(root().join("src/lib.rs")).expect("the library has a table of contents");
+    let text =
+        fs::read_to_string(root().join("src/lib.rs")).expect("the library has a table of contents");
     let lines: Vec<&str> = text.lines().collect();
     let mut problems = Vec::new();
     for (at, line) in lines.iter().enumerate() {
         if line.starts_with("pub mod ") && (at == 0 || !lines[at - 1].starts_with("/// ")) {
-            problems.push(format!("lib.rs:{}: `{line}` without a sentence on it", at + 1));
+            problems.push(format!(
+                "lib.rs:{}: `{line}` without a sentence on it",
+                at + 1
+            ));
         }
     }
     let listed = rooms();
     for entry in fs::read_dir(root().join("src")).expect("src can be read") {
-        let name = entry.expect("src can be read").file_name().to_string_lossy().into_owned();
+        let name = entry
+            .expect("src can be read")
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
         if !["lib.rs", "bin"].contains(&name.as_str()) && !listed.contains(&name) {
             problems.push(format!("src/{name} is no room of lib.rs"));
         }
@@ -228,12 +261,22 @@ fn a_room_uses_only_rooms_listed_before_it() {
         for (number, line) in &source.code {
             for (at, _) in line.match_indices("crate::") {
                 let rest = &line[at + "crate::".len()..];
-                let end = rest.bytes().position(|byte| !is_word_byte(byte)).unwrap_or(rest.len());
+                let end = rest
+                    .bytes()
+                    .position(|byte| !is_word_byte(byte))
+                    .unwrap_or(rest.len());
                 if rest.starts_with('{') {
-                    problems.push(format!("{}:{number}: one `use` for each room, please", source.path));
+                    problems.push(format!(
+                        "{}:{number}: one `use` for each room, please",
+                        source.path
+                    ));
                 }
                 if place(&rest[..end]).is_some_and(|used| used > here) {
-                    problems.push(format!("{}:{number}: uses {}, a room above", source.path, &rest[..end]));
+                    problems.push(format!(
+                        "{}:{number}: uses {}, a room above",
+                        source.path,
+                        &rest[..end]
+                    ));
                 }
             }
         }
@@ -259,7 +302,10 @@ fn unsafe_stands_in_named_files_and_every_block_says_why_it_is_sound() {
         let listed = UNSAFE.iter().any(|(path, _)| *path == source.path);
         let allows = source.text.contains("allow(unsafe_code)");
         if !source.is_test && allows != listed {
-            problems.push(format!("{}: `unsafe` and the list of tests/tidy.rs disagree", source.path));
+            problems.push(format!(
+                "{}: `unsafe` and the list of tests/tidy.rs disagree",
+                source.path
+            ));
         }
         let lines: Vec<&str> = source.text.lines().collect();
         for (number, line) in &source.code {
@@ -275,7 +321,10 @@ fn unsafe_stands_in_named_files_and_every_block_says_why_it_is_sound() {
             }
             // The comment stands above the statement that the block is part of, a few lines up at most.
             let above = number.saturating_sub(12);
-            if !lines[above..*number].iter().any(|line| line.contains("SAFETY:")) {
+            if !lines[above..*number]
+                .iter()
+                .any(|line| line.contains("SAFETY:"))
+            {
                 problems.push(format!("{}:{number}: unsafe without SAFETY:", source.path));
             }
         }
@@ -321,12 +370,15 @@ fn nothing_is_printed_left_open_or_unwrapped() {
             continue;
         }
         for (number, line) in &source.code {
-            let mut complain = |what: &str| problems.push(format!("{}:{number}: {what}", source.path));
+            let mut complain =
+                |what: &str| problems.push(format!("{}:{number}: {what}", source.path));
             if has_word(line, "dbg!") || line.contains("dbg!(") {
                 complain("dbg!");
             }
             let prints = ["println!(", "print!(", "eprintln!(", "eprint!("];
-            if prints.iter().any(|print| line.contains(print)) && !MAY_PRINT.contains(&source.path.as_str()) {
+            if prints.iter().any(|print| line.contains(print))
+                && !MAY_PRINT.contains(&source.path.as_str())
+            {
                 complain("output that is no log line");
             }
             if line.contains("todo!(") || line.contains("unimplemented!(") {
@@ -349,7 +401,10 @@ fn no_file_has_grown_past_a_thousand_lines_without_a_reason() {
     for source in sources() {
         let lines = source.text.lines().count();
         if lines > LINES_MAX && !LONG.iter().any(|(path, _)| *path == source.path) {
-            problems.push(format!("{}: {lines} lines; is there a second idea inside?", source.path));
+            problems.push(format!(
+                "{}: {lines} lines; is there a second idea inside?",
+                source.path
+            ));
         }
     }
     none(problems);
