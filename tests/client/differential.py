@@ -93,6 +93,7 @@ class Pair:
             client.must("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu" if lfu else "volatile-lru", "lfu-log-factor", "0")
             for name, value in SMALL if small else USUAL:
                 client.must("CONFIG", "SET", name, value)
+        self.admin[1].must("CONFIG", "SET", "maxmemory", "8gb")  # see main()
         for name, value in SMALL_7_2 if small else USUAL_7_2:
             self.admin[0].call("CONFIG", "SET", name, value)
 
