@@ -53,7 +53,8 @@ fn smoke(target: fn(&[u8]), seeds: &[&[u8]]) {
         let _shown = Shown(input, seed);
         target(input);
     }
-    let limit = setting("SLOTWISE_FUZZ_SECONDS").map_or(Duration::from_millis(700), Duration::from_secs);
+    let limit =
+        setting("SLOTWISE_FUZZ_SECONDS").map_or(Duration::from_millis(700), Duration::from_secs);
     let start = Instant::now();
     while start.elapsed() < limit {
         let mut input = seeds[random.below(seeds.len())].to_vec();
@@ -72,9 +73,9 @@ fn change(input: &mut Vec<u8>, seeds: &[&[u8]], random: &mut Random) {
         0 => input.insert(at, random.next() as u8),
         1 if at < input.len() => drop(input.remove(at)),
         2 if at < input.len() => input[at] ^= 1 << random.below(8),
-        3 if at < input.len() => input[at] = *b"\r\n*$0-\"'\\ ["
-            .get(random.below(12))
-            .unwrap_or(&0xff),
+        3 if at < input.len() => {
+            input[at] = *b"\r\n*$0-\"'\\ [".get(random.below(12)).unwrap_or(&0xff)
+        }
         4 => input.truncate(at),
         5 => {
             // A piece of a seed goes in.
@@ -110,7 +111,12 @@ fn requests_cut_at_random() {
 fn replies_of_every_kind() {
     smoke(
         targets::replies,
-        &[b"\x34\x01\x12a\x00", b"\x25\x12a\x01\x12b\x47", b"\x3a\x08\x26\x19x\x0b", b"\x57\x00\x00\x00\x00\x00\x00\xf0\x7f"],
+        &[
+            b"\x34\x01\x12a\x00",
+            b"\x25\x12a\x01\x12b\x47",
+            b"\x3a\x08\x26\x19x\x0b",
+            b"\x57\x00\x00\x00\x00\x00\x00\xf0\x7f",
+        ],
     );
 }
 
@@ -131,7 +137,11 @@ fn configurations() {
 fn command_lines() {
     smoke(
         targets::command_line,
-        &[b"--port\x006380\x00--save\x00", b"-\x00--bind\x00127.0.0.1\x00::1\x00--maxmemory\x0010mb", b"--rename-command\x00get\x00x"],
+        &[
+            b"--port\x006380\x00--save\x00",
+            b"-\x00--bind\x00127.0.0.1\x00::1\x00--maxmemory\x0010mb",
+            b"--rename-command\x00get\x00x",
+        ],
     );
 }
 
@@ -139,7 +149,11 @@ fn command_lines() {
 fn table_operations() {
     smoke(
         targets::table_operations,
-        &[b"\x00ab\x06ab\x03ab\x05ab", b"\x07\x00\xfe\x06..\x06..\x07\x01\xfe\x06..\x07\x00\xff\x06..", b"\x07\x02\xf0\x06\x00\x00\x07\x02\xf1"],
+        &[
+            b"\x00ab\x06ab\x03ab\x05ab",
+            b"\x07\x00\xfe\x06..\x06..\x07\x01\xfe\x06..\x07\x00\xff\x06..",
+            b"\x07\x02\xf0\x06\x00\x00\x07\x02\xf1",
+        ],
     );
 }
 
@@ -159,6 +173,11 @@ fn listpacks() {
 fn glob_patterns() {
     smoke(
         targets::glob,
-        &[b"a*b?c\xffaxxbyc", b"[^a-c]*[x\\]]\xffdx", b"\\*[z-a]\xff*m", b"*a*a*a*b\xffaaaaaaaaaaaaaaaa"],
+        &[
+            b"a*b?c\xffaxxbyc",
+            b"[^a-c]*[x\\]]\xffdx",
+            b"\\*[z-a]\xff*m",
+            b"*a*a*a*b\xffaaaaaaaaaaaaaaaa",
+        ],
     );
 }

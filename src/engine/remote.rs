@@ -51,7 +51,10 @@ impl Core {
     fn on_batch(&mut self, from: usize, batch: Batch) {
         match batch {
             Batch::Requests(mut parts) => {
-                let mut shard = self.shard.take().expect("requests are taken with the shard in hand");
+                let mut shard = self
+                    .shard
+                    .take()
+                    .expect("requests are taken with the shard in hand");
                 self.run_parts(&mut shard, &mut parts);
                 self.shard = Some(shard);
                 let commands: usize = parts.iter().map(|part| part.requests.len()).sum();

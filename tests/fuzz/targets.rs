@@ -23,14 +23,21 @@ pub fn parser(data: &[u8]) {
     let authenticated = cut & 1 == 0;
     let whole = requests(input, usize::MAX, authenticated);
     for piece in [1, usize::from(cut >> 1) + 1] {
-        assert_eq!(requests(input, piece, authenticated), whole, "in pieces of {piece}");
+        assert_eq!(
+            requests(input, piece, authenticated),
+            whole,
+            "in pieces of {piece}"
+        );
     }
     if needs_unquoting(input)
         && let Ok((request, used)) = unquoted(input)
     {
         assert!(used <= input.len());
         let (read, error) = requests(&request, usize::MAX, true);
-        assert!(error.is_none() && read.len() == 1, "a rewritten request is one request");
+        assert!(
+            error.is_none() && read.len() == 1,
+            "a rewritten request is one request"
+        );
     }
 }
 
@@ -51,7 +58,9 @@ fn requests(input: &[u8], piece: usize, authenticated: bool) -> Requests {
                     requests.push(
                         spans
                             .iter()
-                            .map(|span| buffer[span.start as usize..][..span.length as usize].to_vec())
+                            .map(|span| {
+                                buffer[span.start as usize..][..span.length as usize].to_vec()
+                            })
                             .collect(),
                     );
                     at += length;
@@ -64,7 +73,10 @@ fn requests(input: &[u8], piece: usize, authenticated: bool) -> Requests {
             }
         }
         buffer.drain(..at);
-        assert!(parser.held_bytes() <= 64 * 1024 + 16 * buffer.len(), "memory follows what has arrived");
+        assert!(
+            parser.held_bytes() <= 64 * 1024 + 16 * buffer.len(),
+            "memory follows what has arrived"
+        );
     }
     (requests, None)
 }
@@ -75,7 +87,12 @@ pub fn replies(data: &[u8]) {
         let mut rest = data;
         let mut out = Vec::new();
         value(&mut Reply::new(&mut out, resp3), &mut rest, 0);
-        assert_eq!(skip(&out, 0), Some(out.len()), "{:?}", String::from_utf8_lossy(&out));
+        assert_eq!(
+            skip(&out, 0),
+            Some(out.len()),
+            "{:?}",
+            String::from_utf8_lossy(&out)
+        );
     }
     let mut elements = Vec::new();
     let parts: Vec<Vec<u8>> = data
@@ -95,7 +112,9 @@ pub fn replies(data: &[u8]) {
     merge(Merge::Concat, &parts, &mut Reply::new(&mut merged, false));
     let mut reply = Reply::new(&mut expected, false);
     reply.array(elements.len());
-    elements.iter().for_each(|byte| reply.integer(i64::from(*byte)));
+    elements
+        .iter()
+        .for_each(|byte| reply.integer(i64::from(*byte)));
     assert_eq!(merged, expected);
 }
 
@@ -207,7 +226,10 @@ pub fn config_text(data: &[u8]) {
             // An empty word at the end of a list is lost in the first round, as in Redis; then nothing changes any more.
             let twice = rewritten(&written);
             let thrice = rewritten(&twice);
-            assert_eq!(String::from_utf8_lossy(&thrice), String::from_utf8_lossy(&twice));
+            assert_eq!(
+                String::from_utf8_lossy(&thrice),
+                String::from_utf8_lossy(&twice)
+            );
         }
         Err(error) => {
             assert!(error.line_number >= 1 && !error.reason.is_empty());
@@ -216,7 +238,11 @@ pub fn config_text(data: &[u8]) {
     }
     let mut quoted = Vec::new();
     words::quote(&mut quoted, data);
-    assert_eq!(words::split(&quoted), Some(vec![data.to_vec()]), "quoting is undone by splitting");
+    assert_eq!(
+        words::split(&quoted),
+        Some(vec![data.to_vec()]),
+        "quoting is undone by splitting"
+    );
 }
 
 /// Arguments parted by NUL bytes are understood or refused.
@@ -235,7 +261,9 @@ struct Number {
 
 /// Few bits, so that chains grow long and hashes collide.
 fn hash_of(key: [u8; 2]) -> u64 {
-    u64::from(u16::from_le_bytes(key) >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(20)
+    u64::from(u16::from_le_bytes(key) >> 3)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .rotate_left(20)
 }
 
 impl Element for Box<Number> {
@@ -277,7 +305,10 @@ pub fn table_operations(data: &[u8]) {
                 assert_eq!(removed, model.remove(&key));
                 throughout.remove(&key);
             }
-            5 => assert_eq!(table.find(hash, &key).map(|number| number.value), model.get(&key).copied()),
+            5 => assert_eq!(
+                table.find(hash, &key).map(|number| number.value),
+                model.get(&key).copied()
+            ),
             6 => {
                 if cursor == 0 {
                     throughout = model.keys().map(|key| (*key, 0)).collect();
@@ -304,7 +335,10 @@ pub fn table_operations(data: &[u8]) {
                             model.insert(key, value);
                         }
                     } else {
-                        assert_eq!(table.remove(hash, &key).is_some(), model.remove(&key).is_some());
+                        assert_eq!(
+                            table.remove(hash, &key).is_some(),
+                            model.remove(&key).is_some()
+                        );
                         throughout.remove(&key);
                     }
                 }
@@ -341,23 +375,39 @@ pub fn listpack_bytes(data: &[u8]) {
 
 /// Pattern and text are parted by the first 0xFF. Matching ends, and agrees with what a few simple facts say.
 pub fn glob(data: &[u8]) {
-    let at = data.iter().position(|byte| *byte == 0xff).unwrap_or(data.len());
+    let at = data
+        .iter()
+        .position(|byte| *byte == 0xff)
+        .unwrap_or(data.len());
     let (pattern, text) = (&data[..at], data.get(at + 1..).unwrap_or_default());
     let found = glob::matches(pattern, text, false);
     if !pattern.contains(&b'[') {
         // Folding moves the ends of a range and fills a negated class.
-        assert!(!found || glob::matches(pattern, text, true), "ignoring case matches no less");
+        assert!(
+            !found || glob::matches(pattern, text, true),
+            "ignoring case matches no less"
+        );
     }
     let escaped: Vec<u8> = text.iter().flat_map(|byte| [b'\\', *byte]).collect();
-    assert!(glob::matches(&escaped, text, false), "an escaped text matches itself");
+    assert!(
+        glob::matches(&escaped, text, false),
+        "an escaped text matches itself"
+    );
     // Redis's matcher never looks at a pattern for an empty text, so that a lone star does not match it.
     assert_eq!(glob::matches(b"*", text, false), !text.is_empty());
     if !glob::is_pattern(pattern) && !pattern.contains(&b'\\') {
-        assert_eq!(found, pattern == text, "a pattern without wildcards matches itself alone");
+        assert_eq!(
+            found,
+            pattern == text,
+            "a pattern without wildcards matches itself alone"
+        );
     }
     if !text.is_empty() && pattern.len() * text.len() < 4096 {
         let mut starred = pattern.to_vec();
         starred.insert(0, b'*');
-        assert!(!found || glob::matches(&starred, text, false), "a star may stand for nothing");
+        assert!(
+            !found || glob::matches(&starred, text, false),
+            "a star may stand for nothing"
+        );
     }
 }
