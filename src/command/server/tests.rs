@@ -1,3 +1,5 @@
+//! The answers to operators, compared as RESP with what Redis replies.
+
 use crate::command::client::Step;
 use crate::command::desk::Desk;
 use crate::mesh::message::{CoreAnswer, CoreAsk};
