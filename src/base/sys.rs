@@ -76,6 +76,9 @@ pub fn entropy() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
+/// Descriptors kept free for files and the server itself beside `maxclients` (Redis: CONFIG_MIN_RESERVED_FDS).
+pub const RESERVED_FDS: u64 = 32;
+
 /// Raises the soft limit of open files towards `wanted`; gives the limit in force.
 pub fn raise_open_files(wanted: u64) -> u64 {
     let mut limit = libc::rlimit {

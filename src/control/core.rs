@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::base::clock::unix_ms;
-use crate::config::{Config, SetContext};
+use crate::base::sys;
+use crate::config::{Changed, Config, SetContext, SetError};
 use crate::engine::SharedLinks;
 use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage};
 use crate::observe::{CoreCounters, Observatory};
@@ -183,9 +184,13 @@ impl Control {
                     client_is_local: local,
                     loading: false,
                 };
-                match self.config.set(&pairs, context) {
-                    Ok(changed) => {
-                        self.config = Arc::new(changed.config);
+                let changed = self
+                    .config
+                    .set(&pairs, context)
+                    .and_then(|changed| carry_out(changed));
+                match changed {
+                    Ok(config) => {
+                        self.config = Arc::new(config);
                         super::logging::set_level(self.config.loglevel);
                         self.ask_all(
                             CoreAsk::Configure(self.config.clone()),
@@ -303,4 +308,42 @@ impl Control {
             core.wake_by_event();
         }
     }
+}
+
+/// Does what a change of configuration asks of the process, before the new values are in force. What cannot be done
+/// refuses the whole change.
+fn carry_out(changed: Changed) -> Result<Config, SetError> {
+    for warning in &changed.warnings {
+        log::warn!("{warning}");
+    }
+    let mut config = changed.config;
+    for name in changed.names {
+        match name {
+            "port" | "bind" => {
+                return Err(SetError::failed(
+                    name,
+                    "this build of Slotwise cannot change its addresses while it runs; \
+                     set them in the configuration file and start again",
+                ));
+            }
+            "maxclients" => {
+                let wanted = u64::from(config.maxclients) + sys::RESERVED_FDS;
+                if sys::raise_open_files(wanted) < wanted {
+                    return Err(SetError::failed(
+                        name,
+                        "the operating system is not able to handle the specified number of clients",
+                    ));
+                }
+            }
+            "dir" => {
+                std::env::set_current_dir(&config.dir)
+                    .map_err(|error| SetError::failed(name, error.to_string()))?;
+                if let Ok(directory) = std::env::current_dir() {
+                    config = config.with_directory(directory.as_os_str().as_encoded_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(config)
 }

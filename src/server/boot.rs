@@ -26,8 +26,6 @@ use crate::control::logging;
 const RING_BATCHES: usize = 256;
 /// Memory that each executor sets aside for its own file operations; the default is 10 MiB.
 const EXECUTOR_IO_MEMORY: usize = 64 * 1024;
-/// Descriptors kept free for files and the server itself beside `maxclients` (Redis: CONFIG_MIN_RESERVED_FDS).
-const RESERVED_FDS: u64 = 32;
 /// Descriptors of one core: its ring and its executor's three, and an eventfd of each.
 const FDS_OF_CORE: u64 = 6;
 
@@ -382,7 +380,7 @@ fn pid_file(config: &Config) -> Option<PathBuf> {
 
 /// Raises the limit of open files to what `maxclients` needs, or lowers `maxclients` to what the limit allows.
 fn adjust_descriptors(config: &mut Config, shards: usize) {
-    let reserved = RESERVED_FDS + FDS_OF_CORE * (shards as u64 + 1);
+    let reserved = sys::RESERVED_FDS + FDS_OF_CORE * (shards as u64 + 1);
     let wanted = u64::from(config.maxclients) + reserved;
     let limit = sys::raise_open_files(wanted);
     if limit < wanted {
