@@ -184,10 +184,7 @@ impl Control {
                     client_is_local: local,
                     loading: false,
                 };
-                let changed = self
-                    .config
-                    .set(&pairs, context)
-                    .and_then(|changed| carry_out(changed));
+                let changed = self.config.set(&pairs, context).and_then(carry_out);
                 match changed {
                     Ok(config) => {
                         self.config = Arc::new(config);
