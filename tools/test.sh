@@ -152,6 +152,12 @@ done
 for shards in 1 4; do
     step "eviction-$shards" 150 python3 "$clients/eviction.py" --shards $shards
 done
+if command -v redis-server >/dev/null 2>&1; then
+    step "command-table" 60 python3 "$clients/command_table.py"
+    for shards in 1 2; do
+        step "server-commands-$shards" 60 python3 "$clients/server_commands.py" --shards $shards
+    done
+fi
 if [ -n "$client_python" ]; then
     for shards in 1 2; do
         step "redis-py-$shards" 120 "$client_python" "$clients/redis_py_suite.py" --shards $shards
