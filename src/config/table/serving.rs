@@ -176,7 +176,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::MemoryOrPercent,
         "0",
         AtRunTime,
-        Honoured,
+        Accepted("this build closes clients by their own limits only"),
     ),
     Directive::new(
         "tracking-table-max-keys",
