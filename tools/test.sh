@@ -5,6 +5,8 @@
 #   tools/test.sh --only WORD     only the steps whose name holds WORD (the server is built in any case)
 #   SLOTWISE=path tools/test.sh   the client suites run against that server; nothing is built for them
 #
+# Seeds are fixed here, so that a failure is about the change; tools/soak.sh draws its own.
+#
 # Each step writes target/test-logs/<step>.log, and its end is shown when it fails. The last line is the summary, and
 # the exit status is non-zero when anything failed. What cannot run here (no npm, no network) is counted as skipped.
 set -u
@@ -138,7 +140,7 @@ if ! command -v python3 >/dev/null 2>&1; then
 fi
 if command -v redis-server >/dev/null 2>&1; then
     for shards in 1 2 3; do
-        step "differential-$shards" 120 python3 "$clients/differential.py" --shards $shards --seconds 25
+        step "differential-$shards" 120 python3 "$clients/differential.py" --shards $shards --seconds 25 --seed 7200
     done
 else
     skip differential "redis-server is missing"
@@ -147,7 +149,7 @@ for shards in 1 2 4; do
     step "runtime-$shards" 150 python3 "$clients/runtime.py" --shards $shards
 done
 for shards in 1 2 5; do
-    step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4 --signals push,exec,mset
+    step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4 --seed 7200 --signals push,exec,mset
 done
 for shards in 1 4; do
     step "eviction-$shards" 150 python3 "$clients/eviction.py" --shards $shards
