@@ -21,11 +21,16 @@ const INCLUDE_DEPTH_MAX: usize = 16;
 /// What reading a configuration needs from outside.
 pub trait Surroundings {
     /// Reads the files that `include` names: the one file called `pattern`, or all that match when it holds `*`, `?`
-    /// or `[` (then none is fine too), in order of their names. Yields name and content of each.
+    /// or `[` (then none is fine too), in order of their names. A relative name starts at `directory`, in which such
+    /// characters stand for themselves. Yields name and content of each file.
     ///
     /// # Errors
-    /// The file that could not be read, and why.
-    fn include(&mut self, pattern: &[u8]) -> Result<Vec<(String, Vec<u8>)>, String>;
+    /// The file that could not be read in quotes, a colon, and why.
+    fn include(
+        &mut self,
+        directory: &[u8],
+        pattern: &[u8],
+    ) -> Result<Vec<(String, Vec<u8>)>, String>;
 
     /// Whether there is a command of that name (lower case), for `rename-command`.
     fn is_command(&self, name: &str) -> bool;
@@ -155,7 +160,8 @@ impl Loader<'_> {
                     return Err(at_this_line(reason));
                 }
                 Next::Include(pattern) => {
-                    let files = self.surroundings.include(&self.under_directory(&pattern));
+                    let directory = self.directory();
+                    let files = self.surroundings.include(&directory, &pattern);
                     let reason = |error| format!("Fatal error, can't open config file {error}");
                     for (path, text) in files.map_err(|error| at_this_line(reason(error)))? {
                         self.read(
@@ -173,14 +179,9 @@ impl Loader<'_> {
     }
 
     /// `dir` takes effect at once, so a relative path behind it starts from there.
-    fn under_directory(&self, path: &[u8]) -> Vec<u8> {
-        let directory = directive::find(b"dir").map(|place| &self.values[place]);
-        match directory {
-            Some(Value::Text(directory)) if !path.starts_with(b"/") => {
-                [directory.as_slice(), b"/", path].concat()
-            }
-            _ => path.to_vec(),
-        }
+    fn directory(&self) -> Vec<u8> {
+        let place = directive::find(b"dir").expect("the table has it");
+        self.values[place].show(&Kind::Directory)
     }
 
     fn read_line(&mut self, line: &[u8]) -> Result<Next, String> {

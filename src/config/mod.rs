@@ -1,5 +1,5 @@
 //! The configuration: every directive of Redis 7.2 and our own, how files, the command line and CONFIG SET give them
-//! values, and the [`Config`] that the rest of the server reads.
+//! values, and the `Config` that the rest of the server reads.
 //!
 //! `table/` declares each directive once. `value.rs` and `special.rs` are the types, `file.rs`, `command_line.rs`,
 //! `set.rs` and `rewrite.rs` the four ways in and out. The room opens no file: texts come in and go out.

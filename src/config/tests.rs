@@ -14,8 +14,18 @@ const COMPATIBILITY: &str = include_str!("../../docs/compatibility.md");
 struct Around(Vec<(&'static str, &'static str)>);
 
 impl Surroundings for Around {
-    fn include(&mut self, pattern: &[u8]) -> Result<Vec<(String, Vec<u8>)>, String> {
-        let pattern = String::from_utf8_lossy(pattern).into_owned();
+    fn include(
+        &mut self,
+        directory: &[u8],
+        pattern: &[u8],
+    ) -> Result<Vec<(String, Vec<u8>)>, String> {
+        let is_absolute = pattern.starts_with(b"/");
+        let path = if is_absolute {
+            pattern.to_vec()
+        } else {
+            [directory, b"/", pattern].concat()
+        };
+        let pattern = String::from_utf8_lossy(&path).into_owned();
         let matching =
             |name: &str| crate::base::glob::matches(pattern.as_bytes(), name.as_bytes(), false);
         let files = self.0.iter().filter(|(name, _)| matching(name));
@@ -560,7 +570,7 @@ fn random_lines_never_panic() {
         b"9223372036854775807kb",
         b"nan",
     ];
-    for round in 0..60_000 {
+    for round in 0..20_000 {
         let name = all()[round % all().len()].name;
         let mut line: Vec<u8> = if draw(4) == 0 {
             Vec::new()

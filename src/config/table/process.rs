@@ -383,11 +383,11 @@ fn check_title_template(template: &[u8]) -> Result<(), &'static str> {
         if !KNOWN.contains(&&rest[..close]) {
             return Err(ERROR);
         }
-        // Title, socket and file may be empty when the template is tried; the others never are.
-        anything |= !matches!(&rest[..close], b"title" | b"unixsocket" | b"config-file");
+        // The template is tried with an empty title and without a socket.
+        anything |= !matches!(&rest[..close], b"title" | b"unixsocket");
         rest = &rest[close + 1..];
     }
-    if anything || !rest.is_empty() || template.starts_with(b"{title}") {
+    if anything || !rest.is_empty() {
         Ok(())
     } else {
         Err(ERROR)
