@@ -1,5 +1,6 @@
 //! From the command line to a serving process.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -78,8 +79,13 @@ pub fn main() -> ExitCode {
 struct System;
 
 impl Surroundings for System {
-    fn include(&mut self, pattern: &[u8]) -> Result<Vec<(String, Vec<u8>)>, String> {
-        let path = PathBuf::from(std::ffi::OsStr::from_bytes(pattern));
+    fn include(
+        &mut self,
+        directory: &[u8],
+        pattern: &[u8],
+    ) -> Result<Vec<(String, Vec<u8>)>, String> {
+        let path =
+            Path::new(OsStr::from_bytes(directory)).join(Path::new(OsStr::from_bytes(pattern)));
         let read = |path: &Path| {
             std::fs::read(path)
                 .map(|text| (path.display().to_string(), text))
@@ -123,7 +129,7 @@ fn read_config(line: &CommandLine) -> Result<(Loaded, Option<PathBuf>), String> 
     let path = line
         .file
         .as_ref()
-        .map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path)));
+        .map(|path| PathBuf::from(OsStr::from_bytes(path)));
     let file = match &path {
         Some(path) => Some(std::fs::read(path).map_err(|error| {
             format!(

@@ -190,7 +190,11 @@ fn skip(bytes: &[u8], at: usize) -> Option<usize> {
 struct Nowhere;
 
 impl Surroundings for Nowhere {
-    fn include(&mut self, _pattern: &[u8]) -> Result<Vec<(String, Vec<u8>)>, String> {
+    fn include(
+        &mut self,
+        _directory: &[u8],
+        _pattern: &[u8],
+    ) -> Result<Vec<(String, Vec<u8>)>, String> {
         Ok(Vec::new())
     }
 
