@@ -129,7 +129,7 @@ if [ -z "${SLOTWISE:-}" ]; then
     step build 600 cargo build --locked --profile quick --bin slotwise || finish
     only=$log_only
 fi
-step rust-tests 600 cargo test --locked
+step rust-tests 600 env SLOTWISE_FUZZ_SEED="${SLOTWISE_FUZZ_SEED:-7200}" cargo test --locked
 
 # --- clients -----------------------------------------------------------------------------------------------------------
 

@@ -163,9 +163,27 @@ fn lines_of(one: &Directive, value: &Value) -> Vec<(Vec<u8>, bool)> {
         (_, Value::Percentiles(percentiles)) if percentiles.is_empty() => {
             vec![(line(b"\"\""), true)]
         }
-        (kind, Value::Addresses(_) | Value::Percentiles(_)) => {
-            vec![(line(&value.show(kind)), true)]
+        (_, Value::Addresses(addresses)) => {
+            let mut rest = Vec::new();
+            for address in addresses {
+                if !rest.is_empty() {
+                    rest.push(b' ');
+                }
+                put_word(&mut rest, address.as_ref());
+            }
+            vec![(line(&rest), true)]
         }
+        (kind, Value::Percentiles(_)) => vec![(line(&value.show(kind)), true)],
         (kind, value) => vec![(line(&value.show(kind)), differs)],
+    }
+}
+
+/// Appends a word of a list: as it is where that reads back, else quoted.
+fn put_word(line: &mut Vec<u8>, word: &[u8]) {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b'#');
+    if !word.is_empty() && word.iter().all(plain) {
+        line.extend_from_slice(word);
+    } else {
+        words::quote(line, word);
     }
 }
