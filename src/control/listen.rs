@@ -6,10 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::Config;
+
+/// How often an address in use is tried: for a second in all. The kernel takes a ring apart some time after its process
+/// was killed, and the accept in it holds the socket until then; a restart at once must not fail for that.
+const BIND_TRIES: u32 = 21;
+/// Between two tries.
+const BIND_PAUSE: Duration = Duration::from_millis(50);
 
 /// A listening socket.
 #[derive(Debug)]
@@ -117,7 +124,14 @@ fn tcp(word: &str, config: &Config) -> io::Result<Listener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.bind(&address.into())?;
+    let mut tries = BIND_TRIES;
+    while let Err(error) = socket.bind(&address.into()) {
+        tries -= 1;
+        if error.kind() != io::ErrorKind::AddrInUse || tries == 0 {
+            return Err(error);
+        }
+        std::thread::sleep(BIND_PAUSE);
+    }
     socket.listen(config.tcp_backlog)?;
     Ok(Listener {
         fd: socket.into(),
