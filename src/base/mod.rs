@@ -4,6 +4,7 @@
 /// Numbers as text, exactly as Redis reads and writes them.
 pub mod allocator;
 pub mod clock;
+pub mod crc64;
 pub mod glob;
 pub mod hash;
 pub mod long_double;
