@@ -8,6 +8,7 @@ pub mod spec;
 pub mod table;
 pub mod trace;
 
+mod bitmap;
 mod draw;
 mod flush;
 mod generic;

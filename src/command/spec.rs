@@ -369,6 +369,8 @@ pub struct Docs {
 /// Command groups, as COMMAND DOCS names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
+    /// Bits of strings.
+    Bitmap,
     /// Connections.
     Connection,
     /// Keys of any type.
@@ -393,6 +395,7 @@ impl Group {
     /// The word in COMMAND DOCS.
     pub const fn name(self) -> &'static str {
         match self {
+            Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::Hash => "hash",

@@ -37,8 +37,9 @@ pub struct CommandTable {
 static TABLE: OnceLock<CommandTable> = OnceLock::new();
 
 /// The groups, in the order of COMMAND.
-fn groups() -> [&'static [Command]; 10] {
+fn groups() -> [&'static [Command]; 11] {
     [
+        super::bitmap::COMMANDS,
         super::connection::COMMANDS,
         super::flush::COMMANDS,
         super::generic::COMMANDS,

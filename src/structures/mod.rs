@@ -1,5 +1,6 @@
 //! Data structures in memory. They read no clock, no entropy and no configuration: what they need comes in.
 
+pub mod bitmap;
 pub mod blob;
 mod draw;
 pub mod entry;
