@@ -4,10 +4,12 @@ pub mod admit;
 pub mod client;
 pub mod connection;
 pub mod keys;
+pub mod permit;
 pub mod spec;
 pub mod table;
 pub mod trace;
 
+mod acl;
 mod draw;
 mod flush;
 mod generic;
