@@ -249,6 +249,8 @@ fields! {
     /// The default user's password; empty means none.
     requirepass: Vec<u8> = "requirepass";
 
+    /// Whether strings in snapshots are compressed.
+    rdbcompression: bool = "rdbcompression";
     /// Seconds and changes after which a snapshot is written.
     save: Vec<(u64, u64)> = "save";
     /// Milliseconds after which a running script answers BUSY to others.

@@ -58,6 +58,18 @@ texts! {
     INVALID_SECOND_DB = "ERR invalid second DB index";
     /// LSET, LINSERT past the end.
     INDEX_OUT_OF_RANGE = "ERR index out of range";
+    /// RESTORE onto a key that is there.
+    BUSY_KEY = "BUSYKEY Target key name already exists.";
+    /// RESTORE and FUNCTION RESTORE of a damaged or newer payload.
+    DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
+    /// RESTORE of a payload that holds no value.
+    BAD_DATA_FORMAT = "ERR Bad data format";
+    /// RESTORE with a negative time.
+    RESTORE_TTL = "ERR Invalid TTL value, must be >= 0";
+    /// RESTORE IDLETIME.
+    RESTORE_IDLETIME = "ERR Invalid IDLETIME value, must be >= 0";
+    /// RESTORE FREQ.
+    RESTORE_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255";
     /// COPY and MOVE onto itself.
     SAME_OBJECT = "ERR source and destination objects are the same";
     /// SCAN with a cursor that is no number.
@@ -104,6 +116,30 @@ texts! {
     WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled.";
     /// Anything before AUTH.
     NO_AUTH = "NOAUTH Authentication required.";
+    /// ACL SETUSER with a name that would break a line of ACL LIST.
+    USER_NAME_CHARACTERS = "ERR Usernames can't contain spaces or null characters";
+    /// ACL DELUSER default.
+    DEFAULT_USER_STAYS = "ERR The 'default' user cannot be removed";
+    /// ACL LOAD and SAVE without `aclfile`.
+    NO_ACL_FILE = "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.";
+    /// ACL SAVE that the file system refused.
+    ACL_SAVE_FAILED = "ERR There was an error trying to save the ACLs. Please check the server logs for more information";
+    /// ACL GENPASS out of bounds.
+    GENPASS_BITS = "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096";
+    /// A key that the user may not use.
+    NO_KEY_PERMISSION = "NOPERM No permissions to access a key";
+    /// A channel that the user may not use.
+    NO_CHANNEL_PERMISSION = "NOPERM No permissions to access a channel";
+    /// EXEC of a command that the user may no longer run.
+    EXEC_NO_COMMAND_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to execute the command or subcommand";
+    /// EXEC of a command with a key that the user may no longer use.
+    EXEC_NO_KEY_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to touch the specified keys";
+    /// EXEC of a command with a channel that the user may no longer use.
+    EXEC_NO_CHANNEL_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to access one of the channels used as argument to the command";
+    /// SORT BY without the right to read every key.
+    SORT_BY_DENIED = "ERR BY option of SORT denied due to insufficient ACL permissions.";
+    /// SORT GET without the right to read every key.
+    SORT_GET_DENIED = "ERR GET option of SORT denied due to insufficient ACL permissions.";
     /// HELLO before AUTH.
     HELLO_NO_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
     /// HELLO with a version other than 2 and 3.
@@ -307,6 +343,47 @@ impl ErrorReply {
     /// CLIENT KILL USER.
     pub fn no_such_user(name: &[u8]) -> Self {
         Self::text([b"ERR No such user '", printed(name, usize::MAX), b"'"].concat())
+    }
+
+    /// ACL SETUSER with a selector that does not end.
+    pub fn acl_unmatched(opening: &[u8]) -> Self {
+        let start = b"ERR Unmatched parenthesis in acl selector starting at '";
+        Self::text([&start[..], printed(opening, usize::MAX), b"'."].concat())
+    }
+
+    /// ACL SETUSER with a rule that cannot be applied.
+    pub fn acl_modifier(rule: &[u8], reason: &str) -> Self {
+        let start = b"ERR Error in ACL SETUSER modifier '";
+        let rule = printed(rule, usize::MAX);
+        Self::text([&start[..], rule, b"': ", reason.as_bytes()].concat())
+    }
+
+    /// ACL LOAD of a file with errors.
+    pub fn acl_file(errors: &str) -> Self {
+        Self::text(format!("ERR {errors}"))
+    }
+
+    /// ACL CAT of a category that there is not.
+    pub fn unknown_category(name: &[u8]) -> Self {
+        Self::text([b"ERR Unknown category '", printed(name, 128), b"'"].concat())
+    }
+
+    /// ACL DRYRUN for a user that there is not.
+    pub fn user_not_found(name: &[u8]) -> Self {
+        let name = printed(name, usize::MAX);
+        Self::text([b"ERR User '", name, b"' not found"].concat())
+    }
+
+    /// ACL DRYRUN of a command that there is not.
+    pub fn command_not_found(name: &[u8]) -> Self {
+        let name = printed(name, usize::MAX);
+        Self::text([b"ERR Command '", name, b"' not found"].concat())
+    }
+
+    /// A command that the user may not run; `command` as in `wrong_arity`.
+    pub fn no_command_permission(user: &[u8], command: &str) -> Self {
+        let text = format!(" has no permissions to run the '{command}' command");
+        Self::text([b"NOPERM User ", user, text.as_bytes()].concat())
     }
 
     /// HELLO with an option it does not know.
