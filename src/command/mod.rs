@@ -8,10 +8,12 @@ pub mod spec;
 pub mod table;
 pub mod trace;
 
+mod bitmap;
 mod draw;
 mod flush;
 mod generic;
 mod hash;
+mod hyperloglog;
 mod list;
 mod parse;
 mod scan;

@@ -285,37 +285,43 @@ impl Shard {
         key: &Key<'_>,
         make: impl FnOnce() -> T,
     ) -> Result<&mut T, ErrorReply> {
+        let make = || NewValue::Boxed(Box::new(make().into_value()));
+        self.write_or_put(caller, key, make)
+            .0
+            .boxed_mut()
+            .and_then(T::of_mut)
+            .ok_or(ErrorReply::WRONG_TYPE)
+    }
+
+    /// A key for a writing command, put there with what `make` gives when it is missing; true says that it was.
+    #[inline]
+    pub fn write_or_put<'v>(
+        &mut self,
+        caller: &Caller,
+        key: &Key<'_>,
+        make: impl FnOnce() -> NewValue<'v, Value>,
+    ) -> (&mut KeyEntry, bool) {
         let db = caller.db as usize;
         let (keyspace, mut beside) = self.split();
         let clock = beside.fresh_clock();
-        let new = || {
-            Entry::new(
-                key.bytes,
-                NewValue::Boxed(Box::new(make().into_value())),
-                clock,
-                None,
-            )
-        };
-        let entry = match keyspace.entry(db, key) {
+        let new = || Entry::new(key.bytes, make(), clock, None);
+        match keyspace.entry(db, key) {
             KeyPlace::Found(mut found) => {
-                if beside.is_due(found.get()) && !beside.expiry_paused {
+                let due = beside.is_due(found.get()) && !beside.expiry_paused;
+                if due {
                     let old = found.replace(new());
                     beside.on_expired(db, key, old);
                     beside.notify(db, key, Class::New, "new");
                 } else {
                     beside.touch(caller, found.get_mut());
                 }
-                found.into_mut()
+                (found.into_mut(), due)
             }
             KeyPlace::Vacant(vacant) => {
                 beside.notify(db, key, Class::New, "new");
-                vacant.insert(new())
+                (vacant.insert(new()), true)
             }
-        };
-        entry
-            .boxed_mut()
-            .and_then(T::of_mut)
-            .ok_or(ErrorReply::WRONG_TYPE)
+        }
     }
 
     /// Sets a key to a value, whatever it held; the expiry goes unless `keep_ttl`.
