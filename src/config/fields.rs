@@ -258,6 +258,8 @@ fields! {
     /// Entries of the log of denials at most.
     acllog_max_len: u64 = "acllog-max-len";
 
+    /// Whether strings in snapshots are compressed.
+    rdbcompression: bool = "rdbcompression";
     /// Seconds and changes after which a snapshot is written.
     save: Vec<(u64, u64)> = "save";
     /// Milliseconds after which a running script answers BUSY to others.

@@ -58,6 +58,18 @@ texts! {
     INVALID_SECOND_DB = "ERR invalid second DB index";
     /// LSET, LINSERT past the end.
     INDEX_OUT_OF_RANGE = "ERR index out of range";
+    /// RESTORE onto a key that is there.
+    BUSY_KEY = "BUSYKEY Target key name already exists.";
+    /// RESTORE and FUNCTION RESTORE of a damaged or newer payload.
+    DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
+    /// RESTORE of a payload that holds no value.
+    BAD_DATA_FORMAT = "ERR Bad data format";
+    /// RESTORE with a negative time.
+    RESTORE_TTL = "ERR Invalid TTL value, must be >= 0";
+    /// RESTORE IDLETIME.
+    RESTORE_IDLETIME = "ERR Invalid IDLETIME value, must be >= 0";
+    /// RESTORE FREQ.
+    RESTORE_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255";
     /// COPY and MOVE onto itself.
     SAME_OBJECT = "ERR source and destination objects are the same";
     /// SCAN with a cursor that is no number.

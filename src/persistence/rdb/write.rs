@@ -60,7 +60,8 @@ impl Writer {
     /// The first nine bytes of a file.
     pub fn magic(&mut self) {
         self.out.extend_from_slice(MAGIC);
-        self.out.extend_from_slice(format!("{VERSION:04}").as_bytes());
+        self.out
+            .extend_from_slice(format!("{VERSION:04}").as_bytes());
     }
 
     /// A fact about the file.
