@@ -13,6 +13,7 @@ mod draw;
 mod flush;
 mod generic;
 mod hash;
+mod hyperloglog;
 mod list;
 mod parse;
 mod scan;

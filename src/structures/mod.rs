@@ -5,6 +5,7 @@ pub mod blob;
 mod draw;
 pub mod entry;
 pub mod hash;
+pub mod hyperloglog;
 pub mod intset;
 pub mod list;
 pub mod listpack;
