@@ -38,12 +38,10 @@ pub struct CommandTable {
 static TABLE: OnceLock<CommandTable> = OnceLock::new();
 
 /// The groups, in the order of COMMAND.
-fn groups() -> [&'static [Command]; 12] {
-    [
-        super::bitmap::COMMANDS,
-fn groups() -> [&'static [Command]; 11] {
-    [
+fn groups() -> &'static [&'static [Command]] {
+    &[
         super::acl::COMMANDS,
+        super::bitmap::COMMANDS,
         super::connection::COMMANDS,
         super::flush::COMMANDS,
         super::generic::COMMANDS,
@@ -126,7 +124,7 @@ impl CommandTable {
             top: Vec::new(),
         };
         for group in groups() {
-            for spec in group {
+            for spec in *group {
                 let registered = table.register(spec, None);
                 table.top.push(registered);
                 let new_name = renamed

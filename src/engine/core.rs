@@ -13,7 +13,7 @@ use crate::base::clock::{ticks, unix_ms};
 use crate::command::admit::Gates;
 use crate::command::table::{CommandTable, commands};
 use crate::config::Config;
-use crate::mesh::message::{CoreMessage, Part};
+use crate::mesh::message::{CoreMessage, Part, SlowRun};
 use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
@@ -136,7 +136,7 @@ pub struct Core {
     pub(super) stopping: bool,
     /// Something follows when a send queued in this turn is over.
     pub(super) follow_up: bool,
-    pub(super) slow_runs: Vec<super::asks::SlowRun>,
+    pub(super) slow_runs: Vec<SlowRun>,
     /// Clock ticks at the beginning of the turn.
     pub(super) turn_ticks: u64,
     pub(super) allocation: Allocation,

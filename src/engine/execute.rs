@@ -20,6 +20,20 @@ impl Core {
         args: &Args<'_>,
         out: &mut Vec<u8>,
     ) {
+        self.apply(shard, command, handler, args, out);
+        self.ran(command, args);
+    }
+
+    /// The same without counting a run: a part of a command that its home core counts.
+    #[inline]
+    pub(super) fn apply(
+        &mut self,
+        shard: &mut Shard,
+        command: &'static Registered,
+        handler: ShardFn,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
         shard.effects.begin();
         let start = out.len();
         let mut reply = Reply::new(out, args.caller.resp3);
@@ -27,7 +41,6 @@ impl Core {
             self.failed(command, &error, out, start);
         }
         shard.effects.end(args);
-        self.ran(command, args);
     }
 
     /// Runs a plan over shards that are in hand.
@@ -79,8 +92,14 @@ impl Core {
     /// Counts a run and its time, from the end of the run before.
     #[inline]
     pub(super) fn ran(&mut self, command: &'static Registered, args: &Args<'_>) {
+        self.ran_since(command, args, self.last_ticks);
+    }
+
+    /// The same for what began at `start`: EXEC, and what other cores were asked for.
+    #[inline]
+    pub(super) fn ran_since(&mut self, command: &'static Registered, args: &Args<'_>, start: u64) {
         let now = ticks();
-        let spent = now.wrapping_sub(self.last_ticks);
+        let spent = now.wrapping_sub(start);
         self.last_ticks = now;
         let scale = self.observatory.scale;
         let counters = self.observatory.core(self.index);

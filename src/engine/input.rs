@@ -8,7 +8,7 @@ use crate::command::client::{Multi, Queued, ReplyMode};
 use crate::command::permit::Refusal;
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
-use crate::command::{admit, cursor_slot, transactions};
+use crate::command::{admit, cursor_slot, trace, transactions};
 use crate::config::PipelineOrder;
 use crate::net::{Connection, Wave};
 use crate::resp::parser::{self, Limits, Parsed};
@@ -476,10 +476,12 @@ impl Core {
     ) {
         let place = connection.place;
         let caller = connection.client.caller();
+        let shown = (!self.monitors.is_empty()).then(|| trace::monitor_source(&connection.client));
         let wave = self.wave_of(connection);
         let spare = &mut self.spare_parts;
         let part = wave.part(owner, || {
             let mut part = spare.pop().unwrap_or_default();
+            part.shown = shown;
             part.place = place;
             part.caller = caller;
             part
@@ -540,8 +542,12 @@ impl Core {
             self.write_reply(connection, |reply| reply.simple("QUEUED"));
             return Some(Flow::Next);
         }
-        if !self.monitors.is_empty() {
-            self.feed_monitors(connection, command, args);
+        if !self.monitors.is_empty() && matches!(command.spec.run, Run::Shard(_)) {
+            // Shown now if it runs now. If another core runs it, that core shows it.
+            let key = args.key(usize::from(command.first_key));
+            if self.shard.is_some() && usize::from(key.slot) % self.shards == self.index {
+                self.feed_monitors(&connection.client, command, args);
+            }
         }
         match connection.client.reply_mode {
             ReplyMode::On => None,

@@ -92,12 +92,14 @@ impl Core {
             }
         }
         for part in parts {
+            let slow_before = self.slow_runs.len();
             let mut out = std::mem::take(&mut part.out);
+            let mut ran = true;
             if part.exec.is_some() {
                 if self.is_short() {
                     self.make_room_on(shard);
                 }
-                self.run_exec_part(shard, part, &mut out);
+                ran = self.run_exec_part(shard, part, &mut out);
                 part.ends.push(out.len());
             } else {
                 for index in 0..part.requests.len() {
@@ -111,6 +113,12 @@ impl Core {
                 }
             }
             part.out = out;
+            if part.shown.is_some() {
+                self.show_part(part, ran);
+            }
+            if self.slow_runs.len() > slow_before {
+                part.slow.extend(self.slow_runs.drain(slow_before..));
+            }
         }
     }
 
@@ -136,22 +144,25 @@ impl Core {
     }
 
     /// EXEC whose keys are all on this shard.
-    fn run_exec_part(&mut self, shard: &mut Shard, part: &Part, out: &mut Vec<u8>) {
+    /// False when its watch was broken and nothing ran.
+    fn run_exec_part(&mut self, shard: &mut Shard, part: &Part, out: &mut Vec<u8>) -> bool {
         let resp3 = part.caller.resp3;
         let watch = part.exec.as_ref().and_then(|exec| exec.watch.as_ref());
         if watch.is_some_and(|watch| shard.end_watch(&watch.token, &watch.keys)) {
             Reply::new(out, resp3).null_array();
-            return;
+            return false;
         }
         Reply::new(out, resp3).array(part.requests.len());
         for request in &part.requests {
             let command = self.table.by_id(request.command);
             self.run_on(shard, command, &part.args(request), out);
         }
+        true
     }
 
     fn on_replies(&mut self, from: usize, mut parts: Vec<Box<Part>>) {
-        for part in parts.drain(..) {
+        for mut part in parts.drain(..) {
+            self.slow_runs.append(&mut part.slow);
             let Some(mut connection) = self.take_connection(part.place) else {
                 self.reuse_part(part);
                 continue;

@@ -5,12 +5,13 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::acl::Users;
 use crate::base::slot::Slot;
 use crate::config::Config;
 use crate::keyspace::watch::WatchToken;
-use crate::resp::request::{Args, Caller, Span};
+use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::place::Place;
 
@@ -39,6 +40,23 @@ pub struct Part {
     pub ends: Vec<usize>,
     /// The requests are one transaction: EXEC with everything on one shard.
     pub exec: Option<ExecUnit>,
+    /// Those that took long: for the slow log, which the home core writes, since it knows the client.
+    pub slow: Vec<SlowRun>,
+    /// Somebody monitors: whose these requests are, for the lines that the receiver writes when it has run them.
+    pub shown: Option<String>,
+}
+
+/// A command that took as long as the slow log or the latency monitor wants to hear of.
+#[derive(Clone, Debug)]
+pub struct SlowRun {
+    /// Place in the command table.
+    pub command: u16,
+    /// Its arguments.
+    pub args: OwnedArgs,
+    /// Who asked.
+    pub caller: Caller,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
 }
 
 /// What EXEC adds to its requests.
@@ -46,6 +64,8 @@ pub struct Part {
 pub struct ExecUnit {
     /// The client's watch: a broken one makes the whole a null reply.
     pub watch: Option<Watch>,
+    /// What monitors see of EXEC itself, behind its commands.
+    pub shown: Vec<u8>,
 }
 
 /// A watch whose keys are all on the receiver's shard. It ends there, with the EXEC: were it taken off by a message of
@@ -83,6 +103,8 @@ impl Part {
         self.out.clear();
         self.ends.clear();
         self.exec = None;
+        self.slow.clear();
+        self.shown = None;
         self.bytes.shrink_to(KEEP);
         self.out.shrink_to(KEEP);
         self.spans.shrink_to(KEEP / 16);
@@ -172,6 +194,11 @@ pub enum CoreMessage {
         client: u64,
         /// The lines, as RESP.
         lines: Vec<u8>,
+    },
+    /// DEBUG SLEEP on another core: the receiver serves nobody until then either.
+    Stall {
+        /// When to go on.
+        until: Instant,
     },
     /// The server ends: reply what can be replied and stop.
     Stop,
