@@ -11,10 +11,11 @@ use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Queued, Step, 
 use crate::command::keys::key_places;
 use crate::command::spec::{Flags, Merge, Run};
 use crate::command::table::Registered;
+use crate::keyspace::blocked::Wait;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::Place;
 use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit, Watch};
-use crate::net::Connection;
+use crate::net::{Blocking, Connection};
 use crate::resp::request::{Args, Key, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shard;
@@ -156,7 +157,7 @@ impl Core {
                 args,
                 connection.output.buffer(),
             );
-            self.shard = Some(shard);
+            self.end_unit(shard);
             self.after_reply(connection, start);
         }
     }
@@ -170,15 +171,23 @@ impl Core {
     ) {
         if let Some(mut shard) = self.shard.take() {
             let start = connection.output.buffer().len();
-            self.execute_plan(
+            let wait = self.execute_plan(
                 &mut [&mut shard],
                 command,
                 plan,
                 args,
                 connection.output.buffer(),
             );
-            self.shard = Some(shard);
-            self.after_reply(connection, start);
+            match wait {
+                None => self.after_reply(connection, start),
+                Some(wait) => {
+                    let (home, place) = (self.index, connection.place);
+                    let held = &mut [&mut *shard];
+                    let waiter = self.register(held, home, place, command, args, wait);
+                    self.begin_to_wait(connection, waiter);
+                }
+            }
+            self.end_unit(shard);
         }
     }
 
@@ -279,6 +288,16 @@ impl Core {
                 }
             }
             Step::Exec => self.exec(connection),
+            Step::Block(until) => {
+                let timed_out = connection.output.buffer().split_off(start);
+                let blocking = Blocking {
+                    command,
+                    waiter: None,
+                    until,
+                    timed_out,
+                };
+                self.block(connection, blocking);
+            }
             Step::Stall(time) => {
                 std::thread::sleep(time);
                 self.after_reply(connection, start);
@@ -354,9 +373,11 @@ impl Core {
             }
         }
         // Queues are looked at when everything is in hand: a transaction scheduled before must go first.
+        // And what a blocked client is owed goes before everything.
         if participants
             .iter()
             .any(|&one| links.core(usize::from(one)).has_scheduled())
+            || held.iter().any(|shard| shard.blocked.has_ready())
         {
             self.give_back(held);
             return None;
@@ -393,11 +414,11 @@ impl Core {
     /// Takes part in the transactions at the head of this core's queue.
     pub(super) fn take_scheduled(&mut self) {
         while self.link().has_scheduled() {
-            let Some(mut shard) = self.shard.take() else {
+            let Some(mut shard) = self.shard.take().or_else(|| self.held_shard.take()) else {
                 return;
             };
             let Some(transaction) = self.link().first_scheduled() else {
-                self.shard = Some(shard);
+                self.end_unit(shard);
                 return;
             };
             self.link().unschedule();
@@ -412,7 +433,7 @@ impl Core {
                     let mut out = Vec::new();
                     let command = self.table.by_id(*command);
                     self.run_on(&mut shard, command, &args.args(*caller), &mut out);
-                    self.shard = Some(shard);
+                    self.end_unit(shard);
                     Outcome::Reply(out)
                 }
             };
@@ -440,6 +461,14 @@ impl Core {
                     Outcome::Lent(shard) => held.push(shard),
                     Outcome::Reply(reply) => replies.push(reply),
                 }
+            }
+            if transaction.place == Place::NOWHERE {
+                self.fetched(held);
+                continue;
+            }
+            if !self.serve_held(&mut held) {
+                self.come_back(&transaction, held);
+                continue;
             }
             let pending = self.pending.remove(&transaction.place.index);
             let connection = self.take_connection(transaction.place);
@@ -478,9 +507,19 @@ impl Core {
                 connection.waiting = false;
                 let start = connection.output.buffer().len();
                 let args = args.args(connection.client.caller());
-                self.plan_held(&mut held, command, plan, &args, connection.output.buffer());
-                self.after_reply(connection, start);
-                self.resume(connection);
+                let wait =
+                    self.plan_held(&mut held, command, plan, &args, connection.output.buffer());
+                if let Some(wait) = wait {
+                    let (home, place) = (self.index, connection.place);
+                    let mut at_hand: Vec<&mut Shard> =
+                        held.iter_mut().map(|shard| &mut **shard).collect();
+                    let waiter = self.register(&mut at_hand, home, place, command, &args, wait);
+                    self.begin_to_wait(connection, waiter);
+                } else {
+                    self.after_reply(connection, start);
+                    self.resume(connection);
+                }
+                self.serve_held(&mut held);
                 Some(held)
             }
             Errand::Watch(keys) => {
@@ -544,9 +583,9 @@ impl Core {
         plan: PlanFn,
         args: &Args<'_>,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Option<Wait> {
         let mut shards: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();
-        self.execute_plan(&mut shards, command, plan, args, out);
+        self.execute_plan(&mut shards, command, plan, args, out)
     }
 
     // MULTI, EXEC, WATCH.
@@ -660,7 +699,9 @@ impl Core {
                 token: watching.token,
                 keys: watching.keys,
             });
-            wave.part_of(owner).exec = Some(ExecUnit { watch });
+            let part = wave.part_of(owner);
+            part.caller.deny_blocking = true;
+            part.exec = Some(ExecUnit { watch });
         }
     }
 
@@ -714,6 +755,7 @@ impl Core {
                 | Step::Watch
                 | Step::Exec
                 | Step::Fail(_)
+                | Step::Block(_)
                 | Step::Reset => {}
             }
         }
@@ -721,7 +763,8 @@ impl Core {
     }
 
     fn end_exec(&mut self, connection: &mut Connection, exec: Exec) {
-        let Exec { held, out, .. } = exec;
+        let Exec { mut held, out, .. } = exec;
+        self.serve_held(&mut held);
         self.give_back(held);
         connection.waiting = false;
         self.write_reply(connection, |reply| reply.buffer().extend_from_slice(&out));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::base::slot::Slot;
 use crate::config::Config;
+use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
 use crate::resp::request::{Args, Caller, Span};
 
@@ -38,6 +39,8 @@ pub struct Part {
     pub ends: Vec<usize>,
     /// The requests are one transaction: EXEC with everything on one shard.
     pub exec: Option<ExecUnit>,
+    /// The last request has found nothing and its client is blocked: it has no reply yet.
+    pub blocked: Option<Arc<Waiter>>,
 }
 
 /// What EXEC adds to its requests.
@@ -82,6 +85,7 @@ impl Part {
         self.out.clear();
         self.ends.clear();
         self.exec = None;
+        self.blocked = None;
         self.bytes.shrink_to(KEEP);
         self.out.shrink_to(KEEP);
         self.spans.shrink_to(KEEP / 16);
@@ -160,6 +164,17 @@ pub enum CoreMessage {
         token: Arc<WatchToken>,
         /// Database and key.
         keys: Vec<(u32, Box<[u8]>)>,
+    },
+    /// A blocked client is over and leaves the keys of the receiver's shard.
+    Depart(Arc<Waiter>),
+    /// A blocked client of the receiver has been served.
+    Served {
+        /// Its connection.
+        place: Place,
+        /// What it was blocked as.
+        waiter: Arc<Waiter>,
+        /// The reply.
+        reply: Vec<u8>,
     },
     /// A transaction that the receiver began has all its participants.
     Complete,
