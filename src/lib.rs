@@ -24,6 +24,9 @@ pub mod effect;
 /// Databases by slot: values and their encodings, expiry, eviction, watched keys.
 pub mod keyspace;
 
+/// Channels, patterns, subscribers: who hears what, and what a message looks like.
+pub mod pubsub;
+
 /// All that one core may ask of another, and the channels, berths and wake-ups that carry it.
 pub mod mesh;
 

@@ -58,7 +58,7 @@ pub fn needs_memory(command: &Registered, client: &Client) -> bool {
     flags.has(Flags::DENYOOM) || client.multi.is_some() && !flags.has(Flags::IMMEDIATE)
 }
 
-/// Asks the gates in order: authentication, memory, loading.
+/// Asks the gates in order: authentication, memory, subscriptions, loading.
 pub fn admit(command: &Registered, client: &Client, gates: Gates) -> Result<(), ErrorReply> {
     let flags = command.spec.flags;
     if !client.authenticated && !flags.has(Flags::NO_AUTH) {
@@ -69,6 +69,9 @@ pub fn admit(command: &Registered, client: &Client, gates: Gates) -> Result<(), 
     }
     if gates.out_of_memory && needs_memory(command, client) {
         return Err(ErrorReply::OUT_OF_MEMORY);
+    }
+    if client.subscribed && !client.resp3 && !flags.has(Flags::WHILE_SUBSCRIBED) {
+        return Err(ErrorReply::subscribed(&command.name));
     }
     if gates.loading && !flags.has(Flags::LOADING) {
         return Err(ErrorReply::LOADING);

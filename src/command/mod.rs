@@ -14,6 +14,7 @@ mod generic;
 mod hash;
 mod list;
 mod parse;
+mod pubsub;
 mod scan;
 mod server;
 mod set;

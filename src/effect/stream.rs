@@ -9,6 +9,8 @@ pub struct Effect {
     pub db: u32,
     /// The command.
     pub command: OwnedArgs,
+    /// It is for replicas alone: a message to subscribers, which is no data and stands in no file.
+    pub replicas_only: bool,
 }
 
 /// What a shard has done, in order.
@@ -71,6 +73,7 @@ impl Effects {
             self.stream.push(Effect {
                 db: db as u32,
                 command: parts.iter().copied().collect(),
+                replicas_only: false,
             });
         }
     }
@@ -86,6 +89,18 @@ impl Effects {
             self.stream.push(Effect {
                 db: db as u32,
                 command: parts.iter().copied().collect(),
+                replicas_only: false,
+            });
+        }
+    }
+
+    /// Records a message to subscribers, which changes no data: replicas pass it on to theirs.
+    pub fn record_for_replicas(&mut self, parts: &[&[u8]]) {
+        if self.wanted {
+            self.stream.push(Effect {
+                db: 0,
+                command: parts.iter().copied().collect(),
+                replicas_only: true,
             });
         }
     }
@@ -99,6 +114,7 @@ impl Effects {
             self.stream.push(Effect {
                 db: args.caller.db,
                 command: OwnedArgs::copy_of(args),
+                replicas_only: false,
             });
         }
         changed

@@ -27,6 +27,9 @@ impl Core {
             self.failed(command, &error, out, start);
         }
         shard.effects.end(args);
+        if shard.news.has_some() {
+            self.take_news(shard);
+        }
         self.ran(command, args);
     }
 
@@ -48,6 +51,9 @@ impl Core {
         }
         for shard in shards.iter_mut() {
             shard.effects.end(args);
+            if shard.news.has_some() {
+                self.take_news(shard);
+            }
         }
         self.ran(command, args);
     }

@@ -55,7 +55,8 @@ enum Flow {
 impl Core {
     /// Bytes have come for a connection: they are executed where they lie, and only what is left is copied.
     pub(super) fn on_bytes(&mut self, connection: &mut Connection, bytes: &[u8]) {
-        if connection.waiting || connection.pending_input() > 0 || self.shard.is_none() {
+        let must_wait = self.shard.is_none() || self.pushing.choked;
+        if connection.waiting || connection.pending_input() > 0 || must_wait {
             connection.keep_input(bytes);
             self.after_keeping(connection);
             return;
@@ -109,7 +110,7 @@ impl Core {
 
     /// Executes what was kept.
     pub(super) fn run_kept_input(&mut self, connection: &mut Connection) {
-        if self.shard.is_none() {
+        if self.shard.is_none() || self.pushing.choked {
             self.make_ready(connection);
             return;
         }

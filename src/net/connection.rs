@@ -32,6 +32,8 @@ pub struct Connection {
     pub wave: Option<Box<Wave>>,
     /// Something under way must end before the next command: a wave, a transaction, a question to other cores.
     pub waiting: bool,
+    /// Its subscriptions have changed, and not all shards have been told.
+    pub unconfirmed: bool,
     /// In the core's list of connections with something to send.
     pub dirty: bool,
     /// In the core's list of connections with input to execute.
@@ -68,6 +70,7 @@ impl Connection {
             output: Output::default(),
             wave: None,
             waiting: false,
+            unconfirmed: false,
             dirty: false,
             ready: false,
             receiving: false,
