@@ -22,9 +22,15 @@ pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
     counters.lazy_freed.set(shard.stats.lazy_freed);
     counters.watched.set(shard.watched.len() as u64);
     let audience = &shard.news.audience;
-    counters.pubsub_channels.set(audience.len(Topic::Channel) as u64);
-    counters.pubsub_patterns.set(audience.len(Topic::Pattern) as u64);
-    counters.pubsub_shard_channels.set(audience.len(Topic::Shard) as u64);
+    counters
+        .pubsub_channels
+        .set(audience.len(Topic::Channel) as u64);
+    counters
+        .pubsub_patterns
+        .set(audience.len(Topic::Pattern) as u64);
+    counters
+        .pubsub_shard_channels
+        .set(audience.len(Topic::Shard) as u64);
     let freed_later = if shard.has_garbage() {
         shard.garbage_len()
     } else {

@@ -381,9 +381,10 @@ impl Core {
         } else {
             Room::Enough
         };
+        let mut muted = false;
         if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
             match self.gate(connection, command, &args, room) {
-                None => {}
+                None => muted = connection.client.reply_mode != ReplyMode::On,
                 Some(flow) => return flow,
             }
         }
@@ -412,6 +413,7 @@ impl Core {
                 self.execute(&mut shard, command, handler, &args, wave.local());
                 wave.end_local(self.index);
             } else {
+                let start = connection.output.buffer().len();
                 self.execute(
                     &mut shard,
                     command,
@@ -419,6 +421,9 @@ impl Core {
                     &args,
                     connection.output.buffer(),
                 );
+                if muted {
+                    self.after_reply(connection, start);
+                }
                 connection.output.close_reply();
             }
             self.shard = Some(shard);

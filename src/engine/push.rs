@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::mesh::message::{CoreMessage, Push};
 use crate::mesh::Place;
+use crate::mesh::message::{CoreMessage, Push};
 use crate::net::Connection;
 use crate::pubsub::{
     Change, Message, Outgoing, Publication, Registry, Subscriptions, Topic, confirmation,
@@ -287,12 +287,13 @@ impl Core {
         if let Some(connection) = current
             && connection.place == place
         {
-            return write(connection, message);
+            return write(connection, message); // its block is closed by whoever has it in hand
         }
         let Some(mut connection) = self.take_connection(place) else {
             return false;
         };
         let written = write(&mut connection, message);
+        connection.output.close_reply();
         self.put_back(connection);
         written
     }
@@ -370,18 +371,15 @@ impl Core {
         connection: &mut Connection,
         subscriptions: Box<Subscriptions>,
     ) {
-        let before = std::mem::replace(
-            &mut connection.client.subscribed,
-            !subscriptions.is_empty(),
-        );
+        let before =
+            std::mem::replace(&mut connection.client.subscribed, !subscriptions.is_empty());
         match (before, connection.client.subscribed) {
             (false, true) => self.pushing.clients += 1,
             (true, false) => self.pushing.clients -= 1,
             _ => {}
         }
         self.counters().pubsub_clients.set(self.pushing.clients);
-        connection.client.subscriptions =
-            connection.client.subscribed.then_some(subscriptions);
+        connection.client.subscriptions = connection.client.subscribed.then_some(subscriptions);
     }
 
     /// Ends all subscriptions without a word: RESET and the end of a connection.
@@ -499,7 +497,9 @@ impl Core {
         connection.waiting = true;
         connection.output.hold(true);
         let number = self.pushing.announced + 1;
-        self.pushing.unconfirmed.push_back((number, connection.place));
+        self.pushing
+            .unconfirmed
+            .push_back((number, connection.place));
     }
 }
 
@@ -509,6 +509,5 @@ fn write(connection: &mut Connection, message: &Message) -> bool {
     }
     let bytes = message.bytes(connection.client.resp3);
     connection.output.buffer().extend_from_slice(bytes);
-    connection.output.close_reply();
     true
 }

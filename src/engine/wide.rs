@@ -56,6 +56,8 @@ pub(super) struct Exec {
     watching: Option<Box<Watching>>,
     held: Held,
     out: Vec<u8>,
+    /// Messages to the client itself, which come after the reply.
+    messages: Vec<u8>,
     started: bool,
 }
 
@@ -661,6 +663,7 @@ impl Core {
             watching,
             held: Held::new(),
             out: Vec::new(),
+            messages: Vec::new(),
             started: false,
         });
         if owners.is_empty() {
@@ -745,9 +748,13 @@ impl Core {
                 }
                 Step::Stall(time) => std::thread::sleep(time),
                 Step::Subscription { topic, begins } => {
+                    std::mem::swap(connection.output.buffer(), &mut exec.messages);
                     self.settle_messages(connection);
-                    let (mut out, mut held) =
-                        (std::mem::take(&mut exec.out), std::mem::take(&mut exec.held));
+                    std::mem::swap(connection.output.buffer(), &mut exec.messages);
+                    let (mut out, mut held) = (
+                        std::mem::take(&mut exec.out),
+                        std::mem::take(&mut exec.held),
+                    );
                     let change = (topic, begins);
                     self.change_subscriptions(connection, change, &args, &mut out, &mut held);
                     (exec.out, exec.held) = (out, held);
@@ -770,10 +777,16 @@ impl Core {
     }
 
     fn end_exec(&mut self, connection: &mut Connection, exec: Exec) {
-        let Exec { held, out, .. } = exec;
+        let Exec {
+            held,
+            out,
+            messages,
+            ..
+        } = exec;
         self.give_back(held);
         connection.waiting = false;
         self.write_reply(connection, |reply| reply.buffer().extend_from_slice(&out));
+        connection.output.buffer().extend_from_slice(&messages);
         self.await_confirmation(connection);
         if !connection.waiting {
             self.resume(connection);

@@ -43,7 +43,9 @@ impl Output {
     /// Whether something can be handed to the ring now.
     #[inline]
     pub fn can_send(&self) -> bool {
-        self.in_flight == 0 && !self.held_back && (!self.current.is_empty() || !self.full.is_empty())
+        self.in_flight == 0
+            && !self.held_back
+            && (!self.current.is_empty() || !self.full.is_empty())
     }
 
     /// Holds back what has not been handed to the ring, or lets it go.

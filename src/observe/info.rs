@@ -271,7 +271,10 @@ fn clients(lines: &mut Lines, facts: &Facts<'_>) {
         observatory.sum(|core| core.blocked.get()),
     );
     lines.all(&[("tracking_clients", "0")]);
-    lines.put("pubsub_clients", observatory.sum(|core| core.pubsub_clients.get()));
+    lines.put(
+        "pubsub_clients",
+        observatory.sum(|core| core.pubsub_clients.get()),
+    );
     lines.all(&[("clients_in_timeout_table", "0")]);
     lines.put(
         "total_blocking_keys",

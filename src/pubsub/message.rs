@@ -25,7 +25,12 @@ impl Message {
     /// Bytes of memory it takes, about: for the bound on what is on its way.
     pub fn size(&self) -> usize {
         const EACH: usize = 32;
-        size_of::<Message>() + self.parts.iter().map(|part| part.len() + EACH).sum::<usize>()
+        size_of::<Message>()
+            + self
+                .parts
+                .iter()
+                .map(|part| part.len() + EACH)
+                .sum::<usize>()
     }
 
     /// Its bytes for a client.
@@ -135,8 +140,14 @@ mod tests {
     fn a_message_is_an_array_in_resp2_and_a_push_in_resp3() {
         let publication = Publication::new(Topic::Channel, b"news", b"hi");
         let rest = "3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n";
-        assert_eq!(publication.message().bytes(false), format!("*{rest}").as_bytes());
-        assert_eq!(publication.message().bytes(true), format!(">{rest}").as_bytes());
+        assert_eq!(
+            publication.message().bytes(false),
+            format!("*{rest}").as_bytes()
+        );
+        assert_eq!(
+            publication.message().bytes(true),
+            format!(">{rest}").as_bytes()
+        );
         assert_eq!(
             publication.message_for(b"n*").bytes(false),
             b"*4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$2\r\nhi\r\n"
@@ -160,7 +171,13 @@ mod tests {
     #[test]
     fn the_end_of_nothing_is_confirmed_without_a_name() {
         let mut out = Vec::new();
-        confirmation(Topic::Pattern, false, None, 0, &mut Reply::new(&mut out, false));
+        confirmation(
+            Topic::Pattern,
+            false,
+            None,
+            0,
+            &mut Reply::new(&mut out, false),
+        );
         assert_eq!(out, b"*3\r\n$12\r\npunsubscribe\r\n$-1\r\n:0\r\n");
     }
 }

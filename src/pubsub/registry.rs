@@ -149,10 +149,7 @@ mod tests {
             assert_eq!(subscribers(&registry, Topic::Channel, b"c"), all);
         }
         for n in 0..100 {
-            assert_eq!(
-                registry.receivers(Topic::Channel, b"c"),
-                100 - n as usize
-            );
+            assert_eq!(registry.receivers(Topic::Channel, b"c"), 100 - n as usize);
             registry.remove(Topic::Channel, b"c", n);
         }
         assert!(registry.topics.iter().all(HashMap::is_empty));

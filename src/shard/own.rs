@@ -163,13 +163,7 @@ impl Beside<'_> {
 
     /// See `Shard::notify`.
     #[inline]
-    pub(super) fn notify(
-        &mut self,
-        db: usize,
-        key: &Key<'_>,
-        class: Class,
-        event: &'static str,
-    ) {
+    pub(super) fn notify(&mut self, db: usize, key: &Key<'_>, class: Class, event: &'static str) {
         if self.news.wants(class.bit()) {
             self.news.event(db, event, key.bytes);
         }
