@@ -24,6 +24,9 @@ pub mod effect;
 /// Databases by slot: values and their encodings, expiry, eviction, watched keys.
 pub mod keyspace;
 
+/// Lua scripts and function libraries: the sandbox, what a script may call, values to replies and back.
+pub mod script;
+
 /// All that one core may ask of another, and the channels, berths and wake-ups that carry it.
 pub mod mesh;
 

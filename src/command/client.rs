@@ -8,6 +8,7 @@ use crate::mesh::message::{ClientFilter, ClientKind, CoreAnswer, CoreAsk};
 use crate::observe::Observatory;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
+use crate::script::CoreScripts;
 use crate::shard::{Shard, Shards};
 
 use super::table::Registered;
@@ -44,6 +45,8 @@ pub struct CoreView<'a> {
     pub config: &'a Arc<Config>,
     /// Counters of all cores and the logs they share.
     pub observatory: &'a Observatory,
+    /// Scripts: this core's and what all share.
+    pub scripting: &'a CoreScripts,
 }
 
 /// How a client handler ends.

@@ -7,6 +7,7 @@ use crate::mesh::message::{CoreAnswer, CoreAsk};
 use crate::observe::Observatory;
 use crate::resp::request::OwnedArgs;
 use crate::resp::{ErrorReply, Reply};
+use crate::script::CoreScripts;
 use crate::shard::{Shard, Shards};
 
 use super::admit;
@@ -28,6 +29,8 @@ pub struct Desk {
     pub answers: Vec<CoreAnswer>,
     /// The questions asked.
     pub asked: Vec<CoreAsk>,
+    /// Scripts.
+    pub scripting: CoreScripts,
     /// One shard, for steps over all of them.
     pub shard: Shard,
     out: Vec<u8>,
@@ -51,6 +54,7 @@ impl Desk {
                 now,
             ),
             observatory: Observatory::new(1, count, 16, now, "a".repeat(40)),
+            scripting: CoreScripts::new(Default::default()),
             config,
             now,
             answers: vec![CoreAnswer::Done],
@@ -85,6 +89,7 @@ impl Desk {
             now: self.now,
             config: &self.config,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let resp3 = self.client.resp3;
         let mut reply = Reply::new(&mut self.out, resp3);
@@ -129,6 +134,7 @@ impl Desk {
                     now: self.now,
                     config: &self.config,
                     observatory: &self.observatory,
+                    scripting: &self.scripting,
                 };
                 let mut context = Context {
                     client: &mut self.client,

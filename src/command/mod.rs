@@ -15,6 +15,7 @@ mod hash;
 mod list;
 mod parse;
 mod scan;
+pub(crate) mod scripting;
 mod server;
 mod set;
 mod sorted_set;

@@ -134,8 +134,8 @@ bits! {
         FAST = 12, "fast";
         /// Needs no authentication.
         NO_AUTH = 13, "no_auth";
-        /// May be propagated though it is no write.
-        MAY_REPLICATE = 14, "may_replicate";
+        /// May be propagated though it is no write. Redis does not show it.
+        MAY_REPLICATE = 14, "";
         /// Keys are optional.
         NO_MANDATORY_KEYS = 15, "no_mandatory_keys";
         /// Behind `enable-protected-configs` and the like.
@@ -408,8 +408,26 @@ pub enum Run {
     Cursor(ShardFn),
     /// One step over every shard, lent whole: SWAPDB and what must see all of the keyspace at once.
     Whole(PlanFn),
+    /// A script, whose commands may touch any key.
+    Script {
+        /// What the first argument names.
+        source: Source,
+        /// It may not write.
+        read_only: bool,
+    },
     /// A container: one of its subcommands runs.
     Container,
+}
+
+/// What the first argument of a command that runs a script is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The script.
+    Body,
+    /// The digest of a cached script.
+    Sha,
+    /// The name of a library's function.
+    Function,
 }
 
 impl std::fmt::Debug for Run {
@@ -422,6 +440,7 @@ impl std::fmt::Debug for Run {
             Run::Every { .. } => "Every",
             Run::Cursor(_) => "Cursor",
             Run::Whole(_) => "Whole",
+            Run::Script { .. } => "Script",
             Run::Container => "Container",
         })
     }
@@ -472,6 +491,8 @@ pub enum Group {
     Hash,
     /// Lists.
     List,
+    /// Scripts and functions.
+    Scripting,
     /// Sets.
     Set,
     /// Sorted sets.
@@ -492,6 +513,7 @@ impl Group {
             Group::Generic => "generic",
             Group::Hash => "hash",
             Group::List => "list",
+            Group::Scripting => "scripting",
             Group::Set => "set",
             Group::SortedSet => "sorted-set",
             Group::String => "string",

@@ -37,13 +37,14 @@ pub struct CommandTable {
 static TABLE: OnceLock<CommandTable> = OnceLock::new();
 
 /// The groups, in the order of COMMAND.
-fn groups() -> [&'static [Command]; 10] {
+fn groups() -> [&'static [Command]; 11] {
     [
         super::connection::COMMANDS,
         super::flush::COMMANDS,
         super::generic::COMMANDS,
         super::hash::COMMANDS,
         super::list::COMMANDS,
+        super::scripting::COMMANDS,
         super::server::COMMANDS,
         super::set::COMMANDS,
         super::sorted_set::COMMANDS,

@@ -48,6 +48,8 @@ pub(super) enum Errand {
     Exec(Box<Exec>),
     /// Begin to watch.
     Watch(Vec<Box<[u8]>>),
+    /// Run a script.
+    Script(&'static Registered, OwnedArgs),
 }
 
 /// EXEC under way.
@@ -130,13 +132,14 @@ impl Core {
                     self.send_to(connection, owner, command, args, 0, 0);
                 }
             }
+            Run::Script { .. } => self.run_script_wide(connection, command, args),
             Run::Shard(_) | Run::Container => {
                 unreachable!("{} is dispatched elsewhere", command.name)
             }
         }
     }
 
-    fn everyone(&self) -> Vec<u16> {
+    pub(super) fn everyone(&self) -> Vec<u16> {
         (0..self.shards as u16).collect()
     }
 
@@ -222,6 +225,7 @@ impl Core {
             now: self.now,
             config: &self.config,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let mut context = Context {
             client: &mut connection.client,
@@ -289,7 +293,7 @@ impl Core {
     // Transactions.
 
     /// Begins a transaction; the connection waits for it unless it can run at once.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         connection: &mut Connection,
         participants: Vec<u16>,
@@ -483,6 +487,17 @@ impl Core {
                 self.resume(connection);
                 Some(held)
             }
+            Errand::Script(command, args) => {
+                connection.waiting = false;
+                let start = connection.output.buffer().len();
+                let args = args.args(connection.client.caller());
+                let mut out = std::mem::take(connection.output.buffer());
+                self.run_script(connection, &mut held, command, &args, &mut out);
+                *connection.output.buffer() = out;
+                self.after_reply(connection, start);
+                self.resume(connection);
+                Some(held)
+            }
             Errand::Watch(keys) => {
                 connection.waiting = false;
                 self.watch_held(connection, &keys, &mut held);
@@ -498,7 +513,7 @@ impl Core {
     }
 
     /// Runs a command over shards in hand.
-    fn run_held(
+    pub(super) fn run_held(
         &mut self,
         held: &mut Held,
         command: &'static Registered,
@@ -531,13 +546,13 @@ impl Core {
             Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
                 self.plan_held(held, command, plan, args, out);
             }
-            Run::Client(_) | Run::Container => {
-                unreachable!("{} needs no shard", command.name)
+            Run::Client(_) | Run::Script { .. } | Run::Container => {
+                unreachable!("{} is run by whoever holds the shards", command.name)
             }
         }
     }
 
-    fn plan_held(
+    pub(super) fn plan_held(
         &mut self,
         held: &mut Held,
         command: &'static Registered,
@@ -584,6 +599,7 @@ impl Core {
                     (travels, all) = (false, true)
                 }
                 Run::Client(_) | Run::Container => travels = false,
+                Run::Script { .. } => (travels, all) = (false, true),
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
                 Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
                     match key_places(queued.command.spec, &args) {
@@ -684,11 +700,20 @@ impl Core {
             let mut caller = connection.client.caller();
             caller.deny_blocking = true;
             let args = queued.args.args(caller);
-            let Run::Client(handler) = queued.command.spec.run else {
-                let mut out = std::mem::take(&mut exec.out);
-                self.run_held(&mut exec.held, queued.command, &args, &mut out);
-                exec.out = out;
-                continue;
+            let handler = match queued.command.spec.run {
+                Run::Client(handler) => handler,
+                Run::Script { .. } => {
+                    let mut out = std::mem::take(&mut exec.out);
+                    self.run_script(connection, &mut exec.held, queued.command, &args, &mut out);
+                    exec.out = out;
+                    continue;
+                }
+                _ => {
+                    let mut out = std::mem::take(&mut exec.out);
+                    self.run_held(&mut exec.held, queued.command, &args, &mut out);
+                    exec.out = out;
+                    continue;
+                }
             };
             for shard in &exec.held {
                 super::background::publish_shard(self.observatory.core(shard.index), shard);
@@ -910,6 +935,7 @@ impl Core {
             now: self.now,
             config: &self.config,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let mut context = Context {
             client: &mut connection.client,
