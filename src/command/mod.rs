@@ -20,6 +20,7 @@ mod list;
 mod parse;
 mod pubsub;
 mod scan;
+pub(crate) mod scripting;
 mod server;
 mod set;
 mod sorted_set;

@@ -87,7 +87,7 @@ bits! {
         FAST = 12, "fast";
         /// Needs no authentication.
         NO_AUTH = 13, "no_auth";
-        /// May be propagated though it is no write.
+        /// May be propagated though it is no write. Redis does not show it.
         MAY_REPLICATE = 14, "";
         /// Keys are optional.
         NO_MANDATORY_KEYS = 15, "no_mandatory_keys";
@@ -320,8 +320,26 @@ pub enum Run {
     Publish(ShardFn),
     /// One step over every shard, lent whole: SWAPDB and what must see all of the keyspace at once.
     Whole(PlanFn),
+    /// A script, whose commands may touch any key.
+    Script {
+        /// What the first argument names.
+        source: Source,
+        /// It may not write.
+        read_only: bool,
+    },
     /// A container: one of its subcommands runs.
     Container,
+}
+
+/// What the first argument of a command that runs a script is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The script.
+    Body,
+    /// The digest of a cached script.
+    Sha,
+    /// The name of a library's function.
+    Function,
 }
 
 impl std::fmt::Debug for Run {
@@ -336,6 +354,7 @@ impl std::fmt::Debug for Run {
             Run::Any(_) => "Any",
             Run::Publish(_) => "Publish",
             Run::Whole(_) => "Whole",
+            Run::Script { .. } => "Script",
             Run::Container => "Container",
         })
     }
@@ -390,6 +409,8 @@ pub enum Group {
     Hyperloglog,
     /// Lists.
     List,
+    /// Scripts and functions.
+    Scripting,
     /// Sets.
     Set,
     /// Sorted sets.
@@ -414,6 +435,7 @@ impl Group {
             Group::Hash => "hash",
             Group::Hyperloglog => "hyperloglog",
             Group::List => "list",
+            Group::Scripting => "scripting",
             Group::Set => "set",
             Group::SortedSet => "sorted-set",
             Group::String => "string",

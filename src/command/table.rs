@@ -49,6 +49,7 @@ fn groups() -> &'static [&'static [Command]] {
         super::hyperloglog::COMMANDS,
         super::list::COMMANDS,
         super::pubsub::COMMANDS,
+        super::scripting::COMMANDS,
         super::server::COMMANDS,
         super::set::COMMANDS,
         super::sorted_set::COMMANDS,

@@ -18,6 +18,7 @@ use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::resp::request::Span;
+use crate::script::CoreScripts;
 use crate::ring::{Completion, Operation, Ring};
 use crate::shard::Shard;
 use crate::transaction::Transaction;
@@ -90,6 +91,7 @@ pub struct Core {
     pub(super) config: Arc<Config>,
     pub(super) users: Arc<Users>,
     pub(super) table: &'static CommandTable,
+    pub(super) scripting: CoreScripts,
     pub(super) gates: Gates,
 
     pub(super) connections: Vec<Option<Box<Connection>>>,
@@ -203,6 +205,7 @@ impl Core {
             links: parts.links,
             senders: parts.senders,
             receivers: parts.receivers,
+            scripting: CoreScripts::new(parts.observatory.scripts.clone()),
             observatory: parts.observatory,
             config: parts.config,
             users: parts.users,

@@ -173,7 +173,7 @@ impl Core {
             Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
                 self.execute_plan(&mut [shard], command, plan, args, out)
             }
-            Run::Client(_) | Run::Container => {
+            Run::Client(_) | Run::Script { .. } | Run::Container => {
                 unreachable!("{} does not travel", command.name)
             }
         }

@@ -289,6 +289,27 @@ fn clients(lines: &mut Lines, facts: &Facts<'_>) {
     );
 }
 
+/// What scripts and functions take: the interpreters of all cores, and the texts that all share.
+fn scripting(lines: &mut Lines, facts: &Facts<'_>) {
+    let scripts = &facts.observatory.scripts;
+    let eval = facts.observatory.sum(|core| core.lua_eval_bytes.get());
+    let functions = facts.observatory.sum(|core| core.lua_function_bytes.get());
+    let libraries = scripts.libraries();
+    let library_bytes = libraries.bytes() as u64;
+    lines.put("used_memory_lua", eval);
+    lines.put("used_memory_vm_eval", eval);
+    lines.put("used_memory_lua_human", human(eval));
+    lines.put("used_memory_scripts_eval", scripts.bytes());
+    lines.put("number_of_cached_scripts", scripts.count());
+    lines.put("number_of_functions", libraries.functions());
+    lines.put("number_of_libraries", libraries.len());
+    lines.put("used_memory_vm_functions", functions);
+    lines.put("used_memory_vm_total", eval + functions);
+    lines.put("used_memory_vm_total_human", human(eval + functions));
+    lines.put("used_memory_functions", library_bytes);
+    lines.bytes("used_memory_scripts", scripts.bytes() + library_bytes);
+}
+
 fn memory(lines: &mut Lines, facts: &Facts<'_>) {
     let memory = &facts.memory;
     let allocator = &memory.allocator;
@@ -310,21 +331,7 @@ fn memory(lines: &mut Lines, facts: &Facts<'_>) {
     lines.put("allocator_active", allocator.active);
     lines.put("allocator_resident", allocator.resident);
     lines.bytes("total_system_memory", memory.machine);
-    lines.all(&[
-        ("used_memory_lua", "0"),
-        ("used_memory_vm_eval", "0"),
-        ("used_memory_lua_human", "0B"),
-        ("used_memory_scripts_eval", "0"),
-        ("number_of_cached_scripts", "0"),
-        ("number_of_functions", "0"),
-        ("number_of_libraries", "0"),
-        ("used_memory_vm_functions", "0"),
-        ("used_memory_vm_total", "0"),
-        ("used_memory_vm_total_human", "0B"),
-        ("used_memory_functions", "0"),
-        ("used_memory_scripts", "0"),
-        ("used_memory_scripts_human", "0B"),
-    ]);
+    scripting(lines, facts);
     lines.bytes("maxmemory", facts.config.maxmemory);
     lines.put("maxmemory_policy", facts.config.maxmemory_policy.name());
     for (name, whole, part) in [
