@@ -27,6 +27,9 @@ pub mod keyspace;
 /// Users and what they may do: categories, selectors, key and channel patterns, the log of denials.
 pub mod acl;
 
+/// What outlives the process: the snapshot format, and the files it goes into.
+pub mod persistence;
+
 /// All that one core may ask of another, and the channels, berths and wake-ups that carry it.
 pub mod mesh;
 

@@ -5,6 +5,7 @@
 pub mod allocator;
 pub mod bits;
 pub mod clock;
+pub mod crc64;
 pub mod glob;
 pub mod hash;
 pub mod long_double;

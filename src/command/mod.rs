@@ -9,11 +9,13 @@ pub mod spec;
 pub mod table;
 pub mod trace;
 
+mod bitmap;
 mod acl;
 mod draw;
 mod flush;
 mod generic;
 mod hash;
+mod hyperloglog;
 mod list;
 mod parse;
 mod scan;

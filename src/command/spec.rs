@@ -369,12 +369,16 @@ pub struct Docs {
 /// Command groups, as COMMAND DOCS names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
+    /// Bits of strings.
+    Bitmap,
     /// Connections.
     Connection,
     /// Keys of any type.
     Generic,
     /// Hashes.
     Hash,
+    /// HyperLogLogs.
+    Hyperloglog,
     /// Lists.
     List,
     /// Sets.
@@ -393,9 +397,11 @@ impl Group {
     /// The word in COMMAND DOCS.
     pub const fn name(self) -> &'static str {
         match self {
+            Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::Hash => "hash",
+            Group::Hyperloglog => "hyperloglog",
             Group::List => "list",
             Group::Set => "set",
             Group::SortedSet => "sorted-set",

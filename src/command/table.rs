@@ -38,13 +38,15 @@ pub struct CommandTable {
 static TABLE: OnceLock<CommandTable> = OnceLock::new();
 
 /// The groups, in the order of COMMAND.
-fn groups() -> [&'static [Command]; 11] {
+fn groups() -> [&'static [Command]; 13] {
     [
         super::acl::COMMANDS,
+        super::bitmap::COMMANDS,
         super::connection::COMMANDS,
         super::flush::COMMANDS,
         super::generic::COMMANDS,
         super::hash::COMMANDS,
+        super::hyperloglog::COMMANDS,
         super::list::COMMANDS,
         super::server::COMMANDS,
         super::set::COMMANDS,

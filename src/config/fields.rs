@@ -210,6 +210,8 @@ fields! {
     zset_max_listpack_entries: usize = "zset-max-listpack-entries";
     /// Bytes of a member in such a sorted set, at most.
     zset_max_listpack_value: usize = "zset-max-listpack-value";
+    /// Bytes a sparse HyperLogLog may have, header included.
+    hll_sparse_max_bytes: u64 = "hll-sparse-max-bytes";
 
     /// Whether the process detaches from its terminal.
     daemonize: bool = "daemonize";
@@ -256,6 +258,8 @@ fields! {
     /// Entries of the log of denials at most.
     acllog_max_len: u64 = "acllog-max-len";
 
+    /// Whether strings in snapshots are compressed.
+    rdbcompression: bool = "rdbcompression";
     /// Seconds and changes after which a snapshot is written.
     save: Vec<(u64, u64)> = "save";
     /// Milliseconds after which a running script answers BUSY to others.

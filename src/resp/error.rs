@@ -58,6 +58,18 @@ texts! {
     INVALID_SECOND_DB = "ERR invalid second DB index";
     /// LSET, LINSERT past the end.
     INDEX_OUT_OF_RANGE = "ERR index out of range";
+    /// RESTORE onto a key that is there.
+    BUSY_KEY = "BUSYKEY Target key name already exists.";
+    /// RESTORE and FUNCTION RESTORE of a damaged or newer payload.
+    DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
+    /// RESTORE of a payload that holds no value.
+    BAD_DATA_FORMAT = "ERR Bad data format";
+    /// RESTORE with a negative time.
+    RESTORE_TTL = "ERR Invalid TTL value, must be >= 0";
+    /// RESTORE IDLETIME.
+    RESTORE_IDLETIME = "ERR Invalid IDLETIME value, must be >= 0";
+    /// RESTORE FREQ.
+    RESTORE_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255";
     /// COPY and MOVE onto itself.
     SAME_OBJECT = "ERR source and destination objects are the same";
     /// SCAN with a cursor that is no number.
@@ -223,6 +235,28 @@ texts! {
     DEBUG_NO_LISTPACK = "ERR Not a listpack encoded object.";
     /// DEBUG QUICKLIST-PACKED-THRESHOLD with a bad size.
     DEBUG_PACKED_THRESHOLD = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
+    /// SETBIT, GETBIT and BITFIELD past `proto-max-bulk-len`.
+    BIT_OFFSET = "ERR bit offset is not an integer or out of range";
+    /// SETBIT with a value other than 0 and 1.
+    BIT_VALUE = "ERR bit is not an integer or out of range";
+    /// BITPOS with a bit other than 0 and 1.
+    BIT_ARGUMENT = "ERR The bit argument must be 1 or 0.";
+    /// BITOP NOT of several keys.
+    BITOP_NOT = "ERR BITOP NOT must be called with a single source key.";
+    /// BITFIELD with a type it does not know.
+    BITFIELD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+    /// BITFIELD OVERFLOW with a word it does not know.
+    BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
+    /// BITFIELD_RO with something else than GET.
+    BITFIELD_READS = "ERR BITFIELD_RO only supports the GET subcommand";
+    /// A HyperLogLog command on another string.
+    HLL_WRONG_TYPE = "WRONGTYPE Key is not a valid HyperLogLog string value.";
+    /// A HyperLogLog command on one whose registers do not add up.
+    HLL_CORRUPTED = "INVALIDOBJ Corrupted HLL object detected";
+    /// PFDEBUG DECODE of a dense HyperLogLog.
+    HLL_NOT_SPARSE = "ERR HLL encoding is not sparse";
+    /// PFDEBUG on a missing key.
+    PFDEBUG_NO_KEY = "ERR The specified key does not exist";
     /// SCRIPT, EVAL etc. on a lent shard: reserved for commands this build lacks.
     NOT_FROM_HERE = "ERR this command cannot run in this context";
 }
@@ -426,6 +460,12 @@ impl ErrorReply {
         let mut text = b"ERR Unsupported option ".to_vec();
         text.extend_from_slice(printed(option, usize::MAX));
         Self::text(text)
+    }
+
+    /// PFDEBUG with a subcommand it does not know.
+    pub fn unknown_pfdebug(name: &[u8]) -> Self {
+        let shown = printed(name, usize::MAX);
+        Self::text([b"ERR Unknown PFDEBUG subcommand '", shown, b"'"].concat())
     }
 
     /// An integer argument outside its bounds.

@@ -290,7 +290,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Choice(SANITIZE),
         "no",
         AtRunTime,
-        Accepted("this build has no RESTORE"),
+        Accepted("payloads and files are always checked in full"),
     ),
     Directive::new(
         "busy-reply-threshold",
