@@ -23,6 +23,7 @@ use crate::shard::Shard;
 use crate::transaction::Transaction;
 
 use super::blocked::Served;
+use super::clients::Clients;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
@@ -142,6 +143,7 @@ pub struct Core {
     pub(super) traffic: u64,
     pub(super) expiry: Expiry,
     pub(super) memory: Memory,
+    pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pause: Pause,
     pub(super) blocked_by_pause: Vec<u32>,
@@ -238,6 +240,7 @@ impl Core {
             traffic: 0,
             expiry: Expiry::default(),
             memory: Memory::default(),
+            clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
             pause: Pause::default(),
             blocked_by_pause: Vec::new(),
@@ -485,6 +488,9 @@ impl Core {
             self.free(connection);
             return;
         }
+        if self.clients.are_limited() {
+            self.count_client(&mut connection);
+        }
         if !connection.dirty && connection.output.can_send() && !connection.closed {
             connection.dirty = true;
             self.dirty.push(index);
@@ -650,6 +656,7 @@ impl Core {
         connection.input_at = 0;
         self.forget_watches(connection);
         self.leave_block(connection);
+        self.discount_client(connection);
         crate::base::sys::shutdown_socket(connection.fd);
     }
 

@@ -8,6 +8,7 @@
 mod asks;
 mod background;
 mod blocked;
+mod clients;
 mod core;
 mod evict;
 mod execute;
