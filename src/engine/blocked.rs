@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::base::clock::ticks;
+use crate::base::clock::{ticks, unix_ms};
 use crate::base::slot::key_slot;
-use crate::command::spec::Run;
+use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
 use crate::keyspace::blocked::{Awaits, Ready, Wait, Waiter};
 use crate::mesh::Place;
@@ -298,6 +298,9 @@ impl Core {
     /// Serves those who wait for the keys that a unit has changed, and for the keys that this changes in turn, until
     /// nobody can be served with the shards at hand. Keys that need another shard are ready still.
     pub(super) fn serve(&mut self, held: &mut [&mut Shard]) {
+        // The unit may have taken long (a big EXEC, DEBUG SLEEP in it); what has expired meanwhile serves nobody.
+        let now = unix_ms();
+        held.iter_mut().for_each(|shard| shard.set_now(now));
         let mut unserved: Vec<(usize, Ready)> = Vec::new();
         loop {
             let next = held
@@ -361,6 +364,9 @@ impl Core {
         let Run::Plan(plan) = command.spec.run else {
             unreachable!("only plans block, {} is none", command.name);
         };
+        if self.is_short() && command.spec.flags.has(Flags::DENYOOM) {
+            held.iter_mut().for_each(|shard| self.make_room_on(shard));
+        }
         self.last_ticks = ticks();
         let args = waiter.args.args(waiter.caller);
         let mut at_hand: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();

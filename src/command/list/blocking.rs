@@ -35,10 +35,7 @@ pub(super) const BLPOP: Command = Command {
         since: "2.0.0",
         complexity: "O(N) where N is the number of provided keys.",
         summary: "Takes the first element of the first list that has one, waiting for it if need be.",
-        arguments: &[
-            Argument::key("key").multiple(),
-            Argument::double("timeout"),
-        ],
+        arguments: &[Argument::key("key").multiple(), Argument::double("timeout")],
         history: TIMEOUT_HISTORY,
         tips: &[],
         deprecated: None,
@@ -58,10 +55,7 @@ pub(super) const BRPOP: Command = Command {
         since: "2.0.0",
         complexity: "O(N) where N is the number of provided keys.",
         summary: "Takes the last element of the first list that has one, waiting for it if need be.",
-        arguments: &[
-            Argument::key("key").multiple(),
-            Argument::double("timeout"),
-        ],
+        arguments: &[Argument::key("key").multiple(), Argument::double("timeout")],
         history: TIMEOUT_HISTORY,
         tips: &[],
         deprecated: None,
@@ -134,9 +128,7 @@ fn pop(
 pub(super) const BLMPOP: Command = Command {
     name: "BLMPOP",
     arity: Arity::AtLeast(5),
-    flags: Flags::WRITE
-        .and(Flags::BLOCKING)
-        .and(Flags::MOVABLE_KEYS),
+    flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::MOVABLE_KEYS),
     acl: Acl::LIST,
     keys: &[KeySpec::counted(2, TAKES)],
     docs: Docs {

@@ -26,10 +26,7 @@ pub(super) const BZPOPMIN: Command = Command {
         since: "5.0.0",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",
         summary: "Removes the member with the lowest score of the first sorted set that has one, waiting for it if need be.",
-        arguments: &[
-            Argument::key("key").multiple(),
-            Argument::double("timeout"),
-        ],
+        arguments: &[Argument::key("key").multiple(), Argument::double("timeout")],
         history: TIMEOUT_HISTORY,
         tips: &[],
         deprecated: None,
@@ -49,10 +46,7 @@ pub(super) const BZPOPMAX: Command = Command {
         since: "5.0.0",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",
         summary: "Removes the member with the highest score of the first sorted set that has one, waiting for it if need be.",
-        arguments: &[
-            Argument::key("key").multiple(),
-            Argument::double("timeout"),
-        ],
+        arguments: &[Argument::key("key").multiple(), Argument::double("timeout")],
         history: TIMEOUT_HISTORY,
         tips: &[],
         deprecated: None,
@@ -122,9 +116,7 @@ fn pop(
 pub(super) const BZMPOP: Command = Command {
     name: "BZMPOP",
     arity: Arity::AtLeast(5),
-    flags: Flags::WRITE
-        .and(Flags::BLOCKING)
-        .and(Flags::MOVABLE_KEYS),
+    flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::MOVABLE_KEYS),
     acl: Acl::SORTEDSET,
     keys: &[KeySpec::counted(2, TAKES)],
     docs: Docs {
