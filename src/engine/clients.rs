@@ -130,7 +130,7 @@ impl Core {
     /// Closes the largest clients while all take more than they may.
     pub(super) fn limit_clients(&mut self) {
         while self.clients.are_limited()
-            && self.observatory.sum(|core| core.client_bytes.get()) >= self.clients.limit
+            && self.observatory.sum(|core| core.client_bytes.get()) > self.clients.limit
         {
             let cores = self.observatory.cores().iter();
             let largest = cores

@@ -106,10 +106,13 @@ impl Output {
         }
     }
 
-    /// Bytes of memory it takes.
+    /// Bytes of memory it takes. A buffer for few bytes is the core's, lent for a turn, and not counted.
     #[inline]
     pub fn memory(&self) -> usize {
-        self.current.capacity() + self.full_bytes + self.in_flight
+        match self.owed() <= SHOWN_AS_BUFFER {
+            true => 0,
+            false => self.current.capacity() + self.full_bytes + self.in_flight,
+        }
     }
 
     /// Size of the block being filled.
