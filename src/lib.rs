@@ -29,6 +29,8 @@ pub mod acl;
 
 /// What outlives the process: the snapshot format, and the files it goes into.
 pub mod persistence;
+/// Channels, patterns, subscribers: who hears what, and what a message looks like.
+pub mod pubsub;
 
 /// All that one core may ask of another, and the channels, berths and wake-ups that carry it.
 pub mod mesh;

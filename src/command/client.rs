@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::message::{ClientFilter, ClientKind, CoreAnswer, CoreAsk};
 use crate::observe::Observatory;
+use crate::pubsub::{Subscriptions, Topic};
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Shard, Shards};
@@ -75,6 +76,13 @@ pub enum Step {
     Reset,
     /// Run the queued commands.
     Exec,
+    /// Begin or end subscriptions to the arguments from 1 on; the engine confirms each.
+    Subscription {
+        /// To what.
+        topic: Topic,
+        /// Begin or end.
+        begins: bool,
+    },
     /// Run this over every shard, lent whole; it writes the reply. For DEBUG, which must not be a keyed command.
     Whole(PlanFn),
     /// Wait, until this time (Unix milliseconds) or for ever; what the handler has written is the reply then, and at once
@@ -167,6 +175,10 @@ pub struct Client {
     pub watching: Option<Box<Watching>>,
     /// MONITOR.
     pub monitor: bool,
+    /// It has subscriptions.
+    pub subscribed: bool,
+    /// What it has subscribed to.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// The connection closes once the reply at hand is sent: CLIENT KILL of oneself.
     pub closing: bool,
     /// When it connected, Unix milliseconds.
@@ -241,6 +253,8 @@ impl Client {
             multi: None,
             watching: None,
             monitor: false,
+            subscribed: false,
+            subscriptions: None,
             closing: false,
             created_ms: now,
             active_ms: now,
@@ -322,7 +336,7 @@ impl Client {
         self.trusted
             && self.multi.is_none()
             && self.reply_mode == ReplyMode::On
-            && !self.monitor
+            && !(self.monitor | self.subscribed)
     }
 
     /// The permissions of its user are all that its commands must be looked at for.
@@ -348,7 +362,17 @@ impl Client {
 
     /// Which output buffer limit and which CLIENT LIST TYPE it falls under.
     pub fn kind(&self) -> ClientKind {
-        ClientKind::Normal
+        if self.subscribed {
+            ClientKind::PubSub
+        } else {
+            ClientKind::Normal
+        }
+    }
+
+    /// How many subscriptions of a topic it has.
+    pub fn subscriptions(&self, topic: Topic) -> usize {
+        let subscriptions = self.subscriptions.as_ref();
+        subscriptions.map_or(0, |subscriptions| subscriptions.count(topic))
     }
 
     /// Whether a filter of CLIENT LIST or CLIENT KILL takes it.

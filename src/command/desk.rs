@@ -122,7 +122,7 @@ impl Desk {
                 };
                 handler(&mut context, &args, &mut reply)
             }
-            Run::Shard(handler) => {
+            Run::Shard(handler) | Run::Any(handler) | Run::Publish(handler) => {
                 handler(&mut self.shard, &args, &mut reply)?;
                 Ok(Step::Done)
             }

@@ -18,6 +18,7 @@ mod hash;
 mod hyperloglog;
 mod list;
 mod parse;
+mod pubsub;
 mod scan;
 mod server;
 mod set;

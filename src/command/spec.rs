@@ -88,7 +88,7 @@ bits! {
         /// Needs no authentication.
         NO_AUTH = 13, "no_auth";
         /// May be propagated though it is no write.
-        MAY_REPLICATE = 14, "may_replicate";
+        MAY_REPLICATE = 14, "";
         /// Keys are optional.
         NO_MANDATORY_KEYS = 15, "no_mandatory_keys";
         /// Behind `enable-protected-configs` and the like.
@@ -107,6 +107,8 @@ bits! {
         TOUCHES_ARBITRARY_KEYS = 21, "";
         /// Runs at once inside MULTI instead of being queued.
         IMMEDIATE = 22, "";
+        /// Allowed while a RESP2 client has subscriptions: all that such a client may send.
+        WHILE_SUBSCRIBED = 25, "";
         /// Meant for the server's own use and for tests (COMMAND DOCS: `syscmd`).
         SYSTEM = 23, "";
     }
@@ -311,6 +313,11 @@ pub enum Run {
     },
     /// Goes on from shard to shard where the cursor in the first argument says: SCAN.
     Cursor(ShardFn),
+    /// Has no key; any shard's copy of what all of them know will do: the home shard's, or whichever is at hand.
+    Any(ShardFn),
+    /// Speaks to subscribers. By itself it is delivered at once and its receivers are counted; within a transaction or a
+    /// script the handler runs on whichever shard is at hand, and the message leaves when that is over.
+    Publish(ShardFn),
     /// One step over every shard, lent whole: SWAPDB and what must see all of the keyspace at once.
     Whole(PlanFn),
     /// A container: one of its subcommands runs.
@@ -326,6 +333,8 @@ impl std::fmt::Debug for Run {
             Run::Plan(_) => "Plan",
             Run::Every { .. } => "Every",
             Run::Cursor(_) => "Cursor",
+            Run::Any(_) => "Any",
+            Run::Publish(_) => "Publish",
             Run::Whole(_) => "Whole",
             Run::Container => "Container",
         })
@@ -387,6 +396,8 @@ pub enum Group {
     SortedSet,
     /// Strings.
     String,
+    /// Publish and subscribe.
+    Pubsub,
     /// The server.
     Server,
     /// MULTI and its kin.
@@ -406,6 +417,7 @@ impl Group {
             Group::Set => "set",
             Group::SortedSet => "sorted-set",
             Group::String => "string",
+            Group::Pubsub => "pubsub",
             Group::Server => "server",
             Group::Transactions => "transactions",
         }

@@ -48,6 +48,7 @@ fn groups() -> &'static [&'static [Command]] {
         super::hash::COMMANDS,
         super::hyperloglog::COMMANDS,
         super::list::COMMANDS,
+        super::pubsub::COMMANDS,
         super::server::COMMANDS,
         super::set::COMMANDS,
         super::sorted_set::COMMANDS,

@@ -16,6 +16,7 @@ use super::core::{Core, Pause};
 impl Core {
     /// Reads the inbox.
     pub(super) fn take_mail(&mut self) {
+        self.before_mail();
         for message in self.links.clone().core(self.index).take_mail() {
             self.on_message(message);
         }
@@ -49,6 +50,20 @@ impl Core {
                 reply,
             }),
             CoreMessage::Complete | CoreMessage::Evict => {} // looked at every turn
+            CoreMessage::Push(pushes) => self.on_pushes(pushes),
+            CoreMessage::Counted(counts) => {
+                for (place, receivers) in counts {
+                    self.on_counted(place, receivers);
+                }
+            }
+            CoreMessage::Audience {
+                from,
+                number,
+                changes,
+            } => self.on_audience(from, number, changes),
+            CoreMessage::AudienceKnown { by, number } => {
+                self.on_audience_known(usize::from(by), number);
+            }
             CoreMessage::Monitor { client, lines } => self.write_monitor(client, &lines),
             CoreMessage::Stall { until } => {
                 std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
@@ -188,7 +203,7 @@ impl Core {
             us => self.observatory.scale.ticks(us.saturating_mul(1000)),
         };
         if let Some(shard) = &mut self.shard {
-            shard.config = self.config.clone();
+            shard.configure(&self.config);
         }
         self.memory_configured();
         self.client_memory_configured();

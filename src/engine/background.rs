@@ -2,6 +2,7 @@
 
 use crate::mesh::message::ClientKind;
 use crate::observe::CoreCounters;
+use crate::pubsub::Topic;
 use crate::shard::Shard;
 
 use super::core::{Core, FAREWELL_MS, IDLE_TICK_MS, TICK_MS};
@@ -26,6 +27,16 @@ pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
     counters
         .blocking_keys_gone
         .set(shard.blocked.when_gone() as u64);
+    let audience = &shard.news.audience;
+    counters
+        .pubsub_channels
+        .set(audience.len(Topic::Channel) as u64);
+    counters
+        .pubsub_patterns
+        .set(audience.len(Topic::Pattern) as u64);
+    counters
+        .pubsub_shard_channels
+        .set(audience.len(Topic::Shard) as u64);
     let freed_later = if shard.has_garbage() {
         shard.garbage_len()
     } else {

@@ -27,6 +27,7 @@ use super::clients::Clients;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
+use super::push::Pushing;
 use super::wide::Pending;
 
 /// How cores see each other.
@@ -38,7 +39,7 @@ pub(super) const COMMANDS_MAX: u32 = 1024;
 pub(super) const TICK_MS: i64 = 100;
 /// How often it does so while nothing happens.
 pub(super) const IDLE_TICK_MS: i64 = 1000;
-/// How long a core sleeps whose clients wait until another core has freed memory.
+/// How long a core sleeps whose clients wait until another core has freed memory or read its mail.
 const MEMORY_NAP: Duration = Duration::from_millis(1);
 /// How long a core with nothing to do sleeps at most.
 const SLEEP_MAX: Duration = Duration::from_millis(1000);
@@ -145,6 +146,7 @@ pub struct Core {
     pub(super) memory: Memory,
     pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
+    pub(super) pushing: Pushing,
     pub(super) pause: Pause,
     pub(super) blocked_by_pause: Vec<u32>,
     pub(super) stopping: bool,
@@ -242,6 +244,7 @@ impl Core {
             memory: Memory::default(),
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
+            pushing: Pushing::new(shards),
             pause: Pause::default(),
             blocked_by_pause: Vec::new(),
             stopping: false,
@@ -278,10 +281,11 @@ impl Core {
     fn turn(&mut self) {
         self.submit_and_collect();
         self.counters().turns.add(1);
-        self.take_completions();
+        // Mail first: what was said before a client wrote its request comes before the reply.
         if self.link().has_mail() {
             self.take_mail();
         }
+        self.take_completions();
         if self.shards > 1 {
             self.take_scheduled();
             self.take_batches();
@@ -295,11 +299,13 @@ impl Core {
         self.publish();
         if self.shards > 1 {
             self.schedule();
+            self.flush_pushes();
             self.flush_outgoing();
         }
         if !self.served.is_empty() {
             self.take_served();
         }
+        self.flush_pushes();
         self.send_dirty();
         if !self.slow_runs.is_empty() {
             self.write_slow_runs();
@@ -314,9 +320,9 @@ impl Core {
     fn submit_and_collect(&mut self) {
         // Requests that wait for a shard that is away are no reason to stay awake: its return wakes this core.
         let busy = std::mem::take(&mut self.follow_up)
-            || (!self.ready.is_empty() && self.shard.is_some())
             || (self.stalled.is_some() && self.shard.is_some())
             || self.held_shard.is_some()
+            || (!self.ready.is_empty() && self.shard.is_some() && !self.pushing.choked)
             || self.has_background_work()
             || !self.to_schedule.is_empty()
             // This core may have been the last to arrive, after it looked for complete ones.
@@ -333,7 +339,7 @@ impl Core {
         if let Some(&(until, _)) = self.deadlines.first() {
             limit = limit.min(Duration::from_millis((until - self.now).max(0) as u64));
         }
-        if self.memory.has_waiting() {
+        if self.memory.has_waiting() || self.pushing.choked {
             limit = limit.min(MEMORY_NAP);
         }
         if self.shards > 1 {
@@ -408,9 +414,7 @@ impl Core {
 
     /// The own shard is in hand again: it learns what has changed while it was away.
     pub(super) fn have_back(&mut self, mut shard: Box<Shard>) {
-        if !Arc::ptr_eq(&shard.config, &self.config) {
-            shard.config = self.config.clone();
-        }
+        shard.configure(&self.config);
         shard.expiry_paused = self.pause.until_ms > 0;
         self.end_unit(shard);
     }
@@ -657,6 +661,7 @@ impl Core {
         self.forget_watches(connection);
         self.leave_block(connection);
         self.discount_client(connection);
+        self.forget_subscriptions(connection);
         crate::base::sys::shutdown_socket(connection.fd);
     }
 
@@ -714,8 +719,11 @@ pub(super) type Held = Vec<Box<Shard>>;
 impl Core {
     /// Gives shards back to where they belong.
     pub(super) fn give_back(&mut self, held: Held) {
-        for shard in held {
+        for mut shard in held {
             let owner = shard.index;
+            if shard.news.has_some() {
+                self.take_news(&mut shard);
+            }
             super::background::publish_shard(self.observatory.core(owner), &shard);
             if owner == self.index {
                 self.have_back(shard);

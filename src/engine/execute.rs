@@ -42,6 +42,9 @@ impl Core {
             self.failed(command, &error, out, start);
         }
         shard.effects.end(args);
+        if shard.news.has_some() {
+            self.take_news(shard);
+        }
     }
 
     /// Runs a plan over shards that are in hand. Where it has to wait, and may, it has not run yet and has no reply.
@@ -62,6 +65,9 @@ impl Core {
         }
         for shard in shards.iter_mut() {
             shard.effects.end(args);
+            if shard.news.has_some() {
+                self.take_news(shard);
+            }
         }
         if let Some(wait) = shards.take_wait()
             && !args.caller.deny_blocking

@@ -64,6 +64,8 @@ pub(super) struct Exec {
     watching: Option<Box<Watching>>,
     held: Held,
     out: Vec<u8>,
+    /// Messages to the client itself, which come after the reply.
+    messages: Vec<u8>,
     started: bool,
     /// CLIENT REPLY wants no replies just now.
     muted: bool,
@@ -166,6 +168,12 @@ impl Core {
                     self.begin(connection, self.everyone(), Pending::Parts(merge), work);
                 }
             }
+            Run::Any(handler) => self.run_here(connection, command, handler, args),
+            Run::Publish(handler) => {
+                self.publish_for(connection, |core, connection| {
+                    core.run_here(connection, command, handler, args);
+                });
+            }
             Run::Cursor(handler) => {
                 let owner = self.cursor_owner(args);
                 if owner == self.index {
@@ -204,6 +212,11 @@ impl Core {
                 connection.output.buffer(),
             );
             self.end_unit(shard);
+            if self.publication_is_under_way() {
+                connection.output.buffer().truncate(start);
+                connection.waiting = true;
+                return;
+            }
             self.after_reply(connection, start);
         }
     }
@@ -336,7 +349,9 @@ impl Core {
             Step::Reset => {
                 self.forget_watches(connection);
                 self.monitor_ended(connection.client.id);
+                self.forget_subscriptions(connection);
                 self.after_reply(connection, start);
+                self.await_confirmation(connection);
             }
             Step::Whole(plan) => {
                 if self.shards == 1 {
@@ -360,6 +375,17 @@ impl Core {
                     timed_out,
                 };
                 self.block(connection, blocking);
+            }
+            Step::Subscription { topic, begins } => {
+                self.settle_messages(connection);
+                let mut out = std::mem::take(connection.output.buffer());
+                let change = (topic, begins);
+                self.change_subscriptions(connection, change, args, &mut out, &mut Held::new());
+                *connection.output.buffer() = out;
+                // Confirmations are messages: CLIENT REPLY does not hold them back.
+                let end = connection.output.buffer().len();
+                self.after_reply(connection, end);
+                self.await_confirmation(connection);
             }
             Step::Stall(time) => {
                 self.stall(time);
@@ -676,6 +702,13 @@ impl Core {
             Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
                 self.plan_held(held, command, plan, args, out);
             }
+            Run::Any(_) | Run::Publish(_) => {
+                // The home shard knows of subscriptions made by this very transaction.
+                let home = held.iter().position(|shard| shard.index == self.index);
+                if let Some(shard) = held.get_mut(home.unwrap_or(0)) {
+                    self.run_on(shard, command, args, out);
+                }
+            }
             Run::Client(_) | Run::Container => {
                 unreachable!("{} needs no shard", command.name)
             }
@@ -729,6 +762,8 @@ impl Core {
         let mut owners = Owners::new();
         let mut all = false;
         let mut travels = true;
+        // Some command wants a shard, whichever it is.
+        let mut keyless = false;
         for queued in &multi.queue {
             let args = queued.args.args(connection.client.caller());
             match queued.command.spec.run {
@@ -736,7 +771,12 @@ impl Core {
                 Run::Client(_) if queued.command.name.starts_with("debug") => {
                     (travels, all) = (false, true)
                 }
-                Run::Client(_) | Run::Container => travels = false,
+                Run::Client(_) | Run::Container => {
+                    travels = false;
+                    // Subscriptions concern what is published later on in the transaction.
+                    keyless |= queued.command.spec.flags.has(Flags::PUBSUB);
+                }
+                Run::Any(_) | Run::Publish(_) => keyless = true,
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
                 Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
                     match key_places(queued.command.spec, &args) {
@@ -759,6 +799,9 @@ impl Core {
         if all {
             owners = self.everyone().into();
         }
+        if keyless && (owners.is_empty() || !travels) && !owners.contains(&(self.index as u16)) {
+            owners.push(self.index as u16);
+        }
         owners.sort_unstable();
         if let [one] = owners[..]
             && usize::from(one) != self.index
@@ -775,6 +818,7 @@ impl Core {
             watching,
             held: Held::new(),
             out: Vec::new(),
+            messages: Vec::new(),
             started: false,
             muted: false,
             command,
@@ -891,6 +935,18 @@ impl Core {
                     self.stall(time);
                     self.ran(queued.command, &args);
                 }
+                Step::Subscription { topic, begins } => {
+                    std::mem::swap(connection.output.buffer(), &mut exec.messages);
+                    self.settle_messages(connection);
+                    std::mem::swap(connection.output.buffer(), &mut exec.messages);
+                    let (mut out, mut held) = (
+                        std::mem::take(&mut exec.out),
+                        std::mem::take(&mut exec.held),
+                    );
+                    let change = (topic, begins);
+                    self.change_subscriptions(connection, change, &args, &mut out, &mut held);
+                    (exec.out, exec.held) = (out, held);
+                }
                 Step::Whole(plan) => {
                     let mut out = std::mem::take(&mut exec.out);
                     self.plan_held(&mut exec.held, queued.command, plan, &args, &mut out);
@@ -918,6 +974,7 @@ impl Core {
             begun,
             mut block,
             shown,
+            messages,
             ..
         } = exec;
         block.extend(shown);
@@ -932,7 +989,11 @@ impl Core {
             connection.client.reply_mode = ReplyMode::On;
         }
         connection.output.close_reply();
-        self.resume(connection);
+        connection.output.buffer().extend_from_slice(&messages);
+        self.await_confirmation(connection);
+        if !connection.waiting {
+            self.resume(connection);
+        }
     }
 
     /// Counts an EXEC, whose time is that of all that it ran.

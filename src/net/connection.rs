@@ -44,6 +44,8 @@ pub struct Connection {
     pub blocked: Option<Box<Blocking>>,
     /// What it was served before its core has heard that it is blocked.
     pub served: Option<(Arc<Waiter>, Vec<u8>)>,
+    /// Its subscriptions have changed, and not all shards have been told.
+    pub unconfirmed: bool,
     /// In the core's list of connections with something to send.
     pub dirty: bool,
     /// In the core's list of connections with input to execute.
@@ -105,6 +107,7 @@ impl Connection {
             waiting: false,
             blocked: None,
             served: None,
+            unconfirmed: false,
             dirty: false,
             ready: false,
             receiving: false,

@@ -34,6 +34,8 @@ pub struct Output {
     full_bytes: usize,
     /// Bytes handed to the ring.
     in_flight: usize,
+    /// Nothing is handed to the ring for now.
+    held_back: bool,
 }
 
 impl Output {
@@ -55,7 +57,14 @@ impl Output {
     /// Whether something can be handed to the ring now.
     #[inline]
     pub fn can_send(&self) -> bool {
-        self.in_flight == 0 && (!self.current.is_empty() || !self.full.is_empty())
+        self.in_flight == 0
+            && !self.held_back
+            && (!self.current.is_empty() || !self.full.is_empty())
+    }
+
+    /// Holds back what has not been handed to the ring, or lets it go.
+    pub fn hold(&mut self, hold: bool) {
+        self.held_back = hold;
     }
 
     /// Whether more is owed than what is under way.

@@ -181,6 +181,14 @@ core_counters! {
     output_limit_closed,
     /// Watched keys (a gauge).
     watched,
+    /// Clients with subscriptions (a gauge).
+    pubsub_clients,
+    /// Channels with subscribers on any core, as this core's shard knows them (a gauge).
+    pubsub_channels,
+    /// The same for patterns (a gauge).
+    pubsub_patterns,
+    /// The same for shard channels (a gauge).
+    pubsub_shard_channels,
     /// Nanoseconds in loop turns, sleep left out. The engine adds at the end of a turn.
     busy_ns,
     /// Receives that brought bytes from clients. The engine adds.
@@ -241,6 +249,10 @@ impl CoreCounters {
             &self.garbage,
             &self.allocated,
             &self.watched,
+            &self.pubsub_clients,
+            &self.pubsub_channels,
+            &self.pubsub_patterns,
+            &self.pubsub_shard_channels,
             &self.changes,
             &self.expired_stale,
             &self.client_bytes,

@@ -272,6 +272,10 @@ fn clients(lines: &mut Lines, facts: &Facts<'_>) {
     );
     lines.put("tracking_clients", 0);
     lines.put(
+        "pubsub_clients",
+        observatory.sum(|core| core.pubsub_clients.get()),
+    );
+    lines.put(
         "clients_in_timeout_table",
         observatory.sum(|core| core.timed.get()),
     );
@@ -491,10 +495,12 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
     lines.put("current_eviction_exceeded_time", current);
     lines.put("keyspace_hits", observatory.sum(|core| core.hits.get()));
     lines.put("keyspace_misses", observatory.sum(|core| core.misses.get()));
+    // Every core knows of all subscriptions.
+    let known = observatory.core(0);
+    lines.put("pubsub_channels", known.pubsub_channels.get());
+    lines.put("pubsub_patterns", known.pubsub_patterns.get());
+    lines.put("pubsubshard_channels", known.pubsub_shard_channels.get());
     lines.all(&[
-        ("pubsub_channels", "0"),
-        ("pubsub_patterns", "0"),
-        ("pubsubshard_channels", "0"),
         ("latest_fork_usec", "0"),
         ("total_forks", "0"),
         ("migrate_cached_sockets", "0"),

@@ -325,6 +325,12 @@ impl ErrorReply {
         Self::text(text)
     }
 
+    /// A command that a RESP2 client with subscriptions may not send.
+    pub fn subscribed(name: &str) -> Self {
+        let rest = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+        Self::text(format!("ERR Can't execute '{name}': {rest}").into_bytes())
+    }
+
     /// Unknown subcommand or a wrong number of arguments for it, as containers that check both at once put it.
     pub fn subcommand_syntax(sub: &[u8], container: &str) -> Self {
         let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();

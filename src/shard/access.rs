@@ -186,14 +186,14 @@ impl Shard {
         let db = caller.db as usize;
         let (keyspace, mut beside) = self.split();
         let Some(mut found) = keyspace.found(db, key) else {
-            beside.stats.misses += 1;
+            beside.on_missed(db, key);
             return None;
         };
         if beside.is_due(found.get()) {
-            beside.stats.misses += 1;
             if !beside.expiry_paused {
                 beside.on_expired(db, key, found.remove());
             }
+            beside.on_missed(db, key);
             return None;
         }
         beside.stats.hits += 1;
@@ -219,14 +219,14 @@ impl Shard {
     pub fn peek_counted(&mut self, db: usize, key: &Key<'_>) -> Option<&KeyEntry> {
         let (keyspace, mut beside) = self.split();
         let Some(found) = keyspace.found(db, key) else {
-            beside.stats.misses += 1;
+            beside.on_missed(db, key);
             return None;
         };
         if beside.is_due(found.get()) {
-            beside.stats.misses += 1;
             if !beside.expiry_paused {
                 beside.on_expired(db, key, found.remove());
             }
+            beside.on_missed(db, key);
             return None;
         }
         beside.stats.hits += 1;

@@ -2,6 +2,7 @@
 
 use crate::command::client::Client;
 use crate::mesh::message::ClientFilter;
+use crate::pubsub::Topic;
 
 /// What a core knows of a connection beyond what commands remember of its client.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,13 +48,16 @@ pub fn client_line(client: &Client, facts: &ConnectionFacts, now_ms: i64) -> Vec
     };
     line.extend(
         format!(
-            " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={multi} qbuf={} qbuf-free={} argv-mem={} \
+            " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} qbuf={} qbuf-free={} argv-mem={} \
              multi-mem={multi_bytes} rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events={} cmd={} user={} redir=-1 \
              resp={} lib-name=",
             seconds(client.created_ms),
             seconds(client.active_ms),
             flags(client, facts),
             client.db,
+            client.subscriptions(Topic::Channel),
+            client.subscriptions(Topic::Pattern),
+            client.subscriptions(Topic::Shard),
             facts.input_bytes,
             facts.input_free,
             facts.argument_bytes,
@@ -85,6 +89,7 @@ fn flags(client: &Client, facts: &ConnectionFacts) -> String {
         .is_some_and(|watching| watching.token.is_broken());
     let letters = [
         (client.monitor, 'O'),
+        (client.subscribed, 'P'),
         (client.multi.is_some(), 'x'),
         (facts.blocked, 'b'),
         (broken, 'd'),

@@ -192,7 +192,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Events,
         "",
         AtRunTime,
-        Accepted("this build has no publish/subscribe, so nobody could listen"),
+        Honoured,
     ),
     Directive::new(
         "stream-node-max-bytes",
