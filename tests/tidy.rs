@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "config",
     "effect",
     "keyspace",
+    "acl",
     "pubsub",
     "shard",
     "transaction",

@@ -219,6 +219,8 @@ pub struct Watching {
     pub token: Arc<WatchToken>,
     /// Database and key.
     pub keys: Vec<(u32, Box<[u8]>)>,
+    /// Bytes of memory they take, here and where they are registered.
+    pub bytes: usize,
 }
 
 impl Client {
@@ -295,6 +297,23 @@ impl Client {
     fn settle(&mut self, users: &Users) {
         self.authenticated = self.proved || users.default_user().is_open();
         self.trusted = self.authenticated && self.user.is_unrestricted();
+    }
+
+    /// Bytes of memory that what is remembered of it takes beside its own size.
+    pub fn memory(&self) -> usize {
+        let multi = self.multi.as_ref().map_or(0, |multi| {
+            size_of::<Multi>() + multi.bytes + multi.queue.capacity() * size_of::<Queued>()
+        });
+        let watching = self.watching.as_ref().map_or(0, |watching| {
+            size_of::<Watching>() + size_of::<WatchToken>() + watching.bytes
+        });
+        multi
+            + watching
+            + self.name.capacity()
+            + self.lib_name.capacity()
+            + self.lib_version.capacity()
+            + self.peer.capacity()
+            + self.local.capacity()
     }
 
     /// Whether it has proved who it is, which HELLO insists on.

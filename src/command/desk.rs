@@ -113,7 +113,7 @@ impl Desk {
             shards: 1,
             now: self.now,
             config: &self.config,
-users: &self.users,
+            users: &self.users,
             observatory: &self.observatory,
             scripting: &self.scripting,
         };
@@ -159,7 +159,7 @@ users: &self.users,
                     shards: 1,
                     now: self.now,
                     config: &self.config,
-users: &self.users,
+                    users: &self.users,
                     observatory: &self.observatory,
                     scripting: &self.scripting,
                 };

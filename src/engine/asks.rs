@@ -126,6 +126,7 @@ impl Core {
                 CoreAnswer::Done
             }
             CoreAsk::ListClients(filter) => {
+                self.limit_clients();
                 let mut lines = Vec::new();
                 for connection in self.connections.iter().flatten().filter(|one| !one.closed) {
                     let facts = connection.facts();
@@ -205,6 +206,7 @@ impl Core {
             shard.configure(&self.config);
         }
         self.memory_configured();
+        self.client_memory_configured();
     }
 
     // CLIENT PAUSE.

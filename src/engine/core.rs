@@ -24,6 +24,7 @@ use crate::shard::Shard;
 use crate::transaction::Transaction;
 
 use super::blocked::Served;
+use super::clients::Clients;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
@@ -145,6 +146,7 @@ pub struct Core {
     pub(super) traffic: u64,
     pub(super) expiry: Expiry,
     pub(super) memory: Memory,
+    pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pushing: Pushing,
     pub(super) pause: Pause,
@@ -243,6 +245,7 @@ impl Core {
             traffic: 0,
             expiry: Expiry::default(),
             memory: Memory::default(),
+            clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
             pushing: Pushing::new(shards),
             pause: Pause::default(),
@@ -492,6 +495,9 @@ impl Core {
             self.free(connection);
             return;
         }
+        if self.clients.are_limited() {
+            self.count_client(&mut connection);
+        }
         if !connection.dirty && connection.output.can_send() && !connection.closed {
             connection.dirty = true;
             self.dirty.push(index);
@@ -657,6 +663,7 @@ impl Core {
         connection.input_at = 0;
         self.forget_watches(connection);
         self.leave_block(connection);
+        self.discount_client(connection);
         self.forget_subscriptions(connection);
         crate::base::sys::shutdown_socket(connection.fd);
     }

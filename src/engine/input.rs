@@ -113,7 +113,7 @@ impl Core {
                 connection.client.peer,
                 connection.pending_input()
             );
-            self.counters().limit_closed.add(1);
+            self.counters().input_limit_closed.add(1);
             self.shut_down(connection);
         }
     }

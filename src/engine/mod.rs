@@ -11,6 +11,7 @@
 mod asks;
 mod background;
 mod blocked;
+mod clients;
 mod core;
 mod evict;
 mod execute;

@@ -97,6 +97,9 @@ impl Exec {
     }
 }
 
+/// Memory of a watched key beside its name: its places with the client and with the shard.
+const WATCH_BYTES: usize = 96;
+
 type Owners = SmallVec<[u16; 16]>;
 
 impl Core {
@@ -1055,6 +1058,7 @@ impl Core {
             Box::new(Watching {
                 token: Arc::new(WatchToken::default()),
                 keys: Vec::new(),
+                bytes: 0,
             })
         });
         for bytes in keys {
@@ -1071,6 +1075,7 @@ impl Core {
                 shard.peek(db as usize, &key);
                 shard.watched.add(db as usize, bytes, &watching.token);
                 watching.keys.push((db, bytes.clone()));
+                watching.bytes += bytes.len() + WATCH_BYTES;
             }
         }
         self.write_reply(connection, |reply| reply.ok());
@@ -1097,7 +1102,7 @@ impl Core {
 
     /// Tells the shards that own the keys to forget a watch.
     fn forget(&mut self, watching: Watching) {
-        let Watching { token, keys } = watching;
+        let Watching { token, keys, .. } = watching;
         let mut by_owner: Vec<Vec<(u32, Box<[u8]>)>> = vec![Vec::new(); self.shards];
         for (db, key) in keys {
             let owner = usize::from(crate::base::slot::key_slot(&key)) % self.shards;

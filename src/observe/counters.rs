@@ -180,8 +180,10 @@ core_counters! {
     input_max,
     /// Bytes of the largest output queue (a gauge).
     output_max,
-    /// Clients closed for exceeding a buffer limit.
-    limit_closed,
+    /// Clients closed for an unfinished request beyond `client-query-buffer-limit`.
+    input_limit_closed,
+    /// Clients closed for replies beyond `client-output-buffer-limit`.
+    output_limit_closed,
     /// Watched keys (a gauge).
     watched,
     /// Clients with subscriptions (a gauge).
@@ -214,6 +216,8 @@ core_counters! {
     expire_us,
     /// Expired keys among those that active expiry looked at last, in hundredths of a percent (a gauge). The engine sets.
     expired_stale,
+    /// Size class of the largest client that `maxmemory-clients` may close, from 1; zero for none (a gauge).
+    largest_client,
     /// Bytes of memory for connections: input, output, what is remembered of clients (a gauge). The engine sets.
     client_bytes,
     /// Bytes of memory of the hash tables themselves (a gauge). The engine sets it now and then.
@@ -259,6 +263,7 @@ impl CoreCounters {
             &self.changes,
             &self.expired_stale,
             &self.client_bytes,
+            &self.largest_client,
             &self.table_bytes,
             &self.blocking_keys,
             &self.blocking_keys_gone,

@@ -467,6 +467,14 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
         "evicted_clients",
         observatory.sum(|core| core.evicted_clients.get()),
     );
+    lines.put(
+        "client_query_buffer_limit_disconnections",
+        observatory.sum(|core| core.input_limit_closed.get()),
+    );
+    lines.put(
+        "client_output_buffer_limit_disconnections",
+        observatory.sum(|core| core.output_limit_closed.get()),
+    );
     // Every core keeps the time by what it sees; those that slept have missed some.
     let now_ms = facts.now_us / 1000;
     let exceeded = |of: fn(&CoreCounters, i64) -> u64| {

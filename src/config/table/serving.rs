@@ -176,7 +176,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::MemoryOrPercent,
         "0",
         AtRunTime,
-        Accepted("this build closes clients by their own limits only"),
+        Honoured,
     ),
     Directive::new(
         "tracking-table-max-keys",
