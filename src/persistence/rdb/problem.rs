@@ -5,6 +5,7 @@ use std::fmt;
 use super::lzf::LzfError;
 use crate::structures::intset::IntsetError;
 use crate::structures::listpack::ListpackError;
+use crate::structures::stream::StreamError;
 
 /// A refusal: what, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,9 @@ pub enum What {
     Odd,
     /// A score that is no number.
     Score,
-    Stream(&'static str),
+    Stream(StreamError),
+    /// The id of a stream's node has not sixteen bytes.
+    StreamKey,
     Checksum {
         expected: u64,
         found: u64,
@@ -77,7 +80,8 @@ impl fmt::Display for What {
             What::Duplicate => f.write_str("an element occurs twice"),
             What::Odd => f.write_str("an element without its partner"),
             What::Score => f.write_str("a score that is no number"),
-            What::Stream(error) => write!(f, "stream: {error}"),
+            What::Stream(error) => write!(f, "{error}"),
+            What::StreamKey => f.write_str("a stream's node without an id"),
             What::Checksum { expected, found } => write!(
                 f,
                 "Wrong RDB checksum expected: ({expected:x}) but got ({found:x})"

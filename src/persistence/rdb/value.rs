@@ -8,6 +8,7 @@ use super::code::{NODE_PACKED, NODE_PLAIN, value_type};
 use super::input::{Input, Text};
 use super::old;
 use super::problem::{Halt, What};
+use super::stream::Reading;
 use crate::base::number::parse_i64;
 use crate::config::Config;
 use crate::keyspace::Value;
@@ -140,6 +141,7 @@ pub(super) enum Building {
         zset: Zset,
         kind: u8,
     },
+    Stream(Box<Reading>),
 }
 
 /// Sorted sets that come member by member are trees until all are there: a listpack finds each place by walking.
@@ -183,6 +185,9 @@ impl Building {
                 zset: Zset::for_contents(1, 1, TREE),
                 kind,
             },
+            STREAM | STREAM_2 | STREAM_3 => {
+                Building::Stream(Box::new(Reading::begin(kind, input)?))
+            }
             STRING | HASH_ZIPMAP | LIST_ZIPLIST | SET_INTSET | ZSET_ZIPLIST | HASH_ZIPLIST
             | HASH_LISTPACK | ZSET_LISTPACK | SET_LISTPACK => Building::Whole(kind),
             MODULE | MODULE_2 => {
@@ -200,7 +205,7 @@ impl Building {
             let before = input.at;
             match self.step(input, limits) {
                 Ok(false) => {}
-                Ok(true) => return self.finish(limits),
+                Ok(true) => return self.finish(input, limits),
                 Err(halt) => {
                     if let Halt::More(_) = halt {
                         input.at = before;
@@ -226,6 +231,7 @@ impl Building {
         let at = input.at;
         let left = match self {
             Building::Whole(_) => return Ok(false),
+            Building::Stream(reading) => return reading.step(input),
             Building::List { left, list } => {
                 if *left > 0 {
                     list.push(End::Tail, input.string()?.bytes(&mut one), limits.list);
@@ -278,7 +284,7 @@ impl Building {
         Ok(false)
     }
 
-    fn finish(&mut self, limits: &Limits) -> Result<Content, Halt> {
+    fn finish(&mut self, input: &Input<'_>, limits: &Limits) -> Result<Content, Halt> {
         let done = std::mem::replace(self, Building::Whole(0));
         Ok(Content::of(match done {
             Building::List { list, .. } | Building::Nodes { list, .. } => {
@@ -289,6 +295,11 @@ impl Building {
             Building::Zset { mut zset, .. } => {
                 zset.pack_if_small(limits.zset);
                 Value::Zset(zset)
+            }
+            Building::Stream(reading) => {
+                // A stream without entries is a stream.
+                let stream = Box::new(reading.finish(input)?);
+                return Ok(Content::Value(Box::new(Value::Stream(stream))));
             }
             Building::Whole(_) => unreachable!("a value of one piece has no steps"),
         }))

@@ -202,6 +202,7 @@ impl Writer {
                 Value::Hash(Hash::Table(_)) => value_type::HASH,
                 Value::Zset(zset) if zset.as_listpack().is_some() => value_type::ZSET_LISTPACK,
                 Value::Zset(_) => value_type::ZSET_2,
+                Value::Stream(_) => value_type::STREAM_2,
             },
         }
     }
@@ -209,6 +210,7 @@ impl Writer {
     /// A value as it is now. After each element or node `spill` may take bytes out of the buffer.
     pub fn value(&mut self, payload: &Payload<'_, Value>, mut spill: impl FnMut(&mut Vec<u8>)) {
         match payload {
+            Payload::Boxed(Value::Stream(stream)) => self.stream(stream, &mut spill),
             Payload::Int(value) => self.integer(*value),
             Payload::Bytes(bytes) => self.string(bytes),
             Payload::Boxed(Value::List(list)) => {
