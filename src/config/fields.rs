@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::choice::{
-    LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction, Supervised,
+    ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction, Supervised,
 };
 use super::directive::{self, Directive};
 use super::special::BufferLimits;
@@ -64,6 +64,7 @@ macro_rules! enums {
     )*};
 }
 enums!(
+    ChannelDefault,
     LogLevel,
     MaxmemoryPolicy,
     OomScoreAdj,
@@ -250,6 +251,12 @@ fields! {
 
     /// The default user's password; empty means none.
     requirepass: Vec<u8> = "requirepass";
+    /// The file that users are loaded from and saved to.
+    aclfile: Option<PathBuf> = "aclfile";
+    /// Which channels a new user may use.
+    acl_pubsub_default: ChannelDefault = "acl-pubsub-default";
+    /// Entries of the log of denials at most.
+    acllog_max_len: u64 = "acllog-max-len";
 
     /// Whether strings in snapshots are compressed.
     rdbcompression: bool = "rdbcompression";

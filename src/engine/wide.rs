@@ -221,6 +221,7 @@ impl Core {
             shards: self.shards,
             now: self.now,
             config: &self.config,
+            users: &self.users,
             observatory: &self.observatory,
         };
         let mut context = Context {
@@ -235,6 +236,9 @@ impl Core {
         });
         if connection.client.closing {
             connection.ending = true; // CLIENT KILL of oneself
+        }
+        if let Some(user) = connection.client.denied.take() {
+            self.note_refused_password(connection, args, user);
         }
         self.ran(command, args);
         step
@@ -611,6 +615,7 @@ impl Core {
             && usize::from(one) != self.index
             && travels
             && !multi.queue.is_empty()
+            && self.may_still_run(connection, &multi.queue)
         {
             self.send_exec(connection, usize::from(one), &multi.queue, watching);
             return;
@@ -684,6 +689,11 @@ impl Core {
             let mut caller = connection.client.caller();
             caller.deny_blocking = true;
             let args = queued.args.args(caller);
+            if let Some(error) = self.refused_at_exec(connection, queued.command, &args) {
+                let start = exec.out.len();
+                self.failed(queued.command, &error, &mut exec.out, start);
+                continue;
+            }
             let Run::Client(handler) = queued.command.spec.run else {
                 let mut out = std::mem::take(&mut exec.out);
                 self.run_held(&mut exec.held, queued.command, &args, &mut out);
@@ -909,6 +919,7 @@ impl Core {
             shards: self.shards,
             now: self.now,
             config: &self.config,
+            users: &self.users,
             observatory: &self.observatory,
         };
         let mut context = Context {

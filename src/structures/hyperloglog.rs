@@ -248,7 +248,7 @@ pub fn raise(
     if old >= value {
         return Ok(false);
     }
-    let mut codes = Codes::EMPTY.to_vec();
+    let mut codes = Codes::new();
     push_run(&mut codes, old, index - place.first);
     push_run(&mut codes, value, 1);
     push_run(
