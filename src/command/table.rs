@@ -38,12 +38,10 @@ pub struct CommandTable {
 static TABLE: OnceLock<CommandTable> = OnceLock::new();
 
 /// The groups, in the order of COMMAND.
-fn groups() -> [&'static [Command]; 12] {
-    [
-        super::bitmap::COMMANDS,
-fn groups() -> [&'static [Command]; 11] {
+fn groups() -> [&'static [Command]; 13] {
     [
         super::acl::COMMANDS,
+        super::bitmap::COMMANDS,
         super::connection::COMMANDS,
         super::flush::COMMANDS,
         super::generic::COMMANDS,

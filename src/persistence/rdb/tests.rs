@@ -102,13 +102,19 @@ fn show_stream(stream: &Stream) -> String {
     }
     for group in stream.groups() {
         let name = String::from_utf8_lossy(group.name());
-        text += &format!(" group {name} at {} read {}", group.last_id, group.entries_read);
+        text += &format!(
+            " group {name} at {} read {}",
+            group.last_id, group.entries_read
+        );
         for (id, pending) in group.pending_from(StreamId::MIN) {
             text += &format!(" {id}@{}x{}", pending.delivery_time, pending.deliveries);
         }
         for consumer in group.consumers() {
             let name = String::from_utf8_lossy(consumer.name());
-            text += &format!(" {name} {} {} owns", consumer.seen_time, consumer.active_time);
+            text += &format!(
+                " {name} {} {} owns",
+                consumer.seen_time, consumer.active_time
+            );
             for id in consumer.pending_from(StreamId::MIN) {
                 text += &format!(" {id}");
             }
@@ -222,9 +228,12 @@ fn what_real_servers_have_written_is_read() {
         ),
         (
             "15 01 10 00000000000000010000000000000001 1d 1d0000000a00 0101 0001 0101 816602 0001 0201 0001 0001 817602 0401 ff 01 01 01 01 01 00 00 01 01 0167 01 01 01 01 00000000000000010000000000000001 2594f6faa1010000 01 01 0163 2594f6faa1010000 2594f6faa1010000 01 00000000000000010000000000000001",
-            "stream 1 last 1-1 first 1-1 deleted 0-0 added 1 1-1:f=v, group g at 1-1 read 1 1-1@1795104019493x1 c 1795104019493 1795104019493 owns 1-1",
+            "stream 1 last 1-1 first 1-1 deleted 0-0 added 1 1-1:f=v, group g at 1-1 read 1 1-1@1795211826213x1 c 1795211826213 1795211826213 owns 1-1",
         ),
-        ("13 00 00 05 06 00 00 05 06 07 00", "stream 0 last 5-6 first 0-0 deleted 5-6 added 7"),
+        (
+            "13 00 00 05 06 00 00 05 06 07 00",
+            "stream 0 last 5-6 first 0-0 deleted 5-6 added 7",
+        ),
         (
             "09 19 02 03666f6f 03 00 626172 05 68656c6c6f 05 01 776f726c64 5a ff",
             "hash listpack{foo=bar hello=world}",
@@ -374,7 +383,11 @@ fn random_stream(random: &mut Random) -> Stream {
         let field = format!("f{}", random.below(3));
         let value = vec![b'v'; random.below(50) as usize];
         let fields = [field.as_bytes(), &value];
-        stream.append(StreamId::new(number, random.below(3)), fields.into_iter(), limits);
+        stream.append(
+            StreamId::new(number, random.below(3)),
+            fields.into_iter(),
+            limits,
+        );
     }
     let gone: Vec<StreamId> = stream
         .range(StreamId::MIN, StreamId::MAX)
