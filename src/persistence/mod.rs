@@ -1,3 +1,12 @@
-//! What outlives the process: the snapshot format and the files it goes into.
+//! What outlives the process: the snapshot format, and the files it goes into.
+//!
+//! `rdb/` is the format, `snapshot.rs` writes a keyspace in it, `load.rs` reads a file back, `file.rs` is the only place
+//! that makes files, `status.rs` what others may know about all that.
 
+pub mod file;
+pub mod load;
 pub mod rdb;
+pub mod snapshot;
+pub mod status;
+
+pub use status::Status;

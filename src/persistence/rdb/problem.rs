@@ -72,10 +72,10 @@ impl fmt::Display for What {
                 f,
                 "a value of the module type '{name}' (version {version}); modules are not supported"
             ),
-            What::Listpack(error) => write!(f, "listpack: {error}"),
-            What::Intset(error) => write!(f, "intset: {error}"),
-            What::Ziplist(error) => write!(f, "ziplist: {error}"),
-            What::Zipmap(error) => write!(f, "zipmap: {error}"),
+            What::Listpack(error) => write!(f, "listpack integrity check failed: {error}"),
+            What::Intset(error) => write!(f, "intset integrity check failed: {error}"),
+            What::Ziplist(error) => write!(f, "ziplist integrity check failed: {error}"),
+            What::Zipmap(error) => write!(f, "zipmap integrity check failed: {error}"),
             What::Container(kind) => write!(f, "unknown kind {kind} of list node"),
             What::Duplicate => f.write_str("an element occurs twice"),
             What::Odd => f.write_str("an element without its partner"),
@@ -84,7 +84,7 @@ impl fmt::Display for What {
             What::StreamKey => f.write_str("a stream's node without an id"),
             What::Checksum { expected, found } => write!(
                 f,
-                "Wrong RDB checksum expected: ({expected:x}) but got ({found:x})"
+                "RDB CRC error: the checksum should be ({expected:x}) but is ({found:x})"
             ),
         }
     }
