@@ -8,7 +8,7 @@ use crate::command::client::{Multi, Queued, ReplyMode};
 use crate::command::permit::Refusal;
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
-use crate::command::{admit, cursor_slot, transactions};
+use crate::command::{admit, cursor_slot, trace, transactions};
 use crate::config::PipelineOrder;
 use crate::net::{Connection, Wave};
 use crate::resp::parser::{self, Limits, Parsed};
@@ -78,7 +78,10 @@ impl Core {
             self.make_ready(connection);
         }
         self.limit_input(connection);
-        if connection.receiving && connection.has_work() && connection.pending_input() > BACKLOG_MAX
+        if connection.receiving
+            && connection.has_work()
+            && connection.blocked.is_none()
+            && connection.pending_input() > BACKLOG_MAX
         {
             self.ring.cancel_receive(connection.place.token());
         }
@@ -86,13 +89,19 @@ impl Core {
 
     /// Whether a connection has so much to execute that it is not read meanwhile.
     pub(super) fn is_held_back(&self, connection: &Connection) -> bool {
-        connection.has_work() && connection.pending_input() > BACKLOG_LOW
+        // A blocked client is read on, up to its limit: else nobody would notice that it has gone.
+        connection.has_work()
+            && connection.blocked.is_none()
+            && connection.pending_input() > BACKLOG_LOW
     }
 
     /// Closes a connection whose unfinished request is too long. Whole requests that wait for their turn are not meant:
     /// reading pauses long before they are too many.
     fn limit_input(&mut self, connection: &mut Connection) {
-        if connection.has_work() && (connection.pending_input() as u64) < INPUT_MAX {
+        if connection.has_work()
+            && connection.blocked.is_none()
+            && (connection.pending_input() as u64) < INPUT_MAX
+        {
             return;
         }
         let most = self.config.client_query_buffer_limit.min(INPUT_MAX);
@@ -124,7 +133,7 @@ impl Core {
         }
         (connection.input, connection.input_at) = (input, at);
         connection.consumed(used);
-        if budget == 0 {
+        if budget == 0 || self.shard.is_none() {
             self.make_ready(connection);
         }
         self.limit_input(connection);
@@ -421,7 +430,7 @@ impl Core {
                 );
                 connection.output.close_reply();
             }
-            self.shard = Some(shard);
+            self.end_unit(shard);
             return Flow::Next;
         }
         let strict = command.spec.flags.has(Flags::WAKES)
@@ -476,10 +485,12 @@ impl Core {
     ) {
         let place = connection.place;
         let caller = connection.client.caller();
+        let shown = (!self.monitors.is_empty()).then(|| trace::monitor_source(&connection.client));
         let wave = self.wave_of(connection);
         let spare = &mut self.spare_parts;
         let part = wave.part(owner, || {
             let mut part = spare.pop().unwrap_or_default();
+            part.shown = shown;
             part.place = place;
             part.caller = caller;
             part
@@ -531,6 +542,7 @@ impl Core {
         if self.is_paused(command, &connection.client) {
             connection.waiting = true;
             self.blocked_by_pause.push(connection.place.index);
+            self.counters().blocked.add(1);
             return Some(Flow::Hold);
         }
         if let Some(multi) = &mut connection.client.multi
@@ -540,8 +552,12 @@ impl Core {
             self.write_reply(connection, |reply| reply.simple("QUEUED"));
             return Some(Flow::Next);
         }
-        if !self.monitors.is_empty() {
-            self.feed_monitors(connection, command, args);
+        if !self.monitors.is_empty() && matches!(command.spec.run, Run::Shard(_)) {
+            // Shown now if it runs now. If another core runs it, that core shows it.
+            let key = args.key(usize::from(command.first_key));
+            if self.shard.is_some() && usize::from(key.slot) % self.shards == self.index {
+                self.feed_monitors(&connection.client, command, args);
+            }
         }
         match connection.client.reply_mode {
             ReplyMode::On => None,
