@@ -249,6 +249,7 @@ impl Core {
         };
         crate::base::sys::name_thread(&format!("shard-{}", parts_index));
         core.configured();
+        core.begin_loading();
         core.begin_turn();
         Ok(core)
     }
@@ -408,7 +409,7 @@ impl Core {
         if !Arc::ptr_eq(&shard.config, &self.config) {
             shard.config = self.config.clone();
         }
-        shard.expiry_paused = self.pause.until_ms > 0;
+        shard.expiry_paused = self.pause.until_ms > 0 || self.gates.loading;
         self.end_unit(shard);
     }
 

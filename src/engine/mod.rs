@@ -14,6 +14,7 @@ mod execute;
 mod expire;
 mod input;
 pub mod merge;
+mod loading;
 mod remote;
 mod users;
 mod wide;

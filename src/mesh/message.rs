@@ -12,6 +12,7 @@ use crate::base::slot::Slot;
 use crate::config::Config;
 use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
+use crate::persistence::flow::Shipment;
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::place::Place;
@@ -215,6 +216,10 @@ pub enum CoreMessage {
         /// When to go on.
         until: Instant,
     },
+    /// Keys from a file for the receiver's shard.
+    Load(Shipment),
+    /// All keys of the file are where they belong: the receiver serves.
+    Loaded,
     /// The server ends: reply what can be replied and stop.
     Stop,
 }

@@ -1,5 +1,7 @@
 //! Counters with one writer: a plain load and store each, visible to every core.
 
+use std::sync::Arc;
+use crate::persistence::Status;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -270,6 +272,8 @@ pub struct Observatory {
     pub latency: LatencyEvents,
     /// How much happens each second.
     pub rates: Rates,
+    /// Snapshots.
+    pub snapshots: Arc<Status>,
     memory_peak: AtomicU64,
     denials: Mutex<DenialLog>,
 }
@@ -301,6 +305,7 @@ impl Observatory {
             slow_log: SlowLog::default(),
             latency: LatencyEvents::default(),
             rates: Rates::default(),
+            snapshots: Arc::new(Status::new(now)),
             memory_peak: AtomicU64::new(0),
             denials: Mutex::default(),
         }

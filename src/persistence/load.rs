@@ -30,6 +30,15 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// The same, of this file: what is wrong with a value decoded elsewhere has lost where it came from.
+    #[must_use]
+    pub fn of_file(self, path: &Path) -> Self {
+        match self {
+            LoadError::Content(_, problem) => LoadError::Content(path.to_owned(), problem),
+            other => other,
+        }
+    }
+
     /// Whether there is no such file.
     pub fn is_missing(&self) -> bool {
         matches!(self, LoadError::Io(_, error) if error.kind() == io::ErrorKind::NotFound)
@@ -75,6 +84,8 @@ pub struct Plan {
     pub now: i64,
     /// Leave out keys whose time has come, as a primary does.
     pub drop_expired: bool,
+    /// Hand on values of moderate size as they stand in the file.
+    pub leave_raw: bool,
 }
 
 /// What a file held.
@@ -90,6 +101,18 @@ pub struct Report {
     pub functions: Vec<Vec<u8>>,
 }
 
+impl Report {
+    /// The line in the log, once all keys have been taken in.
+    pub fn log(&self) {
+        log::info!(
+            "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
+            self.keys,
+            self.expired,
+            self.empty
+        );
+    }
+}
+
 /// Reads the file at `path` and hands each key to `take`.
 pub fn load(
     disk: &dyn Disk,
@@ -102,6 +125,9 @@ pub fn load(
     let (mut file, size) = disk.open(path).map_err(failed)?;
     status.load_begins(plan.now, size);
     let mut reader = Reader::new(plan.limits, plan.check_sum);
+    if plan.leave_raw {
+        reader = reader.leave_raw();
+    }
     let mut chunk = vec![0; CHUNK];
     let mut report = Report::default();
     let mut next_line = PROGRESS_EVERY;
@@ -164,12 +190,6 @@ pub fn load(
     }
     status.keys_loaded.store(report.keys, Relaxed);
     status.keys_expired.store(report.expired, Relaxed);
-    log::info!(
-        "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
-        report.keys,
-        report.expired,
-        report.empty
-    );
     Ok(report)
 }
 

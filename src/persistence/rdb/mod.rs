@@ -32,5 +32,5 @@ mod tests;
 pub use payload::{PayloadError, dump, dump_bytes, dump_functions, restore, restore_functions};
 pub use problem::{Problem, What};
 pub use read::{Event, Loaded, Reader};
-pub use value::{Content, Limits};
+pub use value::{Content, Limits, Raw};
 pub use write::{Usage, Writer};

@@ -44,6 +44,7 @@ fn show(content: &Content) -> String {
         Content::Int(value) => format!("int {value}"),
         Content::Bytes(bytes) => format!("bytes {}", String::from_utf8_lossy(bytes)),
         Content::Empty => "empty".into(),
+        Content::Raw(raw) => show(&raw.decode(&limits()).expect("what was written is right")),
         Content::Value(value) => show_value(value),
     }
 }
