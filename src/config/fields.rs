@@ -263,6 +263,12 @@ fields! {
 
     /// Whether strings in snapshots are compressed.
     rdbcompression: bool = "rdbcompression";
+    /// Whether snapshots bear a checksum, and whether it is verified.
+    rdbchecksum: bool = "rdbchecksum";
+    /// Whether a snapshot goes to the disk bit by bit as it is written.
+    rdb_save_incremental_fsync: bool = "rdb-save-incremental-fsync";
+    /// Name of the snapshot's file, in the working directory.
+    dbfilename: String = "dbfilename";
     /// Seconds and changes after which a snapshot is written.
     save: Vec<(u64, u64)> = "save";
     /// Milliseconds after which a running script answers BUSY to others.

@@ -68,6 +68,8 @@ impl Core {
             CoreMessage::Stall { until } => {
                 std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
             }
+            CoreMessage::Load(shipment) => self.take_in(shipment),
+            CoreMessage::Loaded => self.loading_ended(),
             CoreMessage::Stop => self.stopping = true,
         }
     }
@@ -159,7 +161,7 @@ impl Core {
                     writes_only,
                 };
                 if let Some(shard) = &mut self.shard {
-                    shard.expiry_paused = until_ms > 0;
+                    shard.expiry_paused = until_ms > 0 || self.gates.loading;
                 }
                 if until_ms == 0 {
                     self.end_pause();
@@ -233,7 +235,7 @@ impl Core {
     pub(super) fn end_pause(&mut self) {
         self.pause = Pause::default();
         if let Some(shard) = &mut self.shard {
-            shard.expiry_paused = false;
+            shard.expiry_paused = self.gates.loading;
         }
         let paused = std::mem::take(&mut self.blocked_by_pause);
         let blocked = self.counters().blocked.get();

@@ -258,6 +258,7 @@ impl Core {
         };
         crate::base::sys::name_thread(&format!("shard-{}", parts_index));
         core.configured();
+        core.begin_loading();
         core.begin_turn();
         Ok(core)
     }
@@ -418,7 +419,7 @@ impl Core {
     /// The own shard is in hand again: it learns what has changed while it was away.
     pub(super) fn have_back(&mut self, mut shard: Box<Shard>) {
         shard.configure(&self.config);
-        shard.expiry_paused = self.pause.until_ms > 0;
+        shard.expiry_paused = self.pause.until_ms > 0 || self.gates.loading;
         self.end_unit(shard);
     }
 

@@ -19,6 +19,7 @@ mod expire;
 mod input;
 pub mod merge;
 mod push;
+mod loading;
 mod remote;
 mod users;
 mod script;

@@ -1,6 +1,7 @@
 //! Counters with one writer: a plain load and store each, visible to every core.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use crate::persistence::Status;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::acl::DenialLog;
@@ -296,6 +297,8 @@ pub struct Observatory {
     pub rates: Rates,
     /// Cached scripts, function libraries, and which of them run too long.
     pub scripts: Arc<Scripts>,
+    /// Snapshots.
+    pub snapshots: Arc<Status>,
     memory_peak: AtomicU64,
     denials: Mutex<DenialLog>,
 }
@@ -328,6 +331,7 @@ impl Observatory {
             latency: LatencyEvents::default(),
             rates: Rates::default(),
             scripts: Arc::default(),
+            snapshots: Arc::new(Status::new(now)),
             memory_peak: AtomicU64::new(0),
             denials: Mutex::default(),
         }

@@ -64,6 +64,12 @@ texts! {
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     /// RESTORE of a payload that holds no value.
     BAD_DATA_FORMAT = "ERR Bad data format";
+    /// SAVE that failed: the whole line. The log says why.
+    FAILED = "ERR";
+    /// DEBUG RELOAD with other words.
+    DEBUG_RELOAD = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
+    /// DEBUG RELOAD of a damaged file.
+    DEBUG_RELOAD_FAILED = "ERR Error trying to load the RDB dump, check server logs.";
     /// RESTORE with a negative time.
     RESTORE_TTL = "ERR Invalid TTL value, must be >= 0";
     /// RESTORE IDLETIME.
