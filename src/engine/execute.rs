@@ -21,6 +21,20 @@ impl Core {
         args: &Args<'_>,
         out: &mut Vec<u8>,
     ) {
+        self.apply(shard, command, handler, args, out);
+        self.ran(command, args);
+    }
+
+    /// The same without counting a run: a part of a command that its home core counts.
+    #[inline]
+    pub(super) fn apply(
+        &mut self,
+        shard: &mut Shard,
+        command: &'static Registered,
+        handler: ShardFn,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
         shard.effects.begin();
         let start = out.len();
         let mut reply = Reply::new(out, args.caller.resp3);
@@ -28,7 +42,9 @@ impl Core {
             self.failed(command, &error, out, start);
         }
         shard.effects.end(args);
-        self.ran(command, args);
+        if shard.news.has_some() {
+            self.take_news(shard);
+        }
     }
 
     /// Runs a plan over shards that are in hand. Where it has to wait, and may, it has not run yet and has no reply.
@@ -49,6 +65,9 @@ impl Core {
         }
         for shard in shards.iter_mut() {
             shard.effects.end(args);
+            if shard.news.has_some() {
+                self.take_news(shard);
+            }
         }
         if let Some(wait) = shards.take_wait()
             && !args.caller.deny_blocking
@@ -88,8 +107,14 @@ impl Core {
     /// Counts a run and its time, from the end of the run before.
     #[inline]
     pub(super) fn ran(&mut self, command: &'static Registered, args: &Args<'_>) {
+        self.ran_since(command, args, self.last_ticks);
+    }
+
+    /// The same for what began at `start`: EXEC, and what other cores were asked for.
+    #[inline]
+    pub(super) fn ran_since(&mut self, command: &'static Registered, args: &Args<'_>, start: u64) {
         let now = ticks();
-        let spent = now.wrapping_sub(self.last_ticks);
+        let spent = now.wrapping_sub(start);
         self.last_ticks = now;
         let scale = self.observatory.scale;
         let counters = self.observatory.core(self.index);

@@ -43,8 +43,8 @@ impl Core {
                 // Requests need the shard; replies behind them in the ring wait as long. One look at the ring decides: a
                 // batch that comes between two looks must not be taken for what the first one saw.
                 let batch = match self.shard {
-                    Some(_) => receiver.pop(),
-                    None => receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))),
+                    Some(_) if !self.pushing.choked => receiver.pop(),
+                    _ => receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))),
                 };
                 match batch {
                     Some(batch) => self.on_batch(from, batch),
@@ -103,13 +103,15 @@ impl Core {
             }
         }
         for part in parts {
+            let slow_before = self.slow_runs.len();
             let mut out = std::mem::take(&mut part.out);
+            let mut ran = true;
             if part.exec.is_some() {
                 if part.ends.is_empty() {
                     if self.is_short() {
                         self.make_room_on(shard);
                     }
-                    self.run_exec_part(shard, part, &mut out);
+                    ran = self.run_exec_part(shard, part, &mut out);
                     part.ends.push(out.len());
                 }
             } else {
@@ -135,6 +137,12 @@ impl Core {
                 }
             }
             part.out = out;
+            if part.shown.is_some() {
+                self.show_part(part, ran);
+            }
+            if self.slow_runs.len() > slow_before {
+                part.slow.extend(self.slow_runs.drain(slow_before..));
+            }
             if shard.blocked.has_ready() {
                 self.serve(&mut [&mut *shard]);
                 if shard.blocked.has_ready() {
@@ -154,36 +162,43 @@ impl Core {
         out: &mut Vec<u8>,
     ) -> Option<Wait> {
         match command.spec.run {
-            Run::Shard(handler) | Run::Cursor(handler) | Run::Every { part: handler, .. } => {
+            Run::Shard(handler)
+            | Run::Cursor(handler)
+            | Run::Any(handler)
+            | Run::Publish(handler)
+            | Run::Every { part: handler, .. } => {
                 self.execute(shard, command, handler, args, out);
                 None
             }
             Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
                 self.execute_plan(&mut [shard], command, plan, args, out)
             }
-            Run::Client(_) | Run::Container => {
+            Run::Client(_) | Run::Script { .. } | Run::Container => {
                 unreachable!("{} does not travel", command.name)
             }
         }
     }
 
     /// EXEC whose keys are all on this shard.
-    fn run_exec_part(&mut self, shard: &mut Shard, part: &Part, out: &mut Vec<u8>) {
+    /// False when its watch was broken and nothing ran.
+    fn run_exec_part(&mut self, shard: &mut Shard, part: &Part, out: &mut Vec<u8>) -> bool {
         let resp3 = part.caller.resp3;
         let watch = part.exec.as_ref().and_then(|exec| exec.watch.as_ref());
         if watch.is_some_and(|watch| shard.end_watch(&watch.token, &watch.keys)) {
             Reply::new(out, resp3).null_array();
-            return;
+            return false;
         }
         Reply::new(out, resp3).array(part.requests.len());
         for request in &part.requests {
             let command = self.table.by_id(request.command);
             self.run_on(shard, command, &part.args(request), out);
         }
+        true
     }
 
     fn on_replies(&mut self, from: usize, mut parts: Vec<Box<Part>>) {
-        for part in parts.drain(..) {
+        for mut part in parts.drain(..) {
+            self.slow_runs.append(&mut part.slow);
             let Some(mut connection) = self.take_connection(part.place) else {
                 self.reuse_part(part);
                 continue;
@@ -305,6 +320,9 @@ impl Core {
         let spare = self.spare_vectors.pop().unwrap_or_default();
         let mut parts = std::mem::replace(&mut self.outgoing[to].requests, spare);
         let done = self.run_parts(&mut shard, self.index, &mut parts);
+        if shard.news.has_some() {
+            self.take_news(&mut shard); // of keys that expired where no command ran
+        }
         self.counters().borrowed.add(commands as u64);
         super::background::publish_shard(self.observatory.core(to), &shard);
         let wake = shard.has_garbage() || shard.blocked.has_ready();
