@@ -21,6 +21,10 @@ pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
     counters.evicted.set(shard.stats.evicted);
     counters.lazy_freed.set(shard.stats.lazy_freed);
     counters.watched.set(shard.watched.len() as u64);
+    counters.blocking_keys.set(shard.blocked.len() as u64);
+    counters
+        .blocking_keys_gone
+        .set(shard.blocked.when_gone() as u64);
     let audience = &shard.news.audience;
     counters
         .pubsub_channels
@@ -63,6 +67,9 @@ impl Core {
             shard.free_some(FREE_STEP);
         }
         self.mind_memory();
+        if let Some(shard) = self.shard.take() {
+            self.end_unit(shard); // a deletion may be what somebody waits for
+        }
         if self.now >= self.next_tick_ms {
             self.tick();
             self.next_tick_ms = self.now + self.tick_interval();

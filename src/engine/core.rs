@@ -4,15 +4,16 @@
 //! shard is in the core's hands, lies in its berth while the core sleeps, or is with a borrower or a transaction; then
 //! the core still reads, sends and answers, and what needs the shard waits.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::acl::Users;
 use crate::base::clock::{ticks, unix_ms};
 use crate::command::admit::Gates;
 use crate::command::table::{CommandTable, commands};
 use crate::config::Config;
-use crate::mesh::message::{CoreMessage, Part};
+use crate::mesh::message::{CoreMessage, Part, SlowRun};
 use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
@@ -21,6 +22,7 @@ use crate::ring::{Completion, Operation, Ring};
 use crate::shard::Shard;
 use crate::transaction::Transaction;
 
+use super::blocked::Served;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
@@ -61,6 +63,8 @@ pub struct CoreParts {
     pub observatory: Arc<Observatory>,
     /// The configuration.
     pub config: Arc<Config>,
+    /// All users.
+    pub users: Arc<Users>,
 }
 
 /// What goes out to one other core.
@@ -84,6 +88,7 @@ pub struct Core {
     pub(super) outgoing: Vec<Outgoing>,
     pub(super) observatory: Arc<Observatory>,
     pub(super) config: Arc<Config>,
+    pub(super) users: Arc<Users>,
     pub(super) table: &'static CommandTable,
     pub(super) gates: Gates,
 
@@ -105,6 +110,17 @@ pub struct Core {
     pub(super) next_ticket: u64,
     /// Messages that need the shard while it is away.
     pub(super) deferred: Vec<CoreMessage>,
+
+    /// The own shard while a blocked client is owed something of it that another shard is fetched for.
+    pub(super) held_shard: Option<Box<Shard>>,
+    /// The transaction that fetches it is under way.
+    pub(super) fetching: bool,
+    /// Requests of another core that are run no further until the own shard is back.
+    pub(super) stalled: Option<(usize, Vec<Box<Part>>)>,
+    /// Blocked clients of this core that have been served in this turn.
+    pub(super) served: Vec<Served>,
+    /// When blocked clients have waited long enough: Unix milliseconds, place of the connection.
+    pub(super) deadlines: BTreeSet<(i64, u32)>,
 
     pub(super) spans: Vec<Span>,
     pub(super) items: Vec<Item>,
@@ -134,7 +150,7 @@ pub struct Core {
     pub(super) stopping: bool,
     /// Something follows when a send queued in this turn is over.
     pub(super) follow_up: bool,
-    pub(super) slow_runs: Vec<super::asks::SlowRun>,
+    pub(super) slow_runs: Vec<SlowRun>,
     /// Clock ticks at the beginning of the turn.
     pub(super) turn_ticks: u64,
     pub(super) allocation: Allocation,
@@ -189,6 +205,7 @@ impl Core {
             receivers: parts.receivers,
             observatory: parts.observatory,
             config: parts.config,
+            users: parts.users,
             table: commands(),
             gates: Gates::default(),
             connections: Vec::new(),
@@ -202,6 +219,11 @@ impl Core {
             tickets: HashMap::new(),
             next_ticket: 0,
             deferred: Vec::new(),
+            held_shard: None,
+            fetching: false,
+            stalled: None,
+            served: Vec::new(),
+            deadlines: BTreeSet::new(),
             spans: Vec::new(),
             items: Vec::new(),
             hints: Vec::new(),
@@ -266,6 +288,9 @@ impl Core {
             self.take_batches();
             self.take_complete();
         }
+        if !self.deadlines.is_empty() {
+            self.time_out();
+        }
         self.run_ready();
         self.between_requests();
         self.publish();
@@ -273,6 +298,9 @@ impl Core {
             self.schedule();
             self.flush_pushes();
             self.flush_outgoing();
+        }
+        if !self.served.is_empty() {
+            self.take_served();
         }
         self.flush_pushes();
         self.send_dirty();
@@ -289,6 +317,8 @@ impl Core {
     fn submit_and_collect(&mut self) {
         // Requests that wait for a shard that is away are no reason to stay awake: its return wakes this core.
         let busy = std::mem::take(&mut self.follow_up)
+            || (self.stalled.is_some() && self.shard.is_some())
+            || self.held_shard.is_some()
             || (!self.ready.is_empty() && self.shard.is_some() && !self.pushing.choked)
             || self.has_background_work()
             || !self.to_schedule.is_empty()
@@ -303,6 +333,9 @@ impl Core {
         }
         let until_tick = (self.next_tick_ms - self.now).max(1) as u64;
         let mut limit = Duration::from_millis(until_tick).min(SLEEP_MAX);
+        if let Some(&(until, _)) = self.deadlines.first() {
+            limit = limit.min(Duration::from_millis((until - self.now).max(0) as u64));
+        }
         if self.memory.has_waiting() || self.pushing.choked {
             limit = limit.min(MEMORY_NAP);
         }
@@ -335,6 +368,7 @@ impl Core {
     fn lie_down(&mut self) -> bool {
         let link = self.links.core(self.index);
         let mut shard = self.shard.take();
+        let stalled = self.stalled.is_some() || !self.ready.is_empty();
         let receivers = &mut self.receivers;
         let quiet =
             link.sleep.lie_down(
@@ -350,7 +384,8 @@ impl Core {
                             })
                     }
                     Waiting::ForShard => {
-                        link.has_scheduled()
+                        stalled
+                            || link.has_scheduled()
                             || receivers
                                 .iter_mut()
                                 .flatten()
@@ -367,6 +402,7 @@ impl Core {
     /// Takes the shard out of its berth; if it is away, whoever has it will wake this core.
     pub(super) fn regain_shard(&mut self) {
         if self.shard.is_none()
+            && self.held_shard.is_none()
             && let Some(shard) = self.link().berth.take_or_want()
         {
             self.have_back(shard);
@@ -377,7 +413,7 @@ impl Core {
     pub(super) fn have_back(&mut self, mut shard: Box<Shard>) {
         shard.configure(&self.config);
         shard.expiry_paused = self.pause.until_ms > 0;
-        self.shard = Some(shard);
+        self.end_unit(shard);
     }
 
     fn begin_turn(&mut self) {
@@ -433,6 +469,9 @@ impl Core {
         let index = connection.place.index;
         if connection.output.blocks() > 0 {
             self.limit_output(&mut connection);
+        }
+        if connection.at_end && connection.blocked.is_some() {
+            self.shut_down(&mut connection); // nobody is there to be served
         }
         if connection.at_end && !connection.has_work() {
             connection.ending = true; // all that came before the end has been executed
@@ -614,6 +653,7 @@ impl Core {
         connection.input = Vec::new();
         connection.input_at = 0;
         self.forget_watches(connection);
+        self.leave_block(connection);
         self.forget_subscriptions(connection);
         crate::base::sys::shutdown_socket(connection.fd);
     }
@@ -682,7 +722,7 @@ impl Core {
                 self.have_back(shard);
                 continue;
             }
-            let wake = shard.has_garbage();
+            let wake = shard.has_garbage() || shard.blocked.has_ready();
             let link = self.links.core(owner);
             if link.berth.put(shard) || wake {
                 self.wake(owner);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::random::Random;
 use crate::config::Config;
 use crate::effect::Effects;
+use crate::keyspace::blocked::Blocked;
 use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::pubsub::{News, Topic};
@@ -80,6 +81,8 @@ pub struct Shard {
     pub effects: Effects,
     /// Watched keys.
     pub watched: Watched,
+    /// Keys that blocked clients wait for.
+    pub blocked: Blocked,
     /// What is said to clients: messages, events.
     pub news: News,
     /// Unix milliseconds of the running batch or transaction. Never goes backwards.
@@ -115,6 +118,7 @@ pub(super) struct Beside<'a> {
     pub(super) stats: &'a mut ShardStats,
     effects: &'a mut Effects,
     watched: &'a mut Watched,
+    blocked: &'a mut Blocked,
     news: &'a mut News,
     garbage: &'a mut Vec<Garbage>,
 }
@@ -126,9 +130,7 @@ impl Beside<'_> {
         self.let_go(entry);
         self.stats.expired += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
-        if !self.watched.is_empty() {
-            self.watched.touch(db, key.bytes);
-        }
+        self.heed(db, key);
         self.notify(db, key, Class::Expired, "expired");
     }
 
@@ -145,10 +147,20 @@ impl Beside<'_> {
         self.let_go(entry);
         self.stats.evicted += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
+        self.heed(db, key);
+        self.notify(db, key, Class::Evicted, "evicted");
+    }
+
+    /// A key has changed: watches on it are broken, and those who are blocked on it are looked at when the running unit
+    /// ends.
+    #[cold]
+    pub(super) fn heed(&mut self, db: usize, key: &Key<'_>) {
         if !self.watched.is_empty() {
             self.watched.touch(db, key.bytes);
         }
-        self.notify(db, key, Class::Evicted, "evicted");
+        if !self.blocked.is_empty() {
+            self.blocked.signal(db, key.bytes);
+        }
     }
 
     /// Frees an entry; its value in steps when it is big.
@@ -178,6 +190,7 @@ impl Shard {
             keyspace: Keyspace::new(index, shards, config.databases as usize),
             effects: Effects::default(),
             watched: Watched::default(),
+            blocked: Blocked::default(),
             news: News::default(),
             now: 0,
             random: Random::new(seed ^ (index as u64) << 32),
@@ -201,13 +214,9 @@ impl Shard {
     }
 
     /// Leaves a message for subscribers, to be delivered when the running command, transaction or script is over, and
-    /// gives the number of receivers. PUBLISH and SPUBLISH, wherever they run. Replicas get it, files do not.
+    /// gives the number of receivers. PUBLISH and SPUBLISH, wherever they run. It changes no data and stands in no
+    /// file; replicas, which there are none of yet, would get it.
     pub fn publish(&mut self, topic: Topic, channel: &[u8], payload: &[u8]) -> usize {
-        let name: &[u8] = match topic {
-            Topic::Shard => b"SPUBLISH",
-            Topic::Channel | Topic::Pattern => b"PUBLISH",
-        };
-        self.effects.record_for_replicas(&[name, channel, payload]);
         self.news.publish(topic, channel, payload)
     }
 
@@ -217,7 +226,8 @@ impl Shard {
         self.now = self.now.max(now);
     }
 
-    /// A key was changed by a command: breaks watches, counts the change. `event` is the name a keyspace notification
+    /// A key was changed by a command: breaks watches, makes the key ready for clients blocked on it, counts the
+    /// change. `event` is the name a keyspace notification
     /// bears.
     #[inline]
     pub fn changed(&mut self, db: usize, key: &Key<'_>, class: Class, event: &'static str) {
@@ -236,9 +246,10 @@ impl Shard {
     ) {
         self.effects.count(changes);
         // One branch for all who might want to know.
-        if !self.watched.is_empty() | self.news.wants_events() {
-            self.watched.touch(db, key.bytes);
-            self.notify(db, key, class, event);
+        if (self.watched.len() | self.blocked.len() != 0) | self.news.wants_events() {
+            let (_, mut beside) = self.split();
+            beside.heed(db, key);
+            beside.notify(db, key, class, event);
         }
     }
 
@@ -259,6 +270,7 @@ impl Shard {
             stats: &mut self.stats,
             effects: &mut self.effects,
             watched: &mut self.watched,
+            blocked: &mut self.blocked,
             news: &mut self.news,
             garbage: &mut self.garbage,
         };
@@ -277,14 +289,6 @@ impl Shard {
     /// Frees an entry; its value in steps when it is big.
     pub fn let_go(&mut self, entry: KeyEntry) {
         self.split().1.let_go(entry);
-    }
-
-    /// The value at `key` was made out of keys on other shards: what reproduces it from this shard's stream alone is the
-    /// value itself.
-    #[inline]
-    pub fn made_from_afar(&mut self, _db: usize, _key: &Key<'_>) {
-        // A value as an effect is RESTORE, which comes with the snapshot format (docs/compatibility.md). Until then the
-        // request itself is recorded, which reproduces the value where the streams of all shards are read as one.
     }
 
     /// Ends a client's watch on keys of this shard; true when it is broken. A watched key whose time has come breaks it.
