@@ -55,7 +55,8 @@ enum Flow {
 impl Core {
     /// Bytes have come for a connection: they are executed where they lie, and only what is left is copied.
     pub(super) fn on_bytes(&mut self, connection: &mut Connection, bytes: &[u8]) {
-        if connection.waiting || connection.pending_input() > 0 || self.shard.is_none() {
+        let away = self.shard.is_none() && !self.gates.busy;
+        if connection.waiting || connection.pending_input() > 0 || away {
             connection.keep_input(bytes);
             self.after_keeping(connection);
             return;
@@ -109,7 +110,7 @@ impl Core {
 
     /// Executes what was kept.
     pub(super) fn run_kept_input(&mut self, connection: &mut Connection) {
-        if self.shard.is_none() {
+        if self.shard.is_none() && !self.gates.busy {
             self.make_ready(connection);
             return;
         }
@@ -452,7 +453,8 @@ impl Core {
         if connection.wave.is_some() {
             return Flow::Hold;
         }
-        if self.shard.is_none() {
+        // Of what a busy server runs, nothing wants a shard.
+        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_))) {
             return Flow::Hold;
         }
         self.run_wide(connection, command, args);
@@ -494,7 +496,7 @@ impl Core {
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
-        self.gates.loading || self.pause.until_ms > 0 || !self.monitors.is_empty()
+        self.gates.loading || self.gates.busy || self.pause.until_ms > 0 || !self.monitors.is_empty()
     }
 
     /// The slow way in: gates, MULTI's queue, CLIENT REPLY, CLIENT PAUSE, MONITOR. `None` lets the command run.
@@ -515,6 +517,12 @@ impl Core {
                 .rejected
                 .add(1);
             return Some(self.refuse(connection, &error));
+        }
+        if self.gates.busy && !command.spec.flags.has(Flags::ALLOW_BUSY) {
+            self.counters().commands[usize::from(command.id)]
+                .rejected
+                .add(1);
+            return Some(self.refuse_busy(connection, command));
         }
         if room == Room::Later {
             self.wait_for_memory(connection);
@@ -543,6 +551,22 @@ impl Core {
             }
             ReplyMode::Skip | ReplyMode::Off => None,
         }
+    }
+
+    /// A script runs too long: what would need the data is refused.
+    #[cold]
+    fn refuse_busy(&mut self, connection: &mut Connection, command: &Registered) -> Flow {
+        let busy = self.scripting.scripts.busy_ones();
+        let error = match busy.first() {
+            Some(running) if !running.is_eval => ErrorReply::BUSY_FUNCTION,
+            _ => ErrorReply::BUSY_SCRIPT,
+        };
+        if transactions::is_exec(command) && connection.client.multi.take().is_some() {
+            self.forget_watches(connection);
+            self.write_error(connection, &ErrorReply::exec_abort(&error));
+            return Flow::Next;
+        }
+        self.refuse(connection, &error)
     }
 
     /// Answers a request that does not run.
