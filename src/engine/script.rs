@@ -14,7 +14,7 @@ use crate::command::table::Registered;
 use crate::net::Connection;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
-use crate::script::{self, Call, Host, Pulse, Script, Sha, Shebang};
+use crate::script::{self, Call, Host, Pulse, Running, Script, Sha, Shebang};
 use crate::transaction::Work;
 
 use super::core::{Core, Held};
@@ -124,7 +124,7 @@ impl Core {
         args: &Args<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorReply> {
-        let Run::Script { read_only, .. } = command.spec.run else {
+        let Run::Script { source, read_only } = command.spec.run else {
             unreachable!("{} runs no script", command.name)
         };
         let (sha, script) = self.script_of(command, args)?;
@@ -150,8 +150,17 @@ impl Core {
             args: &request.args,
         };
         let mut interpreter = self.scripting.take()?;
+        let time = self.config.busy_reply_threshold_ms;
+        let per_ms = self.observatory.scale.ticks(1_000_000);
+        let outer = std::mem::replace(&mut self.runs_script, true);
         let mut host = ScriptHost {
             now: self.now,
+            busy_at: (time > 0).then(|| ticks().saturating_add(time.saturating_mul(per_ms))),
+            is_busy: false,
+            turn_ticks: per_ms / 2,
+            name: sha.as_str(),
+            source,
+            request: args,
             core: self,
             held,
             client: &connection.client,
@@ -161,6 +170,13 @@ impl Core {
             has_written: false,
         };
         let errors = interpreter.run(&mut host, &call, &mut Reply::new(out, args.caller.resp3));
+        let was_busy = host.is_busy;
+        self.runs_script = outer;
+        if was_busy {
+            self.scripting.scripts.end_busy(self.index);
+            self.gates.busy = self.scripting.scripts.is_busy();
+            log::info!("The slow script {} has ended", sha.as_str());
+        }
         self.counters().lua_eval_bytes.set(interpreter.memory() as u64);
         self.scripting.put_back(interpreter);
         errors.iter().for_each(|error| self.count_error(error));
@@ -198,9 +214,43 @@ struct ScriptHost<'a> {
     now: i64,
     rights: Rights,
     has_written: bool,
+    /// Clock ticks from which on the server is busy with it; or when it lets the core live next, once it is.
+    busy_at: Option<u64>,
+    is_busy: bool,
+    turn_ticks: u64,
+    /// What it is called, and the request that began it.
+    name: &'a str,
+    source: Source,
+    request: &'a Args<'a>,
 }
 
 impl ScriptHost<'_> {
+    /// The script is over its time: every core answers BUSY from here on.
+    #[cold]
+    fn begin_busy(&mut self) {
+        let is_eval = self.source != Source::Function;
+        log::warn!(
+            "Slow script detected: still in execution after {} milliseconds. You can try killing it with {} KILL. \
+             It is called {}.",
+            self.core.config.busy_reply_threshold_ms,
+            if is_eval { "SCRIPT" } else { "FUNCTION" },
+            self.name
+        );
+        self.core.scripting.scripts.begin_busy(Running {
+            core: self.core.index,
+            name: self.name.to_owned(),
+            command: self.request.iter_from(0).map(<[u8]>::to_vec).collect(),
+            since_ms: self.now,
+            is_eval,
+            has_written: self.has_written,
+            killed: false,
+        });
+        let home = self.core.index;
+        for core in (0..self.core.shards).filter(|&core| core != home) {
+            self.core.wake(core);
+        }
+    }
+
     /// The command that a script names.
     fn find(&self, args: &Args<'_>) -> Result<&'static Registered, &'static str> {
         const UNKNOWN: &str = "Unknown Redis command called from script";
@@ -349,7 +399,22 @@ impl Host for ScriptHost<'_> {
     }
 
     fn pulse(&mut self) -> Pulse {
-        Pulse::Continue
+        let now = ticks();
+        if self.busy_at.is_none_or(|at| now < at) {
+            return Pulse::Continue;
+        }
+        if !self.is_busy {
+            self.is_busy = true;
+            self.begin_busy();
+        }
+        self.busy_at = Some(now.wrapping_add(self.turn_ticks));
+        self.core.busy_turn();
+        let scripts = &self.core.scripting.scripts;
+        if scripts.update_busy(self.core.index, self.has_written) || self.core.stopping {
+            Pulse::Kill
+        } else {
+            Pulse::Continue
+        }
     }
 
     fn set_repl(&mut self, _: u8) {
