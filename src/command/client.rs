@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::acl::{User, Users};
+use crate::acl::{ChannelNeed, User, Users};
 use crate::config::Config;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::message::{ClientFilter, ClientKind, CoreAnswer, CoreAsk};
@@ -307,8 +307,12 @@ impl Client {
         let watching = self.watching.as_ref().map_or(0, |watching| {
             size_of::<Watching>() + size_of::<WatchToken>() + watching.bytes
         });
+        let subscriptions = self.subscriptions.as_ref().map_or(0, |subscriptions| {
+            size_of::<Subscriptions>() + subscriptions.bytes()
+        });
         multi
             + watching
+            + subscriptions
             + self.name.capacity()
             + self.lib_name.capacity()
             + self.lib_version.capacity()
@@ -349,7 +353,24 @@ impl Client {
             && !self.trusted
             && self.multi.is_none()
             && self.reply_mode == ReplyMode::On
-            && !self.monitor
+            && !(self.monitor | self.subscribed)
+    }
+
+    /// Whether it listens to something that its user, `before` as it was, must not use any more.
+    pub fn has_lost_subscriptions(&self, before: &User) -> bool {
+        let Some(subscriptions) = &self.subscriptions else {
+            return false;
+        };
+        let topics = [
+            (Topic::Channel, ChannelNeed::Literal),
+            (Topic::Pattern, ChannelNeed::Pattern),
+            (Topic::Shard, ChannelNeed::Literal),
+        ];
+        topics.into_iter().any(|(topic, need)| {
+            subscriptions.of(topic).any(|name| {
+                !self.user.may_use_channel(name, need) && before.may_use_channel(name, need)
+            })
+        })
     }
 
     /// Whether its user may do everything.

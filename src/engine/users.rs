@@ -15,7 +15,8 @@ use crate::resp::request::Args;
 use super::core::Core;
 
 impl Core {
-    /// Takes over the users. Clients of a user that is gone are closed; `asker` reads the answer first.
+    /// Takes over the users. Clients of a user that is gone are closed, `asker` when it has read the answer; so are
+    /// those that listen to a channel which their user may no longer use.
     pub(super) fn set_users(&mut self, users: Arc<Users>, asker: u64) {
         self.users = users;
         let places: Vec<Place> = self
@@ -29,6 +30,7 @@ impl Core {
             let Some(mut connection) = self.take_connection(place) else {
                 continue;
             };
+            let before = connection.client.user.clone();
             if !connection.client.take_over(&self.users) {
                 if connection.client.id == asker {
                     connection.client.closing = true;
@@ -36,8 +38,12 @@ impl Core {
                 } else {
                     self.shut_down(&mut connection);
                 }
-            } else if !connection.client.is_trusted() {
-                self.ask_blocked_again(&mut connection);
+            } else if !Arc::ptr_eq(&before, &connection.client.user) {
+                if connection.client.has_lost_subscriptions(&before) {
+                    self.shut_down(&mut connection);
+                } else if !connection.client.is_trusted() {
+                    self.ask_blocked_again(&mut connection);
+                }
             }
             self.put_back(connection);
         }
