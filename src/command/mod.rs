@@ -18,6 +18,7 @@ mod scan;
 mod server;
 mod set;
 mod sorted_set;
+mod stream;
 mod string;
 pub(crate) mod transactions;
 

@@ -275,8 +275,11 @@ pub enum Begin {
     Keyword {
         /// The word.
         word: &'static str,
-        /// Where the search starts.
+        /// Where the search starts, as COMMAND shows it.
         from: i8,
+        /// Options before the word, each with the number of arguments it takes: what these are given is never the word.
+        /// The search then starts at the first argument.
+        past: &'static [(&'static str, u8)],
     },
     /// Not known without running the command.
     Unknown,
@@ -480,6 +483,8 @@ pub enum Group {
     String,
     /// The server.
     Server,
+    /// Streams.
+    Stream,
     /// MULTI and its kin.
     Transactions,
 }
@@ -496,6 +501,7 @@ impl Group {
             Group::SortedSet => "sorted-set",
             Group::String => "string",
             Group::Server => "server",
+            Group::Stream => "stream",
             Group::Transactions => "transactions",
         }
     }

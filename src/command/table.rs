@@ -37,7 +37,7 @@ pub struct CommandTable {
 static TABLE: OnceLock<CommandTable> = OnceLock::new();
 
 /// The groups, in the order of COMMAND.
-fn groups() -> [&'static [Command]; 10] {
+fn groups() -> [&'static [Command]; 11] {
     [
         super::connection::COMMANDS,
         super::flush::COMMANDS,
@@ -47,6 +47,7 @@ fn groups() -> [&'static [Command]; 10] {
         super::server::COMMANDS,
         super::set::COMMANDS,
         super::sorted_set::COMMANDS,
+        super::stream::COMMANDS,
         super::string::COMMANDS,
         super::transactions::COMMANDS,
     ]

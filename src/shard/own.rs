@@ -27,6 +27,7 @@ pub enum Class {
     Set,
     Hash,
     Zset,
+    Stream,
     Expired,
     Evicted,
     New,
@@ -188,6 +189,19 @@ impl Shard {
         if !self.watched.is_empty() {
             self.watched.touch(db, key.bytes);
         }
+        self.notify(db, key, class, event);
+    }
+
+    /// A key was changed in a way that no watch notices: what groups of a stream have read and acknowledged.
+    pub fn changed_aside(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        class: Class,
+        event: &'static str,
+        changes: u64,
+    ) {
+        self.effects.count(changes);
         self.notify(db, key, class, event);
     }
 
