@@ -10,14 +10,17 @@ An entry says how replies compare:
   exec     entry by entry, as the queued commands compare
   score    byte for byte, or equal as numbers (see KNOWN_DIFFERENCES in differential.py)
   encoding OBJECT ENCODING, with the names 7.2 introduced
+  clock    byte for byte but for times (see grammar_streams.py)
 `weight` is how often an entry is drawn. Keys come from a small pool whose first letter tells the type a key usually
 holds; one in eight is drawn from the whole pool, which gives the wrong types.
 """
 
 import struct
 
+import grammar_streams
+
 KEYS_PER_TYPE = 5
-TYPES = "slhtz"  # string, list, hash, set (t), sorted set
+TYPES = "slhtzr"  # string, list, hash, set (t), sorted set, stream (r)
 
 
 class Draw:
@@ -500,6 +503,7 @@ COMMANDS = [
     ("ZDIFFSTORE", lambda d: [d.key("z"), *zset_operands(d, store=True, plain=True)], "exact", 1),
     ("ZINTERCARD", lambda d: [*numkeys(d, "z"), *([d.case("LIMIT"), d.index()] if d.chance(0.4) else [])], "exact", 1),
     ("ZMPOP", mpop("z", "MIN", "MAX"), "score", 1.5),
+    *grammar_streams.COMMANDS,
     # transactions; EXEC's reply compares entry by entry, as its commands do
     ("MULTI", lambda d: [], "exact", 3),
     ("EXEC", lambda d: [], "exec", 3),
@@ -589,5 +593,5 @@ RAW_INPUTS = [
     b"select\r\n", b"select -1\r\n", b"select 99999999999999999999\r\n", b"swapdb 0\r\n", b"swapdb 0 0\r\n", b"swapdb -1 0\r\n", b"swapdb 0 x\r\n",
     b"flushdb async sync\r\n", b"randomkey x\r\n", b"randomkey\r\n", b"keys\r\n", b"info bogus\r\n", b"shutdown nosave save\r\n", b"shutdown abort\r\n",
  b"monitor x\r\n", b"reset x\r\n", b"quit x\r\n", b"*1\r\n$4\r\nquit\r\n*1\r\n$4\r\nPING\r\n",
-    b"time x\r\n", b"wait\r\n", b"shutdown bogus\r\n", b"Post / HTTP/1.1\r\n", b"Host: x\r\n",
+    b"time x\r\n", b"wait\r\n", b"shutdown bogus\r\n", b"Post / HTTP/1.1\r\n", b"Host: x\r\n", *grammar_streams.RAW_INPUTS,
 ]
