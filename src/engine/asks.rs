@@ -6,19 +6,12 @@ use crate::command::connection::list_lines;
 use crate::command::table::Registered;
 use crate::command::trace;
 use crate::mesh::Place;
-use crate::mesh::message::{Accepted, CoreAnswer, CoreAsk, CoreMessage};
+use crate::mesh::message::{Accepted, CoreAnswer, CoreAsk, CoreMessage, Part, SlowRun};
 use crate::net::Connection;
-use crate::resp::request::{Args, Caller, OwnedArgs};
+use crate::resp::request::{Args, OwnedArgs};
 
+use super::blocked::Served;
 use super::core::{Core, Pause};
-
-/// A slow command that has not been written down yet.
-pub(super) struct SlowRun {
-    command: &'static Registered,
-    args: OwnedArgs,
-    caller: Caller,
-    duration_us: u64,
-}
 
 impl Core {
     /// Reads the inbox.
@@ -45,8 +38,21 @@ impl Core {
                 }
                 None => self.deferred.push(CoreMessage::Forget { token, keys }),
             },
+            CoreMessage::Depart(waiter) => self.on_depart(waiter),
+            CoreMessage::Served {
+                place,
+                waiter,
+                reply,
+            } => self.on_served(Served {
+                place,
+                waiter,
+                reply,
+            }),
             CoreMessage::Complete | CoreMessage::Evict => {} // looked at every turn
             CoreMessage::Monitor { client, lines } => self.write_monitor(client, &lines),
+            CoreMessage::Stall { until } => {
+                std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
+            }
             CoreMessage::Stop => self.stopping = true,
         }
     }
@@ -76,15 +82,15 @@ impl Core {
             index,
             generation: self.generations[index as usize],
         };
-        let mut client = Client::new(
+        let client = Client::new(
             accepted.client,
             accepted.peer,
             accepted.local,
             accepted.unix,
             accepted.fd,
             self.now,
+            &self.users,
         );
-        client.authenticated = self.config.requirepass.is_empty();
         let mut connection = Box::new(Connection::new(place, accepted.fd, client));
         self.ring.receive(accepted.fd, place.token());
         connection.receiving = true;
@@ -98,6 +104,10 @@ impl Core {
             CoreAsk::Configure(config) => {
                 self.config = config;
                 self.configured();
+                CoreAnswer::Done
+            }
+            CoreAsk::SetUsers { users, asker } => {
+                self.set_users(users, asker);
                 CoreAnswer::Done
             }
             CoreAsk::ListClients(filter) => {
@@ -140,7 +150,9 @@ impl Core {
                 }
                 CoreAnswer::Done
             }
-            CoreAsk::Unblock { .. } => CoreAnswer::Count(0), // no command of this build blocks a client
+            CoreAsk::Unblock { client, error } => {
+                CoreAnswer::Count(self.unblock_client(client, error).into())
+            }
             CoreAsk::ResetStats => {
                 self.counters().reset();
                 if let Some(shard) = &mut self.shard {
@@ -154,6 +166,7 @@ impl Core {
             }
             CoreAsk::SetMonitor { .. }
             | CoreAsk::ConfigSet { .. }
+            | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
             | CoreAsk::ConfigRewrite
             | CoreAsk::SetPause { .. }
@@ -205,7 +218,12 @@ impl Core {
         if let Some(shard) = &mut self.shard {
             shard.expiry_paused = false;
         }
-        for index in std::mem::take(&mut self.blocked_by_pause) {
+        let paused = std::mem::take(&mut self.blocked_by_pause);
+        let blocked = self.counters().blocked.get();
+        self.counters()
+            .blocked
+            .set(blocked.saturating_sub(paused.len() as u64));
+        for index in paused {
             if let Some(mut connection) = self.connections[index as usize].take() {
                 connection.waiting = false;
                 self.resume(&mut connection);
@@ -216,17 +234,66 @@ impl Core {
 
     // MONITOR.
 
-    /// Shows a command to the monitors of all cores.
+    /// Shows a command to the monitors of all cores. Called by the core that runs it, with the shards concerned in
+    /// hand, so that the lines of one key stand in the order in which its commands ran; and a connection waits for its
+    /// command on one shard before the next one goes to another, so its own order is kept as well.
+    #[cold]
     pub(super) fn feed_monitors(
         &mut self,
-        connection: &Connection,
+        client: &Client,
         command: &'static Registered,
         args: &Args<'_>,
     ) {
-        if !trace::is_monitored(command) {
+        let mut lines = Vec::new();
+        self.monitor_lines(&mut lines, client, command, args);
+        self.send_to_monitors(lines);
+    }
+
+    /// Adds the line of a command; none when nobody monitors or the command is not shown.
+    pub(super) fn monitor_lines(
+        &self,
+        lines: &mut Vec<u8>,
+        client: &Client,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) {
+        if self.monitors.is_empty() || !trace::is_monitored(command) {
             return;
         }
-        let lines = trace::monitor_line(command, args, &connection.client, unix_us());
+        let mut args = *args;
+        args.caller.db = client.db; // SELECT is shown in the database that it selects, as in Redis
+        let source = trace::monitor_source(client);
+        lines.extend(trace::monitor_line(command, &args, &source, unix_us()));
+    }
+
+    /// Shows what a part of another core's connection has run, as one block when it is a transaction.
+    #[cold]
+    ///
+    /// `ran` is false when a broken watch has kept its commands from running.
+    pub(super) fn show_part(&mut self, part: &Part, ran: bool) {
+        let Some(source) = &part.shown else {
+            return;
+        };
+        let mut lines = Vec::new();
+        let now_us = unix_us();
+        for request in part.requests.iter().filter(|_| ran) {
+            let command = self.table.by_id(request.command);
+            if trace::is_monitored(command) {
+                let args = part.args(request);
+                lines.extend(trace::monitor_line(command, &args, source, now_us));
+            }
+        }
+        if let Some(exec) = &part.exec {
+            lines.extend_from_slice(&exec.shown);
+        }
+        self.send_to_monitors(lines);
+    }
+
+    /// Sends lines to the monitors of all cores.
+    pub(super) fn send_to_monitors(&mut self, lines: Vec<u8>) {
+        if lines.is_empty() {
+            return;
+        }
         let monitors = self.monitors.clone();
         for &(core, client) in monitors.iter() {
             let core = usize::from(core);
@@ -277,14 +344,14 @@ impl Core {
     #[cold]
     pub(super) fn slow(&mut self, command: &'static Registered, args: &Args<'_>, ns: u64) {
         self.slow_runs.push(SlowRun {
-            command,
+            command: command.id,
             args: OwnedArgs::copy_of(args),
             caller: args.caller,
             duration_us: ns / 1000,
         });
     }
 
-    /// Writes down the turn's slow commands. One that another core sent bears no address: its client is not known here.
+    /// Writes down the turn's slow commands. Those that another core sent have gone back to it with their replies.
     #[cold]
     pub(super) fn write_slow_runs(&mut self) {
         for run in std::mem::take(&mut self.slow_runs) {
@@ -300,7 +367,7 @@ impl Core {
             trace::slow(
                 &self.observatory,
                 &self.config,
-                run.command,
+                self.table.by_id(run.command),
                 &run.args.args(run.caller),
                 whose,
                 run.duration_us,

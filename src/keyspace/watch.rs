@@ -72,6 +72,7 @@ impl Watched {
     }
 
     /// How many keys are watched.
+    #[inline]
     pub fn len(&self) -> usize {
         self.by_key.len()
     }

@@ -58,6 +58,18 @@ texts! {
     INVALID_SECOND_DB = "ERR invalid second DB index";
     /// LSET, LINSERT past the end.
     INDEX_OUT_OF_RANGE = "ERR index out of range";
+    /// RESTORE onto a key that is there.
+    BUSY_KEY = "BUSYKEY Target key name already exists.";
+    /// RESTORE and FUNCTION RESTORE of a damaged or newer payload.
+    DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
+    /// RESTORE of a payload that holds no value.
+    BAD_DATA_FORMAT = "ERR Bad data format";
+    /// RESTORE with a negative time.
+    RESTORE_TTL = "ERR Invalid TTL value, must be >= 0";
+    /// RESTORE IDLETIME.
+    RESTORE_IDLETIME = "ERR Invalid IDLETIME value, must be >= 0";
+    /// RESTORE FREQ.
+    RESTORE_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255";
     /// COPY and MOVE onto itself.
     SAME_OBJECT = "ERR source and destination objects are the same";
     /// SCAN with a cursor that is no number.
@@ -158,6 +170,30 @@ texts! {
     WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled.";
     /// Anything before AUTH.
     NO_AUTH = "NOAUTH Authentication required.";
+    /// ACL SETUSER with a name that would break a line of ACL LIST.
+    USER_NAME_CHARACTERS = "ERR Usernames can't contain spaces or null characters";
+    /// ACL DELUSER default.
+    DEFAULT_USER_STAYS = "ERR The 'default' user cannot be removed";
+    /// ACL LOAD and SAVE without `aclfile`.
+    NO_ACL_FILE = "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.";
+    /// ACL SAVE that the file system refused.
+    ACL_SAVE_FAILED = "ERR There was an error trying to save the ACLs. Please check the server logs for more information";
+    /// ACL GENPASS out of bounds.
+    GENPASS_BITS = "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096";
+    /// A key that the user may not use.
+    NO_KEY_PERMISSION = "NOPERM No permissions to access a key";
+    /// A channel that the user may not use.
+    NO_CHANNEL_PERMISSION = "NOPERM No permissions to access a channel";
+    /// EXEC of a command that the user may no longer run.
+    EXEC_NO_COMMAND_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to execute the command or subcommand";
+    /// EXEC of a command with a key that the user may no longer use.
+    EXEC_NO_KEY_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to touch the specified keys";
+    /// EXEC of a command with a channel that the user may no longer use.
+    EXEC_NO_CHANNEL_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to access one of the channels used as argument to the command";
+    /// SORT BY without the right to read every key.
+    SORT_BY_DENIED = "ERR BY option of SORT denied due to insufficient ACL permissions.";
+    /// SORT GET without the right to read every key.
+    SORT_GET_DENIED = "ERR GET option of SORT denied due to insufficient ACL permissions.";
     /// HELLO before AUTH.
     HELLO_NO_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
     /// HELLO with a version other than 2 and 3.
@@ -183,6 +219,10 @@ texts! {
     OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'.";
     /// Too many connections.
     MAX_CLIENTS = "ERR max number of clients reached";
+    /// CLIENT UNBLOCK ERROR, read by the client that was blocked.
+    UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+    /// WAITAOF for the own log, of which there is none.
+    WAITAOF_NO_LOG = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
     /// Loading the dataset.
     LOADING = "LOADING Redis is loading the dataset in memory";
     /// EXPIRE with NX and another.
@@ -253,6 +293,28 @@ texts! {
     DEBUG_NO_LISTPACK = "ERR Not a listpack encoded object.";
     /// DEBUG QUICKLIST-PACKED-THRESHOLD with a bad size.
     DEBUG_PACKED_THRESHOLD = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
+    /// SETBIT, GETBIT and BITFIELD past `proto-max-bulk-len`.
+    BIT_OFFSET = "ERR bit offset is not an integer or out of range";
+    /// SETBIT with a value other than 0 and 1.
+    BIT_VALUE = "ERR bit is not an integer or out of range";
+    /// BITPOS with a bit other than 0 and 1.
+    BIT_ARGUMENT = "ERR The bit argument must be 1 or 0.";
+    /// BITOP NOT of several keys.
+    BITOP_NOT = "ERR BITOP NOT must be called with a single source key.";
+    /// BITFIELD with a type it does not know.
+    BITFIELD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+    /// BITFIELD OVERFLOW with a word it does not know.
+    BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
+    /// BITFIELD_RO with something else than GET.
+    BITFIELD_READS = "ERR BITFIELD_RO only supports the GET subcommand";
+    /// A HyperLogLog command on another string.
+    HLL_WRONG_TYPE = "WRONGTYPE Key is not a valid HyperLogLog string value.";
+    /// A HyperLogLog command on one whose registers do not add up.
+    HLL_CORRUPTED = "INVALIDOBJ Corrupted HLL object detected";
+    /// PFDEBUG DECODE of a dense HyperLogLog.
+    HLL_NOT_SPARSE = "ERR HLL encoding is not sparse";
+    /// PFDEBUG on a missing key.
+    PFDEBUG_NO_KEY = "ERR The specified key does not exist";
     /// SCRIPT, EVAL etc. on a lent shard: reserved for commands this build lacks.
     NOT_FROM_HERE = "ERR this command cannot run in this context";
 }
@@ -428,6 +490,47 @@ impl ErrorReply {
         Self::text([b"ERR No such user '", printed(name, usize::MAX), b"'"].concat())
     }
 
+    /// ACL SETUSER with a selector that does not end.
+    pub fn acl_unmatched(opening: &[u8]) -> Self {
+        let start = b"ERR Unmatched parenthesis in acl selector starting at '";
+        Self::text([&start[..], printed(opening, usize::MAX), b"'."].concat())
+    }
+
+    /// ACL SETUSER with a rule that cannot be applied.
+    pub fn acl_modifier(rule: &[u8], reason: &str) -> Self {
+        let start = b"ERR Error in ACL SETUSER modifier '";
+        let rule = printed(rule, usize::MAX);
+        Self::text([&start[..], rule, b"': ", reason.as_bytes()].concat())
+    }
+
+    /// ACL LOAD of a file with errors.
+    pub fn acl_file(errors: &str) -> Self {
+        Self::text(format!("ERR {errors}"))
+    }
+
+    /// ACL CAT of a category that there is not.
+    pub fn unknown_category(name: &[u8]) -> Self {
+        Self::text([b"ERR Unknown category '", printed(name, 128), b"'"].concat())
+    }
+
+    /// ACL DRYRUN for a user that there is not.
+    pub fn user_not_found(name: &[u8]) -> Self {
+        let name = printed(name, usize::MAX);
+        Self::text([b"ERR User '", name, b"' not found"].concat())
+    }
+
+    /// ACL DRYRUN of a command that there is not.
+    pub fn command_not_found(name: &[u8]) -> Self {
+        let name = printed(name, usize::MAX);
+        Self::text([b"ERR Command '", name, b"' not found"].concat())
+    }
+
+    /// A command that the user may not run; `command` as in `wrong_arity`.
+    pub fn no_command_permission(user: &[u8], command: &str) -> Self {
+        let text = format!(" has no permissions to run the '{command}' command");
+        Self::text([b"NOPERM User ", user, text.as_bytes()].concat())
+    }
+
     /// HELLO with an option it does not know.
     pub fn hello_option(option: &[u8]) -> Self {
         Self::text(
@@ -480,6 +583,12 @@ impl ErrorReply {
         let mut text = b"ERR Unsupported option ".to_vec();
         text.extend_from_slice(printed(option, usize::MAX));
         Self::text(text)
+    }
+
+    /// PFDEBUG with a subcommand it does not know.
+    pub fn unknown_pfdebug(name: &[u8]) -> Self {
+        let shown = printed(name, usize::MAX);
+        Self::text([b"ERR Unknown PFDEBUG subcommand '", shown, b"'"].concat())
     }
 
     /// An integer argument outside its bounds.
