@@ -288,6 +288,8 @@ fn xgroup_destroy(
     };
     shard.discard(Box::new(Value::Stream(Box::new(group))));
     shard.changed_aside(args.db(), &key, Class::Stream, "xgroup-destroy", 1);
+    // Consumers that wait for entries of this group wait for nothing now.
+    shard.wake(args.db(), &key);
     reply.integer(1);
     Ok(())
 }

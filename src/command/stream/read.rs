@@ -1,12 +1,14 @@
 //! Reading what is new in several streams: XREAD for anybody, XREADGROUP for a consumer of a group.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
-use crate::base::number::parse_i64;
-use crate::resp::request::{Args, Key};
+use crate::keyspace::blocked::{Awaits, Wait};
+use crate::resp::request::{Args, Key, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Shard, Shards};
-use crate::structures::stream::{Group as StreamGroup, Stream, StreamId};
+use crate::structures::stream::{Group as StreamGroup, IdText, Stream, StreamId};
 
 use super::super::parse;
 use super::super::spec::{
@@ -117,8 +119,8 @@ pub(super) const XREADGROUP: Command = Command {
 
 /// The options of a request.
 struct Options<'a> {
-    /// Waits for so many milliseconds at most if there is nothing, 0 for ever.
-    block: Option<i64>,
+    /// Waits if there is nothing: until then (Unix milliseconds) or for ever.
+    block: Option<Option<i64>>,
     /// Entries of each stream at most.
     count: usize,
     no_ack: bool,
@@ -147,7 +149,7 @@ fn options<'a>(
     while at < args.len() {
         let more = args.len() - 1 - at;
         if args.is(at, "BLOCK") && more > 0 {
-            found.block = Some(timeout(args.get(at + 1), shards.any().now)?);
+            found.block = Some(parse::timeout_ms(args, at + 1, shards.any().now)?);
             at += 2;
         } else if args.is(at, "COUNT") && more > 0 {
             found.count = match parse::integer(args, at + 1)? {
@@ -186,16 +188,25 @@ fn options<'a>(
     Ok(found)
 }
 
-/// A time to wait, in milliseconds.
-fn timeout(text: &[u8], now: i64) -> Result<i64, ErrorReply> {
-    let timeout = parse_i64(text).ok_or(ErrorReply::TIMEOUT_NOT_INTEGER)?;
-    if timeout < 0 {
-        return Err(ErrorReply::TIMEOUT_NEGATIVE);
+impl Options<'_> {
+    /// Where the keys are among the arguments.
+    fn key_places(&self) -> Range<usize> {
+        self.keys_at..self.keys_at + self.keys
     }
-    if timeout > i64::MAX - now {
-        return Err(ErrorReply::TIMEOUT_OUT_OF_RANGE);
+
+    /// There was nothing to read: waits if the request says so.
+    fn wait(&self, shards: &mut Shards<'_>, again: Option<OwnedArgs>) {
+        if let Some(until) = self.block {
+            shards.block(Wait {
+                awaits: Awaits::Stream,
+                keys: self.key_places().map(|place| place as u32).collect(),
+                target: None,
+                until,
+                when_gone: self.group.is_some(),
+                again,
+            });
+        }
     }
-    Ok(timeout)
 }
 
 /// Writes the header of the reply once there is something, and what belongs to each stream.
@@ -221,12 +232,14 @@ impl Streams {
         self.written += 1;
     }
 
-    fn end(self, reply: &mut Reply<'_>) {
+    /// False when there was nothing.
+    fn end(self, reply: &mut Reply<'_>) -> bool {
         match self.written {
             0 => reply.null_array(),
             written if reply.is_resp3() => reply.map_at(self.header, written),
             written => reply.array_at(self.header, written),
         }
+        self.written > 0
     }
 }
 
@@ -237,9 +250,12 @@ fn xread(
 ) -> Result<(), ErrorReply> {
     let options = options(shards, args, false)?;
     let mut after = SmallVec::<[StreamId; 8]>::new();
-    for nth in options.keys_at..options.keys_at + options.keys {
+    for nth in options.key_places() {
         let key = args.key(nth);
-        let stream = shards.of(&key).read_as::<Stream>(&args.caller, &key)?;
+        let stream = match shards.get(&key) {
+            Some(shard) => shard.read_as::<Stream>(&args.caller, &key)?,
+            None => None,
+        };
         after.push(match args.get(nth + options.keys) {
             b"$" => stream.map_or(StreamId::MIN, |stream| stream.last_id),
             b">" => return Err(ErrorReply::NEW_ID_IN_XREAD),
@@ -247,10 +263,12 @@ fn xread(
         });
     }
     let mut streams = Streams::begin(reply);
-    for (nth, after) in after.iter().enumerate() {
-        let key = args.key(options.keys_at + nth);
-        let caller = args.caller.again();
-        let Some(stream) = shards.of(&key).read_as::<Stream>(&caller, &key)? else {
+    for (nth, after) in options.key_places().zip(&after) {
+        let key = args.key(nth);
+        let Some(shard) = shards.get(&key) else {
+            continue;
+        };
+        let Some(stream) = shard.read_as::<Stream>(&args.caller.again(), &key)? else {
             continue;
         };
         if stream.last_entry_id().is_none_or(|last| last <= *after) {
@@ -265,8 +283,29 @@ fn xread(
             stream.range(start, StreamId::MAX).take(options.count),
         );
     }
-    streams.end(reply);
+    if !streams.end(reply) {
+        let again = from_now_on(args, &options, &after);
+        options.wait(shards, again);
+    }
     Ok(())
+}
+
+/// The request with the ids in place that `$` stood for, if it was used: what comes after now is waited for.
+fn from_now_on(args: &Args<'_>, options: &Options<'_>, after: &[StreamId]) -> Option<OwnedArgs> {
+    let ids_at = options.keys_at + options.keys;
+    let is_last = |place: usize| place >= ids_at && args.get(place) == b"$";
+    if options.block.is_none() || !(ids_at..args.len()).any(is_last) {
+        return None;
+    }
+    let texts: Vec<IdText> = after.iter().map(|id| id.text()).collect();
+    let words = (0..args.len()).map(|place| {
+        if is_last(place) {
+            texts[place - ids_at].as_bytes()
+        } else {
+            args.get(place)
+        }
+    });
+    Some(words.collect())
 }
 
 fn xreadgroup(
@@ -278,11 +317,16 @@ fn xreadgroup(
     let (group, consumer) = options.group.ok_or(ErrorReply::XREADGROUP_NEEDS_GROUP)?;
     // None for new entries, else the consumer's own from there on.
     let mut after = SmallVec::<[Option<StreamId>; 8]>::new();
-    for nth in options.keys_at..options.keys_at + options.keys {
+    let mut has_news = false;
+    for nth in options.key_places() {
         let key = args.key(nth);
-        let stream = shards.of(&key).read_as::<Stream>(&args.caller, &key)?;
-        if stream.is_none_or(|stream| stream.group(group).is_none()) {
-            return Err(ErrorReply::no_group_to_read(key.bytes, group));
+        if let Some(shard) = shards.get(&key) {
+            let stream = shard.read_as::<Stream>(&args.caller, &key)?;
+            let found = stream.and_then(|stream| Some((stream, stream.group(group)?)));
+            let Some((stream, group)) = found else {
+                return Err(ErrorReply::no_group_to_read(key.bytes, group));
+            };
+            has_news |= first_news(stream, group).is_some();
         }
         after.push(match args.get(nth + options.keys) {
             b"$" => return Err(ErrorReply::LAST_ID_IN_XREADGROUP),
@@ -290,9 +334,22 @@ fn xreadgroup(
             text => Some(id::strict(text)?).filter(|id| *id != StreamId::MAX),
         });
     }
+    if shards.runs_again() {
+        if !has_news {
+            reply.null_array();
+            options.wait(shards, None);
+            return Ok(());
+        }
+        if !shards.claim() {
+            return Ok(());
+        }
+    }
     let mut streams = Streams::begin(reply);
-    for (nth, after) in after.iter().enumerate() {
-        let key = args.key(options.keys_at + nth);
+    for (nth, after) in options.key_places().zip(&after) {
+        let key = args.key(nth);
+        let Some(shard) = shards.get(&key) else {
+            continue;
+        };
         let mut reading = Reading {
             options: &options,
             group,
@@ -300,10 +357,18 @@ fn xreadgroup(
             streams: &mut streams,
             reply: &mut *reply,
         };
-        reading.read(shards.of(&key), args, &key, *after)?;
+        reading.read(shard, args, &key, *after)?;
     }
-    streams.end(reply);
+    if !streams.end(reply) {
+        options.wait(shards, None);
+    }
     Ok(())
+}
+
+/// The first id that a group has not read yet, if there is an entry from there on.
+fn first_news(stream: &Stream, group: &StreamGroup) -> Option<StreamId> {
+    let start = group.last_id.next()?;
+    (stream.last_entry_id()? >= start).then_some(start)
 }
 
 /// XREADGROUP at one of its streams.
@@ -386,12 +451,9 @@ impl Reading<'_, '_, '_> {
         key: &Key<'_>,
         now: i64,
     ) -> bool {
-        let Some(start) = group.last_id.next() else {
+        let Some(start) = first_news(stream, group) else {
             return false;
         };
-        if stream.last_entry_id().is_none_or(|last| last < start) {
-            return false;
-        }
         let place = group
             .find_consumer(self.consumer)
             .expect("it was made if it was missing");
