@@ -24,6 +24,7 @@ pub(crate) mod scripting;
 mod server;
 mod set;
 mod sorted_set;
+mod stream;
 mod string;
 pub(crate) mod transactions;
 

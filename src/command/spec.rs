@@ -182,8 +182,11 @@ pub enum Begin {
     Keyword {
         /// The word.
         word: &'static str,
-        /// Where the search starts.
+        /// Where the search starts, as COMMAND shows it.
         from: i8,
+        /// Options before the word, each with the number of arguments it takes: what these are given is never the word.
+        /// The search then starts at the first argument.
+        past: &'static [(&'static str, u8)],
     },
     /// Not known without running the command.
     Unknown,
@@ -421,6 +424,8 @@ pub enum Group {
     Pubsub,
     /// The server.
     Server,
+    /// Streams.
+    Stream,
     /// MULTI and its kin.
     Transactions,
 }
@@ -441,6 +446,7 @@ impl Group {
             Group::String => "string",
             Group::Pubsub => "pubsub",
             Group::Server => "server",
+            Group::Stream => "stream",
             Group::Transactions => "transactions",
         }
     }

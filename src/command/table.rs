@@ -53,6 +53,7 @@ fn groups() -> &'static [&'static [Command]] {
         super::server::COMMANDS,
         super::set::COMMANDS,
         super::sorted_set::COMMANDS,
+        super::stream::COMMANDS,
         super::string::COMMANDS,
         super::transactions::COMMANDS,
     ]

@@ -216,6 +216,11 @@ fields! {
     /// Bytes a sparse HyperLogLog may have, header included.
     hll_sparse_max_bytes: u64 = "hll-sparse-max-bytes";
 
+    /// Bytes of a stream's node, at most; 0 means no limit.
+    stream_node_max_bytes: u64 = "stream-node-max-bytes";
+    /// Entries in such a node, at most; 0 means no limit.
+    stream_node_max_entries: u64 = "stream-node-max-entries";
+
     /// Whether the process detaches from its terminal.
     daemonize: bool = "daemonize";
     /// Path of the file with the process id, if any.

@@ -257,6 +257,27 @@ impl Shard {
         }
     }
 
+    /// Those who are blocked on a key are looked at when the running unit ends, though only a part of it has gone: a group
+    /// of a stream.
+    pub fn wake(&mut self, db: usize, key: &Key<'_>) {
+        if !self.blocked.is_empty() {
+            self.blocked.signal(db, key.bytes);
+        }
+    }
+
+    /// A key was changed in a way that no watch notices: what groups of a stream have read and acknowledged.
+    pub fn changed_aside(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        class: Class,
+        event: &'static str,
+        changes: u64,
+    ) {
+        self.effects.count(changes);
+        self.notify(db, key, class, event);
+    }
+
     /// Something happened to a key that is no change of its own (a `new` key, a `del` after a pop).
     #[inline]
     pub fn notify(&mut self, db: usize, key: &Key<'_>, class: Class, event: &'static str) {

@@ -10,14 +10,17 @@ An entry says how replies compare:
   exec     entry by entry, as the queued commands compare
   score    byte for byte, or equal as numbers (see KNOWN_DIFFERENCES in differential.py)
   encoding OBJECT ENCODING, with the names 7.2 introduced
+  clock    byte for byte but for times (see grammar_streams.py)
 `weight` is how often an entry is drawn. Keys come from a small pool whose first letter tells the type a key usually
 holds; one in eight is drawn from the whole pool, which gives the wrong types.
 """
 
 import struct
 
+import grammar_streams
+
 KEYS_PER_TYPE = 5
-TYPES = "slhtz"  # string, list, hash, set (t), sorted set
+TYPES = "slhtzr"  # string, list, hash, set (t), sorted set, stream (r)
 
 
 class Draw:
@@ -516,6 +519,7 @@ COMMANDS = [
     ("BZMPOP", lambda d: [timeout(d), *mpop("z", "MIN", "MAX")(d)], "score", 0.3),
     ("BZPOPMIN", lambda d: [*d.keys("z", 1, 3), timeout(d)], "score", 0.3),
     ("BZPOPMAX", lambda d: [*d.keys("z", 1, 3), timeout(d)], "score", 0.3),
+    *grammar_streams.COMMANDS,
     # transactions; EXEC's reply compares entry by entry, as its commands do
     ("MULTI", lambda d: [], "exact", 3),
     ("EXEC", lambda d: [], "exec", 3),
@@ -610,5 +614,5 @@ RAW_INPUTS = [
     b"bzmpop -1 1 a min\r\n", b"wait 0 0\r\n", b"wait x 0\r\n", b"wait 0 x\r\n",
     b"wait 1 -1\r\n", b"multi\r\nblpop a 0\r\nwait 3 0\r\nblmove a b left left 0\r\nexec\r\n",
     b"rpush a 1 2\r\nmulti\r\nblpop a 0\r\nblmpop 0 2 b a left count 5\r\nbzpopmax z 0\r\nexec\r\n",
-    b"time x\r\n", b"wait\r\n", b"shutdown bogus\r\n", b"Post / HTTP/1.1\r\n", b"Host: x\r\n",
+    b"time x\r\n", b"wait\r\n", b"shutdown bogus\r\n", b"Post / HTTP/1.1\r\n", b"Host: x\r\n", *grammar_streams.RAW_INPUTS,
 ]
