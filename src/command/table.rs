@@ -48,6 +48,8 @@ fn groups() -> &'static [&'static [Command]] {
         super::hash::COMMANDS,
         super::hyperloglog::COMMANDS,
         super::list::COMMANDS,
+        super::pubsub::COMMANDS,
+        super::scripting::COMMANDS,
         super::server::COMMANDS,
         super::set::COMMANDS,
         super::sorted_set::COMMANDS,

@@ -189,7 +189,7 @@ impl Control {
                     .collect();
                 let context = SetContext {
                     client_is_local: local,
-                    loading: false,
+                    loading: self.observatory.snapshots.loading.load(Ordering::Relaxed),
                 };
                 let changed = self.config.set(&pairs, context).and_then(carry_out);
                 match changed {
@@ -324,6 +324,10 @@ impl Control {
 
     fn stop(&mut self) {
         self.stopping = true;
+        self.observatory
+            .snapshots
+            .stopping
+            .store(true, Ordering::Relaxed);
         let uptime = unix_ms() - self.observatory.started_ms;
         log::info!("Server stops after {} seconds", uptime / 1000);
         for core in self.links.shard_cores() {

@@ -18,14 +18,17 @@ use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::resp::request::Span;
+use crate::script::CoreScripts;
 use crate::ring::{Completion, Operation, Ring};
 use crate::shard::Shard;
 use crate::transaction::Transaction;
 
 use super::blocked::Served;
+use super::clients::Clients;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
+use super::push::Pushing;
 use super::wide::Pending;
 
 /// How cores see each other.
@@ -37,7 +40,7 @@ pub(super) const COMMANDS_MAX: u32 = 1024;
 pub(super) const TICK_MS: i64 = 100;
 /// How often it does so while nothing happens.
 pub(super) const IDLE_TICK_MS: i64 = 1000;
-/// How long a core sleeps whose clients wait until another core has freed memory.
+/// How long a core sleeps whose clients wait until another core has freed memory or read its mail.
 const MEMORY_NAP: Duration = Duration::from_millis(1);
 /// How long a core with nothing to do sleeps at most.
 const SLEEP_MAX: Duration = Duration::from_millis(1000);
@@ -89,6 +92,7 @@ pub struct Core {
     pub(super) config: Arc<Config>,
     pub(super) users: Arc<Users>,
     pub(super) table: &'static CommandTable,
+    pub(super) scripting: CoreScripts,
     pub(super) gates: Gates,
 
     pub(super) connections: Vec<Option<Box<Connection>>>,
@@ -142,7 +146,9 @@ pub struct Core {
     pub(super) traffic: u64,
     pub(super) expiry: Expiry,
     pub(super) memory: Memory,
+    pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
+    pub(super) pushing: Pushing,
     pub(super) pause: Pause,
     pub(super) blocked_by_pause: Vec<u32>,
     pub(super) stopping: bool,
@@ -201,6 +207,7 @@ impl Core {
             links: parts.links,
             senders: parts.senders,
             receivers: parts.receivers,
+            scripting: CoreScripts::new(parts.observatory.scripts.clone()),
             observatory: parts.observatory,
             config: parts.config,
             users: parts.users,
@@ -238,7 +245,9 @@ impl Core {
             traffic: 0,
             expiry: Expiry::default(),
             memory: Memory::default(),
+            clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
+            pushing: Pushing::new(shards),
             pause: Pause::default(),
             blocked_by_pause: Vec::new(),
             stopping: false,
@@ -249,6 +258,7 @@ impl Core {
         };
         crate::base::sys::name_thread(&format!("shard-{}", parts_index));
         core.configured();
+        core.begin_loading();
         core.begin_turn();
         Ok(core)
     }
@@ -275,10 +285,11 @@ impl Core {
     fn turn(&mut self) {
         self.submit_and_collect();
         self.counters().turns.add(1);
-        self.take_completions();
+        // Mail first: what was said before a client wrote its request comes before the reply.
         if self.link().has_mail() {
             self.take_mail();
         }
+        self.take_completions();
         if self.shards > 1 {
             self.take_scheduled();
             self.take_batches();
@@ -292,11 +303,13 @@ impl Core {
         self.publish();
         if self.shards > 1 {
             self.schedule();
+            self.flush_pushes();
             self.flush_outgoing();
         }
         if !self.served.is_empty() {
             self.take_served();
         }
+        self.flush_pushes();
         self.send_dirty();
         if !self.slow_runs.is_empty() {
             self.write_slow_runs();
@@ -311,9 +324,9 @@ impl Core {
     fn submit_and_collect(&mut self) {
         // Requests that wait for a shard that is away are no reason to stay awake: its return wakes this core.
         let busy = std::mem::take(&mut self.follow_up)
-            || (!self.ready.is_empty() && self.shard.is_some())
             || (self.stalled.is_some() && self.shard.is_some())
             || self.held_shard.is_some()
+            || (!self.ready.is_empty() && self.shard.is_some() && !self.pushing.choked)
             || self.has_background_work()
             || !self.to_schedule.is_empty()
             // This core may have been the last to arrive, after it looked for complete ones.
@@ -330,7 +343,7 @@ impl Core {
         if let Some(&(until, _)) = self.deadlines.first() {
             limit = limit.min(Duration::from_millis((until - self.now).max(0) as u64));
         }
-        if self.memory.has_waiting() {
+        if self.memory.has_waiting() || self.pushing.choked {
             limit = limit.min(MEMORY_NAP);
         }
         if self.shards > 1 {
@@ -405,10 +418,8 @@ impl Core {
 
     /// The own shard is in hand again: it learns what has changed while it was away.
     pub(super) fn have_back(&mut self, mut shard: Box<Shard>) {
-        if !Arc::ptr_eq(&shard.config, &self.config) {
-            shard.config = self.config.clone();
-        }
-        shard.expiry_paused = self.pause.until_ms > 0;
+        shard.configure(&self.config);
+        shard.expiry_paused = self.pause.until_ms > 0 || self.gates.loading;
         self.end_unit(shard);
     }
 
@@ -484,6 +495,9 @@ impl Core {
         {
             self.free(connection);
             return;
+        }
+        if self.clients.are_limited() {
+            self.count_client(&mut connection);
         }
         if !connection.dirty && connection.output.can_send() && !connection.closed {
             connection.dirty = true;
@@ -650,6 +664,8 @@ impl Core {
         connection.input_at = 0;
         self.forget_watches(connection);
         self.leave_block(connection);
+        self.discount_client(connection);
+        self.forget_subscriptions(connection);
         crate::base::sys::shutdown_socket(connection.fd);
     }
 
@@ -707,8 +723,11 @@ pub(super) type Held = Vec<Box<Shard>>;
 impl Core {
     /// Gives shards back to where they belong.
     pub(super) fn give_back(&mut self, held: Held) {
-        for shard in held {
+        for mut shard in held {
             let owner = shard.index;
+            if shard.news.has_some() {
+                self.take_news(&mut shard);
+            }
             super::background::publish_shard(self.observatory.core(owner), &shard);
             if owner == self.index {
                 self.have_back(shard);

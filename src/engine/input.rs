@@ -56,7 +56,8 @@ enum Flow {
 impl Core {
     /// Bytes have come for a connection: they are executed where they lie, and only what is left is copied.
     pub(super) fn on_bytes(&mut self, connection: &mut Connection, bytes: &[u8]) {
-        if connection.waiting || connection.pending_input() > 0 || self.shard.is_none() {
+        let must_wait = self.shard.is_none() || self.pushing.choked;
+        if connection.waiting || connection.pending_input() > 0 || must_wait {
             connection.keep_input(bytes);
             self.after_keeping(connection);
             return;
@@ -112,14 +113,14 @@ impl Core {
                 connection.client.peer,
                 connection.pending_input()
             );
-            self.counters().limit_closed.add(1);
+            self.counters().input_limit_closed.add(1);
             self.shut_down(connection);
         }
     }
 
     /// Executes what was kept.
     pub(super) fn run_kept_input(&mut self, connection: &mut Connection) {
-        if self.shard.is_none() {
+        if self.shard.is_none() || self.pushing.choked {
             self.make_ready(connection);
             return;
         }
@@ -391,9 +392,10 @@ impl Core {
             Room::Enough
         };
         connection.client.last_command = Some(command);
+        let mut muted = false;
         if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
             match self.gate(connection, command, &args, room) {
-                None => {}
+                None => muted = connection.client.reply_mode != ReplyMode::On,
                 Some(flow) => return flow,
             }
         }
@@ -421,6 +423,7 @@ impl Core {
                 self.execute(&mut shard, command, handler, &args, wave.local());
                 wave.end_local(self.index);
             } else {
+                let start = connection.output.buffer().len();
                 self.execute(
                     &mut shard,
                     command,
@@ -428,6 +431,9 @@ impl Core {
                     &args,
                     connection.output.buffer(),
                 );
+                if muted {
+                    self.after_reply(connection, start);
+                }
                 connection.output.close_reply();
             }
             self.end_unit(shard);

@@ -36,6 +36,8 @@ impl Core {
                 } else {
                     self.shut_down(&mut connection);
                 }
+            } else if !connection.client.is_trusted() {
+                self.ask_blocked_again(&mut connection);
             }
             self.put_back(connection);
         }
@@ -127,6 +129,21 @@ impl Core {
             })
     }
 
+    /// What the client reads when its user may not run this; it is written down.
+    pub(super) fn refused(
+        &mut self,
+        connection: &Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) -> Option<ErrorReply> {
+        let user = connection.client.user.clone();
+        let refusal = permit::check(&user, command, args).err()?;
+        if let Refusal::Denied(denial) = refusal {
+            self.note_denial(connection, command, args, denial);
+        }
+        Some(refusal.into_reply(&user, command))
+    }
+
     /// What the client reads in the place of a queued command's reply when it may not run it any more.
     pub(super) fn refused_at_exec(
         &mut self,
@@ -145,13 +162,7 @@ impl Core {
                 _ => args.get(denial.at).to_vec(),
             };
             let user = client.user.name().to_vec();
-            self.write_denial(
-                connection,
-                denial.reason,
-                acl::Context::Multi,
-                object,
-                user,
-            );
+            self.write_denial(connection, denial.reason, acl::Context::Multi, object, user);
         }
         Some(refusal.into_exec_reply())
     }

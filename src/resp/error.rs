@@ -64,6 +64,12 @@ texts! {
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     /// RESTORE of a payload that holds no value.
     BAD_DATA_FORMAT = "ERR Bad data format";
+    /// SAVE that failed: the whole line. The log says why.
+    FAILED = "ERR";
+    /// DEBUG RELOAD with other words.
+    DEBUG_RELOAD = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
+    /// DEBUG RELOAD of a damaged file.
+    DEBUG_RELOAD_FAILED = "ERR Error trying to load the RDB dump, check server logs.";
     /// RESTORE with a negative time.
     RESTORE_TTL = "ERR Invalid TTL value, must be >= 0";
     /// RESTORE IDLETIME.
@@ -237,6 +243,28 @@ texts! {
     LCS_TOO_LONG = "ERR String too long for LCS";
     /// LCS whose table would pass `proto-max-bulk-len`.
     LCS_NO_MEMORY = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
+    /// EVAL and friends with a negative number of keys.
+    NUMKEYS_NEGATIVE = "ERR Number of keys can't be negative";
+    /// EVALSHA of a script that is not cached.
+    NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL.";
+    /// A script or function runs too long.
+    BUSY_SCRIPT = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    /// SCRIPT KILL while a function runs too long.
+    BUSY_FUNCTION = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+    /// SCRIPT KILL with nothing to kill.
+    NOT_BUSY = "NOTBUSY No scripts in execution right now.";
+    /// SCRIPT KILL of a script that has written.
+    UNKILLABLE = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+    /// SCRIPT FLUSH with an option it does not know.
+    SCRIPT_FLUSH_OPTION = "ERR SCRIPT FLUSH only support SYNC|ASYNC option";
+    /// SCRIPT DEBUG with a mode it does not know.
+    SCRIPT_DEBUG_MODE = "ERR Use SCRIPT DEBUG YES/SYNC/NO";
+    /// SCRIPT DEBUG YES.
+    NO_SCRIPT_DEBUGGER = "ERR the Lua debugger is not available in Slotwise, see docs/compatibility.md";
+    /// EVAL_RO of a script that declares itself without the flag `no-writes`.
+    SCRIPT_MAY_WRITE = "ERR Can not execute a script with write flag using *_ro command.";
+    /// A script with declared flags while memory is used up.
+    SCRIPT_OUT_OF_MEMORY = "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'";
     /// LPOS with RANK 0.
     LPOS_RANK_ZERO = "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list";
     /// LPOS with a negative COUNT.
@@ -377,6 +405,12 @@ impl ErrorReply {
         text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
         text.extend_from_slice(b" HELP.");
         Self::text(text)
+    }
+
+    /// A command that a RESP2 client with subscriptions may not send.
+    pub fn subscribed(name: &str) -> Self {
+        let rest = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+        Self::text(format!("ERR Can't execute '{name}': {rest}").into_bytes())
     }
 
     /// Unknown subcommand or a wrong number of arguments for it, as containers that check both at once put it.
@@ -603,6 +637,11 @@ impl ErrorReply {
         let mut text = b"EXECABORT Transaction discarded because of: ".to_vec();
         text.extend_from_slice(reason.as_bytes());
         Self::text(text)
+    }
+
+    /// EVAL and SCRIPT LOAD of what is no Lua; `text` is Lua's.
+    pub fn script_does_not_compile(text: &[u8]) -> Self {
+        Self::text([b"ERR Error compiling script (new function): ", text].concat())
     }
 
     /// A part of the server this build does not have.

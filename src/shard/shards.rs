@@ -110,6 +110,11 @@ impl<'a> Shards<'a> {
         self.held.iter_mut().map(|shard| &mut **shard)
     }
 
+    /// The same to read.
+    pub fn iter(&self) -> impl Iterator<Item = &Shard> {
+        self.held.iter().map(|shard| &**shard)
+    }
+
     /// How many of them are at hand.
     pub fn held(&self) -> usize {
         self.held.len()
