@@ -4,6 +4,8 @@
 /// Numbers as text, exactly as Redis reads and writes them.
 pub mod allocator;
 pub mod clock;
+pub mod collate;
+pub mod geo;
 pub mod glob;
 pub mod hash;
 pub mod long_double;

@@ -12,6 +12,7 @@ mod bitmap;
 mod draw;
 mod flush;
 mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod list;

@@ -37,12 +37,13 @@ pub struct CommandTable {
 static TABLE: OnceLock<CommandTable> = OnceLock::new();
 
 /// The groups, in the order of COMMAND.
-fn groups() -> [&'static [Command]; 12] {
+fn groups() -> [&'static [Command]; 13] {
     [
         super::bitmap::COMMANDS,
         super::connection::COMMANDS,
         super::flush::COMMANDS,
         super::generic::COMMANDS,
+        super::geo::COMMANDS,
         super::hash::COMMANDS,
         super::hyperloglog::COMMANDS,
         super::list::COMMANDS,

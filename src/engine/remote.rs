@@ -126,7 +126,10 @@ impl Core {
             Run::Shard(handler) | Run::Cursor(handler) | Run::Every { part: handler, .. } => {
                 self.execute(shard, command, handler, args, out);
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+            Run::Keys { plan, .. }
+            | Run::Plan(plan)
+            | Run::Reach { plan, .. }
+            | Run::Whole(plan) => {
                 self.execute_plan(&mut [shard], command, plan, args, out);
             }
             Run::Client(_) | Run::Container => {

@@ -78,7 +78,11 @@ impl Core {
                 *connection.output.buffer() = out;
                 self.take_step(connection, command, args, step, start);
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) => {
+            Run::Reach { plan, everything } if self.shards > 1 && everything(args) => {
+                let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
+                self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
+            }
+            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Reach { plan, .. } => {
                 let owners = self.owners_of(command, args);
                 match owners[..] {
                     [] => self.run_plan_here(connection, command, plan, args),
@@ -528,7 +532,10 @@ impl Core {
                 }
                 merge(how, &replies, &mut Reply::new(out, args.caller.resp3));
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+            Run::Keys { plan, .. }
+            | Run::Plan(plan)
+            | Run::Reach { plan, .. }
+            | Run::Whole(plan) => {
                 self.plan_held(held, command, plan, args, out);
             }
             Run::Client(_) | Run::Container => {
@@ -585,7 +592,8 @@ impl Core {
                 }
                 Run::Client(_) | Run::Container => travels = false,
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
-                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
+                Run::Reach { everything, .. } if everything(&args) => all = true,
+                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) | Run::Reach { .. } => {
                     match key_places(queued.command.spec, &args) {
                         Some(places) if !places.is_empty() => {
                             for (place, _) in places {

@@ -7,6 +7,7 @@ mod expire;
 mod moves;
 mod object;
 mod scan;
+mod sort;
 
 pub use scan::cursor_slot;
 
@@ -29,6 +30,8 @@ pub(super) const COMMANDS: &[Command] = &[
     moves::RENAME,
     moves::RENAMENX,
     scan::SCAN,
+    sort::SORT,
+    sort::SORT_RO,
     exists::TOUCH,
     expire::TTL,
     object::TYPE,
