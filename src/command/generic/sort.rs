@@ -562,14 +562,16 @@ fn scores(
     elements: &Elements,
 ) -> Result<Vec<f64>, ErrorReply> {
     let by = request.by.unwrap_or(Pattern::Element);
-    (0..elements.len())
+    // All are looked up even where one is no number, since looking up is a use of the key.
+    let scores: Vec<Option<f64>> = (0..elements.len())
         .map(|index| {
             by.look_up(shards, args, elements.get(index), |value| {
                 value.map_or(Some(0.0), score_of)
             })
-            .ok_or(ErrorReply::SORT_SCORES)
         })
-        .collect()
+        .collect();
+    let scores: Option<Vec<f64>> = scores.into_iter().collect();
+    scores.ok_or(ErrorReply::SORT_SCORES)
 }
 
 /// A number as C's `strtod` reads a whole string: nothing is zero, blanks may come first, a NUL byte ends it, and what a
