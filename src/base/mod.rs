@@ -3,7 +3,9 @@
 /// 80-bit floating-point numbers: the arithmetic of INCRBYFLOAT.
 /// Numbers as text, exactly as Redis reads and writes them.
 pub mod allocator;
+pub mod bits;
 pub mod clock;
+pub mod crc64;
 pub mod glob;
 pub mod hash;
 pub mod long_double;

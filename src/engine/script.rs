@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::clock::ticks;
+use crate::command::permit;
 use crate::command::client::{Client, Context, CoreView, Step};
 use crate::command::scripting;
 use crate::command::spec::{Flags, Run, Source};
@@ -267,10 +268,15 @@ impl ScriptHost<'_> {
         }
     }
 
-    /// Whether the caller's permissions let the script run a command: the one place that asks them. The default user,
-    /// the only one there is, may run everything.
-    fn permitted(&self, _command: &'static Registered, _args: &Args<'_>) -> bool {
-        self.client.authenticated
+    /// Why the caller's permissions do not let the script run a command, if so: the one place that asks them.
+    fn forbidden(&self, command: &'static Registered, args: &Args<'_>) -> Option<Vec<u8>> {
+        if self.client.is_trusted() {
+            return None;
+        }
+        let user = &self.client.user;
+        let reply = permit::check(user, command, args).err()?.into_reply(user, command);
+        let text = reply.as_bytes();
+        Some(text.strip_prefix(b"NOPERM ").unwrap_or(text).to_vec())
     }
 
     /// Why a command may not run, if it may not.
@@ -279,8 +285,8 @@ impl ScriptHost<'_> {
         if flags.has(Flags::NOSCRIPT) {
             return Some(b"This Redis command is not allowed from script".to_vec());
         }
-        if !self.permitted(command, args) {
-            return Some(b"ACL failure in script: ".to_vec());
+        if let Some(reason) = self.forbidden(command, args) {
+            return Some([b"ACL failure in script: ", &reason[..]].concat());
         }
         if self.rights.read_only && flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
             return Some(b"Write commands are not allowed from read-only scripts.".to_vec());
@@ -307,7 +313,10 @@ impl ScriptHost<'_> {
         let client = self.client;
         let stand_in = self.stand_in.get_or_insert_with(|| {
             let (peer, local) = (client.peer.clone(), client.local.clone());
-            Box::new(Client::new(client.id, peer, local, client.unix, client.fd, now))
+            let mut stand_in =
+                Client::new(client.id, peer, local, client.unix, client.fd, now, &self.core.users);
+            stand_in.user = client.user.clone();
+            Box::new(stand_in)
         });
         (stand_in.db, stand_in.resp3) = (caller.db, caller.resp3);
         let core = CoreView {
@@ -315,6 +324,7 @@ impl ScriptHost<'_> {
             shards: self.core.shards,
             now,
             config: &self.core.config,
+            users: &self.core.users,
             observatory: &self.core.observatory,
             scripting: &self.core.scripting,
         };
@@ -341,7 +351,9 @@ impl ScriptHost<'_> {
             | Step::Watch
             | Step::Unwatch
             | Step::Reset
-            | Step::Exec => Ok(()),
+            | Step::Exec
+            | Step::Block(_)
+            | Step::Subscription { .. } => Ok(()),
         });
         if let Err(error) = outcome {
             self.core.failed(command, &error, out, start);
@@ -416,7 +428,7 @@ impl Host for ScriptHost<'_> {
             (false, Some(word)) => command.subcommand(word)?,
             _ => command,
         };
-        Some(self.permitted(command, &args))
+        Some(self.forbidden(command, &args).is_none())
     }
 
     fn log(&mut self, level: u8, line: &[u8]) {

@@ -58,6 +58,24 @@ texts! {
     INVALID_SECOND_DB = "ERR invalid second DB index";
     /// LSET, LINSERT past the end.
     INDEX_OUT_OF_RANGE = "ERR index out of range";
+    /// RESTORE onto a key that is there.
+    BUSY_KEY = "BUSYKEY Target key name already exists.";
+    /// RESTORE and FUNCTION RESTORE of a damaged or newer payload.
+    DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
+    /// RESTORE of a payload that holds no value.
+    BAD_DATA_FORMAT = "ERR Bad data format";
+    /// SAVE that failed: the whole line. The log says why.
+    FAILED = "ERR";
+    /// DEBUG RELOAD with other words.
+    DEBUG_RELOAD = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
+    /// DEBUG RELOAD of a damaged file.
+    DEBUG_RELOAD_FAILED = "ERR Error trying to load the RDB dump, check server logs.";
+    /// RESTORE with a negative time.
+    RESTORE_TTL = "ERR Invalid TTL value, must be >= 0";
+    /// RESTORE IDLETIME.
+    RESTORE_IDLETIME = "ERR Invalid IDLETIME value, must be >= 0";
+    /// RESTORE FREQ.
+    RESTORE_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255";
     /// COPY and MOVE onto itself.
     SAME_OBJECT = "ERR source and destination objects are the same";
     /// SCAN with a cursor that is no number.
@@ -84,6 +102,60 @@ texts! {
     WITHSCORES_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
     /// ZUNION and friends, WEIGHTS.
     WEIGHT_NOT_FLOAT = "ERR weight value is not a float";
+    /// A stream id that cannot be read.
+    INVALID_STREAM_ID = "ERR Invalid stream ID specified as stream command argument";
+    /// `(` before the highest id.
+    INVALID_START_ID = "ERR invalid start ID for the interval";
+    /// `(` before the lowest id.
+    INVALID_END_ID = "ERR invalid end ID for the interval";
+    /// XADD and XTRIM with two strategies.
+    MAXLEN_AND_MINID = "ERR syntax error, MAXLEN and MINID options at the same time are not compatible";
+    /// XADD and XTRIM.
+    TRIM_MAXLEN_NEGATIVE = "ERR The MAXLEN argument must be >= 0.";
+    /// XADD and XTRIM.
+    TRIM_LIMIT_NEGATIVE = "ERR The LIMIT argument must be >= 0.";
+    /// XADD with LIMIT but nothing to trim.
+    TRIM_LIMIT_ALONE = "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy";
+    /// LIMIT with an exact threshold.
+    TRIM_LIMIT_EXACT = "ERR syntax error, LIMIT cannot be used without the special ~ option";
+    /// XTRIM without MAXLEN and MINID.
+    TRIM_STRATEGY_MISSING = "ERR syntax error, XTRIM must be called with a trimming strategy";
+    /// XADD 0-0.
+    STREAM_ID_ZERO = "ERR The ID specified in XADD must be greater than 0-0";
+    /// XADD with an id that is not above the last one.
+    STREAM_ID_SMALL = "ERR The ID specified in XADD is equal or smaller than the target stream top item";
+    /// XADD after the highest id.
+    STREAM_EXHAUSTED = "ERR The stream has exhausted the last possible ID, unable to add more items";
+    /// XADD of more than 1 GiB.
+    ELEMENTS_TOO_LARGE = "ERR Elements are too large to be stored";
+    /// XSETID ENTRIESADDED.
+    ENTRIES_ADDED_NEGATIVE = "ERR entries_added must be positive";
+    /// XSETID MAXDELETEDID.
+    SETID_BELOW_GIVEN_DELETED = "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id";
+    /// XSETID.
+    SETID_BELOW_DELETED = "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
+    /// XSETID.
+    SETID_BELOW_TOP = "ERR The ID specified in XSETID is smaller than the target stream top item";
+    /// XSETID ENTRIESADDED.
+    SETID_FEWER_THAN_LENGTH = "ERR The entries_added specified in XSETID is smaller than the target stream length";
+    /// XREAD GROUP.
+    GROUP_IN_XREAD = "ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.";
+    /// XREAD NOACK.
+    NOACK_IN_XREAD = "ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.";
+    /// XREADGROUP without GROUP.
+    XREADGROUP_NEEDS_GROUP = "ERR Missing GROUP option for XREADGROUP";
+    /// XREADGROUP with `$`.
+    LAST_ID_IN_XREADGROUP = "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.";
+    /// XREAD with `>`.
+    NEW_ID_IN_XREAD = "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.";
+    /// XGROUP on a missing key.
+    XGROUP_NEEDS_KEY = "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.";
+    /// XGROUP CREATE and SETID.
+    ENTRIES_READ_NEGATIVE = "ERR value for ENTRIESREAD must be positive or -1";
+    /// XGROUP CREATE with a name that is taken.
+    BUSY_GROUP = "BUSYGROUP Consumer Group name already exists";
+    /// XAUTOCLAIM COUNT.
+    XAUTOCLAIM_COUNT = "ERR COUNT must be > 0";
     /// SINTERCARD and friends.
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
     /// SINTERCARD, ZUNION, LMPOP: numkeys.
@@ -104,6 +176,30 @@ texts! {
     WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled.";
     /// Anything before AUTH.
     NO_AUTH = "NOAUTH Authentication required.";
+    /// ACL SETUSER with a name that would break a line of ACL LIST.
+    USER_NAME_CHARACTERS = "ERR Usernames can't contain spaces or null characters";
+    /// ACL DELUSER default.
+    DEFAULT_USER_STAYS = "ERR The 'default' user cannot be removed";
+    /// ACL LOAD and SAVE without `aclfile`.
+    NO_ACL_FILE = "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.";
+    /// ACL SAVE that the file system refused.
+    ACL_SAVE_FAILED = "ERR There was an error trying to save the ACLs. Please check the server logs for more information";
+    /// ACL GENPASS out of bounds.
+    GENPASS_BITS = "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096";
+    /// A key that the user may not use.
+    NO_KEY_PERMISSION = "NOPERM No permissions to access a key";
+    /// A channel that the user may not use.
+    NO_CHANNEL_PERMISSION = "NOPERM No permissions to access a channel";
+    /// EXEC of a command that the user may no longer run.
+    EXEC_NO_COMMAND_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to execute the command or subcommand";
+    /// EXEC of a command with a key that the user may no longer use.
+    EXEC_NO_KEY_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to touch the specified keys";
+    /// EXEC of a command with a channel that the user may no longer use.
+    EXEC_NO_CHANNEL_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to access one of the channels used as argument to the command";
+    /// SORT BY without the right to read every key.
+    SORT_BY_DENIED = "ERR BY option of SORT denied due to insufficient ACL permissions.";
+    /// SORT GET without the right to read every key.
+    SORT_GET_DENIED = "ERR GET option of SORT denied due to insufficient ACL permissions.";
     /// HELLO before AUTH.
     HELLO_NO_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
     /// HELLO with a version other than 2 and 3.
@@ -129,6 +225,10 @@ texts! {
     OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'.";
     /// Too many connections.
     MAX_CLIENTS = "ERR max number of clients reached";
+    /// CLIENT UNBLOCK ERROR, read by the client that was blocked.
+    UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+    /// WAITAOF for the own log, of which there is none.
+    WAITAOF_NO_LOG = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
     /// Loading the dataset.
     LOADING = "LOADING Redis is loading the dataset in memory";
     /// EXPIRE with NX and another.
@@ -221,6 +321,28 @@ texts! {
     DEBUG_NO_LISTPACK = "ERR Not a listpack encoded object.";
     /// DEBUG QUICKLIST-PACKED-THRESHOLD with a bad size.
     DEBUG_PACKED_THRESHOLD = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
+    /// SETBIT, GETBIT and BITFIELD past `proto-max-bulk-len`.
+    BIT_OFFSET = "ERR bit offset is not an integer or out of range";
+    /// SETBIT with a value other than 0 and 1.
+    BIT_VALUE = "ERR bit is not an integer or out of range";
+    /// BITPOS with a bit other than 0 and 1.
+    BIT_ARGUMENT = "ERR The bit argument must be 1 or 0.";
+    /// BITOP NOT of several keys.
+    BITOP_NOT = "ERR BITOP NOT must be called with a single source key.";
+    /// BITFIELD with a type it does not know.
+    BITFIELD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+    /// BITFIELD OVERFLOW with a word it does not know.
+    BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
+    /// BITFIELD_RO with something else than GET.
+    BITFIELD_READS = "ERR BITFIELD_RO only supports the GET subcommand";
+    /// A HyperLogLog command on another string.
+    HLL_WRONG_TYPE = "WRONGTYPE Key is not a valid HyperLogLog string value.";
+    /// A HyperLogLog command on one whose registers do not add up.
+    HLL_CORRUPTED = "INVALIDOBJ Corrupted HLL object detected";
+    /// PFDEBUG DECODE of a dense HyperLogLog.
+    HLL_NOT_SPARSE = "ERR HLL encoding is not sparse";
+    /// PFDEBUG on a missing key.
+    PFDEBUG_NO_KEY = "ERR The specified key does not exist";
     /// SCRIPT, EVAL etc. on a lent shard: reserved for commands this build lacks.
     NOT_FROM_HERE = "ERR this command cannot run in this context";
 }
@@ -285,6 +407,12 @@ impl ErrorReply {
         Self::text(text)
     }
 
+    /// A command that a RESP2 client with subscriptions may not send.
+    pub fn subscribed(name: &str) -> Self {
+        let rest = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+        Self::text(format!("ERR Can't execute '{name}': {rest}").into_bytes())
+    }
+
     /// Unknown subcommand or a wrong number of arguments for it, as containers that check both at once put it.
     pub fn subcommand_syntax(sub: &[u8], container: &str) -> Self {
         let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
@@ -293,6 +421,71 @@ impl ErrorReply {
         text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
         text.extend_from_slice(b" HELP.");
         Self::text(text)
+    }
+
+    /// XREAD (or XREADGROUP, with `is_group`) whose keys and ids are not as many.
+    pub fn unbalanced_streams(is_group: bool) -> Self {
+        let (name, sign) = if is_group { ("xreadgroup", '>') } else { ("xread", '$') };
+        Self::text(format!(
+            "ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{sign}' must be specified."
+        ))
+    }
+
+    /// A group that is not there, or whose key is not.
+    pub fn no_key_or_group(key: &[u8], group: &[u8]) -> Self {
+        Self::text(
+            [
+                b"NOGROUP No such key '",
+                printed(key, usize::MAX),
+                b"' or consumer group '",
+                printed(group, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
+    }
+
+    /// The same in XREADGROUP.
+    pub fn no_group_to_read(key: &[u8], group: &[u8]) -> Self {
+        let mut text = Self::no_key_or_group(key, group).0.into_owned();
+        text.extend_from_slice(b" in XREADGROUP with GROUP option");
+        Self::text(text)
+    }
+
+    /// A group that is not there though its key is: XGROUP, XINFO CONSUMERS.
+    pub fn no_group_at_key(group: &[u8], key: &[u8]) -> Self {
+        Self::text(
+            [
+                b"NOGROUP No such consumer group '",
+                printed(group, usize::MAX),
+                b"' for key name '",
+                printed(key, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
+    }
+
+    /// XCLAIM and XAUTOCLAIM (`name`) with an idle time that is no integer.
+    pub fn invalid_min_idle_time(name: &str) -> Self {
+        Self::text(format!("ERR Invalid min-idle-time argument for {name}"))
+    }
+
+    /// XCLAIM with an option whose number is none.
+    pub fn invalid_xclaim_option(name: &str) -> Self {
+        Self::text(format!("ERR Invalid {name} option argument for XCLAIM"))
+    }
+
+    /// XCLAIM with an option it does not know.
+    pub fn unrecognized_xclaim_option(option: &[u8]) -> Self {
+        Self::text(
+            [
+                b"ERR Unrecognized XCLAIM option '",
+                printed(option, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
     }
 
     /// An expiry that is zero, negative or past 64 bits.
@@ -329,6 +522,47 @@ impl ErrorReply {
     /// CLIENT KILL USER.
     pub fn no_such_user(name: &[u8]) -> Self {
         Self::text([b"ERR No such user '", printed(name, usize::MAX), b"'"].concat())
+    }
+
+    /// ACL SETUSER with a selector that does not end.
+    pub fn acl_unmatched(opening: &[u8]) -> Self {
+        let start = b"ERR Unmatched parenthesis in acl selector starting at '";
+        Self::text([&start[..], printed(opening, usize::MAX), b"'."].concat())
+    }
+
+    /// ACL SETUSER with a rule that cannot be applied.
+    pub fn acl_modifier(rule: &[u8], reason: &str) -> Self {
+        let start = b"ERR Error in ACL SETUSER modifier '";
+        let rule = printed(rule, usize::MAX);
+        Self::text([&start[..], rule, b"': ", reason.as_bytes()].concat())
+    }
+
+    /// ACL LOAD of a file with errors.
+    pub fn acl_file(errors: &str) -> Self {
+        Self::text(format!("ERR {errors}"))
+    }
+
+    /// ACL CAT of a category that there is not.
+    pub fn unknown_category(name: &[u8]) -> Self {
+        Self::text([b"ERR Unknown category '", printed(name, 128), b"'"].concat())
+    }
+
+    /// ACL DRYRUN for a user that there is not.
+    pub fn user_not_found(name: &[u8]) -> Self {
+        let name = printed(name, usize::MAX);
+        Self::text([b"ERR User '", name, b"' not found"].concat())
+    }
+
+    /// ACL DRYRUN of a command that there is not.
+    pub fn command_not_found(name: &[u8]) -> Self {
+        let name = printed(name, usize::MAX);
+        Self::text([b"ERR Command '", name, b"' not found"].concat())
+    }
+
+    /// A command that the user may not run; `command` as in `wrong_arity`.
+    pub fn no_command_permission(user: &[u8], command: &str) -> Self {
+        let text = format!(" has no permissions to run the '{command}' command");
+        Self::text([b"NOPERM User ", user, text.as_bytes()].concat())
     }
 
     /// HELLO with an option it does not know.
@@ -383,6 +617,12 @@ impl ErrorReply {
         let mut text = b"ERR Unsupported option ".to_vec();
         text.extend_from_slice(printed(option, usize::MAX));
         Self::text(text)
+    }
+
+    /// PFDEBUG with a subcommand it does not know.
+    pub fn unknown_pfdebug(name: &[u8]) -> Self {
+        let shown = printed(name, usize::MAX);
+        Self::text([b"ERR Unknown PFDEBUG subcommand '", shown, b"'"].concat())
     }
 
     /// An integer argument outside its bounds.

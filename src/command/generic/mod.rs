@@ -2,17 +2,20 @@
 
 use super::spec::Command;
 
+mod dump;
 mod exists;
 mod expire;
 mod moves;
 mod object;
 mod scan;
+mod wait;
 
 pub use scan::cursor_slot;
 
 pub(super) const COMMANDS: &[Command] = &[
     moves::COPY,
     exists::DEL,
+    dump::DUMP,
     exists::EXISTS,
     expire::EXPIRE,
     expire::EXPIREAT,
@@ -28,9 +31,13 @@ pub(super) const COMMANDS: &[Command] = &[
     scan::RANDOMKEY,
     moves::RENAME,
     moves::RENAMENX,
+    dump::RESTORE,
+    dump::RESTORE_ASKING,
     scan::SCAN,
     exists::TOUCH,
     expire::TTL,
     object::TYPE,
     exists::UNLINK,
+    wait::WAIT,
+    wait::WAITAOF,
 ];

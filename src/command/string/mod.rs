@@ -17,6 +17,7 @@ mod number;
 mod range;
 mod set;
 
+pub(super) use range::edit;
 pub(super) use set::expire_time;
 
 pub(super) const COMMANDS: &[Command] = &[

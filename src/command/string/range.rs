@@ -139,7 +139,7 @@ fn check_length(shard: &Shard, length: usize, more: usize) -> Result<(), ErrorRe
 
 /// Makes a string entry's bytes editable in `edit`. A long string keeps its allocation, which grows by doubling; a short
 /// one is rebuilt, which is a copy of few bytes.
-fn edit(entry: &mut KeyEntry, edit: impl FnOnce(&mut Vec<u8>)) {
+pub(in crate::command) fn edit(entry: &mut KeyEntry, edit: impl FnOnce(&mut Vec<u8>)) {
     if let Some(long) = entry.long_mut() {
         edit(long);
         return;
