@@ -4,6 +4,7 @@ use crate::resp::ErrorReply;
 use crate::resp::request::Args;
 
 use super::client::Client;
+use super::permit::{self, Refusal};
 use super::spec::Flags;
 use super::table::{CommandTable, Registered};
 
@@ -58,20 +59,28 @@ pub fn needs_memory(command: &Registered, client: &Client) -> bool {
     flags.has(Flags::DENYOOM) || client.multi.is_some() && !flags.has(Flags::IMMEDIATE)
 }
 
-/// Asks the gates in order: authentication, memory, loading.
-pub fn admit(command: &Registered, client: &Client, gates: Gates) -> Result<(), ErrorReply> {
+/// Asks the gates in order: authentication, permissions, memory, loading.
+pub fn admit(
+    command: &Registered,
+    client: &Client,
+    args: &Args<'_>,
+    gates: Gates,
+) -> Result<(), Refusal> {
     let flags = command.spec.flags;
     if !client.authenticated && !flags.has(Flags::NO_AUTH) {
-        return Err(ErrorReply::NO_AUTH);
+        return Err(Refusal::Error(ErrorReply::NO_AUTH));
     }
     if client.multi.is_some() && flags.has(Flags::NO_MULTI) {
-        return Err(ErrorReply::NOT_IN_MULTI);
+        return Err(Refusal::Error(ErrorReply::NOT_IN_MULTI));
+    }
+    if !client.is_trusted() {
+        permit::check(&client.user, command, args)?;
     }
     if gates.out_of_memory && needs_memory(command, client) {
-        return Err(ErrorReply::OUT_OF_MEMORY);
+        return Err(Refusal::Error(ErrorReply::OUT_OF_MEMORY));
     }
     if gates.loading && !flags.has(Flags::LOADING) {
-        return Err(ErrorReply::LOADING);
+        return Err(Refusal::Error(ErrorReply::LOADING));
     }
     Ok(())
 }

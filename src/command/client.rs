@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::acl::{User, Users};
 use crate::config::Config;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::message::{ClientFilter, ClientKind, CoreAnswer, CoreAsk};
@@ -42,6 +43,8 @@ pub struct CoreView<'a> {
     pub now: i64,
     /// The configuration.
     pub config: &'a Arc<Config>,
+    /// All users.
+    pub users: &'a Arc<Users>,
     /// Counters of all cores and the logs they share.
     pub observatory: &'a Observatory,
 }
@@ -139,8 +142,16 @@ pub struct Client {
     pub db: u32,
     /// HELLO 3.
     pub resp3: bool,
-    /// Whether it may run commands.
+    /// Whether it is let in: it has proved who it is, or nobody needs to.
     pub authenticated: bool,
+    /// As whom it acts.
+    pub user: Arc<User>,
+    /// It has proved who it is, or nobody needed to when it came: what the default user needs later does not matter.
+    proved: bool,
+    /// It is let in and its user may do everything: there is nothing to ask about its commands.
+    trusted: bool,
+    /// The user it was refused to become just now; its core writes that down.
+    pub denied: Option<Vec<u8>>,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
@@ -194,8 +205,16 @@ pub struct Watching {
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(id: u64, peer: String, local: String, unix: bool, fd: i32, now: i64) -> Self {
-        Client {
+    pub fn new(
+        id: u64,
+        peer: String,
+        local: String,
+        unix: bool,
+        fd: i32,
+        now: i64,
+        users: &Users,
+    ) -> Self {
+        let mut client = Client {
             id,
             peer,
             local,
@@ -206,7 +225,11 @@ impl Client {
             lib_version: Vec::new(),
             db: 0,
             resp3: false,
-            authenticated: true,
+            authenticated: false,
+            user: users.default_user().clone(),
+            proved: false,
+            trusted: false,
+            denied: None,
             no_evict: false,
             no_touch: false,
             reply_mode: ReplyMode::On,
@@ -217,7 +240,46 @@ impl Client {
             created_ms: now,
             active_ms: now,
             last_command: None,
-        }
+        };
+        client.become_default(users);
+        client
+    }
+
+    /// It is the default user again, as a new connection is.
+    pub fn become_default(&mut self, users: &Users) {
+        self.user = users.default_user().clone();
+        self.proved = self.user.is_open();
+        self.settle(users);
+    }
+
+    /// It has proved to be `user`.
+    pub fn become_user(&mut self, user: Arc<User>) {
+        self.user = user;
+        (self.proved, self.authenticated) = (true, true);
+        self.trusted = self.user.is_unrestricted();
+    }
+
+    /// Its user has changed, or what the default user needs. False when the user is gone; then it is a client that has
+    /// not proved anything.
+    pub fn take_over(&mut self, users: &Users) -> bool {
+        let user = users
+            .get(self.user.name())
+            .filter(|user| user.is_same(&self.user));
+        let is_there = user.is_some();
+        self.proved &= is_there;
+        self.user = user.unwrap_or(users.default_user()).clone();
+        self.settle(users);
+        is_there
+    }
+
+    fn settle(&mut self, users: &Users) {
+        self.authenticated = self.proved || users.default_user().is_open();
+        self.trusted = self.authenticated && self.user.is_unrestricted();
+    }
+
+    /// Whether it has proved who it is, which HELLO insists on.
+    pub fn has_proved(&self) -> bool {
+        self.proved
     }
 
     /// What handlers may know of it.
@@ -235,10 +297,25 @@ impl Client {
     /// Nothing about it needs a second look before a command runs.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        self.authenticated
+        self.trusted
             && self.multi.is_none()
             && self.reply_mode == ReplyMode::On
             && !self.monitor
+    }
+
+    /// The permissions of its user are all that its commands must be looked at for.
+    #[inline]
+    pub fn is_plain_but_restricted(&self) -> bool {
+        self.authenticated
+            && !self.trusted
+            && self.multi.is_none()
+            && self.reply_mode == ReplyMode::On
+            && !self.monitor
+    }
+
+    /// Whether its user may do everything.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
     }
 
     /// Whether it comes from this machine: loopback or a unix socket. `enable-debug-command local` asks.
@@ -264,7 +341,7 @@ impl Client {
                 .as_ref()
                 .is_none_or(|local| local == self.local.as_bytes())
             && filter.kind.is_none_or(|kind| kind == self.kind())
-            && filter.user.as_ref().is_none_or(|user| user == b"default")
+            && filter.user.as_ref().is_none_or(|user| user == self.user.name())
             && filter.not != Some(self.id)
     }
 }

@@ -4,15 +4,18 @@ pub mod admit;
 pub mod client;
 pub mod connection;
 pub mod keys;
+pub mod permit;
 pub mod spec;
 pub mod table;
 pub mod trace;
 
 mod bitmap;
+mod acl;
 mod draw;
 mod flush;
 mod generic;
 mod hash;
+mod hyperloglog;
 mod list;
 mod parse;
 mod scan;

@@ -377,6 +377,8 @@ pub enum Group {
     Generic,
     /// Hashes.
     Hash,
+    /// HyperLogLogs.
+    Hyperloglog,
     /// Lists.
     List,
     /// Sets.
@@ -399,6 +401,7 @@ impl Group {
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::Hash => "hash",
+            Group::Hyperloglog => "hyperloglog",
             Group::List => "list",
             Group::Set => "set",
             Group::SortedSet => "sorted-set",

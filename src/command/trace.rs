@@ -21,6 +21,7 @@ pub type Secrets = SmallVec<[usize; 4]>;
 pub fn secrets(command: &Registered, args: &Args<'_>) -> Secrets {
     match command.name.as_str() {
         "auth" if args.len() <= 3 => (1..args.len()).collect(),
+        "acl|setuser" => (2..args.len()).collect(),
         "hello" => hello_secrets(args),
         "config|set" => (2..args.len().saturating_sub(1))
             .step_by(2)

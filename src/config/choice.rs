@@ -98,6 +98,14 @@ choices! {
         Absolute = "absolute",
     }
 
+    /// Which channels a new user may use (`acl-pubsub-default`).
+    ChannelDefault {
+        /// All of them.
+        All = "allchannels",
+        /// None.
+        None = "resetchannels",
+    }
+
     /// In which order the effects of one connection's pipelined commands on different shards happen
     /// (`pipeline-order`).
     PipelineOrder {

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::choice::{
-    LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction, Supervised,
+    ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction, Supervised,
 };
 use super::directive::{self, Directive};
 use super::special::BufferLimits;
@@ -64,6 +64,7 @@ macro_rules! enums {
     )*};
 }
 enums!(
+    ChannelDefault,
     LogLevel,
     MaxmemoryPolicy,
     OomScoreAdj,
@@ -209,6 +210,8 @@ fields! {
     zset_max_listpack_entries: usize = "zset-max-listpack-entries";
     /// Bytes of a member in such a sorted set, at most.
     zset_max_listpack_value: usize = "zset-max-listpack-value";
+    /// Bytes a sparse HyperLogLog may have, header included.
+    hll_sparse_max_bytes: u64 = "hll-sparse-max-bytes";
 
     /// Whether the process detaches from its terminal.
     daemonize: bool = "daemonize";
@@ -248,7 +251,15 @@ fields! {
 
     /// The default user's password; empty means none.
     requirepass: Vec<u8> = "requirepass";
+    /// The file that users are loaded from and saved to.
+    aclfile: Option<PathBuf> = "aclfile";
+    /// Which channels a new user may use.
+    acl_pubsub_default: ChannelDefault = "acl-pubsub-default";
+    /// Entries of the log of denials at most.
+    acllog_max_len: u64 = "acllog-max-len";
 
+    /// Whether strings in snapshots are compressed.
+    rdbcompression: bool = "rdbcompression";
     /// Seconds and changes after which a snapshot is written.
     save: Vec<(u64, u64)> = "save";
     /// Milliseconds after which a running script answers BUSY to others.

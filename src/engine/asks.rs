@@ -71,15 +71,15 @@ impl Core {
             index,
             generation: self.generations[index as usize],
         };
-        let mut client = Client::new(
+        let client = Client::new(
             accepted.client,
             accepted.peer,
             accepted.local,
             accepted.unix,
             accepted.fd,
             self.now,
+            &self.users,
         );
-        client.authenticated = self.config.requirepass.is_empty();
         let mut connection = Box::new(Connection::new(place, accepted.fd, client));
         self.ring.receive(accepted.fd, place.token());
         connection.receiving = true;
@@ -93,6 +93,10 @@ impl Core {
             CoreAsk::Configure(config) => {
                 self.config = config;
                 self.configured();
+                CoreAnswer::Done
+            }
+            CoreAsk::SetUsers { users, asker } => {
+                self.set_users(users, asker);
                 CoreAnswer::Done
             }
             CoreAsk::ListClients(filter) => {
@@ -149,6 +153,7 @@ impl Core {
             }
             CoreAsk::SetMonitor { .. }
             | CoreAsk::ConfigSet { .. }
+            | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
             | CoreAsk::ConfigRewrite
             | CoreAsk::SetPause { .. }

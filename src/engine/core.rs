@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::acl::Users;
 use crate::base::clock::{ticks, unix_ms};
 use crate::command::admit::Gates;
 use crate::command::table::{CommandTable, commands};
@@ -60,6 +61,8 @@ pub struct CoreParts {
     pub observatory: Arc<Observatory>,
     /// The configuration.
     pub config: Arc<Config>,
+    /// All users.
+    pub users: Arc<Users>,
 }
 
 /// What goes out to one other core.
@@ -83,6 +86,7 @@ pub struct Core {
     pub(super) outgoing: Vec<Outgoing>,
     pub(super) observatory: Arc<Observatory>,
     pub(super) config: Arc<Config>,
+    pub(super) users: Arc<Users>,
     pub(super) table: &'static CommandTable,
     pub(super) gates: Gates,
 
@@ -187,6 +191,7 @@ impl Core {
             receivers: parts.receivers,
             observatory: parts.observatory,
             config: parts.config,
+            users: parts.users,
             table: commands(),
             gates: Gates::default(),
             connections: Vec::new(),

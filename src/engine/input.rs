@@ -5,6 +5,7 @@
 //! nowhere else.
 
 use crate::command::client::{Multi, Queued, ReplyMode};
+use crate::command::permit::Refusal;
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
 use crate::command::{admit, cursor_slot, trace, transactions};
@@ -380,13 +381,13 @@ impl Core {
         } else {
             Room::Enough
         };
+        connection.client.last_command = Some(command);
         if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
             match self.gate(connection, command, &args, room) {
                 None => {}
                 Some(flow) => return flow,
             }
         }
-        connection.client.last_command = Some(command);
         connection.commands += 1;
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args);
@@ -508,15 +509,22 @@ impl Core {
         args: &Args<'_>,
         room: Room,
     ) -> Option<Flow> {
+        self.gates.out_of_memory = room == Room::Nothing;
+        if connection.client.is_plain_but_restricted()
+            && !self.has_gates()
+            && room == Room::Enough
+        {
+            // Permissions depend on nothing that is under way.
+            let outcome = admit::admit(command, &connection.client, args, self.gates);
+            return outcome
+                .err()
+                .map(|refusal| self.reject(connection, command, args, refusal));
+        }
         if connection.wave.is_some() {
             return Some(Flow::Hold);
         }
-        self.gates.out_of_memory = room == Room::Nothing;
-        if let Err(error) = admit::admit(command, &connection.client, self.gates) {
-            self.counters().commands[usize::from(command.id)]
-                .rejected
-                .add(1);
-            return Some(self.refuse(connection, &error));
+        if let Err(refusal) = admit::admit(command, &connection.client, args, self.gates) {
+            return Some(self.reject(connection, command, args, refusal));
         }
         if room == Room::Later {
             self.wait_for_memory(connection);
@@ -549,6 +557,28 @@ impl Core {
             }
             ReplyMode::Skip | ReplyMode::Off => None,
         }
+    }
+
+    /// Answers a request that a gate has turned away.
+    #[cold]
+    fn reject(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+        refusal: Refusal,
+    ) -> Flow {
+        if connection.wave.is_some() && connection.client.multi.is_some() {
+            return Flow::Hold; // it is turned away again, once
+        }
+        self.counters().commands[usize::from(command.id)]
+            .rejected
+            .add(1);
+        if let Refusal::Denied(denial) = refusal {
+            self.note_denial(connection, command, args, denial);
+        }
+        let error = refusal.into_reply(&connection.client.user, command);
+        self.refuse(connection, &error)
     }
 
     /// Answers a request that does not run.

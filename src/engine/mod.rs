@@ -2,7 +2,7 @@
 //!
 //! `core.rs` is the loop turn; `input.rs` cuts input into commands and decides where each runs; `execute.rs` runs them;
 //! `remote.rs` moves batches between cores and borrows; `wide.rs` is everything that takes several shards or several
-//! cores; `asks.rs` answers other cores; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
+//! cores; `asks.rs` answers other cores; `users.rs` keeps permissions; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
 //! its larger parts.
 
 mod asks;
@@ -14,6 +14,7 @@ mod expire;
 mod input;
 pub mod merge;
 mod remote;
+mod users;
 mod wide;
 
 pub use self::core::{Core, CoreParts, SharedLinks};

@@ -267,6 +267,7 @@ impl Core {
             shards: self.shards,
             now: self.now,
             config: &self.config,
+            users: &self.users,
             observatory: &self.observatory,
         };
         let mut context = Context {
@@ -281,6 +282,9 @@ impl Core {
         });
         if connection.client.closing {
             connection.ending = true; // CLIENT KILL of oneself
+        }
+        if let Some(user) = connection.client.denied.take() {
+            self.note_refused_password(connection, args, user);
         }
         match step {
             // What is not over yet is counted when it is.
@@ -715,6 +719,7 @@ impl Core {
             && usize::from(one) != self.index
             && travels
             && !multi.queue.is_empty()
+            && self.may_still_run(connection, &multi.queue)
         {
             self.send_exec(connection, usize::from(one), &multi.queue, watching, shown);
             self.ran_exec(connection, command, begun);
@@ -802,6 +807,11 @@ impl Core {
             caller.deny_blocking = true;
             let args = queued.args.args(caller);
             let start = exec.out.len();
+            if let Some(error) = self.refused_at_exec(connection, queued.command, &args) {
+                self.failed(queued.command, &error, &mut exec.out, start);
+                exec.mute(connection.client.reply_mode, start);
+                continue;
+            }
             let Run::Client(handler) = queued.command.spec.run else {
                 self.monitor_lines(&mut exec.block, &connection.client, queued.command, &args);
                 let mut out = std::mem::take(&mut exec.out);
@@ -1074,6 +1084,7 @@ impl Core {
             shards: self.shards,
             now: self.now,
             config: &self.config,
+            users: &self.users,
             observatory: &self.observatory,
         };
         let mut context = Context {

@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::acl::Users;
 use crate::base::slot::Slot;
 use crate::config::Config;
 use crate::keyspace::watch::WatchToken;
@@ -223,6 +224,20 @@ pub struct Accepted {
 pub enum CoreAsk {
     /// The new configuration.
     Configure(Arc<Config>),
+    /// The new users; clients of users that are gone are closed.
+    SetUsers {
+        /// All of them.
+        users: Arc<Users>,
+        /// The client who asked for the change: it reads the answer before it is closed.
+        asker: u64,
+    },
+    /// To the control core: ACL SETUSER and the like.
+    ChangeUsers {
+        /// What to do.
+        change: AclChange,
+        /// The client who asks.
+        asker: u64,
+    },
     /// One line for each client that fits.
     ListClients(ClientFilter),
     /// Close clients that fit.
@@ -281,6 +296,24 @@ pub enum CoreAsk {
     },
     /// To the control core: SHUTDOWN ABORT. Answered `Failed` when none is under way.
     AbortShutdown,
+}
+
+/// What is to be done with the users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AclChange {
+    /// Make one or change one.
+    SetUser {
+        /// Its name.
+        name: Vec<u8>,
+        /// The rules, as the client gave them.
+        rules: Vec<Vec<u8>>,
+    },
+    /// Remove these; answered by how many there were.
+    DelUser(Vec<Vec<u8>>),
+    /// Replace all by those of the ACL file.
+    Load,
+    /// Write all into the ACL file.
+    Save,
 }
 
 /// Which clients: CLIENT LIST and CLIENT KILL.

@@ -1,8 +1,9 @@
 //! Counters with one writer: a plain load and store each, visible to every core.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::acl::DenialLog;
 use crate::base::clock::TickScale;
 
 use super::errors::ErrorKinds;
@@ -182,8 +183,14 @@ core_counters! {
     reads,
     /// Sends to clients. The engine adds.
     writes,
-    /// AUTH and HELLO refused. The handlers add.
+    /// AUTH and HELLO refused. The engine adds, here and to the next three.
     auth_denied,
+    /// Commands refused because the user may not run them.
+    command_denied,
+    /// Commands refused because the user may not use a key.
+    key_denied,
+    /// Commands refused because the user may not use a channel.
+    channel_denied,
     /// Clients closed because all of them took too much memory (`maxmemory-clients`). The engine adds.
     evicted_clients,
     /// Active expiry stopped because its time was up. The engine adds.
@@ -258,6 +265,7 @@ pub struct Observatory {
     /// How much happens each second.
     pub rates: Rates,
     memory_peak: AtomicU64,
+    denials: Mutex<DenialLog>,
 }
 
 /// What INFO says of this process besides counters. Boot fills it in before the cores start.
@@ -288,6 +296,7 @@ impl Observatory {
             latency: LatencyEvents::default(),
             rates: Rates::default(),
             memory_peak: AtomicU64::new(0),
+            denials: Mutex::default(),
         }
     }
 
@@ -305,6 +314,12 @@ impl Observatory {
     /// A counter summed over all cores.
     pub fn sum(&self, of: impl Fn(&CoreCounters) -> u64) -> u64 {
         self.cores.iter().map(of).fold(0, u64::wrapping_add)
+    }
+
+    /// The log of denials, which only they and ACL LOG lock.
+    pub fn denials(&self) -> MutexGuard<'_, DenialLog> {
+        // The lock guards a plain list that is whole after every statement.
+        self.denials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes allocated in all: cores allocate for each other, so single counters may be negative.

@@ -535,11 +535,18 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
         "acl_access_denied_auth",
         observatory.sum(|core| core.auth_denied.get()),
     );
-    lines.all(&[
-        ("acl_access_denied_cmd", "0"),
-        ("acl_access_denied_key", "0"),
-        ("acl_access_denied_channel", "0"),
-    ]);
+    lines.put(
+        "acl_access_denied_cmd",
+        observatory.sum(|core| core.command_denied.get()),
+    );
+    lines.put(
+        "acl_access_denied_key",
+        observatory.sum(|core| core.key_denied.get()),
+    );
+    lines.put(
+        "acl_access_denied_channel",
+        observatory.sum(|core| core.channel_denied.get()),
+    );
 }
 
 fn replication(lines: &mut Lines, facts: &Facts<'_>) {

@@ -58,6 +58,18 @@ texts! {
     INVALID_SECOND_DB = "ERR invalid second DB index";
     /// LSET, LINSERT past the end.
     INDEX_OUT_OF_RANGE = "ERR index out of range";
+    /// RESTORE onto a key that is there.
+    BUSY_KEY = "BUSYKEY Target key name already exists.";
+    /// RESTORE and FUNCTION RESTORE of a damaged or newer payload.
+    DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
+    /// RESTORE of a payload that holds no value.
+    BAD_DATA_FORMAT = "ERR Bad data format";
+    /// RESTORE with a negative time.
+    RESTORE_TTL = "ERR Invalid TTL value, must be >= 0";
+    /// RESTORE IDLETIME.
+    RESTORE_IDLETIME = "ERR Invalid IDLETIME value, must be >= 0";
+    /// RESTORE FREQ.
+    RESTORE_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255";
     /// COPY and MOVE onto itself.
     SAME_OBJECT = "ERR source and destination objects are the same";
     /// SCAN with a cursor that is no number.
@@ -237,6 +249,14 @@ texts! {
     BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
     /// BITFIELD_RO with something else than GET.
     BITFIELD_READS = "ERR BITFIELD_RO only supports the GET subcommand";
+    /// A HyperLogLog command on another string.
+    HLL_WRONG_TYPE = "WRONGTYPE Key is not a valid HyperLogLog string value.";
+    /// A HyperLogLog command on one whose registers do not add up.
+    HLL_CORRUPTED = "INVALIDOBJ Corrupted HLL object detected";
+    /// PFDEBUG DECODE of a dense HyperLogLog.
+    HLL_NOT_SPARSE = "ERR HLL encoding is not sparse";
+    /// PFDEBUG on a missing key.
+    PFDEBUG_NO_KEY = "ERR The specified key does not exist";
     /// SCRIPT, EVAL etc. on a lent shard: reserved for commands this build lacks.
     NOT_FROM_HERE = "ERR this command cannot run in this context";
 }
@@ -440,6 +460,12 @@ impl ErrorReply {
         let mut text = b"ERR Unsupported option ".to_vec();
         text.extend_from_slice(printed(option, usize::MAX));
         Self::text(text)
+    }
+
+    /// PFDEBUG with a subcommand it does not know.
+    pub fn unknown_pfdebug(name: &[u8]) -> Self {
+        let shown = printed(name, usize::MAX);
+        Self::text([b"ERR Unknown PFDEBUG subcommand '", shown, b"'"].concat())
     }
 
     /// An integer argument outside its bounds.

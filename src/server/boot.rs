@@ -10,10 +10,11 @@ use std::sync::atomic::AtomicBool;
 
 use glommio::{LocalExecutorBuilder, Placement as Pinning};
 
+use crate::acl::{UserLineError, Users};
 use crate::base::{clock, hash, sys};
 use crate::command::table;
 use crate::config::{CommandLine, Config, Invocation, Loaded, Supervised, Surroundings, load};
-use crate::control::{Control, ControlParts, listen};
+use crate::control::{Control, ControlParts, all_channels, listen, load_users};
 use crate::engine::{Core, CoreParts, SharedLinks};
 use crate::mesh::{Batch, Links, Receiver, Sender, channel};
 use crate::observe::{About, Observatory};
@@ -118,6 +119,12 @@ impl Surroundings for System {
         table::is_known(name)
     }
 
+    fn check_user(&self, lines: &[Vec<Vec<u8>>]) -> Result<(), String> {
+        let users = Users::new(b"", table::catalog());
+        let checked = users.with_lines(lines, false, table::catalog());
+        checked.map(drop).map_err(|error| error.to_string())
+    }
+
     fn working_directory(&self) -> Vec<u8> {
         std::env::current_dir()
             .map(|path| path.into_os_string().into_vec())
@@ -177,6 +184,7 @@ fn serve(line: &CommandLine) -> Result<(), String> {
         )
     })?;
     crash_reports(&config);
+    let users = initial_users(&config, &loaded.users)?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
@@ -206,7 +214,7 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     {
         log::warn!("Can't write the pid file '{}': {error}", path.display());
     }
-    let result = run(&config, &place, listeners, config_file, supervised);
+    let result = run(&config, users, &place, listeners, config_file, supervised);
     if let Some(path) = pid_file(&config) {
         let _ = std::fs::remove_file(path);
     }
@@ -219,9 +227,38 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     result
 }
 
+/// The users at start: from the ACL file, or from the `user` lines of the configuration.
+fn initial_users(config: &Config, lines: &[Vec<Vec<u8>>]) -> Result<Users, String> {
+    if config.aclfile.is_some() && !lines.is_empty() {
+        return Err(
+            "Users stand in the configuration and in an ACL file ('aclfile') as well, so it is not clear which hold. \
+             Keep either the 'user' lines or the ACL file."
+                .to_owned(),
+        );
+    }
+    let users = Users::new(&config.requirepass, table::catalog());
+    let users = users
+        .with_lines(lines, all_channels(config), table::catalog())
+        .map_err(|error: UserLineError| error.to_string())?;
+    for line in lines {
+        if let Some(user) = line.first().and_then(|name| users.get(name))
+            && !user.is_enabled()
+        {
+            log::info!(
+                "The user '{}' is disabled (there is no 'on' modifier in the user description). Make sure this is not \
+                 a configuration error.",
+                String::from_utf8_lossy(user.name())
+            );
+        }
+    }
+    load_users(&users, config)
+        .map_err(|errors| format!("Aborting Redis startup because of ACL errors: {errors}"))
+}
+
 /// Starts the threads and waits for their end.
 fn run(
     config: &Config,
+    users: Users,
     place: &Placement,
     listeners: Vec<crate::control::Listener>,
     config_file: Option<PathBuf>,
@@ -229,6 +266,7 @@ fn run(
 ) -> Result<(), String> {
     let shards = place.shards;
     let config = Arc::new(config.clone());
+    let users = Arc::new(users);
     let links: Arc<SharedLinks> = Arc::new(Links::new(shards));
     let run_id = random_id();
     let mut observatory = Observatory::new(
@@ -289,6 +327,7 @@ fn run(
             receivers,
             observatory: observatory.clone(),
             config: config.clone(),
+            users: users.clone(),
         };
         let pinning = match place.pinned.get(index) {
             Some(&cpu) => Pinning::Fixed(cpu),
@@ -323,6 +362,7 @@ fn run(
         links,
         observatory,
         config: config.clone(),
+        users,
         listeners,
         terminate,
         config_file,

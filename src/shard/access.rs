@@ -1,11 +1,10 @@
 //! How handlers reach keys: with expiry, access clocks and hit counts taken care of.
 
-use crate::base::number::format_i64;
 use crate::config::Config;
 use crate::keyspace::{KeyEntry, KeyPlace, Kind, Value};
 use crate::resp::ErrorReply;
 use crate::resp::request::{Caller, Key};
-use crate::structures::entry::{Entry, NewValue, Payload};
+use crate::structures::entry::{Entry, NewValue};
 
 use super::own::{Beside, Class, Shard};
 
@@ -132,6 +131,20 @@ impl Shard {
     /// The clock a key gets when it is touched for the first time.
     pub fn fresh_clock(&self) -> u32 {
         fresh_clock(&self.config, self.now)
+    }
+
+    /// The clock of a key that comes with what another server noted of its use: seconds without access, or an access
+    /// counter, of which the policy in force takes its own (RESTORE, snapshots).
+    pub fn clock_of_usage(&self, idle_seconds: Option<u64>, freq: Option<u8>) -> u32 {
+        match (self.config.maxmemory_policy.is_lfu(), freq, idle_seconds) {
+            (true, Some(counter), _) => lfu_minutes(self.now) << 8 | u32::from(counter),
+            (false, _, Some(seconds)) => {
+                // Beyond half the clock's range it would seem to lie in the future.
+                let seconds = seconds.min(0x007f_ffff) as u32;
+                lru_seconds(self.now).wrapping_sub(seconds) & 0x00ff_ffff
+            }
+            _ => self.fresh_clock(),
+        }
     }
 
     /// The LRU clock: seconds, 24 bits.
@@ -446,36 +459,5 @@ impl Shard {
             beside.on_expired(db, key, found.remove());
         }
         None
-    }
-
-    /// Records that a key has come here from another shard, as it is now. The one place that says so.
-    ///
-    /// A string arrives as SET. A value of another type arrives as RESTORE with its serialized form, which comes with
-    /// the snapshot format; until then nothing reads the stream of such a server, and the arrival is left unsaid.
-    pub fn record_arrival(&mut self, db: usize, key: &Key<'_>) {
-        self.effects.suppress();
-        if !self.effects.wanted() {
-            return;
-        }
-        let Some(entry) = self.keyspace.find(db, key) else {
-            return;
-        };
-        let digits;
-        let bytes = match entry.payload() {
-            Payload::Bytes(bytes) => bytes,
-            Payload::Int(number) => {
-                digits = format_i64(number);
-                digits.as_bytes()
-            }
-            Payload::Boxed(_) => return,
-        };
-        match entry.expire_at() {
-            None => self.effects.record(db, &[b"SET", key.bytes, bytes]),
-            Some(at) => {
-                let at = format_i64(at);
-                self.effects
-                    .record(db, &[b"SET", key.bytes, bytes, b"PXAT", &at]);
-            }
-        }
     }
 }

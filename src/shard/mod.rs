@@ -4,6 +4,7 @@
 //! slept, or a transaction it was lent to. Nothing of it lives in thread-local state.
 
 mod access;
+mod arrival;
 mod evict;
 mod own;
 mod shards;

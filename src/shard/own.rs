@@ -236,14 +236,6 @@ impl Shard {
         self.split().1.let_go(entry);
     }
 
-    /// The value at `key` was made out of keys on other shards: what reproduces it from this shard's stream alone is the
-    /// value itself.
-    #[inline]
-    pub fn made_from_afar(&mut self, _db: usize, _key: &Key<'_>) {
-        // A value as an effect is RESTORE, which comes with the snapshot format (docs/compatibility.md). Until then the
-        // request itself is recorded, which reproduces the value where the streams of all shards are read as one.
-    }
-
     /// Ends a client's watch on keys of this shard; true when it is broken. A watched key whose time has come breaks it.
     pub fn end_watch(&mut self, token: &Arc<WatchToken>, keys: &[(u32, Box<[u8]>)]) -> bool {
         for (db, bytes) in keys {

@@ -59,7 +59,7 @@ pub fn client_line(client: &Client, facts: &ConnectionFacts, now_ms: i64) -> Vec
             facts.total_bytes,
             if facts.sending { "rw" } else { "r" },
             client.last_command.map_or("NULL", |command| &command.name),
-            if client.authenticated { "default" } else { "(superuser)" },
+            String::from_utf8_lossy(client.user.name()),
             if client.resp3 { 3 } else { 2 },
         )
         .into_bytes(),

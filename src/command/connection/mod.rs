@@ -249,7 +249,7 @@ fn auth(
     reply: &mut Reply<'_>,
 ) -> Result<Step, ErrorReply> {
     let (user, password): (&[u8], &[u8]) = match args.len() {
-        2 if context.core.config.requirepass.is_empty() => {
+        2 if context.core.users.default_user().needs_no_password() => {
             return Err(ErrorReply::AUTH_NO_PASSWORD);
         }
         2 => (b"default", args.get(1)),
@@ -261,25 +261,18 @@ fn auth(
     Ok(Step::Done)
 }
 
-/// There is one user, `default`; while `requirepass` is empty any password is right.
-fn authenticate(context: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<(), ErrorReply> {
-    let expected = &context.core.config.requirepass;
-    if user != b"default" || !(expected.is_empty() || is_same_secret(expected, password)) {
-        let core = context.core;
-        core.observatory.core(core.index).auth_denied.add(1);
-        return Err(ErrorReply::WRONG_PASS);
+/// Makes the client another user, if the password is right. The core writes down what is refused.
+fn authenticate(context: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<(), ErrorReply> {
+    match context.core.users.get(name) {
+        Some(user) if user.accepts(password) => {
+            context.client.become_user(user.clone());
+            Ok(())
+        }
+        _ => {
+            context.client.denied = Some(name.to_vec());
+            Err(ErrorReply::WRONG_PASS)
+        }
     }
-    context.client.authenticated = true;
-    Ok(())
-}
-
-/// Compares without stopping at the first difference, so that time says nothing about where it is.
-fn is_same_secret(expected: &[u8], given: &[u8]) -> bool {
-    let mut difference = expected.len() ^ given.len();
-    for (place, byte) in given.iter().enumerate() {
-        difference |= usize::from(byte ^ expected[place % expected.len()]);
-    }
-    difference == 0
 }
 
 fn hello(
@@ -311,7 +304,7 @@ fn hello(
     if let Some((user, password)) = credentials {
         authenticate(context, user, password)?;
     }
-    if !context.client.authenticated {
+    if !context.client.has_proved() {
         return Err(ErrorReply::HELLO_NO_AUTH);
     }
     if let Some(name) = name {
@@ -362,7 +355,7 @@ fn reset(
     client.reply_mode = ReplyMode::On;
     client.no_evict = false;
     client.no_touch = false;
-    client.authenticated = context.core.config.requirepass.is_empty();
+    client.become_default(context.core.users);
     reply.set_resp3(false);
     reply.simple("RESET");
     Ok(Step::Reset)

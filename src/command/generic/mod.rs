@@ -2,6 +2,7 @@
 
 use super::spec::Command;
 
+mod dump;
 mod exists;
 mod expire;
 mod moves;
@@ -13,6 +14,7 @@ pub use scan::cursor_slot;
 pub(super) const COMMANDS: &[Command] = &[
     moves::COPY,
     exists::DEL,
+    dump::DUMP,
     exists::EXISTS,
     expire::EXPIRE,
     expire::EXPIREAT,
@@ -28,6 +30,8 @@ pub(super) const COMMANDS: &[Command] = &[
     scan::RANDOMKEY,
     moves::RENAME,
     moves::RENAMENX,
+    dump::RESTORE,
+    dump::RESTORE_ASKING,
     scan::SCAN,
     exists::TOUCH,
     expire::TTL,

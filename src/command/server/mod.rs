@@ -11,6 +11,8 @@ mod slowlog;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::command) use command::access_of;
+
 use crate::base::clock::unix_us;
 use crate::mesh::message::{CoreAnswer, CoreAsk};
 use crate::resp::request::Args;

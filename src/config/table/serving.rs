@@ -216,6 +216,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         BYTES,
         "3000",
         AtRunTime,
-        Accepted("this build has no HyperLogLog"),
+        Honoured,
     ),
 ];

@@ -149,7 +149,11 @@ impl Reader {
             if self.buffer.len() < self.wanted && !self.ended {
                 return Ok(Event::More);
             }
-            let mut input = Input::new(&self.buffer[self.at..], self.base + self.at as u64, self.ended);
+            let mut input = Input::new(
+                &self.buffer[self.at..],
+                self.base + self.at as u64,
+                self.ended,
+            );
             let state = std::mem::replace(&mut self.state, State::Done);
             let outcome = step(
                 state,

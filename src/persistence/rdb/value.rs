@@ -346,8 +346,8 @@ fn whole(kind: u8, input: &mut Input<'_>, limits: &Limits) -> Result<Content, Ha
         STRING => return Ok(Content::of_string(input.string()?)),
         SET_INTSET => {
             let blob = input.blob()?;
-            let intset = Intset::from_bytes(&blob)
-                .map_err(|error| input.bad_at(at, What::Intset(error)))?;
+            let intset =
+                Intset::from_bytes(&blob).map_err(|error| input.bad_at(at, What::Intset(error)))?;
             Value::Set(Set::from_intset(intset, limits.set))
         }
         SET_LISTPACK => {
@@ -370,8 +370,7 @@ fn whole(kind: u8, input: &mut Input<'_>, limits: &Limits) -> Result<Content, Ha
         }
         HASH_ZIPMAP => {
             let blob = input.blob()?;
-            let pack =
-                old::zipmap(&blob).map_err(|error| input.bad_at(at, What::Zipmap(error)))?;
+            let pack = old::zipmap(&blob).map_err(|error| input.bad_at(at, What::Zipmap(error)))?;
             hash(pack, input, at, limits, true)?
         }
         ZSET_LISTPACK => {
@@ -399,8 +398,8 @@ fn hash(
     }
     let longest = || pack.iter().map(|item| item.text_len()).max();
     let too_long = old && longest().is_some_and(|len| len > limits.hash.listpack_value);
-    let mut hash = Hash::from_listpack(pack, limits.hash)
-        .ok_or_else(|| input.bad_at(at, What::Duplicate))?;
+    let mut hash =
+        Hash::from_listpack(pack, limits.hash).ok_or_else(|| input.bad_at(at, What::Duplicate))?;
     if too_long {
         hash.convert_to_table();
     }
