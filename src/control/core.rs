@@ -58,8 +58,9 @@ pub struct Control {
     pub(super) config: Arc<Config>,
     pub(super) users: Arc<Users>,
     pub(super) last_client_id: u64,
-    ring: Ring,
-    listeners: Vec<Listener>,
+    pub(super) ring: Ring,
+    /// The token of an accept is the listener's place here; places are not used again.
+    pub(super) listeners: Vec<Option<Listener>>,
     terminate: Arc<AtomicBool>,
     config_file: Option<std::path::PathBuf>,
     rounds: HashMap<u64, Round>,
@@ -76,14 +77,14 @@ impl Control {
         crate::base::sys::name_thread("control");
         parts.links.control().set_wake(ring.wake_handle());
         ring.signal_completions_on(ring.wake_handle().event_fd())?;
-        Ok(Control {
+        let mut control = Control {
             links: parts.links,
             observatory: parts.observatory,
             config: parts.config,
             users: parts.users,
             last_client_id: 0,
             ring,
-            listeners: parts.listeners,
+            listeners: Vec::new(),
             terminate: parts.terminate,
             config_file: parts.config_file,
             rounds: HashMap::new(),
@@ -91,7 +92,11 @@ impl Control {
             monitors: Vec::new(),
             stopping: false,
             next_look_ms: 0,
-        })
+        };
+        for listener in parts.listeners {
+            control.accept_from(listener);
+        }
+        Ok(control)
     }
 
     pub(super) fn counters(&self) -> &CoreCounters {
@@ -100,9 +105,6 @@ impl Control {
 
     /// Serves until the server stops.
     pub async fn run(mut self) {
-        for (token, listener) in self.listeners.iter().enumerate() {
-            self.ring.accept(listener.fd.as_raw_fd(), token as u64);
-        }
         let handle = self.ring.wake_handle();
         let event = match handle.event_file() {
             Ok(event) => event,
@@ -138,11 +140,11 @@ impl Control {
             if completion.operation != Operation::Accept {
                 continue;
             }
-            let listener = completion.token as usize;
-            let (fd, unix) = (
-                self.listeners[listener].fd.as_raw_fd(),
-                self.listeners[listener].unix,
-            );
+            // None once it has been closed: what it still accepted is dropped.
+            let Some(Some(listener)) = self.listeners.get(completion.token as usize) else {
+                continue;
+            };
+            let (fd, unix) = (listener.fd.as_raw_fd(), listener.unix);
             if let Some(connection) = completion.connection {
                 self.on_accepted(connection, unix);
             } else {
@@ -191,7 +193,8 @@ impl Control {
                     client_is_local: local,
                     loading: false,
                 };
-                let changed = self.config.set(&pairs, context).and_then(carry_out);
+                let changed = self.config.set(&pairs, context);
+                let changed = changed.and_then(|changed| self.carry_out(changed));
                 match changed {
                     Ok(config) => {
                         let config = Arc::new(config);
@@ -333,22 +336,43 @@ impl Control {
     }
 }
 
-/// Does what a change of configuration asks of the process, before the new values are in force. What cannot be done
-/// refuses the whole change.
-fn carry_out(changed: Changed) -> Result<Config, SetError> {
-    for warning in &changed.warnings {
-        log::warn!("{warning}");
+impl Control {
+    /// Does what a change of configuration asks of the process, before the new values are in force. What cannot be done
+    /// refuses the whole change, and nothing of it stays.
+    fn carry_out(&mut self, changed: Changed) -> Result<Config, SetError> {
+        for warning in &changed.warnings {
+            log::warn!("{warning}");
+        }
+        let directory = std::env::current_dir();
+        let addresses = changed
+            .names
+            .iter()
+            .find(|name| matches!(**name, "port" | "bind"))
+            .copied();
+        let config = carry_out(changed)?;
+        let Some(name) = addresses else {
+            return Ok(config);
+        };
+        if let Err(error) = self.listen_anew(&config) {
+            log::warn!("{error}");
+            if let Ok(directory) = directory {
+                let _ = std::env::set_current_dir(directory); // it was ours a moment ago
+            }
+            let reason = match name {
+                "port" => "Unable to listen on this port. Check server logs.",
+                _ => "Failed to bind to specified addresses.",
+            };
+            return Err(SetError::failed(name, reason));
+        }
+        Ok(config)
     }
+}
+
+/// What a change asks of the process but for the addresses.
+fn carry_out(changed: Changed) -> Result<Config, SetError> {
     let mut config = changed.config;
     for name in changed.names {
         match name {
-            "port" | "bind" => {
-                return Err(SetError::failed(
-                    name,
-                    "this build of Slotwise cannot change its addresses while it runs; \
-                     set them in the configuration file and start again",
-                ));
-            }
             "maxclients" => {
                 let wanted = u64::from(config.maxclients) + sys::RESERVED_FDS;
                 if sys::raise_open_files(wanted) < wanted {

@@ -11,6 +11,7 @@ use crate::net::Connection;
 use crate::resp::request::{Args, OwnedArgs};
 
 use super::core::{Core, Pause};
+use super::wide::Pending;
 
 impl Core {
     /// Reads the inbox.
@@ -102,7 +103,14 @@ impl Core {
             CoreAsk::ListClients(filter) => {
                 let mut lines = Vec::new();
                 for connection in self.connections.iter().flatten().filter(|one| !one.closed) {
-                    let facts = connection.facts();
+                    let mut facts = connection.facts();
+                    // The request that asks is in nobody's buffer any more; Redis counts it while it runs.
+                    if let Some(Pending::Answers { args, .. }) =
+                        self.pending.get(&connection.place.index)
+                    {
+                        facts.input_bytes += args.wire_bytes();
+                        facts.argument_bytes += args.size();
+                    }
                     list_lines(&connection.client, &facts, &filter, self.now, &mut lines);
                 }
                 CoreAnswer::Lines(lines)
