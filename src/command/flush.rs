@@ -298,7 +298,8 @@ mod tests {
     fn swapping_in_a_key_whose_time_has_come_breaks_no_watch() {
         let mut h = Harness::new(1);
         h.line("SET x stale PX 1");
-        h.shards[0].set_now(h.shards[0].now + 10);
+        let later = h.shards[0].now + 10;
+        h.shards[0].set_now(later);
         let token = watch(&mut h, 1, "x");
         assert_eq!(h.line("SWAPDB 0 1"), "+OK\r\n");
         assert!(!token.is_broken());

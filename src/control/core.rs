@@ -217,8 +217,8 @@ impl Control {
             CoreAsk::ChangeUsers { change, asker } => {
                 self.change_users((from, ticket), change, asker);
             }
-            CoreAsk::ConfigRewrite => {
-                let answer = match self.rewrite() {
+            CoreAsk::ConfigRewrite { all } => {
+                let answer = match self.rewrite(all) {
                     Ok(()) => CoreAnswer::Done,
                     Err(text) => CoreAnswer::Failed(text.into_bytes()),
                 };
@@ -258,7 +258,7 @@ impl Control {
         }
     }
 
-    fn rewrite(&self) -> Result<(), String> {
+    fn rewrite(&self, all: bool) -> Result<(), String> {
         let Some(path) = &self.config_file else {
             return Err("ERR The server is running without a config file".to_owned());
         };
@@ -267,7 +267,7 @@ impl Control {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(format!("ERR Rewriting config file: {error}")),
         };
-        let text = crate::config::rewrite(&old, &self.config, &self.user_lines());
+        let text = crate::config::rewrite(&old, &self.config, &self.user_lines(), all);
         crate::base::sys::replace_file(path, &text)
             .map_err(|error| format!("ERR Rewriting config file: {error}"))
     }

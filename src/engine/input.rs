@@ -412,6 +412,7 @@ impl Core {
                 self.execute(&mut shard, command, handler, &args, wave.local());
                 wave.end_local(self.index);
             } else {
+                let start = connection.output.buffer().len();
                 self.execute(
                     &mut shard,
                     command,
@@ -419,7 +420,11 @@ impl Core {
                     &args,
                     connection.output.buffer(),
                 );
-                connection.output.close_reply();
+                if connection.client.reply_mode == ReplyMode::On {
+                    connection.output.close_reply();
+                } else {
+                    self.after_reply(connection, start);
+                }
             }
             self.shard = Some(shard);
             return Flow::Next;

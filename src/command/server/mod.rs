@@ -3,6 +3,7 @@
 mod command;
 mod config;
 mod debug;
+mod debug_tools;
 mod info;
 mod latency;
 mod memory;
