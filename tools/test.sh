@@ -157,6 +157,9 @@ for shards in 1 2 5; do
     step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4 --seed 7200 --signals push,exec,mset
 done
 for shards in 1 4; do
+    step "blocking-$shards" 90 python3 "$clients/blocking.py" --shards $shards --seconds 3 --seed 7200
+done
+for shards in 1 4; do
     step "eviction-$shards" 150 python3 "$clients/eviction.py" --shards $shards
 done
 if command -v redis-server >/dev/null 2>&1; then

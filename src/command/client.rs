@@ -77,6 +77,9 @@ pub enum Step {
     Exec,
     /// Run this over every shard, lent whole; it writes the reply. For DEBUG, which must not be a keyed command.
     Whole(PlanFn),
+    /// Wait, until this time (Unix milliseconds) or for ever; what the handler has written is the reply then, and at once
+    /// where nobody may block. WAIT.
+    Block(Option<i64>),
     /// Sleep so long without serving anybody: DEBUG SLEEP.
     Stall(std::time::Duration),
 }

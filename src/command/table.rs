@@ -40,6 +40,8 @@ static TABLE: OnceLock<CommandTable> = OnceLock::new();
 /// The groups, in the order of COMMAND.
 fn groups() -> [&'static [Command]; 13] {
     [
+fn groups() -> &'static [&'static [Command]] {
+    &[
         super::acl::COMMANDS,
         super::bitmap::COMMANDS,
         super::connection::COMMANDS,
@@ -124,7 +126,7 @@ impl CommandTable {
             top: Vec::new(),
         };
         for group in groups() {
-            for spec in group {
+            for spec in *group {
                 let registered = table.register(spec, None);
                 table.top.push(registered);
                 let new_name = renamed

@@ -10,6 +10,7 @@ use crate::mesh::message::{Accepted, CoreAnswer, CoreAsk, CoreMessage, Part, Slo
 use crate::net::Connection;
 use crate::resp::request::{Args, OwnedArgs};
 
+use super::blocked::Served;
 use super::core::{Core, Pause};
 use super::wide::Pending;
 
@@ -38,6 +39,16 @@ impl Core {
                 }
                 None => self.deferred.push(CoreMessage::Forget { token, keys }),
             },
+            CoreMessage::Depart(waiter) => self.on_depart(waiter),
+            CoreMessage::Served {
+                place,
+                waiter,
+                reply,
+            } => self.on_served(Served {
+                place,
+                waiter,
+                reply,
+            }),
             CoreMessage::Complete | CoreMessage::Evict => {} // looked at every turn
             CoreMessage::Monitor { client, lines } => self.write_monitor(client, &lines),
             CoreMessage::Stall { until } => {
@@ -147,7 +158,9 @@ impl Core {
                 }
                 CoreAnswer::Done
             }
-            CoreAsk::Unblock { .. } => CoreAnswer::Count(0), // no command of this build blocks a client
+            CoreAsk::Unblock { client, error } => {
+                CoreAnswer::Count(self.unblock_client(client, error).into())
+            }
             CoreAsk::ResetStats => {
                 self.counters().reset();
                 if let Some(shard) = &mut self.shard {
@@ -213,7 +226,12 @@ impl Core {
         if let Some(shard) = &mut self.shard {
             shard.expiry_paused = false;
         }
-        for index in std::mem::take(&mut self.blocked_by_pause) {
+        let paused = std::mem::take(&mut self.blocked_by_pause);
+        let blocked = self.counters().blocked.get();
+        self.counters()
+            .blocked
+            .set(blocked.saturating_sub(paused.len() as u64));
+        for index in paused {
             if let Some(mut connection) = self.connections[index as usize].take() {
                 connection.waiting = false;
                 self.resume(&mut connection);

@@ -20,6 +20,10 @@ pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
     counters.evicted.set(shard.stats.evicted);
     counters.lazy_freed.set(shard.stats.lazy_freed);
     counters.watched.set(shard.watched.len() as u64);
+    counters.blocking_keys.set(shard.blocked.len() as u64);
+    counters
+        .blocking_keys_gone
+        .set(shard.blocked.when_gone() as u64);
     let freed_later = if shard.has_garbage() {
         shard.garbage_len()
     } else {
@@ -52,6 +56,9 @@ impl Core {
             shard.free_some(FREE_STEP);
         }
         self.mind_memory();
+        if let Some(shard) = self.shard.take() {
+            self.end_unit(shard); // a deletion may be what somebody waits for
+        }
         if self.now >= self.next_tick_ms {
             self.tick();
             self.next_tick_ms = self.now + self.tick_interval();

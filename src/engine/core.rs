@@ -4,7 +4,7 @@
 //! shard is in the core's hands, lies in its berth while the core sleeps, or is with a borrower or a transaction; then
 //! the core still reads, sends and answers, and what needs the shard waits.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::ring::{Completion, Operation, Ring};
 use crate::shard::Shard;
 use crate::transaction::Transaction;
 
+use super::blocked::Served;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
@@ -108,6 +109,17 @@ pub struct Core {
     pub(super) next_ticket: u64,
     /// Messages that need the shard while it is away.
     pub(super) deferred: Vec<CoreMessage>,
+
+    /// The own shard while a blocked client is owed something of it that another shard is fetched for.
+    pub(super) held_shard: Option<Box<Shard>>,
+    /// The transaction that fetches it is under way.
+    pub(super) fetching: bool,
+    /// Requests of another core that are run no further until the own shard is back.
+    pub(super) stalled: Option<(usize, Vec<Box<Part>>)>,
+    /// Blocked clients of this core that have been served in this turn.
+    pub(super) served: Vec<Served>,
+    /// When blocked clients have waited long enough: Unix milliseconds, place of the connection.
+    pub(super) deadlines: BTreeSet<(i64, u32)>,
 
     pub(super) spans: Vec<Span>,
     pub(super) items: Vec<Item>,
@@ -205,6 +217,11 @@ impl Core {
             tickets: HashMap::new(),
             next_ticket: 0,
             deferred: Vec::new(),
+            held_shard: None,
+            fetching: false,
+            stalled: None,
+            served: Vec::new(),
+            deadlines: BTreeSet::new(),
             spans: Vec::new(),
             items: Vec::new(),
             hints: Vec::new(),
@@ -267,12 +284,18 @@ impl Core {
             self.take_batches();
             self.take_complete();
         }
+        if !self.deadlines.is_empty() {
+            self.time_out();
+        }
         self.run_ready();
         self.between_requests();
         self.publish();
         if self.shards > 1 {
             self.schedule();
             self.flush_outgoing();
+        }
+        if !self.served.is_empty() {
+            self.take_served();
         }
         self.send_dirty();
         if !self.slow_runs.is_empty() {
@@ -289,6 +312,8 @@ impl Core {
         // Requests that wait for a shard that is away are no reason to stay awake: its return wakes this core.
         let busy = std::mem::take(&mut self.follow_up)
             || (!self.ready.is_empty() && self.shard.is_some())
+            || (self.stalled.is_some() && self.shard.is_some())
+            || self.held_shard.is_some()
             || self.has_background_work()
             || !self.to_schedule.is_empty()
             // This core may have been the last to arrive, after it looked for complete ones.
@@ -302,6 +327,9 @@ impl Core {
         }
         let until_tick = (self.next_tick_ms - self.now).max(1) as u64;
         let mut limit = Duration::from_millis(until_tick).min(SLEEP_MAX);
+        if let Some(&(until, _)) = self.deadlines.first() {
+            limit = limit.min(Duration::from_millis((until - self.now).max(0) as u64));
+        }
         if self.memory.has_waiting() {
             limit = limit.min(MEMORY_NAP);
         }
@@ -334,6 +362,7 @@ impl Core {
     fn lie_down(&mut self) -> bool {
         let link = self.links.core(self.index);
         let mut shard = self.shard.take();
+        let stalled = self.stalled.is_some() || !self.ready.is_empty();
         let receivers = &mut self.receivers;
         let quiet =
             link.sleep.lie_down(
@@ -349,7 +378,8 @@ impl Core {
                             })
                     }
                     Waiting::ForShard => {
-                        link.has_scheduled()
+                        stalled
+                            || link.has_scheduled()
                             || receivers
                                 .iter_mut()
                                 .flatten()
@@ -366,6 +396,7 @@ impl Core {
     /// Takes the shard out of its berth; if it is away, whoever has it will wake this core.
     pub(super) fn regain_shard(&mut self) {
         if self.shard.is_none()
+            && self.held_shard.is_none()
             && let Some(shard) = self.link().berth.take_or_want()
         {
             self.have_back(shard);
@@ -378,7 +409,7 @@ impl Core {
             shard.config = self.config.clone();
         }
         shard.expiry_paused = self.pause.until_ms > 0;
-        self.shard = Some(shard);
+        self.end_unit(shard);
     }
 
     fn begin_turn(&mut self) {
@@ -434,6 +465,9 @@ impl Core {
         let index = connection.place.index;
         if connection.output.blocks() > 0 {
             self.limit_output(&mut connection);
+        }
+        if connection.at_end && connection.blocked.is_some() {
+            self.shut_down(&mut connection); // nobody is there to be served
         }
         if connection.at_end && !connection.has_work() {
             connection.ending = true; // all that came before the end has been executed
@@ -615,6 +649,7 @@ impl Core {
         connection.input = Vec::new();
         connection.input_at = 0;
         self.forget_watches(connection);
+        self.leave_block(connection);
         crate::base::sys::shutdown_socket(connection.fd);
     }
 
@@ -679,7 +714,7 @@ impl Core {
                 self.have_back(shard);
                 continue;
             }
-            let wake = shard.has_garbage();
+            let wake = shard.has_garbage() || shard.blocked.has_ready();
             let link = self.links.core(owner);
             if link.berth.put(shard) || wake {
                 self.wake(owner);

@@ -3,6 +3,7 @@
 use crate::base::clock::ticks;
 use crate::command::client::{PlanFn, ShardFn};
 use crate::command::table::Registered;
+use crate::keyspace::blocked::Wait;
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Shard, Shards};
@@ -43,7 +44,7 @@ impl Core {
         shard.effects.end(args);
     }
 
-    /// Runs a plan over shards that are in hand.
+    /// Runs a plan over shards that are in hand. Where it has to wait, and may, it has not run yet and has no reply.
     pub(super) fn execute_plan<'a>(
         &mut self,
         held: &'a mut [&'a mut Shard],
@@ -51,7 +52,7 @@ impl Core {
         plan: PlanFn,
         args: &Args<'_>,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Option<Wait> {
         let mut shards = Shards::new(held, self.shards);
         shards.iter_mut().for_each(|shard| shard.effects.begin());
         let start = out.len();
@@ -62,7 +63,15 @@ impl Core {
         for shard in shards.iter_mut() {
             shard.effects.end(args);
         }
+        if let Some(wait) = shards.take_wait()
+            && !args.caller.deny_blocking
+        {
+            out.truncate(start);
+            self.last_ticks = ticks();
+            return Some(wait);
+        }
         self.ran(command, args);
+        None
     }
 
     /// The handler refused: whatever it wrote is replaced by the error.

@@ -78,7 +78,10 @@ impl Core {
             self.make_ready(connection);
         }
         self.limit_input(connection);
-        if connection.receiving && connection.has_work() && connection.pending_input() > BACKLOG_MAX
+        if connection.receiving
+            && connection.has_work()
+            && connection.blocked.is_none()
+            && connection.pending_input() > BACKLOG_MAX
         {
             self.ring.cancel_receive(connection.place.token());
         }
@@ -86,13 +89,19 @@ impl Core {
 
     /// Whether a connection has so much to execute that it is not read meanwhile.
     pub(super) fn is_held_back(&self, connection: &Connection) -> bool {
-        connection.has_work() && connection.pending_input() > BACKLOG_LOW
+        // A blocked client is read on, up to its limit: else nobody would notice that it has gone.
+        connection.has_work()
+            && connection.blocked.is_none()
+            && connection.pending_input() > BACKLOG_LOW
     }
 
     /// Closes a connection whose unfinished request is too long. Whole requests that wait for their turn are not meant:
     /// reading pauses long before they are too many.
     fn limit_input(&mut self, connection: &mut Connection) {
-        if connection.has_work() && (connection.pending_input() as u64) < INPUT_MAX {
+        if connection.has_work()
+            && connection.blocked.is_none()
+            && (connection.pending_input() as u64) < INPUT_MAX
+        {
             return;
         }
         let most = self.config.client_query_buffer_limit.min(INPUT_MAX);
@@ -124,7 +133,7 @@ impl Core {
         }
         (connection.input, connection.input_at) = (input, at);
         connection.consumed(used);
-        if budget == 0 {
+        if budget == 0 || self.shard.is_none() {
             self.make_ready(connection);
         }
         self.limit_input(connection);
@@ -426,7 +435,7 @@ impl Core {
                     self.after_reply(connection, start);
                 }
             }
-            self.shard = Some(shard);
+            self.end_unit(shard);
             return Flow::Next;
         }
         let strict = command.spec.flags.has(Flags::WAKES)
@@ -536,6 +545,7 @@ impl Core {
         if self.is_paused(command, &connection.client) {
             connection.waiting = true;
             self.blocked_by_pause.push(connection.place.index);
+            self.counters().blocked.add(1);
             return Some(Flow::Hold);
         }
         if let Some(multi) = &mut connection.client.multi

@@ -7,6 +7,7 @@
 
 mod asks;
 mod background;
+mod blocked;
 mod core;
 mod evict;
 mod execute;

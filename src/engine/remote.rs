@@ -5,6 +5,7 @@
 
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
+use crate::keyspace::blocked::Wait;
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
 use crate::resp::Reply;
@@ -32,6 +33,11 @@ impl Core {
 
     /// Takes what other cores have sent.
     pub(super) fn take_batches(&mut self) {
+        if self.shard.is_some()
+            && let Some((from, parts)) = self.stalled.take()
+        {
+            self.on_batch(from, Batch::Requests(parts));
+        }
         for from in 0..self.receivers.len() {
             while let Some(receiver) = &mut self.receivers[from] {
                 // Requests need the shard; replies behind them in the ring wait as long. One look at the ring decides: a
@@ -55,8 +61,12 @@ impl Core {
                     .shard
                     .take()
                     .expect("requests are taken with the shard in hand");
-                self.run_parts(&mut shard, &mut parts);
-                self.shard = Some(shard);
+                let done = self.run_parts(&mut shard, from, &mut parts);
+                self.end_unit(shard);
+                if !done {
+                    self.stalled = Some((from, parts));
+                    return;
+                }
                 let commands: usize = parts.iter().map(|part| part.requests.len()).sum();
                 self.counters().remote.add(commands as u64);
                 self.publish();
@@ -69,8 +79,9 @@ impl Core {
         }
     }
 
-    /// Runs the parts of a batch on a shard that is in hand.
-    fn run_parts(&mut self, shard: &mut Shard, parts: &mut [Box<Part>]) {
+    /// Runs the parts of a batch of core `home` on a shard that is in hand. False when it got only so far: the shard is
+    /// owed to a blocked client that cannot be served here. Called again, it goes on where it was.
+    fn run_parts(&mut self, shard: &mut Shard, home: usize, parts: &mut [Box<Part>]) -> bool {
         for part in parts.iter() {
             let db = part.caller.db as usize;
             for request in &part.requests {
@@ -96,20 +107,33 @@ impl Core {
             let mut out = std::mem::take(&mut part.out);
             let mut ran = true;
             if part.exec.is_some() {
-                if self.is_short() {
-                    self.make_room_on(shard);
+                if part.ends.is_empty() {
+                    if self.is_short() {
+                        self.make_room_on(shard);
+                    }
+                    ran = self.run_exec_part(shard, part, &mut out);
+                    part.ends.push(out.len());
                 }
-                ran = self.run_exec_part(shard, part, &mut out);
-                part.ends.push(out.len());
             } else {
-                for index in 0..part.requests.len() {
+                for index in part.ends.len()..part.requests.len() {
                     let request = part.requests[index];
                     let command = self.table.by_id(request.command);
                     if self.is_short() && command.spec.flags.has(Flags::DENYOOM) {
                         self.make_room_on(shard);
                     }
-                    self.run_on(shard, command, &part.args(&request), &mut out);
+                    let args = part.args(&request);
+                    if let Some(wait) = self.run_on(shard, command, &args, &mut out) {
+                        let held = &mut [&mut *shard];
+                        let waiter = self.register(held, home, part.place, command, &args, wait);
+                        part.blocked = Some(waiter);
+                    }
                     part.ends.push(out.len());
+                    if shard.blocked.has_ready() {
+                        self.serve(&mut [&mut *shard]);
+                        if shard.blocked.has_ready() {
+                            break;
+                        }
+                    }
                 }
             }
             part.out = out;
@@ -119,23 +143,31 @@ impl Core {
             if self.slow_runs.len() > slow_before {
                 part.slow.extend(self.slow_runs.drain(slow_before..));
             }
+            if shard.blocked.has_ready() {
+                self.serve(&mut [&mut *shard]);
+                if shard.blocked.has_ready() {
+                    return false;
+                }
+            }
         }
+        true
     }
 
-    /// Runs any command all of whose keys are on one shard.
+    /// Runs any command all of whose keys are on one shard. As for `execute_plan`, it may have to wait.
     pub(super) fn run_on(
         &mut self,
         shard: &mut Shard,
         command: &'static Registered,
         args: &Args<'_>,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Option<Wait> {
         match command.spec.run {
             Run::Shard(handler) | Run::Cursor(handler) | Run::Every { part: handler, .. } => {
                 self.execute(shard, command, handler, args, out);
+                None
             }
             Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
-                self.execute_plan(&mut [shard], command, plan, args, out);
+                self.execute_plan(&mut [shard], command, plan, args, out)
             }
             Run::Client(_) | Run::Container => {
                 unreachable!("{} does not travel", command.name)
@@ -179,14 +211,21 @@ impl Core {
             let start = connection.output.buffer().len();
             let home = self.index;
             let spare = &mut self.spare_parts;
+            let mut blocked = None;
             wave.splice(home, connection.output.buffer(), |mut part| {
+                blocked = blocked.take().or(part.blocked.take());
                 part.reset();
                 spare.push(part);
             });
             self.reuse_wave(wave);
-            self.after_reply(&mut connection, start);
             connection.waiting = false;
-            self.resume(&mut connection);
+            match blocked {
+                Some(waiter) => self.blocked_afar(&mut connection, waiter),
+                None => {
+                    self.after_reply(&mut connection, start);
+                    self.resume(&mut connection);
+                }
+            }
             self.put_back(connection);
         }
         if self.spare_vectors.len() < 64 {
@@ -269,19 +308,32 @@ impl Core {
         let Some(mut shard) = self.links.core(to).berth.borrow() else {
             return false;
         };
-        if self.links.core(to).has_scheduled() {
+        if self.links.core(to).has_scheduled() || shard.blocked.has_ready() {
             self.give_back(vec![shard]);
             return false;
         }
         shard.set_now(self.now);
         let spare = self.spare_vectors.pop().unwrap_or_default();
         let mut parts = std::mem::replace(&mut self.outgoing[to].requests, spare);
-        self.run_parts(&mut shard, &mut parts);
+        let done = self.run_parts(&mut shard, self.index, &mut parts);
         self.counters().borrowed.add(commands as u64);
         super::background::publish_shard(self.observatory.core(to), &shard);
-        let wake = shard.has_garbage();
+        let wake = shard.has_garbage() || shard.blocked.has_ready();
         if self.links.core(to).berth.put(shard) || wake {
             self.wake(to);
+        }
+        if !done {
+            // The rest is the owner's, once what is owed has been served.
+            match self.push(to, Batch::Requests(parts)) {
+                Ok(()) => {
+                    self.outgoing[to].in_flight += 1;
+                    self.wake(to);
+                }
+                Err(Batch::Requests(parts) | Batch::Replies(parts)) => {
+                    self.outgoing[to].requests = parts;
+                }
+            }
+            return true;
         }
         self.on_replies(to, parts);
         true

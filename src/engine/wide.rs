@@ -15,10 +15,11 @@ use crate::command::client::{
 use crate::command::keys::key_places;
 use crate::command::spec::{Flags, Merge, Run};
 use crate::command::table::Registered;
+use crate::keyspace::blocked::Wait;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::Place;
 use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit, Watch};
-use crate::net::Connection;
+use crate::net::{Blocking, Connection};
 use crate::resp::request::{Args, Key, OwnedArgs, Span};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shard;
@@ -199,7 +200,7 @@ impl Core {
                 args,
                 connection.output.buffer(),
             );
-            self.shard = Some(shard);
+            self.end_unit(shard);
             self.after_reply(connection, start);
         }
     }
@@ -216,15 +217,23 @@ impl Core {
                 self.feed_monitors(&connection.client, command, args);
             }
             let start = connection.output.buffer().len();
-            self.execute_plan(
+            let wait = self.execute_plan(
                 &mut [&mut shard],
                 command,
                 plan,
                 args,
                 connection.output.buffer(),
             );
-            self.shard = Some(shard);
-            self.after_reply(connection, start);
+            match wait {
+                None => self.after_reply(connection, start),
+                Some(wait) => {
+                    let (home, place) = (self.index, connection.place);
+                    let held = &mut [&mut *shard];
+                    let waiter = self.register(held, home, place, command, args, wait);
+                    self.begin_to_wait(connection, waiter);
+                }
+            }
+            self.end_unit(shard);
         }
     }
 
@@ -339,6 +348,16 @@ impl Core {
                 self.monitor_lines(&mut shown, &connection.client, command, args);
                 self.exec(connection, command, shown);
             }
+            Step::Block(until) => {
+                let timed_out = connection.output.buffer().split_off(start);
+                let blocking = Blocking {
+                    command,
+                    waiter: None,
+                    until,
+                    timed_out,
+                };
+                self.block(connection, blocking);
+            }
             Step::Stall(time) => {
                 self.stall(time);
                 self.ran(command, args);
@@ -428,9 +447,11 @@ impl Core {
             }
         }
         // Queues are looked at when everything is in hand: a transaction scheduled before must go first.
+        // And what a blocked client is owed goes before everything.
         if participants
             .iter()
             .any(|&one| links.core(usize::from(one)).has_scheduled())
+            || held.iter().any(|shard| shard.blocked.has_ready())
         {
             self.give_back(held);
             return None;
@@ -467,11 +488,11 @@ impl Core {
     /// Takes part in the transactions at the head of this core's queue.
     pub(super) fn take_scheduled(&mut self) {
         while self.link().has_scheduled() {
-            let Some(mut shard) = self.shard.take() else {
+            let Some(mut shard) = self.shard.take().or_else(|| self.held_shard.take()) else {
                 return;
             };
             let Some(transaction) = self.link().first_scheduled() else {
-                self.shard = Some(shard);
+                self.end_unit(shard);
                 return;
             };
             self.link().unschedule();
@@ -491,11 +512,14 @@ impl Core {
                         Run::Every { part, .. } => {
                             self.apply(&mut shard, command, part, &args, &mut out);
                         }
-                        _ => self.run_on(&mut shard, command, &args, &mut out),
+                        _ => {
+                            // A part never blocks: that takes keys, and these are known to be here.
+                            self.run_on(&mut shard, command, &args, &mut out);
+                        }
                     }
                     self.last_ticks = ticks();
-                    self.shard = Some(shard);
                     let spent = self.last_ticks.wrapping_sub(begun);
+                    self.end_unit(shard);
                     Outcome::Reply(out, spent)
                 }
             };
@@ -527,6 +551,14 @@ impl Core {
                         longest = spent.max(longest);
                     }
                 }
+            }
+            if transaction.place == Place::NOWHERE {
+                self.fetched(held);
+                continue;
+            }
+            if !self.serve_held(&mut held) {
+                self.come_back(&transaction, held);
+                continue;
             }
             let pending = self.pending.remove(&transaction.place.index);
             let connection = self.take_connection(transaction.place);
@@ -578,9 +610,19 @@ impl Core {
                 if !self.monitors.is_empty() && !matches!(command.spec.run, Run::Client(_)) {
                     self.feed_monitors(&connection.client, command, &args);
                 }
-                self.plan_held(&mut held, command, plan, &args, connection.output.buffer());
-                self.after_reply(connection, start);
-                self.resume(connection);
+                let wait =
+                    self.plan_held(&mut held, command, plan, &args, connection.output.buffer());
+                if let Some(wait) = wait {
+                    let (home, place) = (self.index, connection.place);
+                    let mut at_hand: Vec<&mut Shard> =
+                        held.iter_mut().map(|shard| &mut **shard).collect();
+                    let waiter = self.register(&mut at_hand, home, place, command, &args, wait);
+                    self.begin_to_wait(connection, waiter);
+                } else {
+                    self.after_reply(connection, start);
+                    self.resume(connection);
+                }
+                self.serve_held(&mut held);
                 Some(held)
             }
             Errand::Watch(keys) => {
@@ -644,9 +686,9 @@ impl Core {
         plan: PlanFn,
         args: &Args<'_>,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Option<Wait> {
         let mut shards: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();
-        self.execute_plan(&mut shards, command, plan, args, out);
+        self.execute_plan(&mut shards, command, plan, args, out)
     }
 
     // MULTI, EXEC, WATCH.
@@ -776,7 +818,9 @@ impl Core {
                 token: watching.token,
                 keys: watching.keys,
             });
-            wave.part_of(owner).exec = Some(ExecUnit { watch, shown });
+            let part = wave.part_of(owner);
+            part.caller.deny_blocking = true;
+            part.exec = Some(ExecUnit { watch, shown });
         }
     }
 
@@ -856,6 +900,7 @@ impl Core {
                 | Step::Watch
                 | Step::Exec
                 | Step::Fail(_)
+                | Step::Block(_)
                 | Step::Reset => {}
             }
             exec.mute(connection.client.reply_mode, start);
@@ -865,7 +910,7 @@ impl Core {
 
     fn end_exec(&mut self, connection: &mut Connection, exec: Exec) {
         let Exec {
-            held,
+            mut held,
             out,
             command,
             begun,
@@ -875,6 +920,7 @@ impl Core {
         } = exec;
         block.extend(shown);
         self.send_to_monitors(block);
+        self.serve_held(&mut held);
         self.give_back(held);
         self.ran_exec(connection, command, begun);
         connection.waiting = false;

@@ -81,6 +81,7 @@ impl Watched {
     }
 
     /// How many keys are watched.
+    #[inline]
     pub fn len(&self) -> usize {
         self.by_key.len()
     }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::acl::Users;
 use crate::base::slot::Slot;
 use crate::config::Config;
+use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
@@ -44,6 +45,8 @@ pub struct Part {
     pub slow: Vec<SlowRun>,
     /// Somebody monitors: whose these requests are, for the lines that the receiver writes when it has run them.
     pub shown: Option<String>,
+    /// The last request has found nothing and its client is blocked: it has no reply yet.
+    pub blocked: Option<Arc<Waiter>>,
 }
 
 /// A command that took as long as the slow log or the latency monitor wants to hear of.
@@ -105,6 +108,7 @@ impl Part {
         self.exec = None;
         self.slow.clear();
         self.shown = None;
+        self.blocked = None;
         self.bytes.shrink_to(KEEP);
         self.out.shrink_to(KEEP);
         self.spans.shrink_to(KEEP / 16);
@@ -183,6 +187,17 @@ pub enum CoreMessage {
         token: Arc<WatchToken>,
         /// Database and key.
         keys: Vec<(u32, Box<[u8]>)>,
+    },
+    /// A blocked client is over and leaves the keys of the receiver's shard.
+    Depart(Arc<Waiter>),
+    /// A blocked client of the receiver has been served.
+    Served {
+        /// Its connection.
+        place: Place,
+        /// What it was blocked as.
+        waiter: Arc<Waiter>,
+        /// The reply.
+        reply: Vec<u8>,
     },
     /// A transaction that the receiver began has all its participants.
     Complete,

@@ -13,6 +13,12 @@ pub struct Place {
 const GENERATION_MASK: u32 = 0x00ff_ffff;
 
 impl Place {
+    /// No connection: a transaction that a core begins for itself.
+    pub const NOWHERE: Place = Place {
+        index: u32::MAX,
+        generation: u32::MAX,
+    };
+
     /// As a ring token.
     #[inline]
     pub fn token(self) -> u64 {

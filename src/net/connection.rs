@@ -1,9 +1,12 @@
 //! A connection as its core keeps it.
 
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use crate::command::client::Client;
 use crate::command::connection::ConnectionFacts;
+use crate::command::table::Registered;
+use crate::keyspace::blocked::Waiter;
 use crate::mesh::Place;
 use crate::resp::parser::Parser;
 
@@ -32,6 +35,10 @@ pub struct Connection {
     pub wave: Option<Box<Wave>>,
     /// Something under way must end before the next command: a wave, a transaction, a question to other cores.
     pub waiting: bool,
+    /// Waits in a blocking command.
+    pub blocked: Option<Box<Blocking>>,
+    /// What it was served before its core has heard that it is blocked.
+    pub served: Option<(Arc<Waiter>, Vec<u8>)>,
     /// In the core's list of connections with something to send.
     pub dirty: bool,
     /// In the core's list of connections with input to execute.
@@ -54,6 +61,18 @@ pub struct Connection {
     pub commands: u64,
 }
 
+/// A blocked client, as its home core knows it.
+pub struct Blocking {
+    /// The command.
+    pub command: &'static Registered,
+    /// What shards know of it, when it waits for data.
+    pub waiter: Option<Arc<Waiter>>,
+    /// Until when, Unix milliseconds.
+    pub until: Option<i64>,
+    /// The reply when its time has come and it did not wait for data.
+    pub timed_out: Vec<u8>,
+}
+
 impl Connection {
     /// A connection that has just been accepted.
     pub fn new(place: Place, fd: RawFd, client: Client) -> Self {
@@ -68,6 +87,8 @@ impl Connection {
             output: Output::default(),
             wave: None,
             waiting: false,
+            blocked: None,
+            served: None,
             dirty: false,
             ready: false,
             receiving: false,
@@ -135,7 +156,7 @@ impl Connection {
                 + self.output.capacity()
                 + self.output.held(),
             sending: self.output.is_sending(),
-            blocked: false,
+            blocked: self.blocked.is_some(),
             closing: self.ending,
         }
     }

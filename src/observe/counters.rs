@@ -135,6 +135,8 @@ core_counters! {
     connected,
     /// Clients blocked now (a gauge).
     blocked,
+    /// Clients blocked now that have a time-out (a gauge).
+    timed,
     /// Bytes read from clients.
     bytes_in,
     /// Bytes written to clients.
@@ -205,6 +207,8 @@ core_counters! {
     table_bytes,
     /// Blocking keys (a gauge). The engine sets.
     blocking_keys,
+    /// Those of them whose deletion wakes somebody too (a gauge).
+    blocking_keys_gone,
     /// Keys that `maxmemory-policy` may evict, and values still being freed (a gauge).
     evictable,
     /// How much the worst key known here deserves to go, zero when none is known (a gauge): `shard/evict.rs`.
@@ -229,6 +233,7 @@ impl CoreCounters {
         [
             &self.connected,
             &self.blocked,
+            &self.timed,
             &self.garbage,
             &self.allocated,
             &self.watched,
@@ -237,6 +242,7 @@ impl CoreCounters {
             &self.client_bytes,
             &self.table_bytes,
             &self.blocking_keys,
+            &self.blocking_keys_gone,
             &self.evictable,
             &self.evict_score,
             &self.eviction_exceeding_since_ms,

@@ -270,12 +270,19 @@ fn clients(lines: &mut Lines, facts: &Facts<'_>) {
         "blocked_clients",
         observatory.sum(|core| core.blocked.get()),
     );
-    lines.all(&[("tracking_clients", "0"), ("clients_in_timeout_table", "0")]);
+    lines.put("tracking_clients", 0);
+    lines.put(
+        "clients_in_timeout_table",
+        observatory.sum(|core| core.timed.get()),
+    );
     lines.put(
         "total_blocking_keys",
         observatory.sum(|core| core.blocking_keys.get()),
     );
-    lines.put("total_blocking_keys_on_nokey", 0);
+    lines.put(
+        "total_blocking_keys_on_nokey",
+        observatory.sum(|core| core.blocking_keys_gone.get()),
+    );
 }
 
 fn memory(lines: &mut Lines, facts: &Facts<'_>) {

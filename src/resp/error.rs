@@ -165,6 +165,10 @@ texts! {
     OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'.";
     /// Too many connections.
     MAX_CLIENTS = "ERR max number of clients reached";
+    /// CLIENT UNBLOCK ERROR, read by the client that was blocked.
+    UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+    /// WAITAOF for the own log, of which there is none.
+    WAITAOF_NO_LOG = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
     /// Loading the dataset.
     LOADING = "LOADING Redis is loading the dataset in memory";
     /// EXPIRE with NX and another.

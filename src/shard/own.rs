@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::random::Random;
 use crate::config::Config;
 use crate::effect::Effects;
+use crate::keyspace::blocked::Blocked;
 use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::resp::request::Key;
@@ -57,6 +58,8 @@ pub struct Shard {
     pub effects: Effects,
     /// Watched keys.
     pub watched: Watched,
+    /// Keys that blocked clients wait for.
+    pub blocked: Blocked,
     /// Unix milliseconds of the running batch or transaction. Never goes backwards.
     pub now: i64,
     /// Chance.
@@ -90,6 +93,7 @@ pub(super) struct Beside<'a> {
     pub(super) stats: &'a mut ShardStats,
     effects: &'a mut Effects,
     watched: &'a mut Watched,
+    blocked: &'a mut Blocked,
     garbage: &'a mut Vec<Garbage>,
 }
 
@@ -100,9 +104,7 @@ impl Beside<'_> {
         self.let_go(entry);
         self.stats.expired += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
-        if !self.watched.is_empty() {
-            self.watched.touch(db, key.bytes);
-        }
+        self.heed(db, key);
         self.notify(db, key, Class::Expired, "expired");
     }
 
@@ -112,10 +114,20 @@ impl Beside<'_> {
         self.let_go(entry);
         self.stats.evicted += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
+        self.heed(db, key);
+        self.notify(db, key, Class::Evicted, "evicted");
+    }
+
+    /// A key has changed: watches on it are broken, and those who are blocked on it are looked at when the running unit
+    /// ends.
+    #[cold]
+    pub(super) fn heed(&mut self, db: usize, key: &Key<'_>) {
         if !self.watched.is_empty() {
             self.watched.touch(db, key.bytes);
         }
-        self.notify(db, key, Class::Evicted, "evicted");
+        if !self.blocked.is_empty() {
+            self.blocked.signal(db, key.bytes);
+        }
     }
 
     /// Frees an entry; its value in steps when it is big.
@@ -150,6 +162,7 @@ impl Shard {
             keyspace: Keyspace::new(index, shards, config.databases as usize),
             effects: Effects::default(),
             watched: Watched::default(),
+            blocked: Blocked::default(),
             now: 0,
             random: Random::new(seed ^ (index as u64) << 32),
             config,
@@ -167,7 +180,8 @@ impl Shard {
         self.now = self.now.max(now);
     }
 
-    /// A key was changed by a command: breaks watches, counts the change. `event` is the name a keyspace notification
+    /// A key was changed by a command: breaks watches, makes the key ready for clients blocked on it, counts the
+    /// change. `event` is the name a keyspace notification
     /// bears.
     #[inline]
     pub fn changed(&mut self, db: usize, key: &Key<'_>, class: Class, event: &'static str) {
@@ -185,8 +199,9 @@ impl Shard {
         changes: u64,
     ) {
         self.effects.count(changes);
-        if !self.watched.is_empty() {
-            self.watched.touch(db, key.bytes);
+        // One branch for both: a write that nobody watches or waits for asks once.
+        if self.watched.len() | self.blocked.len() != 0 {
+            self.split().1.heed(db, key);
         }
         self.notify(db, key, class, event);
     }
@@ -208,6 +223,7 @@ impl Shard {
             stats: &mut self.stats,
             effects: &mut self.effects,
             watched: &mut self.watched,
+            blocked: &mut self.blocked,
             garbage: &mut self.garbage,
         };
         (&mut self.keyspace, beside)

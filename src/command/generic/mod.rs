@@ -8,6 +8,7 @@ mod expire;
 mod moves;
 mod object;
 mod scan;
+mod wait;
 
 pub use scan::cursor_slot;
 
@@ -37,4 +38,6 @@ pub(super) const COMMANDS: &[Command] = &[
     expire::TTL,
     object::TYPE,
     exists::UNLINK,
+    wait::WAIT,
+    wait::WAITAOF,
 ];
