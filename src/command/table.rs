@@ -38,8 +38,6 @@ pub struct CommandTable {
 static TABLE: OnceLock<CommandTable> = OnceLock::new();
 
 /// The groups, in the order of COMMAND.
-fn groups() -> [&'static [Command]; 13] {
-    [
 fn groups() -> &'static [&'static [Command]] {
     &[
         super::acl::COMMANDS,

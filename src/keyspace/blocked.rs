@@ -42,6 +42,7 @@ impl Awaits {
         match value {
             Value::List(_) => Some(Awaits::List),
             Value::Zset(_) => Some(Awaits::Zset),
+            Value::Stream(_) => Some(Awaits::Stream),
             Value::Set(_) | Value::Hash(_) => None,
         }
     }
