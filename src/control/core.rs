@@ -66,6 +66,8 @@ pub struct Control {
     rounds: HashMap<u64, Round>,
     next_round: u64,
     monitors: Vec<(u16, u64)>,
+    /// CLIENT PAUSE: until when (Unix milliseconds), and whether it is for writes only.
+    pause: (i64, bool),
     stopping: bool,
     next_look_ms: i64,
 }
@@ -90,6 +92,7 @@ impl Control {
             rounds: HashMap::new(),
             next_round: 0,
             monitors: Vec::new(),
+            pause: (0, false),
             stopping: false,
             next_look_ms: 0,
         };
@@ -227,13 +230,16 @@ impl Control {
             CoreAsk::SetPause {
                 until_ms,
                 writes_only,
-            } => self.ask_all(
-                CoreAsk::Pause {
-                    until_ms,
-                    writes_only,
-                },
-                Some((from, ticket)),
-            ),
+            } => {
+                let (until_ms, writes_only) = self.pause_for(until_ms, writes_only);
+                self.ask_all(
+                    CoreAsk::Pause {
+                        until_ms,
+                        writes_only,
+                    },
+                    Some((from, ticket)),
+                );
+            }
             CoreAsk::SetMonitor { core, client, on } => {
                 self.monitors.retain(|monitor| *monitor != (core, client));
                 if on {
@@ -256,6 +262,17 @@ impl Control {
                 self.answer(from, ticket, CoreAnswer::Done);
             }
         }
+    }
+
+    /// What a CLIENT PAUSE comes to beside the one under way: the later end and the stricter kind (7.2). Zero ends all.
+    fn pause_for(&mut self, until_ms: i64, writes_only: bool) -> (i64, bool) {
+        let (old_until_ms, old_writes_only) = self.pause;
+        self.pause = if until_ms == 0 || old_until_ms <= unix_ms() {
+            (until_ms, writes_only)
+        } else {
+            (until_ms.max(old_until_ms), writes_only && old_writes_only)
+        };
+        self.pause
     }
 
     fn rewrite(&self, all: bool) -> Result<(), String> {

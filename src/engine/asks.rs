@@ -205,18 +205,16 @@ impl Core {
     /// Whether a command is held back now.
     pub(super) fn is_paused(&self, command: &Registered, client: &Client) -> bool {
         use crate::command::spec::Flags;
+        let writes = |command: &Registered| {
+            let kinds = Flags::WRITE.and(Flags::MAY_REPLICATE);
+            command.spec.flags.any(kinds)
+        };
         self.pause.until_ms > self.now
             && (!self.pause.writes_only
-                || command
-                    .spec
-                    .flags
-                    .any(Flags::WRITE.and(Flags::MAY_REPLICATE))
+                || writes(command)
                 || (command.name == "exec"
                     && client.multi.as_ref().is_some_and(|multi| {
-                        multi
-                            .queue
-                            .iter()
-                            .any(|queued| queued.command.spec.flags.has(Flags::WRITE))
+                        multi.queue.iter().any(|queued| writes(queued.command))
                     })))
     }
 
@@ -277,11 +275,8 @@ impl Core {
     /// Shows what a part of another core's connection has run, as one block when it is a transaction.
     #[cold]
     ///
-    /// `ran` is false when a broken watch has kept its commands from running.
-    pub(super) fn show_part(&mut self, part: &Part, ran: bool) {
-        let Some(source) = &part.shown else {
-            return;
-        };
+    /// `source` is whose it is; `ran` is false when a broken watch has kept its commands from running.
+    pub(super) fn show_part(&mut self, part: &Part, source: &str, ran: bool) {
         let mut lines = Vec::new();
         let now_us = unix_us();
         for request in part.requests.iter().filter(|_| ran) {
