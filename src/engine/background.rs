@@ -72,14 +72,14 @@ impl Core {
         if self.clients.are_limited() {
             self.limit_clients();
         }
-        if let Some(shard) = self.shard.take() {
-            self.end_unit(shard); // a deletion may be what somebody waits for
-        }
         if self.now >= self.next_tick_ms {
             self.tick();
             self.next_tick_ms = self.now + self.tick_interval();
         } else if self.expiry.pressing {
             self.expire_some();
+        }
+        if let Some(shard) = self.shard.take() {
+            self.end_unit(shard); // a deletion may be what somebody waits for
         }
     }
 

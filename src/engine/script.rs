@@ -56,8 +56,10 @@ impl Core {
             let start = out.len();
             self.run_script(connection, &mut held, command, args, &mut out);
             *connection.output.buffer() = out;
-            self.shard = held.pop();
             self.after_reply(connection, start);
+            if let Some(shard) = held.pop() {
+                self.end_unit(shard);
+            }
             return;
         }
         let errand = Errand::Script(command, OwnedArgs::copy_of(args));
