@@ -109,7 +109,7 @@ impl Desk {
             shards: 1,
             now: self.now,
             config: &self.config,
-users: &self.users,
+            users: &self.users,
             observatory: &self.observatory,
         };
         let resp3 = self.client.resp3;
@@ -154,7 +154,7 @@ users: &self.users,
                     shards: 1,
                     now: self.now,
                     config: &self.config,
-users: &self.users,
+                    users: &self.users,
                     observatory: &self.observatory,
                 };
                 let mut context = Context {

@@ -822,16 +822,19 @@ fn user_lines_are_read_apart_and_rewritten_in_their_places() {
         [b"b".to_vec(), b"~two".to_vec(), b"off".to_vec()]
     );
     assert_eq!(reason("user a\nuser b bad"), "line 2 is bad");
-    assert_eq!(
-        reason("user"),
-        "Bad directive or wrong number of arguments"
-    );
+    assert_eq!(reason("user"), "Bad directive or wrong number of arguments");
     let lines = [b"user x on".to_vec(), b"user y off".to_vec()];
     let new = rewrite(text.as_bytes(), &loaded.config, &lines);
     let new = String::from_utf8(new).unwrap();
-    assert!(new.starts_with("user x on\nport 7\nuser y off\n\n"), "{new}");
+    assert!(
+        new.starts_with("user x on\nport 7\nuser y off\n\n"),
+        "{new}"
+    );
     let fresh = String::from_utf8(rewrite(b"", &loaded.config, &lines)).unwrap();
-    assert!(fresh.contains("REWRITE\nuser x on\nuser y off\n"), "{fresh}");
+    assert!(
+        fresh.contains("REWRITE\nuser x on\nuser y off\n"),
+        "{fresh}"
+    );
 }
 
 #[test]

@@ -321,6 +321,7 @@ impl Core {
             || self.held_shard.is_some()
             || (!self.ready.is_empty() && self.shard.is_some() && !self.pushing.choked)
             || self.has_background_work()
+            || self.pushing.due
             || !self.to_schedule.is_empty()
             // This core may have been the last to arrive, after it looked for complete ones.
             || self.under_way.iter().any(|transaction| transaction.is_complete())
@@ -655,6 +656,7 @@ impl Core {
         self.forget_watches(connection);
         self.leave_block(connection);
         self.forget_subscriptions(connection);
+        self.forget_tracking(connection);
         crate::base::sys::shutdown_socket(connection.fd);
     }
 
@@ -715,7 +717,7 @@ impl Core {
         for mut shard in held {
             let owner = shard.index;
             if shard.news.has_some() {
-                self.take_news(&mut shard);
+                self.take_news(&mut shard, 0);
             }
             super::background::publish_shard(self.observatory.core(owner), &shard);
             if owner == self.index {

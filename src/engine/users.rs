@@ -145,13 +145,7 @@ impl Core {
                 _ => args.get(denial.at).to_vec(),
             };
             let user = client.user.name().to_vec();
-            self.write_denial(
-                connection,
-                denial.reason,
-                acl::Context::Multi,
-                object,
-                user,
-            );
+            self.write_denial(connection, denial.reason, acl::Context::Multi, object, user);
         }
         Some(refusal.into_exec_reply())
     }
