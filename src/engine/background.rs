@@ -27,6 +27,10 @@ pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
     counters
         .blocking_keys_gone
         .set(shard.blocked.when_gone() as u64);
+    let tracking = &shard.news.tracking;
+    counters.tracking_keys.set(tracking.keys() as u64);
+    counters.tracking_items.set(tracking.items() as u64);
+    counters.tracking_prefixes.set(tracking.prefixes() as u64);
     let audience = &shard.news.audience;
     counters
         .pubsub_channels

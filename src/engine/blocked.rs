@@ -382,7 +382,7 @@ impl Core {
         for shard in shards.iter_mut() {
             shard.effects.end(&args);
             if shard.news.has_some() {
-                self.take_news(shard);
+                self.take_news(shard, args.caller.client);
             }
         }
         if outcome.is_ok() && shards.take_wait().is_some() {

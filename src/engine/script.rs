@@ -367,11 +367,10 @@ impl ScriptHost<'_> {
 impl Host for ScriptHost<'_> {
     fn call(&mut self, args: &OwnedArgs, resp3: bool, out: &mut Vec<u8>) -> Result<(), Vec<u8>> {
         let args = args.args(Caller {
-            client: self.client.id,
             db: self.db,
-            no_touch: self.client.no_touch,
             deny_blocking: true,
             resp3,
+            ..self.client.caller()
         });
         let found = self.find(&args);
         let refusal = match found {
