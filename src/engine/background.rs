@@ -9,6 +9,8 @@ use super::core::{Core, FAREWELL_MS, IDLE_TICK_MS, TICK_MS};
 
 /// Elements freed in one step of a turn.
 const FREE_STEP: usize = 256;
+/// Keys of tracking clients forgotten in one tick.
+const FORGET_STEP: usize = 1024;
 /// Connections looked at in one tick.
 const CRON_CONNECTIONS: usize = 256;
 
@@ -85,6 +87,9 @@ impl Core {
     fn tick(&mut self) {
         if self.pause.until_ms > 0 && self.pause.until_ms <= self.now {
             self.end_pause();
+        }
+        if let Some(shard) = &mut self.shard {
+            shard.limit_tracking(FORGET_STEP); // the limit may have been lowered
         }
         self.begin_expiry();
         self.look_after_connections();

@@ -219,12 +219,20 @@ impl Shard {
     /// remembered than this shard's share of `tracking-table-max-keys`, others are dropped, as if they had changed.
     pub fn remember_read(&mut self, client: u64, key: &[u8]) {
         self.news.tracking.remember(client, key);
+        self.limit_tracking(2);
+    }
+
+    /// Drops so many remembered keys at most while there are more than this shard's share of the limit.
+    pub fn limit_tracking(&mut self, most: usize) {
         let limit = self.config.tracking_table_max_keys;
         if limit == 0 {
             return;
         }
         let share = (limit / self.keyspace.shards() as u64).max(1);
-        while self.news.tracking.keys() as u64 > share {
+        for _ in 0..most {
+            if self.news.tracking.keys() as u64 <= share {
+                break;
+            }
             let random = &mut self.random;
             let Some(key) = self.news.tracking.any_key(|| random.next_u64()) else {
                 break;
