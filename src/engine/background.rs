@@ -3,14 +3,12 @@
 use crate::mesh::message::ClientKind;
 use crate::observe::CoreCounters;
 use crate::pubsub::Topic;
-use crate::shard::Shard;
+use crate::shard::{FORGET_STEP, Shard};
 
 use super::core::{Core, FAREWELL_MS, IDLE_TICK_MS, TICK_MS};
 
 /// Elements freed in one step of a turn.
 const FREE_STEP: usize = 256;
-/// Keys of tracking clients forgotten in one tick.
-const FORGET_STEP: usize = 1024;
 /// Connections looked at in one tick.
 const CRON_CONNECTIONS: usize = 256;
 

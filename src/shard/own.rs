@@ -19,6 +19,9 @@ pub const FREE_AT_ONCE_MAX: usize = 64;
 /// The same for the nodes of a list, of which each is an allocation for many elements.
 const NODES_AT_ONCE_MAX: usize = 16;
 
+/// Keys of tracking clients that are forgotten at once when there are too many.
+pub const FORGET_STEP: usize = 1024;
+
 /// Event classes of keyspace notifications (`notify-keyspace-events`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the classes are Redis's
@@ -212,6 +215,7 @@ impl Shard {
         if !Arc::ptr_eq(&self.config, config) {
             self.config = config.clone();
             self.news.set_events(config.notify_keyspace_events);
+            self.limit_tracking(FORGET_STEP);
         }
     }
 
