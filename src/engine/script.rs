@@ -14,7 +14,7 @@ use crate::command::table::Registered;
 use crate::net::Connection;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
-use crate::script::{self, Call, Host, Pulse, Running, Script, Sha, Shebang};
+use crate::script::{self, Call, Host, Kind, Pulse, Running, Script, Sha, Shebang};
 use crate::transaction::Work;
 
 use super::core::{Core, Held};
@@ -28,6 +28,21 @@ struct Rights {
     read_only: bool,
     /// Memory was used up when it started, and it has not said that it may run then.
     short_of_memory: bool,
+}
+
+/// What a script is called.
+enum Name {
+    Script(Sha),
+    Function(String),
+}
+
+impl Name {
+    fn as_str(&self) -> &str {
+        match self {
+            Name::Script(sha) => sha.as_str(),
+            Name::Function(name) => name,
+        }
+    }
 }
 
 impl Core {
@@ -66,23 +81,39 @@ impl Core {
         self.begin(connection, self.everyone(), Pending::Lent(errand), Work::Lend);
     }
 
-    /// The script that a request names, compiled on this core and cached.
+    /// The script or function that a request names, compiled on this core and cached: its name and its flags.
     fn script_of(
         &mut self,
         command: &'static Registered,
         args: &Args<'_>,
-    ) -> Result<(Sha, Arc<Script>), ErrorReply> {
+    ) -> Result<(Name, script::Flags), ErrorReply> {
         let Run::Script { source, .. } = command.spec.run else {
             unreachable!("{} runs no script", command.name)
         };
-        scripting::read(args)?;
         let text = args.get(1);
+        if source == Source::Function {
+            let flags = self.scripting.function(text)?;
+            let flags = flags.ok_or(ErrorReply::FUNCTION_NOT_FOUND)?;
+            scripting::read(args).map_err(|error| {
+                if error == ErrorReply::NOT_INTEGER {
+                    ErrorReply::BAD_NUMBER_OF_KEYS
+                } else {
+                    error
+                }
+            })?;
+            let name = String::from_utf8_lossy(text).into_owned();
+            return Ok((Name::Function(name), flags));
+        }
+        if source == Source::Sha && text.len() != 40 {
+            return Err(ErrorReply::NO_SCRIPT);
+        }
+        scripting::read(args)?;
         let sha = match source {
             Source::Sha => Sha::parse(text).ok_or(ErrorReply::NO_SCRIPT)?,
             _ => Sha::of(text),
         };
         if let Some(script) = self.scripting.find(&sha)? {
-            return Ok((sha, script));
+            return Ok((Name::Script(sha), script.flags));
         }
         if source == Source::Sha {
             return Err(ErrorReply::NO_SCRIPT);
@@ -95,8 +126,8 @@ impl Core {
             skip: length,
         });
         self.scripting.compile(sha, &script)?;
-        self.scripting.scripts.add(sha, script.clone());
-        Ok((sha, script))
+        self.scripting.scripts.add(sha, script);
+        Ok((Name::Script(sha), flags))
     }
 
     /// Runs a script over shards in hand, which are all there are.
@@ -129,8 +160,11 @@ impl Core {
         let Run::Script { source, read_only } = command.spec.run else {
             unreachable!("{} runs no script", command.name)
         };
-        let (sha, script) = self.script_of(command, args)?;
-        let flags = script.flags;
+        let (name, flags) = self.script_of(command, args)?;
+        let kind = match name {
+            Name::Script(_) => Kind::Eval,
+            Name::Function(_) => Kind::Functions,
+        };
         let declared = !flags.has(script::Flags::COMPATIBLE);
         let no_writes = declared && flags.has(script::Flags::NO_WRITES);
         if read_only && declared && !no_writes {
@@ -147,11 +181,11 @@ impl Core {
         };
         let request = scripting::read(args)?;
         let call = Call {
-            name: sha.as_str(),
+            name: name.as_str(),
             keys: &request.keys,
             args: &request.args,
         };
-        let mut interpreter = self.scripting.take()?;
+        let mut interpreter = self.scripting.take(kind)?;
         let time = self.config.busy_reply_threshold_ms;
         let per_ms = self.observatory.scale.ticks(1_000_000);
         let outer = std::mem::replace(&mut self.runs_script, true);
@@ -160,7 +194,7 @@ impl Core {
             busy_at: (time > 0).then(|| ticks().saturating_add(time.saturating_mul(per_ms))),
             is_busy: false,
             turn_ticks: per_ms / 2,
-            name: sha.as_str(),
+            name: name.as_str(),
             source,
             request: args,
             core: self,
@@ -177,10 +211,14 @@ impl Core {
         if was_busy {
             self.scripting.scripts.end_busy(self.index);
             self.gates.busy = self.scripting.scripts.is_busy();
-            log::info!("The slow script {} has ended", sha.as_str());
+            log::info!("The slow script {} has ended", name.as_str());
         }
-        self.counters().lua_eval_bytes.set(interpreter.memory() as u64);
-        self.scripting.put_back(interpreter);
+        let counters = self.counters();
+        match kind {
+            Kind::Eval => counters.lua_eval_bytes.set(interpreter.memory() as u64),
+            Kind::Functions => counters.lua_function_bytes.set(interpreter.memory() as u64),
+        }
+        self.scripting.put_back(kind, interpreter);
         errors.iter().for_each(|error| self.count_error(error));
         if !errors.is_empty() {
             self.counters().commands[usize::from(command.id)]

@@ -275,6 +275,10 @@ texts! {
     NOT_BUSY = "NOTBUSY No scripts in execution right now.";
     /// SCRIPT KILL of a script that has written.
     UNKILLABLE = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+    /// FCALL of a function that no library has.
+    FUNCTION_NOT_FOUND = "ERR Function not found";
+    /// FCALL with a number of keys that is none.
+    BAD_NUMBER_OF_KEYS = "ERR Bad number of keys provided";
     /// SCRIPT FLUSH with an option it does not know.
     SCRIPT_FLUSH_OPTION = "ERR SCRIPT FLUSH only support SYNC|ASYNC option";
     /// SCRIPT DEBUG with a mode it does not know.
