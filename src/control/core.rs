@@ -20,6 +20,7 @@ use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
 use super::listen::Listener;
+use super::oom::OomScore;
 
 /// How often signals and slow duties are looked after.
 const CRON: Duration = Duration::from_millis(100);
@@ -34,6 +35,8 @@ pub struct ControlParts {
     pub config: Arc<Config>,
     /// All users.
     pub users: Arc<Users>,
+    /// The process's score at start.
+    pub oom_score: OomScore,
     /// Sockets to accept from.
     pub listeners: Vec<Listener>,
     /// Set by SIGTERM and SIGINT.
@@ -65,6 +68,7 @@ pub struct Control {
     rounds: HashMap<u64, Round>,
     next_round: u64,
     monitors: Vec<(u16, u64)>,
+    oom_score: OomScore,
     stopping: bool,
     next_look_ms: i64,
 }
@@ -89,6 +93,7 @@ impl Control {
             rounds: HashMap::new(),
             next_round: 0,
             monitors: Vec::new(),
+            oom_score: parts.oom_score,
             stopping: false,
             next_look_ms: 0,
         })
@@ -192,6 +197,7 @@ impl Control {
                     loading: false,
                 };
                 let changed = self.config.set(&pairs, context).and_then(carry_out);
+                let changed = changed.and_then(|config| self.with_oom_score(config));
                 match changed {
                     Ok(config) => {
                         let config = Arc::new(config);
@@ -253,6 +259,21 @@ impl Control {
                 self.answer(from, ticket, CoreAnswer::Done);
             }
         }
+    }
+
+    /// Sets the process's score if `config` asks for another one than now.
+    fn with_oom_score(&self, config: Config) -> Result<Config, SetError> {
+        let asks = |config: &Config| (config.oom_score_adj, config.oom_score_adj_values);
+        if asks(&config) != asks(&self.config)
+            && let Err(error) = self.oom_score.apply(&config)
+        {
+            log::warn!("Unable to write oom_score_adj: {error}");
+            return Err(SetError::failed(
+                "oom-score-adj",
+                "Failed to apply new oom_score_adj configuration, check server logs.",
+            ));
+        }
+        Ok(config)
     }
 
     fn rewrite(&self) -> Result<(), String> {
