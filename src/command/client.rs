@@ -10,6 +10,7 @@ use crate::observe::Observatory;
 use crate::pubsub::{Subscriptions, Topic};
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
+use crate::script::CoreScripts;
 use crate::shard::{Shard, Shards};
 
 use super::table::Registered;
@@ -48,6 +49,8 @@ pub struct CoreView<'a> {
     pub users: &'a Arc<Users>,
     /// Counters of all cores and the logs they share.
     pub observatory: &'a Observatory,
+    /// Scripts: this core's and what all share.
+    pub scripting: &'a CoreScripts,
 }
 
 /// How a client handler ends.

@@ -17,7 +17,10 @@ impl Core {
     /// Reads the inbox.
     pub(super) fn take_mail(&mut self) {
         self.before_mail();
-        for message in self.links.clone().core(self.index).take_mail() {
+        // A script that runs too long reads mail from within: the order stays.
+        self.inbox
+            .extend(self.links.core(self.index).take_mail());
+        while let Some(message) = self.inbox.pop_front() {
             self.on_message(message);
         }
     }
@@ -68,6 +71,8 @@ impl Core {
             CoreMessage::Stall { until } => {
                 std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
             }
+            CoreMessage::Load(shipment) => self.take_in(shipment),
+            CoreMessage::Loaded => self.loading_ended(),
             CoreMessage::Stop => self.stopping = true,
         }
     }
@@ -159,7 +164,7 @@ impl Core {
                     writes_only,
                 };
                 if let Some(shard) = &mut self.shard {
-                    shard.expiry_paused = until_ms > 0;
+                    shard.expiry_paused = until_ms > 0 || self.gates.loading;
                 }
                 if until_ms == 0 {
                     self.end_pause();
@@ -233,7 +238,7 @@ impl Core {
     pub(super) fn end_pause(&mut self) {
         self.pause = Pause::default();
         if let Some(shard) = &mut self.shard {
-            shard.expiry_paused = false;
+            shard.expiry_paused = self.gates.loading;
         }
         let paused = std::mem::take(&mut self.blocked_by_pause);
         let blocked = self.counters().blocked.get();

@@ -56,8 +56,8 @@ enum Flow {
 impl Core {
     /// Bytes have come for a connection: they are executed where they lie, and only what is left is copied.
     pub(super) fn on_bytes(&mut self, connection: &mut Connection, bytes: &[u8]) {
-        let must_wait = self.shard.is_none() || self.pushing.choked;
-        if connection.waiting || connection.pending_input() > 0 || must_wait {
+        let away = self.shard.is_none() && !self.gates.busy;
+        if connection.waiting || connection.pending_input() > 0 || away || self.pushing.choked {
             connection.keep_input(bytes);
             self.after_keeping(connection);
             return;
@@ -120,7 +120,7 @@ impl Core {
 
     /// Executes what was kept.
     pub(super) fn run_kept_input(&mut self, connection: &mut Connection) {
-        if self.shard.is_none() || self.pushing.choked {
+        if (self.shard.is_none() && !self.gates.busy) || self.pushing.choked {
             self.make_ready(connection);
             return;
         }
@@ -468,7 +468,8 @@ impl Core {
         if connection.wave.is_some() {
             return Flow::Hold;
         }
-        if self.shard.is_none() {
+        // Of what a busy server runs, nothing wants a shard.
+        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_))) {
             return Flow::Hold;
         }
         self.run_wide(connection, command, args);
@@ -512,7 +513,7 @@ impl Core {
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
-        self.gates.loading || self.pause.until_ms > 0 || !self.monitors.is_empty()
+        self.gates.loading || self.gates.busy || self.pause.until_ms > 0 || !self.monitors.is_empty()
     }
 
     /// The slow way in: gates, MULTI's queue, CLIENT REPLY, CLIENT PAUSE, MONITOR. `None` lets the command run.
@@ -540,6 +541,12 @@ impl Core {
         }
         if let Err(refusal) = admit::admit(command, &connection.client, args, self.gates) {
             return Some(self.reject(connection, command, args, refusal));
+        }
+        if self.gates.busy && !command.spec.flags.has(Flags::ALLOW_BUSY) {
+            self.counters().commands[usize::from(command.id)]
+                .rejected
+                .add(1);
+            return Some(self.refuse_busy(connection, command));
         }
         if room == Room::Later {
             self.wait_for_memory(connection);
@@ -594,6 +601,22 @@ impl Core {
             self.note_denial(connection, command, args, denial);
         }
         let error = refusal.into_reply(&connection.client.user, command);
+        self.refuse(connection, &error)
+    }
+
+    /// A script runs too long: what would need the data is refused.
+    #[cold]
+    fn refuse_busy(&mut self, connection: &mut Connection, command: &Registered) -> Flow {
+        let busy = self.scripting.scripts.busy_ones();
+        let error = match busy.first() {
+            Some(running) if !running.is_eval => ErrorReply::BUSY_FUNCTION,
+            _ => ErrorReply::BUSY_SCRIPT,
+        };
+        if transactions::is_exec(command) && connection.client.multi.take().is_some() {
+            self.forget_watches(connection);
+            self.write_error(connection, &ErrorReply::exec_abort(&error));
+            return Flow::Next;
+        }
         self.refuse(connection, &error)
     }
 

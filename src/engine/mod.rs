@@ -5,6 +5,7 @@
 //! cores; `asks.rs` answers other cores; `users.rs` keeps permissions; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
 //! cores; `asks.rs` answers other cores; `push.rs` says things to clients
 //! that have not asked; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
+//! cores; `script.rs` runs scripts; `asks.rs` answers other cores; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
 //! its larger parts.
 
 mod asks;
@@ -18,8 +19,10 @@ mod expire;
 mod input;
 pub mod merge;
 mod push;
+mod loading;
 mod remote;
 mod users;
+mod script;
 mod wide;
 
 pub use self::core::{Core, CoreParts, SharedLinks};

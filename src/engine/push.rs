@@ -24,7 +24,7 @@ use crate::pubsub::{
 };
 use crate::resp::Reply;
 use crate::resp::request::Args;
-use crate::shard::Shard;
+use crate::shard::{Shard, Shards};
 
 use super::core::{Core, Held};
 
@@ -85,11 +85,29 @@ impl Core {
     /// Takes over what a command on `shard` has said.
     #[cold]
     pub(super) fn take_news(&mut self, shard: &mut Shard) {
-        for outgoing in shard.news.take() {
-            match outgoing {
-                Outgoing::Publication(cores, publication) => {
-                    self.send_publication(&cores, publication);
-                }
+        for (_, outgoing) in shard.news.take() {
+            self.say(outgoing);
+        }
+    }
+
+    /// The same for a step over several shards, in the order in which it was said.
+    #[cold]
+    pub(super) fn take_news_of(&mut self, shards: &mut Shards<'_>) {
+        let mut all = Vec::new();
+        for shard in shards.iter_mut() {
+            shard.news.number_by(None);
+            all.extend(shard.news.take());
+        }
+        all.sort_by_key(|(number, _)| *number);
+        for (_, outgoing) in all {
+            self.say(outgoing);
+        }
+    }
+
+    fn say(&mut self, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::Publication(cores, publication) => {
+                self.send_publication(&cores, publication);
             }
         }
     }

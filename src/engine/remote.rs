@@ -170,10 +170,13 @@ impl Core {
                 self.execute(shard, command, handler, args, out);
                 None
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+            Run::Keys { plan, .. }
+            | Run::Plan(plan)
+            | Run::Reach { plan, .. }
+            | Run::Whole(plan) => {
                 self.execute_plan(&mut [shard], command, plan, args, out)
             }
-            Run::Client(_) | Run::Container => {
+            Run::Client(_) | Run::Script { .. } | Run::Container => {
                 unreachable!("{} does not travel", command.name)
             }
         }

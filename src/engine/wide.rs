@@ -56,6 +56,8 @@ pub(super) enum Errand {
     Exec(Box<Exec>),
     /// Begin to watch.
     Watch(Vec<Box<[u8]>>),
+    /// Run a script.
+    Script(&'static Registered, OwnedArgs),
 }
 
 /// EXEC under way.
@@ -121,7 +123,11 @@ impl Core {
                 }
                 self.take_step(connection, command, args, step, start);
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) => {
+            Run::Reach { plan, everything } if self.shards > 1 && everything(args) => {
+                let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
+                self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
+            }
+            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Reach { plan, .. } => {
                 let owners = self.owners_of(command, args);
                 match owners[..] {
                     [] => self.run_plan_here(connection, command, plan, args),
@@ -182,13 +188,14 @@ impl Core {
                     self.send_to(connection, owner, command, args, 0, 0);
                 }
             }
+            Run::Script { .. } => self.run_script_wide(connection, command, args),
             Run::Shard(_) | Run::Container => {
                 unreachable!("{} is dispatched elsewhere", command.name)
             }
         }
     }
 
-    fn everyone(&self) -> Vec<u16> {
+    pub(super) fn everyone(&self) -> Vec<u16> {
         (0..self.shards as u16).collect()
     }
 
@@ -294,6 +301,7 @@ impl Core {
             config: &self.config,
             users: &self.users,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let mut context = Context {
             client: &mut connection.client,
@@ -411,7 +419,7 @@ impl Core {
     // Transactions.
 
     /// Begins a transaction; the connection waits for it unless it can run at once.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         connection: &mut Connection,
         participants: Vec<u16>,
@@ -654,6 +662,17 @@ impl Core {
                 self.serve_held(&mut held);
                 Some(held)
             }
+            Errand::Script(command, args) => {
+                connection.waiting = false;
+                let start = connection.output.buffer().len();
+                let args = args.args(connection.client.caller());
+                let mut out = std::mem::take(connection.output.buffer());
+                self.run_script(connection, &mut held, command, &args, &mut out);
+                *connection.output.buffer() = out;
+                self.after_reply(connection, start);
+                self.resume(connection);
+                Some(held)
+            }
             Errand::Watch(keys) => {
                 connection.waiting = false;
                 self.watch_held(connection, &keys, &mut held);
@@ -669,7 +688,7 @@ impl Core {
     }
 
     /// Runs a command over shards in hand.
-    fn run_held(
+    pub(super) fn run_held(
         &mut self,
         held: &mut Held,
         command: &'static Registered,
@@ -699,7 +718,10 @@ impl Core {
                 }
                 merge(how, &replies, &mut Reply::new(out, args.caller.resp3));
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+            Run::Keys { plan, .. }
+            | Run::Plan(plan)
+            | Run::Reach { plan, .. }
+            | Run::Whole(plan) => {
                 self.plan_held(held, command, plan, args, out);
             }
             Run::Any(_) | Run::Publish(_) => {
@@ -709,13 +731,13 @@ impl Core {
                     self.run_on(shard, command, args, out);
                 }
             }
-            Run::Client(_) | Run::Container => {
-                unreachable!("{} needs no shard", command.name)
+            Run::Client(_) | Run::Script { .. } | Run::Container => {
+                unreachable!("{} is run by whoever holds the shards", command.name)
             }
         }
     }
 
-    fn plan_held(
+    pub(super) fn plan_held(
         &mut self,
         held: &mut Held,
         command: &'static Registered,
@@ -777,8 +799,10 @@ impl Core {
                     keyless |= queued.command.spec.flags.has(Flags::PUBSUB);
                 }
                 Run::Any(_) | Run::Publish(_) => keyless = true,
+                Run::Script { .. } => (travels, all) = (false, true),
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
-                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
+                Run::Reach { everything, .. } if everything(&args) => all = true,
+                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) | Run::Reach { .. } => {
                     match key_places(queued.command.spec, &args) {
                         Some(places) if !places.is_empty() => {
                             for (place, _) in places {
@@ -902,13 +926,26 @@ impl Core {
                 self.failed(queued.command, &error, &mut exec.out, start);
                 continue;
             }
-            let Run::Client(handler) = queued.command.spec.run else {
-                self.monitor_lines(&mut exec.block, &connection.client, queued.command, &args);
-                let mut out = std::mem::take(&mut exec.out);
-                self.run_held(&mut exec.held, queued.command, &args, &mut out);
-                exec.out = out;
-                exec.mute(connection.client.reply_mode, start);
-                continue;
+            let handler = match queued.command.spec.run {
+                Run::Client(handler) => handler,
+                other => {
+                    self.monitor_lines(&mut exec.block, &connection.client, queued.command, &args);
+                    let mut out = std::mem::take(&mut exec.out);
+                    if let Run::Script { .. } = other {
+                        self.run_script(
+                            connection,
+                            &mut exec.held,
+                            queued.command,
+                            &args,
+                            &mut out,
+                        );
+                    } else {
+                        self.run_held(&mut exec.held, queued.command, &args, &mut out);
+                    }
+                    exec.out = out;
+                    exec.mute(connection.client.reply_mode, start);
+                    continue;
+                }
             };
             for shard in &exec.held {
                 super::background::publish_shard(self.observatory.core(shard.index), shard);
@@ -1197,6 +1234,7 @@ impl Core {
             config: &self.config,
             users: &self.users,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let mut context = Context {
             client: &mut connection.client,

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
 use crate::pubsub::{Change, Message, Publication};
+use crate::persistence::flow::Shipment;
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::place::Place;
@@ -236,6 +237,10 @@ pub enum CoreMessage {
         /// When to go on.
         until: Instant,
     },
+    /// Keys from a file for the receiver's shard.
+    Load(Shipment),
+    /// All keys of the file are where they belong: the receiver serves.
+    Loaded,
     /// The server ends: reply what can be replied and stop.
     Stop,
 }

@@ -1,10 +1,12 @@
 //! Counters with one writer: a plain load and store each, visible to every core.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use crate::persistence::Status;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::acl::DenialLog;
 use crate::base::clock::TickScale;
+use crate::script::Scripts;
 
 use super::errors::ErrorKinds;
 use super::histogram::Histogram;
@@ -167,6 +169,10 @@ core_counters! {
     garbage,
     /// Changes to data.
     changes,
+    /// Bytes that this core's interpreter of EVAL uses (a gauge).
+    lua_eval_bytes,
+    /// Bytes that its interpreter of functions uses (a gauge).
+    lua_function_bytes,
     /// Bytes allocated by this core's thread less what it freed, modulo 2^64 (a gauge).
     allocated,
     /// Longest loop turn in nanoseconds, by the clock: on a core shared with others their time is in it.
@@ -247,6 +253,8 @@ impl CoreCounters {
             &self.blocked,
             &self.timed,
             &self.garbage,
+            &self.lua_eval_bytes,
+            &self.lua_function_bytes,
             &self.allocated,
             &self.watched,
             &self.pubsub_clients,
@@ -287,6 +295,10 @@ pub struct Observatory {
     pub latency: LatencyEvents,
     /// How much happens each second.
     pub rates: Rates,
+    /// Cached scripts, function libraries, and which of them run too long.
+    pub scripts: Arc<Scripts>,
+    /// Snapshots.
+    pub snapshots: Arc<Status>,
     memory_peak: AtomicU64,
     denials: Mutex<DenialLog>,
 }
@@ -318,6 +330,8 @@ impl Observatory {
             slow_log: SlowLog::default(),
             latency: LatencyEvents::default(),
             rates: Rates::default(),
+            scripts: Arc::default(),
+            snapshots: Arc::new(Status::new(now)),
             memory_peak: AtomicU64::new(0),
             denials: Mutex::default(),
         }

@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::audience::{Audience, Cores};
 use super::message::Publication;
@@ -28,7 +29,10 @@ pub struct News {
     pub audience: Audience,
     /// Bits of `notify-keyspace-events`; zero unless some event would appear on some channel.
     events: u32,
-    outbox: Vec<Outgoing>,
+    /// Each with its number among what is said on several shards in one step.
+    outbox: Vec<(u64, Outgoing)>,
+    /// Numbers for what is said on several shards in one step.
+    numbers: Option<Arc<AtomicU64>>,
     /// Room for names of channels.
     name: Vec<u8>,
 }
@@ -81,8 +85,19 @@ impl News {
             return 0;
         }
         let publication = Arc::new(Publication::new(topic, channel, payload));
-        self.outbox.push(Outgoing::Publication(cores, publication));
+        self.say(Outgoing::Publication(cores, publication));
         self.audience.receivers(topic, channel)
+    }
+
+    fn say(&mut self, outgoing: Outgoing) {
+        let numbers = self.numbers.as_ref();
+        let number = numbers.map_or(0, |numbers| numbers.fetch_add(1, Ordering::Relaxed));
+        self.outbox.push((number, outgoing));
+    }
+
+    /// A step over several shards begins: what is said on any of them is numbered from here on. Or it ends.
+    pub fn number_by(&mut self, numbers: Option<Arc<AtomicU64>>) {
+        self.numbers = numbers;
     }
 
     /// Whether something waits to be delivered.
@@ -91,8 +106,8 @@ impl News {
         !self.outbox.is_empty()
     }
 
-    /// What waits to be delivered, in order.
-    pub fn take(&mut self) -> std::vec::Drain<'_, Outgoing> {
+    /// What waits to be delivered, in order, with its numbers.
+    pub fn take(&mut self) -> std::vec::Drain<'_, (u64, Outgoing)> {
         self.outbox.drain(..)
     }
 }
@@ -103,9 +118,11 @@ mod tests {
     use crate::pubsub::Change;
 
     fn heard(news: &mut News) -> Vec<String> {
-        let all = news.take().map(|Outgoing::Publication(_, publication)| {
-            String::from_utf8_lossy(publication.message().bytes(false)).replace("\r\n", " ")
-        });
+        let all = news
+            .take()
+            .map(|(_, Outgoing::Publication(_, publication))| {
+                String::from_utf8_lossy(publication.message().bytes(false)).replace("\r\n", " ")
+            });
         all.collect()
     }
 

@@ -3,12 +3,14 @@
 mod command;
 mod config;
 mod debug;
+mod digest;
 mod info;
 mod latency;
 mod lolwut;
 mod memory;
 mod module;
 mod slowlog;
+mod snapshot;
 
 #[cfg(test)]
 mod tests;
@@ -278,6 +280,8 @@ Command {
         run: Run::Client(shutdown),
         subcommands: &[],
     },
+    snapshot::LASTSAVE,
+    snapshot::SAVE,
     Command {
         name: "DEBUG",
         arity: Arity::AtLeast(2),

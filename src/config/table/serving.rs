@@ -200,7 +200,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         BYTES,
         "4096",
         AtRunTime,
-        Accepted("this build has no streams"),
+        Honoured,
     ),
     Directive::new(
         "stream-node-max-entries",
@@ -208,7 +208,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         super::LONG_COUNT,
         "100",
         AtRunTime,
-        Accepted("this build has no streams"),
+        Honoured,
     ),
     Directive::new(
         "hll-sparse-max-bytes",
