@@ -411,7 +411,10 @@ impl Client {
                 .as_ref()
                 .is_none_or(|local| local == self.local.as_bytes())
             && filter.kind.is_none_or(|kind| kind == self.kind())
-            && filter.user.as_ref().is_none_or(|user| user == self.user.name())
+            && filter
+                .user
+                .as_ref()
+                .is_none_or(|user| user == self.user.name())
             && filter.not != Some(self.id)
     }
 }

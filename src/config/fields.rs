@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::choice::{
-    ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction, Supervised, SyslogFacility,
+    ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction,
+    Supervised, SyslogFacility,
 };
 use super::directive::{self, Directive};
 use super::special::BufferLimits;

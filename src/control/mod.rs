@@ -8,6 +8,6 @@ mod oom;
 mod users;
 
 pub use self::core::{Control, ControlParts};
+pub use listen::{ListenError, Listener, listen};
 pub use oom::OomScore;
 pub use users::{all_channels, load_users};
-pub use listen::{ListenError, Listener, listen};

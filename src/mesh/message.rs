@@ -12,8 +12,8 @@ use crate::base::slot::Slot;
 use crate::config::Config;
 use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
-use crate::pubsub::{Change, Message, Publication};
 use crate::persistence::flow::Shipment;
+use crate::pubsub::{Change, Message, Publication};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::place::Place;

@@ -1,8 +1,8 @@
 //! Counters with one writer: a plain load and store each, visible to every core.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::persistence::Status;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::acl::DenialLog;
 use crate::base::clock::TickScale;

@@ -454,7 +454,11 @@ impl ErrorReply {
 
     /// XREAD (or XREADGROUP, with `is_group`) whose keys and ids are not as many.
     pub fn unbalanced_streams(is_group: bool) -> Self {
-        let (name, sign) = if is_group { ("xreadgroup", '>') } else { ("xread", '$') };
+        let (name, sign) = if is_group {
+            ("xreadgroup", '>')
+        } else {
+            ("xread", '$')
+        };
         Self::text(format!(
             "ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{sign}' must be specified."
         ))

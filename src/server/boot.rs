@@ -22,8 +22,8 @@ use crate::observe::{About, Observatory};
 use crate::ring;
 use crate::shard::Shard;
 
-use super::start;
 use super::placement::{Placement, placement};
+use super::start;
 use crate::control::logging;
 
 /// Batches that a ring between two cores holds.

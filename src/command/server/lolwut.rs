@@ -31,7 +31,11 @@ pub(super) fn lolwut(_: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>
     }
     let columns = number(size_at, SIZE.0)?.clamp(1, SIZE_MAX);
     let rows = number(size_at + 1, SIZE.1)?.clamp(1, SIZE_MAX);
-    let text = drawing(columns as usize, rows as usize, &mut Random::new(sys::entropy()));
+    let text = drawing(
+        columns as usize,
+        rows as usize,
+        &mut Random::new(sys::entropy()),
+    );
     reply.verbatim("txt", text.as_bytes());
     Ok(Step::Done)
 }
@@ -40,7 +44,11 @@ fn drawing(columns: usize, rows: usize, random: &mut Random) -> String {
     let mut text = String::new();
     for _ in 0..rows {
         for _ in 0..columns {
-            text.push(if random.below(2) == 0 { '\u{2571}' } else { '\u{2572}' });
+            text.push(if random.below(2) == 0 {
+                '\u{2571}'
+            } else {
+                '\u{2572}'
+            });
         }
         text.push('\n');
     }
@@ -65,7 +73,13 @@ mod tests {
         let mut desk = Desk::new();
         assert!(desk.line("LOLWUT").ends_with("Redis ver. 7.2.4\n\r\n"));
         assert!(desk.line("LOLWUT VERSION 5 1 1").contains("Redis ver."));
-        assert!(desk.line("LOLWUT VERSION x").starts_with("-ERR value is not an integer"));
-        assert!(desk.line("LOLWUT 5 x").starts_with("-ERR value is not an integer"));
+        assert!(
+            desk.line("LOLWUT VERSION x")
+                .starts_with("-ERR value is not an integer")
+        );
+        assert!(
+            desk.line("LOLWUT 5 x")
+                .starts_with("-ERR value is not an integer")
+        );
     }
 }

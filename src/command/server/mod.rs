@@ -3,8 +3,8 @@
 mod command;
 mod config;
 mod debug;
-mod digest;
 mod debug_tools;
+mod digest;
 mod info;
 mod latency;
 mod lolwut;
@@ -88,27 +88,25 @@ pub(super) const COMMANDS: &[Command] = &[
         run: Run::Client(info::info),
         subcommands: &[],
     },
-Command {
-    name: "LOLWUT",
-    arity: Arity::AtLeast(1),
-    flags: Flags::READONLY.and(Flags::FAST),
-    acl: Acl::NONE,
-    keys: &[],
-    docs: Docs {
-        group: Group::Server,
-        since: "5.0.0",
-        complexity: "",
-        summary: "Draws something, and tells the version.",
-        arguments: &[
-            Argument::integer("version").token("VERSION").optional(),
-        ],
-        history: &[],
-        tips: &[],
-        deprecated: None,
+    Command {
+        name: "LOLWUT",
+        arity: Arity::AtLeast(1),
+        flags: Flags::READONLY.and(Flags::FAST),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "5.0.0",
+            complexity: "",
+            summary: "Draws something, and tells the version.",
+            arguments: &[Argument::integer("version").token("VERSION").optional()],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Client(lolwut::lolwut),
+        subcommands: &[],
     },
-    run: Run::Client(lolwut::lolwut),
-    subcommands: &[],
-},
     Command {
         name: "MEMORY",
         arity: Arity::AtLeast(2),
@@ -128,44 +126,47 @@ Command {
         run: Run::Container,
         subcommands: memory::SUBCOMMANDS,
     },
-Command {
-    name: "MODULE",
-    arity: Arity::AtLeast(2),
-    flags: Flags::NONE,
-    acl: Acl::NONE,
-    keys: &[],
-    docs: Docs {
-        group: Group::Server,
-        since: "4.0.0",
-        complexity: "That of the subcommand",
-        summary: "Container of the commands about modules.",
-        arguments: &[],
-        history: &[],
-        tips: &[],
-        deprecated: None,
+    Command {
+        name: "MODULE",
+        arity: Arity::AtLeast(2),
+        flags: Flags::NONE,
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "That of the subcommand",
+            summary: "Container of the commands about modules.",
+            arguments: &[],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Container,
+        subcommands: module::SUBCOMMANDS,
     },
-    run: Run::Container,
-    subcommands: module::SUBCOMMANDS,
-},
-Command {
-    name: "ROLE",
-    arity: Arity::Exactly(1),
-    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST),
-    acl: Acl::NONE,
-    keys: &[],
-    docs: Docs {
-        group: Group::Server,
-        since: "2.8.12",
-        complexity: "O(1)",
-        summary: "Tells whether this is a primary or a replica, and of whom.",
-        arguments: &[],
-        history: &[],
-        tips: &[],
-        deprecated: None,
+    Command {
+        name: "ROLE",
+        arity: Arity::Exactly(1),
+        flags: Flags::NOSCRIPT
+            .and(Flags::LOADING)
+            .and(Flags::STALE)
+            .and(Flags::FAST),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "2.8.12",
+            complexity: "O(1)",
+            summary: "Tells whether this is a primary or a replica, and of whom.",
+            arguments: &[],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Client(role),
+        subcommands: &[],
     },
-    run: Run::Client(role),
-    subcommands: &[],
-},
     Command {
         name: "SLOWLOG",
         arity: Arity::AtLeast(2),

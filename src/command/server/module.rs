@@ -8,114 +8,122 @@ use crate::resp::{ErrorReply, Reply};
 use super::Outcome;
 
 pub(super) const SUBCOMMANDS: &[Command] = &[
-        Command {
-            name: "HELP",
-            arity: Arity::Exactly(2),
-            flags: Flags::LOADING.and(Flags::STALE),
-            acl: Acl::NONE,
-            keys: &[],
-            docs: Docs {
-                group: Group::Server,
-                since: "5.0.0",
-                complexity: "O(1)",
-                summary: "Lists the subcommands.",
-                arguments: &[],
-                history: &[],
-                tips: &[],
-                deprecated: None,
-            },
-            run: Run::Client(module_help),
-            subcommands: &[],
+    Command {
+        name: "HELP",
+        arity: Arity::Exactly(2),
+        flags: Flags::LOADING.and(Flags::STALE),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "5.0.0",
+            complexity: "O(1)",
+            summary: "Lists the subcommands.",
+            arguments: &[],
+            history: &[],
+            tips: &[],
+            deprecated: None,
         },
-        Command {
-            name: "LIST",
-            arity: Arity::Exactly(2),
-            flags: Flags::ADMIN.and(Flags::NOSCRIPT),
-            acl: Acl::NONE,
-            keys: &[],
-            docs: Docs {
-                group: Group::Server,
-                since: "4.0.0",
-                complexity: "O(N), N being the modules",
-                summary: "Lists the modules that are loaded.",
-                arguments: &[],
-                history: &[],
-                tips: &["nondeterministic_output_order"],
-                deprecated: None,
-            },
-            run: Run::Client(module_list),
-            subcommands: &[],
+        run: Run::Client(module_help),
+        subcommands: &[],
+    },
+    Command {
+        name: "LIST",
+        arity: Arity::Exactly(2),
+        flags: Flags::ADMIN.and(Flags::NOSCRIPT),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "O(N), N being the modules",
+            summary: "Lists the modules that are loaded.",
+            arguments: &[],
+            history: &[],
+            tips: &["nondeterministic_output_order"],
+            deprecated: None,
         },
-        Command {
-            name: "LOAD",
-            arity: Arity::AtLeast(3),
-            flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_ASYNC_LOADING),
-            acl: Acl::NONE,
-            keys: &[],
-            docs: Docs {
-                group: Group::Server,
-                since: "4.0.0",
-                complexity: "O(1)",
-                summary: "Loads a module.",
-                arguments: &[
-                    Argument::string("path"),
-                    Argument::string("arg").optional().multiple(),
-                ],
-                history: &[],
-                tips: &[],
-                deprecated: None,
-            },
-            run: Run::Client(module_load),
-            subcommands: &[],
+        run: Run::Client(module_list),
+        subcommands: &[],
+    },
+    Command {
+        name: "LOAD",
+        arity: Arity::AtLeast(3),
+        flags: Flags::ADMIN
+            .and(Flags::NOSCRIPT)
+            .and(Flags::NO_ASYNC_LOADING),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "O(1)",
+            summary: "Loads a module.",
+            arguments: &[
+                Argument::string("path"),
+                Argument::string("arg").optional().multiple(),
+            ],
+            history: &[],
+            tips: &[],
+            deprecated: None,
         },
-        Command {
-            name: "LOADEX",
-            arity: Arity::AtLeast(3),
-            flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_ASYNC_LOADING),
-            acl: Acl::NONE,
-            keys: &[],
-            docs: Docs {
-                group: Group::Server,
-                since: "7.0.0",
-                complexity: "O(1)",
-                summary: "Loads a module with directives of its own.",
-                arguments: &[
-                    Argument::string("path"),
-                    Argument::block("configs", &[
-                        Argument::string("name"),
-                        Argument::string("value"),
-                    ]).token("CONFIG").optional().multiple().multiple_token(),
-                    Argument::string("args").token("ARGS").optional().multiple(),
-                ],
-                history: &[],
-                tips: &[],
-                deprecated: None,
-            },
-            run: Run::Client(module_loadex),
-            subcommands: &[],
+        run: Run::Client(module_load),
+        subcommands: &[],
+    },
+    Command {
+        name: "LOADEX",
+        arity: Arity::AtLeast(3),
+        flags: Flags::ADMIN
+            .and(Flags::NOSCRIPT)
+            .and(Flags::NO_ASYNC_LOADING),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "7.0.0",
+            complexity: "O(1)",
+            summary: "Loads a module with directives of its own.",
+            arguments: &[
+                Argument::string("path"),
+                Argument::block(
+                    "configs",
+                    &[Argument::string("name"), Argument::string("value")],
+                )
+                .token("CONFIG")
+                .optional()
+                .multiple()
+                .multiple_token(),
+                Argument::string("args").token("ARGS").optional().multiple(),
+            ],
+            history: &[],
+            tips: &[],
+            deprecated: None,
         },
-        Command {
-            name: "UNLOAD",
-            arity: Arity::Exactly(3),
-            flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_ASYNC_LOADING),
-            acl: Acl::NONE,
-            keys: &[],
-            docs: Docs {
-                group: Group::Server,
-                since: "4.0.0",
-                complexity: "O(1)",
-                summary: "Unloads a module.",
-                arguments: &[
-                    Argument::string("name"),
-                ],
-                history: &[],
-                tips: &[],
-                deprecated: None,
-            },
-            run: Run::Client(module_unload),
-            subcommands: &[],
+        run: Run::Client(module_loadex),
+        subcommands: &[],
+    },
+    Command {
+        name: "UNLOAD",
+        arity: Arity::Exactly(3),
+        flags: Flags::ADMIN
+            .and(Flags::NOSCRIPT)
+            .and(Flags::NO_ASYNC_LOADING),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "O(1)",
+            summary: "Unloads a module.",
+            arguments: &[Argument::string("name")],
+            history: &[],
+            tips: &[],
+            deprecated: None,
         },
-    ];
+        run: Run::Client(module_unload),
+        subcommands: &[],
+    },
+];
 
 fn module_list(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(0);
@@ -151,7 +159,10 @@ fn module_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outc
         "MODULE",
         &[
             ("LIST", &["The modules that are loaded: none."]),
-            ("LOAD <path> [<arg> ...]", &["Loads a module; not in this build."]),
+            (
+                "LOAD <path> [<arg> ...]",
+                &["Loads a module; not in this build."],
+            ),
             (
                 "LOADEX <path> [[CONFIG NAME VALUE] [CONFIG NAME VALUE]] [ARGS ...]",
                 &["Loads a module with directives of its own; not in this build."],

@@ -1,7 +1,9 @@
 //! The process, its log, what it measures about itself, and who may do what.
 
 use super::{COUNT, INT_MAX, LONG_COUNT};
-use crate::config::choice::{ChannelDefault, LogLevel, OomScoreAdj, ProtectedAction, Supervised, SyslogFacility};
+use crate::config::choice::{
+    ChannelDefault, LogLevel, OomScoreAdj, ProtectedAction, Supervised, SyslogFacility,
+};
 use crate::config::directive::Change::{AtRunTime, AtStart};
 use crate::config::directive::Directive;
 use crate::config::directive::Role::{self, Accepted, Honoured};
@@ -175,22 +177,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         AtStart,
         Accepted("there is no logo"),
     ),
-    Directive::new(
-        "syslog-enabled",
-        None,
-        Kind::YesNo,
-        "no",
-        AtStart,
-        Honoured,
-    ),
-    Directive::new(
-        "syslog-ident",
-        None,
-        Kind::TEXT,
-        "redis",
-        AtStart,
-        Honoured,
-    ),
+    Directive::new("syslog-enabled", None, Kind::YesNo, "no", AtStart, Honoured),
+    Directive::new("syslog-ident", None, Kind::TEXT, "redis", AtStart, Honoured),
     Directive::new(
         "syslog-facility",
         None,
@@ -250,14 +238,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Honoured,
     )
     .sensitive(),
-    Directive::new(
-        "aclfile",
-        None,
-        Kind::TEXT,
-        "",
-        AtStart,
-        Honoured,
-    ),
+    Directive::new("aclfile", None, Kind::TEXT, "", AtStart, Honoured),
     Directive::new(
         "acl-pubsub-default",
         None,
