@@ -485,7 +485,8 @@ impl Core {
             return Flow::Hold;
         }
         // Of what a busy server runs, nothing wants a shard.
-        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_))) {
+        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_)))
+        {
             return Flow::Hold;
         }
         self.run_wide(connection, command, args);
@@ -529,7 +530,10 @@ impl Core {
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
-        self.gates.loading || self.gates.busy || self.pause.until_ms > 0 || !self.monitors.is_empty()
+        self.gates.loading
+            || self.gates.busy
+            || self.pause.until_ms > 0
+            || !self.monitors.is_empty()
     }
 
     /// The slow way in: gates, MULTI's queue, CLIENT REPLY, CLIENT PAUSE, MONITOR. `None` lets the command run.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::clock::ticks;
-use crate::command::permit;
+use crate::command::permit::{self, Refusal};
 use crate::command::client::{Client, Context, CoreView, Step};
 use crate::command::scripting;
 use crate::command::spec::{Flags, Run, Source};
@@ -314,7 +314,12 @@ impl ScriptHost<'_> {
             return None;
         }
         let user = &self.client.user;
-        let reply = permit::check(user, command, args).err()?.into_reply(user, command);
+        let refusal = permit::check(user, command, args).err()?;
+        if let Refusal::Denied(denial) = refusal {
+            self.core
+                .note_denial_in_script(self.client, command, args, denial);
+        }
+        let reply = refusal.into_reply(user, command);
         let text = reply.as_bytes();
         Some(text.strip_prefix(b"NOPERM ").unwrap_or(text).to_vec())
     }
@@ -467,7 +472,8 @@ impl Host for ScriptHost<'_> {
             (false, Some(word)) => command.subcommand(word)?,
             _ => command,
         };
-        Some(self.forbidden(command, &args).is_none())
+        let client = self.client;
+        Some(client.is_trusted() || permit::denial(&client.user, command, &args).is_none())
     }
 
     fn log(&mut self, level: u8, line: &[u8]) {
