@@ -671,6 +671,7 @@ impl Core {
                 *connection.output.buffer() = out;
                 self.after_reply(connection, start);
                 self.resume(connection);
+                self.serve_held(&mut held);
                 Some(held)
             }
             Errand::Watch(keys) => {
