@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::base::clock::ticks;
+use crate::base::clock::{ticks, unix_us};
 use crate::command::permit::{self, Refusal};
 use crate::command::client::{Client, Context, CoreView, Step};
 use crate::command::scripting;
 use crate::command::spec::{Flags, Run, Source};
 use crate::command::table::Registered;
+use crate::command::trace;
 use crate::net::Connection;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
@@ -78,7 +79,12 @@ impl Core {
             return;
         }
         let errand = Errand::Script(command, OwnedArgs::copy_of(args));
-        self.begin(connection, self.everyone(), Pending::Lent(errand), Work::Lend);
+        self.begin(
+            connection,
+            self.everyone(),
+            Pending::Lent(errand),
+            Work::Lend,
+        );
     }
 
     /// The script or function that a request names, compiled on this core and cached: its name and its flags.
@@ -92,8 +98,8 @@ impl Core {
         };
         let text = args.get(1);
         if source == Source::Function {
-            let flags = self.scripting.function(text)?;
-            let flags = flags.ok_or(ErrorReply::FUNCTION_NOT_FOUND)?;
+            let found = self.scripting.function(text)?;
+            let (name, flags) = found.ok_or(ErrorReply::FUNCTION_NOT_FOUND)?;
             scripting::read(args).map_err(|error| {
                 if error == ErrorReply::NOT_INTEGER {
                     ErrorReply::BAD_NUMBER_OF_KEYS
@@ -101,7 +107,6 @@ impl Core {
                     error
                 }
             })?;
-            let name = String::from_utf8_lossy(text).into_owned();
             return Ok((Name::Function(name), flags));
         }
         if source == Source::Sha && text.len() != 40 {
@@ -185,6 +190,11 @@ impl Core {
             keys: &request.keys,
             args: &request.args,
         };
+        // Before the commands that it calls.
+        if !self.monitors.is_empty() {
+            let source = trace::monitor_source(&connection.client);
+            self.send_to_monitors(trace::monitor_line(command, args, &source, unix_us()));
+        }
         let mut interpreter = self.scripting.take(kind)?;
         let time = self.config.busy_reply_threshold_ms;
         let per_ms = self.observatory.scale.ticks(1_000_000);
@@ -327,7 +337,7 @@ impl ScriptHost<'_> {
     /// Why a command may not run, if it may not.
     fn refusal(&self, command: &'static Registered, args: &Args<'_>) -> Option<Vec<u8>> {
         let flags = command.spec.flags;
-        if flags.has(Flags::NOSCRIPT) {
+        if flags.has(Flags::NOSCRIPT) && !self.core.scripting.scripts.is_everything_allowed() {
             return Some(b"This Redis command is not allowed from script".to_vec());
         }
         if let Some(reason) = self.forbidden(command, args) {
@@ -358,8 +368,15 @@ impl ScriptHost<'_> {
         let client = self.client;
         let stand_in = self.stand_in.get_or_insert_with(|| {
             let (peer, local) = (client.peer.clone(), client.local.clone());
-            let mut stand_in =
-                Client::new(client.id, peer, local, client.unix, client.fd, now, &self.core.users);
+            let mut stand_in = Client::new(
+                client.id,
+                peer,
+                local,
+                client.unix,
+                client.fd,
+                now,
+                &self.core.users,
+            );
             stand_in.user = client.user.clone();
             Box::new(stand_in)
         });
@@ -386,7 +403,9 @@ impl ScriptHost<'_> {
             }
             Step::Fail(error) => Err(error),
             // What would have to wait for other cores is no command for a script, as their flags say.
-            Step::Ask { .. } => Err(ErrorReply::text("ERR This Redis command is not allowed from script")),
+            Step::Ask { .. } => Err(ErrorReply::text(
+                "ERR This Redis command is not allowed from script",
+            )),
             Step::Stall(time) => {
                 std::thread::sleep(time);
                 Ok(())
@@ -412,6 +431,7 @@ impl Host for ScriptHost<'_> {
         let args = args.args(Caller {
             db: self.db,
             deny_blocking: true,
+            from_script: true,
             resp3,
             ..self.client.caller()
         });
@@ -434,6 +454,10 @@ impl Host for ScriptHost<'_> {
             return Err(text);
         }
         let command = found.expect("what was not found has been refused");
+        if !self.core.monitors.is_empty() && trace::is_monitored(command) {
+            let line = trace::monitor_line(command, &args, "lua", unix_us());
+            self.core.send_to_monitors(line);
+        }
         self.has_written |= command.spec.flags.has(Flags::WRITE);
         match command.spec.run {
             Run::Client(handler) => self.call_client(command, handler, &args, out),
