@@ -31,6 +31,8 @@ pub mod acl;
 pub mod persistence;
 /// Channels, patterns, subscribers: who hears what, and what a message looks like.
 pub mod pubsub;
+/// Lua scripts and function libraries: the sandbox, what a script may call, values to replies and back.
+pub mod script;
 
 /// All that one core may ask of another, and the channels, berths and wake-ups that carry it.
 pub mod mesh;

@@ -5,12 +5,15 @@
 pub mod allocator;
 pub mod bits;
 pub mod clock;
+pub mod collate;
 pub mod crc64;
+pub mod geo;
 pub mod glob;
 pub mod hash;
 pub mod long_double;
 pub mod number;
 pub mod random;
+pub mod sha1;
 pub mod slot;
 pub mod sys;
 pub mod system;

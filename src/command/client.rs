@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::acl::{User, Users};
+use crate::acl::{ChannelNeed, User, Users};
 use crate::config::Config;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::message::{ClientFilter, ClientKind, CoreAnswer, CoreAsk};
@@ -10,6 +10,7 @@ use crate::observe::Observatory;
 use crate::pubsub::{Subscriptions, Topic, Whereabouts};
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
+use crate::script::CoreScripts;
 use crate::shard::{Shard, Shards};
 
 use super::table::Registered;
@@ -48,6 +49,8 @@ pub struct CoreView<'a> {
     pub users: &'a Arc<Users>,
     /// Counters of all cores and the logs they share.
     pub observatory: &'a Observatory,
+    /// Scripts: this core's and what all share.
+    pub scripting: &'a CoreScripts,
 }
 
 /// How a client handler ends.
@@ -260,6 +263,8 @@ pub struct Watching {
     pub token: Arc<WatchToken>,
     /// Database and key.
     pub keys: Vec<(u32, Box<[u8]>)>,
+    /// Bytes of memory they take, here and where they are registered.
+    pub bytes: usize,
 }
 
 impl Client {
@@ -343,6 +348,27 @@ impl Client {
         self.trusted = self.authenticated && self.user.is_unrestricted();
     }
 
+    /// Bytes of memory that what is remembered of it takes beside its own size.
+    pub fn memory(&self) -> usize {
+        let multi = self.multi.as_ref().map_or(0, |multi| {
+            size_of::<Multi>() + multi.bytes + multi.queue.capacity() * size_of::<Queued>()
+        });
+        let watching = self.watching.as_ref().map_or(0, |watching| {
+            size_of::<Watching>() + size_of::<WatchToken>() + watching.bytes
+        });
+        let subscriptions = self.subscriptions.as_ref().map_or(0, |subscriptions| {
+            size_of::<Subscriptions>() + subscriptions.bytes()
+        });
+        multi
+            + watching
+            + subscriptions
+            + self.name.capacity()
+            + self.lib_name.capacity()
+            + self.lib_version.capacity()
+            + self.peer.capacity()
+            + self.local.capacity()
+    }
+
     /// Whether it has proved who it is, which HELLO insists on.
     pub fn has_proved(&self) -> bool {
         self.proved
@@ -378,6 +404,23 @@ impl Client {
             && self.multi.is_none()
             && self.reply_mode == ReplyMode::On
             && !(self.monitor | self.special)
+    }
+
+    /// Whether it listens to something that its user, `before` as it was, must not use any more.
+    pub fn has_lost_subscriptions(&self, before: &User) -> bool {
+        let Some(subscriptions) = &self.subscriptions else {
+            return false;
+        };
+        let topics = [
+            (Topic::Channel, ChannelNeed::Literal),
+            (Topic::Pattern, ChannelNeed::Pattern),
+            (Topic::Shard, ChannelNeed::Literal),
+        ];
+        topics.into_iter().any(|(topic, need)| {
+            subscriptions.of(topic).any(|name| {
+                !self.user.may_use_channel(name, need) && before.may_use_channel(name, need)
+            })
+        })
     }
 
     /// Whether its user may do everything.

@@ -8,6 +8,7 @@ use crate::mesh::message::{CoreAnswer, CoreAsk};
 use crate::observe::Observatory;
 use crate::resp::request::OwnedArgs;
 use crate::resp::{ErrorReply, Reply};
+use crate::script::CoreScripts;
 use crate::shard::{Shard, Shards};
 
 use super::admit;
@@ -31,6 +32,8 @@ pub struct Desk {
     pub answers: Vec<CoreAnswer>,
     /// The questions asked.
     pub asked: Vec<CoreAsk>,
+    /// Scripts.
+    pub scripting: CoreScripts,
     /// One shard, for steps over all of them.
     pub shard: Shard,
     out: Vec<u8>,
@@ -57,6 +60,7 @@ impl Desk {
             ),
             users,
             observatory: Observatory::new(1, count, 16, now, "a".repeat(40)),
+            scripting: CoreScripts::new(Default::default()),
             config,
             now,
             answers: vec![CoreAnswer::Done],
@@ -111,6 +115,7 @@ impl Desk {
             config: &self.config,
             users: &self.users,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let resp3 = self.client.resp3;
         let mut reply = Reply::new(&mut self.out, resp3);
@@ -156,6 +161,7 @@ impl Desk {
                     config: &self.config,
                     users: &self.users,
                     observatory: &self.observatory,
+                    scripting: &self.scripting,
                 };
                 let mut context = Context {
                     client: &mut self.client,

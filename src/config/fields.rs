@@ -216,8 +216,15 @@ fields! {
     zset_max_listpack_entries: usize = "zset-max-listpack-entries";
     /// Bytes of a member in such a sorted set, at most.
     zset_max_listpack_value: usize = "zset-max-listpack-value";
+    /// Whose order of texts SORT ALPHA follows; empty means the environment's.
+    locale_collate: String = "locale-collate";
     /// Bytes a sparse HyperLogLog may have, header included.
     hll_sparse_max_bytes: u64 = "hll-sparse-max-bytes";
+
+    /// Bytes of a stream's node, at most; 0 means no limit.
+    stream_node_max_bytes: u64 = "stream-node-max-bytes";
+    /// Entries in such a node, at most; 0 means no limit.
+    stream_node_max_entries: u64 = "stream-node-max-entries";
 
     /// Whether the process detaches from its terminal.
     daemonize: bool = "daemonize";
@@ -266,6 +273,12 @@ fields! {
 
     /// Whether strings in snapshots are compressed.
     rdbcompression: bool = "rdbcompression";
+    /// Whether snapshots bear a checksum, and whether it is verified.
+    rdbchecksum: bool = "rdbchecksum";
+    /// Whether a snapshot goes to the disk bit by bit as it is written.
+    rdb_save_incremental_fsync: bool = "rdb-save-incremental-fsync";
+    /// Name of the snapshot's file, in the working directory.
+    dbfilename: String = "dbfilename";
     /// Seconds and changes after which a snapshot is written.
     save: Vec<(u64, u64)> = "save";
     /// Milliseconds after which a running script answers BUSY to others.

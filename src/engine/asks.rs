@@ -12,12 +12,15 @@ use crate::resp::request::{Args, OwnedArgs};
 
 use super::blocked::Served;
 use super::core::{Core, Pause};
+use super::wide::Pending;
 
 impl Core {
     /// Reads the inbox.
     pub(super) fn take_mail(&mut self) {
         self.before_mail();
-        for message in self.links.clone().core(self.index).take_mail() {
+        // A script that runs too long reads mail from within: the order stays.
+        self.inbox.extend(self.links.core(self.index).take_mail());
+        while let Some(message) = self.inbox.pop_front() {
             self.on_message(message);
         }
     }
@@ -68,6 +71,8 @@ impl Core {
             CoreMessage::Stall { until } => {
                 std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
             }
+            CoreMessage::Load(shipment) => self.take_in(shipment),
+            CoreMessage::Loaded => self.loading_ended(),
             CoreMessage::Stop => self.stopping = true,
         }
     }
@@ -126,9 +131,17 @@ impl Core {
                 CoreAnswer::Done
             }
             CoreAsk::ListClients(filter) => {
+                self.limit_clients();
                 let mut lines = Vec::new();
                 for connection in self.connections.iter().flatten().filter(|one| !one.closed) {
-                    let facts = connection.facts();
+                    let mut facts = connection.facts();
+                    // The request that asks is in nobody's buffer any more; Redis counts it while it runs.
+                    if let Some(Pending::Answers { args, .. }) =
+                        self.pending.get(&connection.place.index)
+                    {
+                        facts.input_bytes += args.wire_bytes();
+                        facts.argument_bytes += args.size();
+                    }
                     list_lines(&connection.client, &facts, &filter, self.now, &mut lines);
                 }
                 CoreAnswer::Lines(lines)
@@ -158,7 +171,7 @@ impl Core {
                     writes_only,
                 };
                 if let Some(shard) = &mut self.shard {
-                    shard.expiry_paused = until_ms > 0;
+                    shard.expiry_paused = until_ms > 0 || self.gates.loading;
                 }
                 if until_ms == 0 {
                     self.end_pause();
@@ -191,7 +204,7 @@ impl Core {
             | CoreAsk::ConfigSet { .. }
             | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
-            | CoreAsk::ConfigRewrite
+            | CoreAsk::ConfigRewrite { .. }
             | CoreAsk::SetPause { .. }
             | CoreAsk::Shutdown { .. } => unreachable!("this question goes to the control core"),
         }
@@ -213,6 +226,7 @@ impl Core {
             shard.configure(&self.config);
         }
         self.memory_configured();
+        self.client_memory_configured();
     }
 
     // CLIENT PAUSE.
@@ -220,18 +234,16 @@ impl Core {
     /// Whether a command is held back now.
     pub(super) fn is_paused(&self, command: &Registered, client: &Client) -> bool {
         use crate::command::spec::Flags;
+        let writes = |command: &Registered| {
+            let kinds = Flags::WRITE.and(Flags::MAY_REPLICATE);
+            command.spec.flags.any(kinds)
+        };
         self.pause.until_ms > self.now
             && (!self.pause.writes_only
-                || command
-                    .spec
-                    .flags
-                    .any(Flags::WRITE.and(Flags::MAY_REPLICATE))
+                || writes(command)
                 || (command.name == "exec"
                     && client.multi.as_ref().is_some_and(|multi| {
-                        multi
-                            .queue
-                            .iter()
-                            .any(|queued| queued.command.spec.flags.has(Flags::WRITE))
+                        multi.queue.iter().any(|queued| writes(queued.command))
                     })))
     }
 
@@ -239,7 +251,7 @@ impl Core {
     pub(super) fn end_pause(&mut self) {
         self.pause = Pause::default();
         if let Some(shard) = &mut self.shard {
-            shard.expiry_paused = false;
+            shard.expiry_paused = self.gates.loading;
         }
         let paused = std::mem::take(&mut self.blocked_by_pause);
         let blocked = self.counters().blocked.get();
@@ -292,11 +304,8 @@ impl Core {
     /// Shows what a part of another core's connection has run, as one block when it is a transaction.
     #[cold]
     ///
-    /// `ran` is false when a broken watch has kept its commands from running.
-    pub(super) fn show_part(&mut self, part: &Part, ran: bool) {
-        let Some(source) = &part.shown else {
-            return;
-        };
+    /// `source` is whose it is; `ran` is false when a broken watch has kept its commands from running.
+    pub(super) fn show_part(&mut self, part: &Part, source: &str, ran: bool) {
         let mut lines = Vec::new();
         let now_us = unix_us();
         for request in part.requests.iter().filter(|_| ran) {

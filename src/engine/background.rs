@@ -9,6 +9,8 @@ use super::core::{Core, FAREWELL_MS, IDLE_TICK_MS, TICK_MS};
 
 /// Elements freed in one step of a turn.
 const FREE_STEP: usize = 256;
+/// After so long without a word from the client, memory beyond what its input takes is given back (as in Redis).
+const INPUT_IDLE_MS: i64 = 2000;
 /// Connections looked at in one tick.
 const CRON_CONNECTIONS: usize = 256;
 
@@ -71,14 +73,17 @@ impl Core {
             shard.free_some(FREE_STEP);
         }
         self.mind_memory();
-        if let Some(shard) = self.shard.take() {
-            self.end_unit(shard); // a deletion may be what somebody waits for
+        if self.clients.are_limited() {
+            self.limit_clients();
         }
         if self.now >= self.next_tick_ms {
             self.tick();
             self.next_tick_ms = self.now + self.tick_interval();
         } else if self.expiry.pressing {
             self.expire_some();
+        }
+        if let Some(shard) = self.shard.take() {
+            self.end_unit(shard); // a deletion may be what somebody waits for
         }
     }
 
@@ -135,6 +140,10 @@ impl Core {
                 self.shut_down(&mut connection);
             }
             self.limit_output(&mut connection);
+            if idle > INPUT_IDLE_MS {
+                connection.trim_input();
+            }
+            self.count_client(&mut connection);
             self.put_back(connection);
         }
     }
@@ -163,7 +172,7 @@ impl Core {
                 connection.client.id,
                 connection.client.peer
             );
-            self.counters().limit_closed.add(1);
+            self.counters().output_limit_closed.add(1);
             self.shut_down(connection);
         }
     }

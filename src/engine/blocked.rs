@@ -84,6 +84,7 @@ impl Core {
             self.counters().timed.set(self.deadlines.len() as u64);
         }
         connection.blocked = Some(Box::new(blocking));
+        self.read_on(connection); // it may have been held back while its command was on its way
     }
 
     /// Its command blocked on another core, which the part says that has come back. It may have been served already.
@@ -174,6 +175,30 @@ impl Core {
         }
         self.put_back(connection);
         won
+    }
+
+    /// A client's user has changed. One that may not run its command any more reads so now, not when it would be served.
+    pub(super) fn ask_blocked_again(&mut self, connection: &mut Connection) {
+        let Some(waiter) = connection
+            .blocked
+            .as_ref()
+            .and_then(|blocking| blocking.waiter.clone())
+        else {
+            return;
+        };
+        let command = self.table.by_id(waiter.command);
+        let args = waiter.args.args(waiter.caller);
+        let Some(error) = self.refused(connection, command, &args) else {
+            return;
+        };
+        if self.recall(connection) {
+            self.unblock(connection);
+            self.counters().commands[usize::from(command.id)]
+                .rejected
+                .add(1);
+            self.write_error(connection, &error);
+            self.resume(connection);
+        }
     }
 
     /// A client that has been recalled is answered: as if its time had come, or by an error. The command counts as run.
@@ -356,6 +381,9 @@ impl Core {
         );
         for shard in shards.iter_mut() {
             shard.effects.end(&args);
+            if shard.news.has_some() {
+                self.take_news(shard, waiter.caller.client);
+            }
         }
         if outcome.is_ok() && shards.take_wait().is_some() {
             self.last_ticks = ticks();

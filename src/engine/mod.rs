@@ -5,19 +5,23 @@
 //! cores; `asks.rs` answers other cores; `users.rs` keeps permissions; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
 //! cores; `asks.rs` answers other cores; `push.rs` says things to clients
 //! that have not asked; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
+//! cores; `script.rs` runs scripts; `asks.rs` answers other cores; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
 //! its larger parts.
 
 mod asks;
 mod background;
 mod blocked;
+mod clients;
 mod core;
 mod evict;
 mod execute;
 mod expire;
 mod input;
+mod loading;
 pub mod merge;
 mod push;
 mod remote;
+mod script;
 mod users;
 mod wide;
 

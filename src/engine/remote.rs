@@ -138,8 +138,8 @@ impl Core {
                 }
             }
             part.out = out;
-            if part.shown.is_some() {
-                self.show_part(part, ran);
+            if let Some(source) = part.shown.take() {
+                self.show_part(part, &source, ran);
             }
             if self.slow_runs.len() > slow_before {
                 part.slow.extend(self.slow_runs.drain(slow_before..));
@@ -171,10 +171,11 @@ impl Core {
                 self.execute(shard, command, handler, args, out);
                 None
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
-                self.execute_plan(&mut [shard], command, plan, args, out)
-            }
-            Run::Client(_) | Run::Container => {
+            Run::Keys { plan, .. }
+            | Run::Plan(plan)
+            | Run::Reach { plan, .. }
+            | Run::Whole(plan) => self.execute_plan(&mut [shard], command, plan, args, out),
+            Run::Client(_) | Run::Script { .. } | Run::Container => {
                 unreachable!("{} does not travel", command.name)
             }
         }

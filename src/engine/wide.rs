@@ -56,6 +56,8 @@ pub(super) enum Errand {
     Exec(Box<Exec>),
     /// Begin to watch.
     Watch(Vec<Box<[u8]>>),
+    /// Run a script.
+    Script(&'static Registered, OwnedArgs),
 }
 
 /// EXEC under way.
@@ -95,6 +97,9 @@ impl Exec {
     }
 }
 
+/// Memory of a watched key beside its name: its places with the client and with the shard.
+const WATCH_BYTES: usize = 96;
+
 type Owners = SmallVec<[u16; 16]>;
 
 impl Core {
@@ -118,7 +123,11 @@ impl Core {
                 }
                 self.take_step(connection, command, args, step, start);
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) => {
+            Run::Reach { plan, everything } if self.shards > 1 && everything(args) => {
+                let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
+                self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
+            }
+            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Reach { plan, .. } => {
                 let owners = self.owners_of(command, args);
                 match owners[..] {
                     [] => self.run_plan_here(connection, command, plan, args),
@@ -179,13 +188,14 @@ impl Core {
                     self.send_to(connection, owner, command, args, 0, 0);
                 }
             }
+            Run::Script { .. } => self.run_script_wide(connection, command, args),
             Run::Shard(_) | Run::Container => {
                 unreachable!("{} is dispatched elsewhere", command.name)
             }
         }
     }
 
-    fn everyone(&self) -> Vec<u16> {
+    pub(super) fn everyone(&self) -> Vec<u16> {
         (0..self.shards as u16).collect()
     }
 
@@ -292,6 +302,7 @@ impl Core {
             config: &self.config,
             users: &self.users,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let mut context = Context {
             client: &mut connection.client,
@@ -414,7 +425,7 @@ impl Core {
     // Transactions.
 
     /// Begins a transaction; the connection waits for it unless it can run at once.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         connection: &mut Connection,
         participants: Vec<u16>,
@@ -657,6 +668,18 @@ impl Core {
                 self.serve_held(&mut held);
                 Some(held)
             }
+            Errand::Script(command, args) => {
+                connection.waiting = false;
+                let start = connection.output.buffer().len();
+                let args = args.args(connection.client.caller());
+                let mut out = std::mem::take(connection.output.buffer());
+                self.run_script(connection, &mut held, command, &args, &mut out);
+                *connection.output.buffer() = out;
+                self.after_reply(connection, start);
+                self.resume(connection);
+                self.serve_held(&mut held);
+                Some(held)
+            }
             Errand::Watch(keys) => {
                 connection.waiting = false;
                 self.watch_held(connection, &keys, &mut held);
@@ -672,7 +695,7 @@ impl Core {
     }
 
     /// Runs a command over shards in hand.
-    fn run_held(
+    pub(super) fn run_held(
         &mut self,
         held: &mut Held,
         command: &'static Registered,
@@ -702,7 +725,10 @@ impl Core {
                 }
                 merge(how, &replies, &mut Reply::new(out, args.caller.resp3));
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+            Run::Keys { plan, .. }
+            | Run::Plan(plan)
+            | Run::Reach { plan, .. }
+            | Run::Whole(plan) => {
                 self.plan_held(held, command, plan, args, out);
             }
             Run::Any(_) | Run::Publish(_) => {
@@ -712,13 +738,13 @@ impl Core {
                     self.run_on(shard, command, args, out);
                 }
             }
-            Run::Client(_) | Run::Container => {
-                unreachable!("{} needs no shard", command.name)
+            Run::Client(_) | Run::Script { .. } | Run::Container => {
+                unreachable!("{} is run by whoever holds the shards", command.name)
             }
         }
     }
 
-    fn plan_held(
+    pub(super) fn plan_held(
         &mut self,
         held: &mut Held,
         command: &'static Registered,
@@ -780,8 +806,10 @@ impl Core {
                     keyless |= queued.command.spec.flags.has(Flags::PUBSUB);
                 }
                 Run::Any(_) | Run::Publish(_) => keyless = true,
+                Run::Script { .. } => (travels, all) = (false, true),
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
-                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
+                Run::Reach { everything, .. } if everything(&args) => all = true,
+                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) | Run::Reach { .. } => {
                     match key_places(queued.command.spec, &args) {
                         Some(places) if !places.is_empty() => {
                             for (place, _) in places {
@@ -903,15 +931,29 @@ impl Core {
             let start = exec.out.len();
             if let Some(error) = self.refused_at_exec(connection, queued.command, &args) {
                 self.failed(queued.command, &error, &mut exec.out, start);
-                continue;
-            }
-            let Run::Client(handler) = queued.command.spec.run else {
-                self.monitor_lines(&mut exec.block, &connection.client, queued.command, &args);
-                let mut out = std::mem::take(&mut exec.out);
-                self.run_held(&mut exec.held, queued.command, &args, &mut out);
-                exec.out = out;
                 exec.mute(connection.client.reply_mode, start);
                 continue;
+            }
+            let handler = match queued.command.spec.run {
+                Run::Client(handler) => handler,
+                other => {
+                    self.monitor_lines(&mut exec.block, &connection.client, queued.command, &args);
+                    let mut out = std::mem::take(&mut exec.out);
+                    if let Run::Script { .. } = other {
+                        self.run_script(
+                            connection,
+                            &mut exec.held,
+                            queued.command,
+                            &args,
+                            &mut out,
+                        );
+                    } else {
+                        self.run_held(&mut exec.held, queued.command, &args, &mut out);
+                    }
+                    exec.out = out;
+                    exec.mute(connection.client.reply_mode, start);
+                    continue;
+                }
             };
             for shard in &exec.held {
                 super::background::publish_shard(self.observatory.core(shard.index), shard);
@@ -1032,6 +1074,7 @@ impl Core {
             Box::new(Watching {
                 token: Arc::new(WatchToken::default()),
                 keys: Vec::new(),
+                bytes: 0,
             })
         });
         for bytes in keys {
@@ -1048,6 +1091,7 @@ impl Core {
                 shard.peek(db as usize, &key);
                 shard.watched.add(db as usize, bytes, &watching.token);
                 watching.keys.push((db, bytes.clone()));
+                watching.bytes += bytes.len() + WATCH_BYTES;
             }
         }
         self.write_reply(connection, |reply| reply.ok());
@@ -1074,7 +1118,7 @@ impl Core {
 
     /// Tells the shards that own the keys to forget a watch.
     fn forget(&mut self, watching: Watching) {
-        let Watching { token, keys } = watching;
+        let Watching { token, keys, .. } = watching;
         let mut by_owner: Vec<Vec<(u32, Box<[u8]>)>> = vec![Vec::new(); self.shards];
         for (db, key) in keys {
             let owner = usize::from(crate::base::slot::key_slot(&key)) % self.shards;
@@ -1198,6 +1242,7 @@ impl Core {
             config: &self.config,
             users: &self.users,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let mut context = Context {
             client: &mut connection.client,

@@ -12,6 +12,7 @@ use crate::base::slot::Slot;
 use crate::config::Config;
 use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
+use crate::persistence::flow::Shipment;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
@@ -236,6 +237,10 @@ pub enum CoreMessage {
         /// When to go on.
         until: Instant,
     },
+    /// Keys from a file for the receiver's shard.
+    Load(Shipment),
+    /// All keys of the file are where they belong: the receiver serves.
+    Loaded,
     /// The server ends: reply what can be replied and stop.
     Stop,
 }
@@ -352,7 +357,10 @@ pub enum CoreAsk {
         local: bool,
     },
     /// To the control core: CONFIG REWRITE.
-    ConfigRewrite,
+    ConfigRewrite {
+        /// Every directive, those at their defaults too: DEBUG CONFIG-REWRITE-FORCE-ALL.
+        all: bool,
+    },
     /// To the control core: CLIENT PAUSE and UNPAUSE, applied everywhere.
     SetPause {
         /// Until when, Unix milliseconds; zero ends the pause.

@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use glommio::{LocalExecutorBuilder, Placement as Pinning};
 
@@ -22,6 +23,7 @@ use crate::ring;
 use crate::shard::Shard;
 
 use super::placement::{Placement, placement};
+use super::start;
 use crate::control::logging;
 
 /// Batches that a ring between two cores holds.
@@ -184,6 +186,7 @@ fn serve(line: &CommandLine) -> Result<(), String> {
         )
     })?;
     crash_reports(&config);
+    report_faults(&config);
     let users = initial_users(&config, &loaded.users)?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
@@ -288,6 +291,11 @@ fn run(
         startup_bytes: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
     };
     let observatory = Arc::new(observatory);
+    let snapshot = start::snapshot_file(&config);
+    observatory
+        .snapshots
+        .loading
+        .store(snapshot.is_some(), Ordering::Relaxed);
     let terminate = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, terminate.clone())
@@ -319,9 +327,11 @@ fn run(
     let mut threads = Vec::new();
     let seed = sys::entropy();
     for (index, (senders, receivers)) in senders.into_iter().zip(receivers).enumerate() {
+        let mut shard = Box::new(Shard::new(index, shards, config.clone(), seed));
+        shard.snapshots = observatory.snapshots.clone();
         let parts = CoreParts {
             index,
-            shard: Box::new(Shard::new(index, shards, config.clone(), seed)),
+            shard,
             links: links.clone(),
             senders,
             receivers,
@@ -359,14 +369,15 @@ fn run(
             .map_err(|_| "A shard's thread ended at start".to_owned())??;
     }
     let parts = ControlParts {
-        links,
-        observatory,
+        links: links.clone(),
+        observatory: observatory.clone(),
         config: config.clone(),
         users,
         listeners,
-        terminate,
+        terminate: terminate.clone(),
         config_file,
     };
+    let terminate_all = terminate;
     let port = config.port;
     let control = LocalExecutorBuilder::new(Pinning::Unbound)
         .name("control")
@@ -374,10 +385,7 @@ fn run(
         .spawn(move || async move {
             match Control::new(parts) {
                 Ok(control) => {
-                    log::info!("Ready to accept connections on port {port}");
-                    if supervised == Supervised::Systemd {
-                        sys::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
-                    }
+                    let _ = ready.send(Ok(()));
                     control.run().await;
                     Ok(())
                 }
@@ -387,6 +395,21 @@ fn run(
             }
         })
         .map_err(|error| format!("Can't start the control thread: {error}"))?;
+    // When the control thread has failed, joining it says why.
+    let mut outcome = Ok(());
+    if started.recv().is_ok() {
+        if let Some(path) = &snapshot {
+            outcome = start::load(path, &config, &links, &observatory.snapshots);
+        }
+        if outcome.is_ok() {
+            log::info!("Ready to accept connections on port {port}");
+            if supervised == Supervised::Systemd {
+                sys::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
+            }
+        } else {
+            terminate_all.store(true, Ordering::Relaxed);
+        }
+    }
     control
         .join()
         .map_err(|error| format!("The control thread failed: {error}"))??;
@@ -395,7 +418,7 @@ fn run(
             .join()
             .map_err(|error| format!("A shard's thread failed: {error}"))?;
     }
-    Ok(())
+    outcome
 }
 
 /// Forty random hexadecimal digits.
@@ -446,6 +469,20 @@ fn adjust_descriptors(config: &mut Config, shards: usize) {
             *config = changed.config;
         }
     }
+}
+
+/// Faults in machine code, of C libraries above all, are reported to the log as well.
+fn report_faults(config: &Config) {
+    let log = match &config.logfile {
+        None => Some(libc::STDOUT_FILENO),
+        // A descriptor of its own, kept to the end: a handler of signals can open nothing.
+        Some(path) => std::fs::OpenOptions::new()
+            .append(true)
+            .open(path)
+            .ok()
+            .map(IntoRawFd::into_raw_fd),
+    };
+    sys::report_faults(log.unwrap_or(-1));
 }
 
 /// A panic writes a report and ends the process: a half-changed shard never serves on.

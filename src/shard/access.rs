@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::keyspace::{KeyEntry, KeyPlace, Kind, Value};
+use crate::persistence::rdb::Usage;
 use crate::resp::ErrorReply;
 use crate::resp::request::{Caller, Key};
 use crate::structures::entry::{Entry, NewValue};
@@ -71,6 +72,18 @@ fn fresh_clock(config: &Config, now: i64) -> u32 {
         lfu_minutes(now) << 8 | LFU_START
     } else {
         lru_seconds(now)
+    }
+}
+
+/// What a snapshot notes of a key's use under the policy in force.
+pub fn usage(entry: &KeyEntry, config: &Config, now: i64) -> Usage {
+    let policy = config.maxmemory_policy;
+    if policy.is_lfu() {
+        Usage::Freq(lfu_counter(entry.clock(), now, config.lfu_decay_minutes) as u8)
+    } else if policy.is_lru() {
+        Usage::Idle(idle_seconds(entry.clock(), now).into())
+    } else {
+        Usage::None
     }
 }
 

@@ -8,6 +8,7 @@ use crate::effect::Effects;
 use crate::keyspace::blocked::Blocked;
 use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
+use crate::persistence::Status;
 use crate::pubsub::{News, Topic};
 use crate::resp::request::Key;
 use crate::structures::quicklist;
@@ -96,6 +97,8 @@ pub struct Shard {
     pub config: Arc<Config>,
     /// Counters.
     pub stats: ShardStats,
+    /// What is known about snapshots, by all who write or load them.
+    pub snapshots: Arc<Status>,
     /// Reads leave access clocks alone and expired keys stay (a paused server, an import).
     pub expiry_paused: bool,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
@@ -201,6 +204,7 @@ impl Shard {
             random: Random::new(seed ^ (index as u64) << 32),
             config,
             stats: ShardStats::default(),
+            snapshots: Arc::default(),
             expiry_paused: false,
             expires_actively: true,
             garbage: Vec::new(),
@@ -286,6 +290,27 @@ impl Shard {
         }
     }
 
+    /// Those who are blocked on a key are looked at when the running unit ends, though only a part of it has gone: a group
+    /// of a stream.
+    pub fn wake(&mut self, db: usize, key: &Key<'_>) {
+        if !self.blocked.is_empty() {
+            self.blocked.signal(db, key.bytes);
+        }
+    }
+
+    /// A key was changed in a way that no watch notices: what groups of a stream have read and acknowledged.
+    pub fn changed_aside(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        class: Class,
+        event: &'static str,
+        changes: u64,
+    ) {
+        self.effects.count(changes);
+        self.notify(db, key, class, event);
+    }
+
     /// Something happened to a key that is no change of its own (a `new` key, a `del` after a pop).
     #[inline]
     pub fn notify(&mut self, db: usize, key: &Key<'_>, class: Class, event: &'static str) {
@@ -316,6 +341,15 @@ impl Shard {
             let keyspace = &self.keyspace;
             self.watched
                 .touch_if(db, |key| keyspace.find(db, &Key::new(key)).is_some());
+        }
+    }
+
+    /// Deletes keys of `other` whose time has come and whose names are watched in `db`.
+    pub fn expire_watched_keys_of(&mut self, db: usize, other: usize) {
+        let mut names: Vec<Box<[u8]>> = Vec::new();
+        self.watched.names(db, |key| names.push(key.into()));
+        for name in names {
+            self.peek(other, &Key::new(&name));
         }
     }
 

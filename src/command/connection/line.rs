@@ -19,6 +19,10 @@ pub struct ConnectionFacts {
     pub output_peak: usize,
     /// Bytes of replies that wait to be sent.
     pub output_bytes: usize,
+    /// Blocks of replies that wait, when they are many, and the memory they take.
+    pub output_blocks: usize,
+    /// See above.
+    pub output_queued: usize,
     /// Bytes of memory for the connection in all.
     pub total_bytes: usize,
     /// A reply waits for the socket to take it.
@@ -46,7 +50,7 @@ pub fn client_line(client: &Client, facts: &ConnectionFacts, now_ms: i64) -> Vec
     line.extend(
         format!(
             " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} qbuf={} qbuf-free={} argv-mem={} \
-             multi-mem={multi_bytes} rbs={} rbp={} obl={} oll=0 omem=0 tot-mem={} events={} cmd={} user={} redir={} \
+             multi-mem={multi_bytes} rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events={} cmd={} user={} redir={} \
              resp={} lib-name=",
             seconds(client.created_ms),
             seconds(client.active_ms),
@@ -61,6 +65,8 @@ pub fn client_line(client: &Client, facts: &ConnectionFacts, now_ms: i64) -> Vec
             facts.output_capacity,
             facts.output_peak,
             facts.output_bytes,
+            facts.output_blocks,
+            facts.output_queued,
             facts.total_bytes,
             if facts.sending { "rw" } else { "r" },
             client.last_command.map_or("NULL", |command| &command.name),

@@ -71,6 +71,12 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
         return Ok(Step::Whole(object));
     } else if is("LISTPACK", 3) {
         return Ok(Step::Whole(listpack));
+    } else if args.is(1, "RELOAD") {
+        return super::snapshot::reload(args);
+    } else if is("DIGEST", 2) {
+        return Ok(Step::Whole(super::digest::digest));
+    } else if args.is(1, "DIGEST-VALUE") {
+        return Ok(Step::Whole(super::digest::digest_values));
     } else if is("HTSTATS", 3) || is("HTSTATS", 4) {
         return Ok(Step::Whole(table_stats));
     } else if is("HTSTATS-KEY", 3) || is("HTSTATS-KEY", 4) {
@@ -78,7 +84,8 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
     } else if is("SET-ACTIVE-EXPIRE", 3) {
         return Ok(Step::Whole(set_active_expire));
     } else {
-        return Err(ErrorReply::subcommand_syntax(args.get(1), "DEBUG"));
+        return super::debug_tools::run(context, args, reply)
+            .unwrap_or_else(|| Err(ErrorReply::subcommand_syntax(args.get(1), "DEBUG")));
     }
     Ok(Step::Done)
 }
@@ -257,9 +264,22 @@ fn help(reply: &mut Reply<'_>) {
     reply.help(
         "DEBUG",
         &[
+            ("ASSERT", &["Ends the server by a failed assertion."]),
             (
                 "CHANGE-REPL-ID",
                 &["Accepted for tests; there are no replicas."],
+            ),
+            (
+                "CONFIG-REWRITE-FORCE-ALL",
+                &["Like CONFIG REWRITE, with the directives at their defaults as well."],
+            ),
+            (
+                "DIGEST",
+                &["A number in hexadecimal that is the same for equal data sets."],
+            ),
+            (
+                "DIGEST-VALUE <key> [<key> ...]",
+                &["The same of the values of keys."],
             ),
             (
                 "DICT-RESIZING <0|1>",
@@ -275,15 +295,21 @@ fn help(reply: &mut Reply<'_>) {
                 "JMAP",
                 &["Gives memory that nothing uses back to the system."],
             ),
+            ("LEAK <string>", &["Forgets a copy of the string."]),
             ("LISTPACK <key>", &["The listpack behind a key."]),
             ("LOG <message>", &["Writes a line to the server's log."]),
             (
                 "OBJECT <key>",
                 &["Address, encoding and access clock of a key."],
             ),
+            ("PANIC", &["Ends the server by a panic."]),
             (
                 "PAUSE-CRON <0|1>",
                 &["Accepted for tests; there is no cron job."],
+            ),
+            (
+                "POPULATE <count> [<prefix>] [<size>]",
+                &["Adds string keys called <prefix>:<number> where there are none yet."],
             ),
             (
                 "PROTOCOL <type>",
@@ -297,9 +323,21 @@ fn help(reply: &mut Reply<'_>) {
                 &["Accepted for tests; large elements have a node of their own anyway."],
             ),
             (
+                "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
+                &[
+                    "Writes a snapshot and loads it again. MERGE replaces keys that are there, NOFLUSH",
+                    "keeps what is in memory, NOSAVE loads the file as it is.",
+                ],
+            ),
+            (
+                "REPLICATE <target> <command> ...",
+                &["Accepted for tests; there are no replicas."],
+            ),
+            (
                 "REPLYBUFFER <what> <value>",
                 &["Accepted for tests; buffers follow what is in them."],
             ),
+            ("SEGFAULT", &["Ends the server by a memory fault."]),
             (
                 "SET-ACTIVE-EXPIRE <0|1>",
                 &["Whether keys expire when nobody meets them."],
@@ -312,6 +350,7 @@ fn help(reply: &mut Reply<'_>) {
                 "SLEEP <seconds>",
                 &["Serves nobody for so long. Decimals allowed."],
             ),
+            ("STRUCTSIZE", &["Sizes of some structures, in bytes."]),
             (
                 "STRINGMATCH-LEN <length> <pattern>",
                 &["Whether a pattern fits a string of so many letters a."],
