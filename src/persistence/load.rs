@@ -224,7 +224,9 @@ fn aux(name: &[u8], value: &[u8], plan: &Plan, status: &Status) {
     } else if name.starts_with(b"%") {
         log::info!("RDB '{}': {text}", String::from_utf8_lossy(name));
     } else if is("lua") {
-        log::warn!("The snapshot has a script, which is left out: scripts are not kept since Redis 7.0");
+        log::warn!(
+            "The snapshot has a script, which is left out: scripts are not kept since Redis 7.0"
+        );
     } else {
         log::debug!(
             "The snapshot's fact '{}' is not used",
