@@ -26,7 +26,7 @@ pub fn dump(payload: &Payload<'_, Value>, compress: bool) -> Vec<u8> {
     let mut writer = Writer::new(compress);
     writer.out.push(Writer::type_of(payload));
     writer.value(payload, |_| {});
-    close(writer.out)
+    seal(writer.out)
 }
 
 /// Bytes that a value takes in a snapshot: DEBUG OBJECT's `serializedlength`.
@@ -43,10 +43,11 @@ pub fn dump_bytes(payload: &Payload<'_, Value>, compress: bool) -> usize {
 pub fn dump_functions<'a>(sources: impl Iterator<Item = &'a [u8]>, compress: bool) -> Vec<u8> {
     let mut writer = Writer::new(compress);
     sources.for_each(|source| writer.function(source));
-    close(writer.out)
+    seal(writer.out)
 }
 
-fn close(mut out: Vec<u8>) -> Vec<u8> {
+/// Puts version and checksum behind a body.
+pub fn seal(mut out: Vec<u8>) -> Vec<u8> {
     out.extend_from_slice(&VERSION.to_le_bytes());
     let sum = crc64(&out);
     out.extend_from_slice(&sum.to_le_bytes());
