@@ -156,6 +156,9 @@ done
 for shards in 1 4; do
     step "eviction-$shards" 150 python3 "$clients/eviction.py" --shards $shards
 done
+for shards in 1 4; do
+    step "persistence-$shards" 120 python3 "$clients/persistence.py" --shards $shards --keys 100000
+done
 if command -v redis-server >/dev/null 2>&1; then
     step "command-table" 60 python3 "$clients/command_table.py"
     for shards in 1 2; do

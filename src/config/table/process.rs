@@ -26,7 +26,7 @@ const PROTECTED: Kind = Kind::Choice(ProtectedAction::NAMES);
 
 const SAVE_AT_SHUTDOWN: Role = Role::Refused {
     asks: |value| matches!(value, Value::Choice(flags) if flags & SHUTDOWN_SAVE != 0),
-    feature: "snapshots",
+    feature: "snapshots at shutdown",
     instead: "default",
 };
 const NO_SYSLOG: Role = Accepted("it only matters with syslog-enabled, which is refused");
