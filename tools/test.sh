@@ -150,16 +150,27 @@ fi
 for shards in 1 2 4; do
     step "runtime-$shards" 150 python3 "$clients/runtime.py" --shards $shards
 done
+for shards in 1 4; do
+    step "operations-$shards" 60 python3 "$clients/operations.py" --shards $shards
+done
 for shards in 1 2 5; do
     step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4 --seed 7200 --signals push,exec,mset
+done
+for shards in 1 4; do
+    step "blocking-$shards" 90 python3 "$clients/blocking.py" --shards $shards --seconds 3 --seed 7200
 done
 for shards in 1 4; do
     step "eviction-$shards" 150 python3 "$clients/eviction.py" --shards $shards
 done
 for shards in 1 4; do
+    step "acl-$shards" 60 python3 "$clients/acl.py" --shards $shards
+    step "streams-$shards" 60 python3 "$clients/streams.py" --shards $shards
     step "persistence-$shards" 120 python3 "$clients/persistence.py" --shards $shards --keys 100000
 done
 if command -v redis-server >/dev/null 2>&1; then
+    for shards in 1 4; do
+        step "pubsub-$shards" 120 python3 "$clients/pubsub.py" --shards $shards
+    done
     step "command-table" 60 python3 "$clients/command_table.py"
     for shards in 1 2; do
         step "server-commands-$shards" 60 python3 "$clients/server_commands.py" --shards $shards

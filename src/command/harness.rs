@@ -123,9 +123,15 @@ impl Harness {
                         &mut reply,
                     )
                 }
-                Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+                Run::Keys { plan, .. }
+                | Run::Plan(plan)
+                | Run::Reach { plan, .. }
+                | Run::Whole(plan) => {
                     let mut held: Vec<&mut Shard> = self.shards.iter_mut().collect();
                     plan(&mut Shards::new(&mut held, total), &args, &mut reply)
+                }
+                Run::Any(handler) | Run::Publish(handler) => {
+                    handler(&mut self.shards[0], &args, &mut reply)
                 }
                 _ => panic!("{} needs a server", command.name),
             };

@@ -14,14 +14,18 @@ mod acl;
 mod draw;
 mod flush;
 mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod list;
 mod parse;
+mod pubsub;
 mod scan;
+pub(crate) mod scripting;
 mod server;
 mod set;
 mod sorted_set;
+mod stream;
 mod string;
 pub(crate) mod transactions;
 

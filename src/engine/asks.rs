@@ -12,11 +12,16 @@ use crate::resp::request::{Args, OwnedArgs};
 
 use super::blocked::Served;
 use super::core::{Core, Pause};
+use super::wide::Pending;
 
 impl Core {
     /// Reads the inbox.
     pub(super) fn take_mail(&mut self) {
-        for message in self.links.clone().core(self.index).take_mail() {
+        self.before_mail();
+        // A script that runs too long reads mail from within: the order stays.
+        self.inbox
+            .extend(self.links.core(self.index).take_mail());
+        while let Some(message) = self.inbox.pop_front() {
             self.on_message(message);
         }
     }
@@ -49,6 +54,20 @@ impl Core {
                 reply,
             }),
             CoreMessage::Complete | CoreMessage::Evict => {} // looked at every turn
+            CoreMessage::Push(pushes) => self.on_pushes(pushes),
+            CoreMessage::Counted(counts) => {
+                for (place, receivers) in counts {
+                    self.on_counted(place, receivers);
+                }
+            }
+            CoreMessage::Audience {
+                from,
+                number,
+                changes,
+            } => self.on_audience(from, number, changes),
+            CoreMessage::AudienceKnown { by, number } => {
+                self.on_audience_known(usize::from(by), number);
+            }
             CoreMessage::Monitor { client, lines } => self.write_monitor(client, &lines),
             CoreMessage::Stall { until } => {
                 std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
@@ -113,9 +132,17 @@ impl Core {
                 CoreAnswer::Done
             }
             CoreAsk::ListClients(filter) => {
+                self.limit_clients();
                 let mut lines = Vec::new();
                 for connection in self.connections.iter().flatten().filter(|one| !one.closed) {
-                    let facts = connection.facts();
+                    let mut facts = connection.facts();
+                    // The request that asks is in nobody's buffer any more; Redis counts it while it runs.
+                    if let Some(Pending::Answers { args, .. }) =
+                        self.pending.get(&connection.place.index)
+                    {
+                        facts.input_bytes += args.wire_bytes();
+                        facts.argument_bytes += args.size();
+                    }
                     list_lines(&connection.client, &facts, &filter, self.now, &mut lines);
                 }
                 CoreAnswer::Lines(lines)
@@ -170,7 +197,7 @@ impl Core {
             | CoreAsk::ConfigSet { .. }
             | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
-            | CoreAsk::ConfigRewrite
+            | CoreAsk::ConfigRewrite { .. }
             | CoreAsk::SetPause { .. }
             | CoreAsk::Shutdown { .. } => unreachable!("this question goes to the control core"),
         }
@@ -189,9 +216,10 @@ impl Core {
             us => self.observatory.scale.ticks(us.saturating_mul(1000)),
         };
         if let Some(shard) = &mut self.shard {
-            shard.config = self.config.clone();
+            shard.configure(&self.config);
         }
         self.memory_configured();
+        self.client_memory_configured();
     }
 
     // CLIENT PAUSE.
@@ -199,18 +227,16 @@ impl Core {
     /// Whether a command is held back now.
     pub(super) fn is_paused(&self, command: &Registered, client: &Client) -> bool {
         use crate::command::spec::Flags;
+        let writes = |command: &Registered| {
+            let kinds = Flags::WRITE.and(Flags::MAY_REPLICATE);
+            command.spec.flags.any(kinds)
+        };
         self.pause.until_ms > self.now
             && (!self.pause.writes_only
-                || command
-                    .spec
-                    .flags
-                    .any(Flags::WRITE.and(Flags::MAY_REPLICATE))
+                || writes(command)
                 || (command.name == "exec"
                     && client.multi.as_ref().is_some_and(|multi| {
-                        multi
-                            .queue
-                            .iter()
-                            .any(|queued| queued.command.spec.flags.has(Flags::WRITE))
+                        multi.queue.iter().any(|queued| writes(queued.command))
                     })))
     }
 
@@ -271,11 +297,8 @@ impl Core {
     /// Shows what a part of another core's connection has run, as one block when it is a transaction.
     #[cold]
     ///
-    /// `ran` is false when a broken watch has kept its commands from running.
-    pub(super) fn show_part(&mut self, part: &Part, ran: bool) {
-        let Some(source) = &part.shown else {
-            return;
-        };
+    /// `source` is whose it is; `ran` is false when a broken watch has kept its commands from running.
+    pub(super) fn show_part(&mut self, part: &Part, source: &str, ran: bool) {
         let mut lines = Vec::new();
         let now_us = unix_us();
         for request in part.requests.iter().filter(|_| ran) {

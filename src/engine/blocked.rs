@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::base::clock::ticks;
+use crate::base::clock::{ticks, unix_ms};
 use crate::base::slot::key_slot;
-use crate::command::spec::Run;
+use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
 use crate::keyspace::blocked::{Awaits, Ready, Wait, Waiter};
 use crate::mesh::Place;
@@ -176,6 +176,30 @@ impl Core {
         won
     }
 
+    /// A client's user has changed. One that may not run its command any more reads so now, not when it would be served.
+    pub(super) fn ask_blocked_again(&mut self, connection: &mut Connection) {
+        let Some(waiter) = connection
+            .blocked
+            .as_ref()
+            .and_then(|blocking| blocking.waiter.clone())
+        else {
+            return;
+        };
+        let command = self.table.by_id(waiter.command);
+        let args = waiter.args.args(waiter.caller);
+        let Some(error) = self.refused(connection, command, &args) else {
+            return;
+        };
+        if self.recall(connection) {
+            self.unblock(connection);
+            self.counters().commands[usize::from(command.id)]
+                .rejected
+                .add(1);
+            self.write_error(connection, &error);
+            self.resume(connection);
+        }
+    }
+
     /// A client that has been recalled is answered: as if its time had come, or by an error. The command counts as run.
     fn give_up(&mut self, connection: &mut Connection, error: Option<&ErrorReply>) {
         let Some(blocking) = self.unblock(connection) else {
@@ -274,6 +298,9 @@ impl Core {
     /// Serves those who wait for the keys that a unit has changed, and for the keys that this changes in turn, until
     /// nobody can be served with the shards at hand. Keys that need another shard are ready still.
     pub(super) fn serve(&mut self, held: &mut [&mut Shard]) {
+        // The unit may have taken long (a big EXEC, DEBUG SLEEP in it); what has expired meanwhile serves nobody.
+        let now = unix_ms();
+        held.iter_mut().for_each(|shard| shard.set_now(now));
         let mut unserved: Vec<(usize, Ready)> = Vec::new();
         loop {
             let next = held
@@ -337,6 +364,9 @@ impl Core {
         let Run::Plan(plan) = command.spec.run else {
             unreachable!("only plans block, {} is none", command.name);
         };
+        if self.is_short() && command.spec.flags.has(Flags::DENYOOM) {
+            held.iter_mut().for_each(|shard| self.make_room_on(shard));
+        }
         self.last_ticks = ticks();
         let args = waiter.args.args(waiter.caller);
         let mut at_hand: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();

@@ -42,7 +42,8 @@ impl Awaits {
         match value {
             Value::List(_) => Some(Awaits::List),
             Value::Zset(_) => Some(Awaits::Zset),
-            _ => None,
+            Value::Stream(_) => Some(Awaits::Stream),
+            Value::Set(_) | Value::Hash(_) => None,
         }
     }
 }
@@ -357,7 +358,10 @@ mod tests {
             let threads: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| usize::from(waiter.win())))
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
         });
         assert_eq!(winners, 1);
         assert!(waiter.is_over());

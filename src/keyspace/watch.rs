@@ -57,6 +57,9 @@ impl Watched {
 
     /// The key changed: all watches on it are broken.
     pub fn touch(&mut self, db: usize, key: &[u8]) {
+        if self.is_empty() {
+            return;
+        }
         if let Some(tokens) = self.by_key.get(&(db as u32, Box::from(key))) {
             tokens.iter().for_each(|token| token.set_broken());
         }
@@ -67,6 +70,15 @@ impl Watched {
         for ((of, key), tokens) in &self.by_key {
             if *of == db as u32 && changed(key) {
                 tokens.iter().for_each(|token| token.set_broken());
+            }
+        }
+    }
+
+    /// Tells the keys watched in `db`.
+    pub fn names(&self, db: usize, mut each: impl FnMut(&[u8])) {
+        for (of, key) in self.by_key.keys() {
+            if *of == db as u32 {
+                each(key);
             }
         }
     }

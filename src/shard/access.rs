@@ -199,14 +199,14 @@ impl Shard {
         let db = caller.db as usize;
         let (keyspace, mut beside) = self.split();
         let Some(mut found) = keyspace.found(db, key) else {
-            beside.stats.misses += 1;
+            beside.on_missed(db, key);
             return None;
         };
         if beside.is_due(found.get()) {
-            beside.stats.misses += 1;
             if !beside.expiry_paused {
                 beside.on_expired(db, key, found.remove());
             }
+            beside.on_missed(db, key);
             return None;
         }
         beside.stats.hits += 1;
@@ -230,20 +230,22 @@ impl Shard {
 
     /// The same, counting a hit or a miss.
     pub fn peek_counted(&mut self, db: usize, key: &Key<'_>) -> Option<&KeyEntry> {
-        let (keyspace, mut beside) = self.split();
-        let Some(found) = keyspace.found(db, key) else {
-            beside.stats.misses += 1;
-            return None;
-        };
-        if beside.is_due(found.get()) {
-            beside.stats.misses += 1;
-            if !beside.expiry_paused {
-                beside.on_expired(db, key, found.remove());
-            }
+        if self.peek(db, key).is_none() {
+            self.split().1.on_missed(db, key);
             return None;
         }
-        beside.stats.hits += 1;
-        Some(found.into_mut())
+        self.stats.hits += 1;
+        self.keyspace.find(db, key)
+    }
+
+    /// The same without a `keymiss` event: OBJECT.
+    pub fn peek_silently(&mut self, db: usize, key: &Key<'_>) -> Option<&KeyEntry> {
+        if self.peek(db, key).is_none() {
+            self.stats.misses += 1;
+            return None;
+        }
+        self.stats.hits += 1;
+        self.keyspace.find(db, key)
     }
 
     /// A key for a writing command. Expired keys are deleted first. Its expiry changes through `set_expire_at` only.

@@ -57,6 +57,11 @@ impl<'a> Shards<'a> {
         self.won
     }
 
+    /// Whether this is a blocked client's request, run again because a key has changed.
+    pub fn runs_again(&self) -> bool {
+        self.waiter.is_some()
+    }
+
     /// What the command has said by `block`.
     pub fn take_wait(&mut self) -> Option<Wait> {
         self.wait.take()

@@ -107,7 +107,9 @@ mod tests {
         }
         let now = desk.now;
         assert!(matches!(desk.step("WAIT 1 0"), Ok(Step::Block(None))));
-        assert!(matches!(desk.step("WAIT 2 50"), Ok(Step::Block(Some(until))) if until == now + 50));
+        assert!(
+            matches!(desk.step("WAIT 2 50"), Ok(Step::Block(Some(until))) if until == now + 50)
+        );
         for (line, error) in [
             ("WAIT x 0", "value is not an integer or out of range"),
             ("WAIT 1 x", "timeout is not an integer or out of range"),

@@ -324,7 +324,14 @@ pub(super) fn pop_many(
 }
 
 /// Elements were taken from an end: says so, and deletes the key when none is left.
-pub(super) fn popped(shard: &mut Shard, args: &Args<'_>, key: &Key<'_>, end: End, count: usize, empty: bool) {
+pub(super) fn popped(
+    shard: &mut Shard,
+    args: &Args<'_>,
+    key: &Key<'_>,
+    end: End,
+    count: usize,
+    empty: bool,
+) {
     shard.changed_by(args.db(), key, Class::List, pop_event(end), count as u64);
     if empty {
         shard.delete_emptied(args.db(), key);

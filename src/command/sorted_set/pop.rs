@@ -216,7 +216,13 @@ pub(super) fn zmpop_from(
 
 /// Takes so many members, which the set must have, from the end and writes them with their scores. True when these
 /// were all: then they stay inside, and a big set is freed in steps when its key goes.
-pub(super) fn take(zset: &mut Zset, end: End, count: usize, nested: bool, reply: &mut Reply<'_>) -> bool {
+pub(super) fn take(
+    zset: &mut Zset,
+    end: End,
+    count: usize,
+    nested: bool,
+    reply: &mut Reply<'_>,
+) -> bool {
     let len = zset.len();
     let write = |(name, score): Pair<'_>| {
         if nested {
@@ -242,7 +248,14 @@ pub(super) fn take(zset: &mut Zset, end: End, count: usize, nested: bool, reply:
 }
 
 /// What follows when members were taken.
-pub(super) fn taken(shard: &mut Shard, args: &Args<'_>, key: &Key<'_>, end: End, count: usize, emptied: bool) {
+pub(super) fn taken(
+    shard: &mut Shard,
+    args: &Args<'_>,
+    key: &Key<'_>,
+    end: End,
+    count: usize,
+    emptied: bool,
+) {
     if count == 0 {
         return;
     }

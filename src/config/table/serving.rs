@@ -2,7 +2,7 @@
 
 use super::{BYTES, COUNT, INT_MAX, LONG_MAX, PORT, UINT_MAX, refused};
 use crate::config::choice::PipelineOrder;
-use crate::config::directive::Change::{AtRunTime, AtStart};
+use crate::config::directive::Change::{AtRunTime, AtStart, Settled};
 use crate::config::directive::Directive;
 use crate::config::directive::Role::{Accepted, Honoured};
 use crate::config::value::Kind;
@@ -60,16 +60,16 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         None,
         Kind::Number(0, 1024),
         "0",
-        AtStart,
+        Settled,
         Honoured,
     ),
-    Directive::new("pin", None, Kind::YesNo, "yes", AtStart, Honoured),
+    Directive::new("pin", None, Kind::YesNo, "yes", Settled, Honoured),
     Directive::new(
         "server_cpulist",
         Some("server-cpulist"),
         Kind::OPTIONAL_TEXT,
         "",
-        AtStart,
+        Settled,
         Honoured,
     ),
     Directive::new("borrow", None, Kind::YesNo, "yes", AtRunTime, Honoured),
@@ -176,7 +176,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::MemoryOrPercent,
         "0",
         AtRunTime,
-        Accepted("this build closes clients by their own limits only"),
+        Honoured,
     ),
     Directive::new(
         "tracking-table-max-keys",
@@ -192,7 +192,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Events,
         "",
         AtRunTime,
-        Accepted("this build has no publish/subscribe, so nobody could listen"),
+        Honoured,
     ),
     Directive::new(
         "stream-node-max-bytes",
@@ -200,7 +200,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         BYTES,
         "4096",
         AtRunTime,
-        Accepted("this build has no streams"),
+        Honoured,
     ),
     Directive::new(
         "stream-node-max-entries",
@@ -208,7 +208,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         super::LONG_COUNT,
         "100",
         AtRunTime,
-        Accepted("this build has no streams"),
+        Honoured,
     ),
     Directive::new(
         "hll-sparse-max-bytes",
