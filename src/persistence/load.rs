@@ -124,7 +124,8 @@ pub fn load(
     let failed = |error| LoadError::Io(path.to_owned(), error);
     let (mut file, size) = disk.open(path).map_err(failed)?;
     status.load_begins(plan.now, size);
-    let mut reader = Reader::new(plan.limits, plan.check_sum);
+    let check_sum = plan.check_sum && !status.skip_checksums.load(Relaxed);
+    let mut reader = Reader::new(plan.limits, check_sum);
     if plan.leave_raw {
         reader = reader.leave_raw();
     }
