@@ -329,6 +329,7 @@ impl Client {
             db: self.db,
             no_touch: self.no_touch,
             deny_blocking: false,
+            in_script: false,
             resp3: self.resp3,
         }
     }

@@ -319,6 +319,7 @@ impl Host for ScriptHost<'_> {
             db: self.db,
             no_touch: self.client.no_touch,
             deny_blocking: true,
+            in_script: true,
             resp3,
         });
         let found = self.find(&args);
