@@ -143,12 +143,14 @@ struct Filter<'a> {
 }
 
 impl Filter<'_> {
-    fn takes(&self, entry: &KeyEntry) -> bool {
+    fn takes_name(&self, entry: &KeyEntry) -> bool {
+        self.pattern
+            .is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
+    }
+
+    fn takes_type(&self, entry: &KeyEntry) -> bool {
         self.type_name
             .is_none_or(|name| name.eq_ignore_ascii_case(type_name(entry).as_bytes()))
-            && self
-                .pattern
-                .is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
     }
 }
 
@@ -188,15 +190,16 @@ fn scan(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(),
         let shard = &*shard;
         let mut elements = Reply::new(&mut shown, reply.is_resp3());
         walk(shard, args.db(), cursor, filter.count, |entry| {
-            if !filter.takes(entry) {
+            if !filter.takes_name(entry) {
                 return;
             }
+            // As in 7.2, what has expired goes whatever its type.
             if shard.is_due(entry) {
                 overdue.push(Box::<[u8]>::from(entry.key()));
-                return;
+            } else if filter.takes_type(entry) {
+                count += 1;
+                elements.bulk(entry.key());
             }
-            count += 1;
-            elements.bulk(entry.key());
         })
     };
     for key in overdue {
