@@ -3,6 +3,7 @@
 #
 #   tools/soak.sh [MINUTES]            60 minutes unless told otherwise
 #   SLOTWISE=path tools/soak.sh        another binary than target/release/slotwise
+#   REDIS_SRC=path                     a checkout of redis/redis at tag 7.2.4: its own suite runs too
 #   SOAK_EXTRA="--directive value"     further arguments of the server, such as one that switches a mechanism off
 #
 # It stops at the first failure: the failing seed and history stand at the end of target/test-logs/soak.log.
@@ -37,6 +38,9 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
         [ "$(date +%s)" -lt "$end" ] || break
     done
     check 1200 python3 "$clients/tools_suite.py" --shards 2 --full
+    # Redis's own suite says that it was skipped when REDIS_SRC names no checkout.
+    check 3600 python3 "$root/tests/compat/run.py"
+    check 3600 python3 "$root/tests/compat/run.py" --replace
     turns=$((turns + 1))
     echo "turn $turns done"
 done

@@ -4,6 +4,7 @@
 #   tools/test.sh                 everything, under 20 minutes on two cores
 #   tools/test.sh --only WORD     only the steps whose name holds WORD (the server is built in any case)
 #   SLOTWISE=path tools/test.sh   the client suites run against that server; nothing is built for them
+#   REDIS_SRC=path tools/test.sh  also Redis's own suite, out of a checkout of redis/redis at tag 7.2.4 (tests/compat)
 #
 # Seeds are fixed here, so that a failure is about the change; tools/soak.sh draws its own.
 #
@@ -16,11 +17,12 @@ cd "$root" || exit 1
 
 REDIS_PY=5.2.1
 SECONDS_MAX=1140 # of the whole run; a step gets at most what is left of it
+COMPAT_SECONDS_MAX=1200 # more of them, when REDIS_SRC asks for Redis's own suite
 only=""
 if [ "${1:-}" = "--only" ]; then
     only=${2:?--only wants a word}
 elif [ -n "${1:-}" ]; then
-    sed -n '2,10s/^# \{0,1\}//p' "$0"
+    sed -n '2,11s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 
@@ -152,9 +154,19 @@ for shards in 1 2 5; do
     step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4 --seed 7200 --signals push,exec,mset
 done
 for shards in 1 4; do
+    step "blocking-$shards" 90 python3 "$clients/blocking.py" --shards $shards --seconds 3 --seed 7200
+done
+for shards in 1 4; do
     step "eviction-$shards" 150 python3 "$clients/eviction.py" --shards $shards
 done
+for shards in 1 4; do
+    step "acl-$shards" 60 python3 "$clients/acl.py" --shards $shards
+    step "streams-$shards" 60 python3 "$clients/streams.py" --shards $shards
+done
 if command -v redis-server >/dev/null 2>&1; then
+    for shards in 1 4; do
+        step "pubsub-$shards" 120 python3 "$clients/pubsub.py" --shards $shards
+    done
     step "command-table" 60 python3 "$clients/command_table.py"
     for shards in 1 2; do
         step "server-commands-$shards" 60 python3 "$clients/server_commands.py" --shards $shards
@@ -187,5 +199,13 @@ if command -v redis-cli >/dev/null 2>&1 && command -v redis-benchmark >/dev/null
     done
 else
     skip tools "redis-tools are missing"
+fi
+if [ -z "${REDIS_SRC:-}" ]; then
+    skip compat "REDIS_SRC does not name a checkout of redis 7.2.4"
+elif ! command -v tclsh >/dev/null 2>&1; then
+    skip compat "tclsh is missing"
+else
+    SECONDS_MAX=$((SECONDS_MAX + COMPAT_SECONDS_MAX))
+    step compat "$COMPAT_SECONDS_MAX" python3 "$root/tests/compat/run.py"
 fi
 finish

@@ -4,6 +4,7 @@ use crate::resp::ErrorReply;
 use crate::resp::request::Args;
 
 use super::client::Client;
+use super::permit::{self, Refusal};
 use super::spec::Flags;
 use super::table::{CommandTable, Registered};
 
@@ -14,6 +15,8 @@ pub struct Gates {
     pub out_of_memory: bool,
     /// The dataset is being loaded.
     pub loading: bool,
+    /// A script or function runs too long.
+    pub busy: bool,
 }
 
 /// The command that `args` name, checked for existence and arity: what is wrong with the request itself.
@@ -58,20 +61,31 @@ pub fn needs_memory(command: &Registered, client: &Client) -> bool {
     flags.has(Flags::DENYOOM) || client.multi.is_some() && !flags.has(Flags::IMMEDIATE)
 }
 
-/// Asks the gates in order: authentication, memory, loading.
-pub fn admit(command: &Registered, client: &Client, gates: Gates) -> Result<(), ErrorReply> {
+/// Asks the gates in order: authentication, permissions, memory, subscriptions, loading.
+pub fn admit(
+    command: &Registered,
+    client: &Client,
+    args: &Args<'_>,
+    gates: Gates,
+) -> Result<(), Refusal> {
     let flags = command.spec.flags;
     if !client.authenticated && !flags.has(Flags::NO_AUTH) {
-        return Err(ErrorReply::NO_AUTH);
+        return Err(Refusal::Error(ErrorReply::NO_AUTH));
     }
     if client.multi.is_some() && flags.has(Flags::NO_MULTI) {
-        return Err(ErrorReply::NOT_IN_MULTI);
+        return Err(Refusal::Error(ErrorReply::NOT_IN_MULTI));
+    }
+    if !client.is_trusted() {
+        permit::check(&client.user, command, args)?;
     }
     if gates.out_of_memory && needs_memory(command, client) {
-        return Err(ErrorReply::OUT_OF_MEMORY);
+        return Err(Refusal::Error(ErrorReply::OUT_OF_MEMORY));
+    }
+    if client.subscribed && !client.resp3 && !flags.has(Flags::WHILE_SUBSCRIBED) {
+        return Err(Refusal::Error(ErrorReply::subscribed(&command.name)));
     }
     if gates.loading && !flags.has(Flags::LOADING) {
-        return Err(ErrorReply::LOADING);
+        return Err(Refusal::Error(ErrorReply::LOADING));
     }
     Ok(())
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::acl::{ChannelNeed, User, Users};
 use crate::config::Config;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::message::{ClientFilter, ClientKind, CoreAnswer, CoreAsk};
 use crate::observe::Observatory;
+use crate::pubsub::{Subscriptions, Topic};
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
+use crate::script::CoreScripts;
 use crate::shard::{Shard, Shards};
 
 use super::table::Registered;
@@ -42,8 +45,12 @@ pub struct CoreView<'a> {
     pub now: i64,
     /// The configuration.
     pub config: &'a Arc<Config>,
+    /// All users.
+    pub users: &'a Arc<Users>,
     /// Counters of all cores and the logs they share.
     pub observatory: &'a Observatory,
+    /// Scripts: this core's and what all share.
+    pub scripting: &'a CoreScripts,
 }
 
 /// How a client handler ends.
@@ -72,8 +79,18 @@ pub enum Step {
     Reset,
     /// Run the queued commands.
     Exec,
+    /// Begin or end subscriptions to the arguments from 1 on; the engine confirms each.
+    Subscription {
+        /// To what.
+        topic: Topic,
+        /// Begin or end.
+        begins: bool,
+    },
     /// Run this over every shard, lent whole; it writes the reply. For DEBUG, which must not be a keyed command.
     Whole(PlanFn),
+    /// Wait, until this time (Unix milliseconds) or for ever; what the handler has written is the reply then, and at once
+    /// where nobody may block. WAIT.
+    Block(Option<i64>),
     /// Sleep so long without serving anybody: DEBUG SLEEP.
     Stall(std::time::Duration),
 }
@@ -139,8 +156,16 @@ pub struct Client {
     pub db: u32,
     /// HELLO 3.
     pub resp3: bool,
-    /// Whether it may run commands.
+    /// Whether it is let in: it has proved who it is, or nobody needs to.
     pub authenticated: bool,
+    /// As whom it acts.
+    pub user: Arc<User>,
+    /// It has proved who it is, or nobody needed to when it came: what the default user needs later does not matter.
+    proved: bool,
+    /// It is let in and its user may do everything: there is nothing to ask about its commands.
+    trusted: bool,
+    /// The user it was refused to become just now; its core writes that down.
+    pub denied: Option<Vec<u8>>,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
@@ -153,6 +178,10 @@ pub struct Client {
     pub watching: Option<Box<Watching>>,
     /// MONITOR.
     pub monitor: bool,
+    /// It has subscriptions.
+    pub subscribed: bool,
+    /// What it has subscribed to.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// The connection closes once the reply at hand is sent: CLIENT KILL of oneself.
     pub closing: bool,
     /// When it connected, Unix milliseconds.
@@ -190,12 +219,22 @@ pub struct Watching {
     pub token: Arc<WatchToken>,
     /// Database and key.
     pub keys: Vec<(u32, Box<[u8]>)>,
+    /// Bytes of memory they take, here and where they are registered.
+    pub bytes: usize,
 }
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(id: u64, peer: String, local: String, unix: bool, fd: i32, now: i64) -> Self {
-        Client {
+    pub fn new(
+        id: u64,
+        peer: String,
+        local: String,
+        unix: bool,
+        fd: i32,
+        now: i64,
+        users: &Users,
+    ) -> Self {
+        let mut client = Client {
             id,
             peer,
             local,
@@ -206,18 +245,84 @@ impl Client {
             lib_version: Vec::new(),
             db: 0,
             resp3: false,
-            authenticated: true,
+            authenticated: false,
+            user: users.default_user().clone(),
+            proved: false,
+            trusted: false,
+            denied: None,
             no_evict: false,
             no_touch: false,
             reply_mode: ReplyMode::On,
             multi: None,
             watching: None,
             monitor: false,
+            subscribed: false,
+            subscriptions: None,
             closing: false,
             created_ms: now,
             active_ms: now,
             last_command: None,
-        }
+        };
+        client.become_default(users);
+        client
+    }
+
+    /// It is the default user again, as a new connection is.
+    pub fn become_default(&mut self, users: &Users) {
+        self.user = users.default_user().clone();
+        self.proved = self.user.is_open();
+        self.settle(users);
+    }
+
+    /// It has proved to be `user`.
+    pub fn become_user(&mut self, user: Arc<User>) {
+        self.user = user;
+        (self.proved, self.authenticated) = (true, true);
+        self.trusted = self.user.is_unrestricted();
+    }
+
+    /// Its user has changed, or what the default user needs. False when the user is gone; then it is a client that has
+    /// not proved anything.
+    pub fn take_over(&mut self, users: &Users) -> bool {
+        let user = users
+            .get(self.user.name())
+            .filter(|user| user.is_same(&self.user));
+        let is_there = user.is_some();
+        self.proved &= is_there;
+        self.user = user.unwrap_or(users.default_user()).clone();
+        self.settle(users);
+        is_there
+    }
+
+    fn settle(&mut self, users: &Users) {
+        self.authenticated = self.proved || users.default_user().is_open();
+        self.trusted = self.authenticated && self.user.is_unrestricted();
+    }
+
+    /// Bytes of memory that what is remembered of it takes beside its own size.
+    pub fn memory(&self) -> usize {
+        let multi = self.multi.as_ref().map_or(0, |multi| {
+            size_of::<Multi>() + multi.bytes + multi.queue.capacity() * size_of::<Queued>()
+        });
+        let watching = self.watching.as_ref().map_or(0, |watching| {
+            size_of::<Watching>() + size_of::<WatchToken>() + watching.bytes
+        });
+        let subscriptions = self.subscriptions.as_ref().map_or(0, |subscriptions| {
+            size_of::<Subscriptions>() + subscriptions.bytes()
+        });
+        multi
+            + watching
+            + subscriptions
+            + self.name.capacity()
+            + self.lib_name.capacity()
+            + self.lib_version.capacity()
+            + self.peer.capacity()
+            + self.local.capacity()
+    }
+
+    /// Whether it has proved who it is, which HELLO insists on.
+    pub fn has_proved(&self) -> bool {
+        self.proved
     }
 
     /// What handlers may know of it.
@@ -235,10 +340,42 @@ impl Client {
     /// Nothing about it needs a second look before a command runs.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        self.authenticated
+        self.trusted
             && self.multi.is_none()
             && self.reply_mode == ReplyMode::On
-            && !self.monitor
+            && !(self.monitor | self.subscribed)
+    }
+
+    /// The permissions of its user are all that its commands must be looked at for.
+    #[inline]
+    pub fn is_plain_but_restricted(&self) -> bool {
+        self.authenticated
+            && !self.trusted
+            && self.multi.is_none()
+            && self.reply_mode == ReplyMode::On
+            && !(self.monitor | self.subscribed)
+    }
+
+    /// Whether it listens to something that its user, `before` as it was, must not use any more.
+    pub fn has_lost_subscriptions(&self, before: &User) -> bool {
+        let Some(subscriptions) = &self.subscriptions else {
+            return false;
+        };
+        let topics = [
+            (Topic::Channel, ChannelNeed::Literal),
+            (Topic::Pattern, ChannelNeed::Pattern),
+            (Topic::Shard, ChannelNeed::Literal),
+        ];
+        topics.into_iter().any(|(topic, need)| {
+            subscriptions.of(topic).any(|name| {
+                !self.user.may_use_channel(name, need) && before.may_use_channel(name, need)
+            })
+        })
+    }
+
+    /// Whether its user may do everything.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
     }
 
     /// Whether it comes from this machine: loopback or a unix socket. `enable-debug-command local` asks.
@@ -249,7 +386,17 @@ impl Client {
 
     /// Which output buffer limit and which CLIENT LIST TYPE it falls under.
     pub fn kind(&self) -> ClientKind {
-        ClientKind::Normal
+        if self.subscribed {
+            ClientKind::PubSub
+        } else {
+            ClientKind::Normal
+        }
+    }
+
+    /// How many subscriptions of a topic it has.
+    pub fn subscriptions(&self, topic: Topic) -> usize {
+        let subscriptions = self.subscriptions.as_ref();
+        subscriptions.map_or(0, |subscriptions| subscriptions.count(topic))
     }
 
     /// Whether a filter of CLIENT LIST or CLIENT KILL takes it.
@@ -264,7 +411,7 @@ impl Client {
                 .as_ref()
                 .is_none_or(|local| local == self.local.as_bytes())
             && filter.kind.is_none_or(|kind| kind == self.kind())
-            && filter.user.as_ref().is_none_or(|user| user == b"default")
+            && filter.user.as_ref().is_none_or(|user| user == self.user.name())
             && filter.not != Some(self.id)
     }
 }

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use crate::acl::Users;
 use crate::config::Config;
 use crate::mesh::message::{CoreAnswer, CoreAsk};
 use crate::observe::Observatory;
 use crate::resp::request::OwnedArgs;
 use crate::resp::{ErrorReply, Reply};
+use crate::script::CoreScripts;
 use crate::shard::{Shard, Shards};
 
 use super::admit;
 use super::client::{Client, Context, CoreView, Step};
 use super::spec::Run;
-use super::table::commands;
+use super::table::{catalog, commands};
 
 /// One client before one core, and what the core would ask of others.
 pub struct Desk {
@@ -20,6 +22,8 @@ pub struct Desk {
     pub client: Client,
     /// The configuration.
     pub config: Arc<Config>,
+    /// All users.
+    pub users: Arc<Users>,
     /// Counters.
     pub observatory: Observatory,
     /// Unix milliseconds.
@@ -28,6 +32,8 @@ pub struct Desk {
     pub answers: Vec<CoreAnswer>,
     /// The questions asked.
     pub asked: Vec<CoreAsk>,
+    /// Scripts.
+    pub scripting: CoreScripts,
     /// One shard, for steps over all of them.
     pub shard: Shard,
     out: Vec<u8>,
@@ -41,6 +47,7 @@ impl Desk {
         let count = commands().all().len();
         let mut shard = Shard::new(0, 1, config.clone(), 7);
         shard.set_now(now);
+        let users = Arc::new(Users::new(b"", catalog()));
         Desk {
             client: Client::new(
                 7,
@@ -49,8 +56,11 @@ impl Desk {
                 false,
                 9,
                 now,
+                &users,
             ),
+            users,
             observatory: Observatory::new(1, count, 16, now, "a".repeat(40)),
+            scripting: CoreScripts::new(Default::default()),
             config,
             now,
             answers: vec![CoreAnswer::Done],
@@ -70,6 +80,25 @@ impl Desk {
             .config
             .set(&[(name.as_bytes(), value.as_bytes())], context);
         self.config = Arc::new(changed.unwrap().config);
+        if name == "requirepass" {
+            let users = Users::clone(&self.users);
+            self.set_users(users.with_default_password(value.as_bytes(), catalog()));
+        }
+    }
+
+    /// Gives all users by rules, as ACL SETUSER would.
+    pub fn set_user(&mut self, name: &str, rules: &str) {
+        let rules: Vec<&[u8]> = rules.split(' ').map(str::as_bytes).collect();
+        let users = self
+            .users
+            .with_rules(name.as_bytes(), &rules, false, catalog());
+        self.set_users(users.unwrap());
+    }
+
+    /// Replaces the users, for the client too.
+    pub fn set_users(&mut self, users: Users) {
+        self.users = Arc::new(users);
+        self.client.take_over(&self.users);
     }
 
     /// Runs a command given as words up to its first step.
@@ -84,7 +113,9 @@ impl Desk {
             shards: 1,
             now: self.now,
             config: &self.config,
+            users: &self.users,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let resp3 = self.client.resp3;
         let mut reply = Reply::new(&mut self.out, resp3);
@@ -96,7 +127,7 @@ impl Desk {
                 };
                 handler(&mut context, &args, &mut reply)
             }
-            Run::Shard(handler) => {
+            Run::Shard(handler) | Run::Any(handler) | Run::Publish(handler) => {
                 handler(&mut self.shard, &args, &mut reply)?;
                 Ok(Step::Done)
             }
@@ -128,7 +159,9 @@ impl Desk {
                     shards: 1,
                     now: self.now,
                     config: &self.config,
+                    users: &self.users,
                     observatory: &self.observatory,
+                    scripting: &self.scripting,
                 };
                 let mut context = Context {
                     client: &mut self.client,

@@ -156,6 +156,7 @@ fn flush(
             let flushed = shard.keyspace.take_db(db);
             shard.effects.count(flushed.keys() as u64);
             shard.discard_db(flushed);
+            shard.blocked.signal_db(db);
         }
         // Also when nothing was there: a replica may still have what this one has lost.
         shard.effects.record(args.db(), &parts);
@@ -195,6 +196,8 @@ fn swapdb(
             shard.keyspace.swap(first, second);
             shard.touch_watched_keys_of(first);
             shard.touch_watched_keys_of(second);
+            shard.blocked.signal_db(first);
+            shard.blocked.signal_db(second);
         }
         shard.effects.record(args.db(), &parts);
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::number::parse_i64;
 use crate::config::Config;
+use crate::resp::parser::{Limits, Parsed, Parser};
 use crate::resp::request::{Args, Caller, Key, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Shard, Shards};
@@ -129,6 +130,9 @@ impl Harness {
                     let mut held: Vec<&mut Shard> = self.shards.iter_mut().collect();
                     plan(&mut Shards::new(&mut held, total), &args, &mut reply)
                 }
+                Run::Any(handler) | Run::Publish(handler) => {
+                    handler(&mut self.shards[0], &args, &mut reply)
+                }
                 _ => panic!("{} needs a server", command.name),
             };
             for shard in &mut self.shards {
@@ -163,19 +167,42 @@ impl Harness {
             .map_or("", |value| value.encoding_name())
     }
 
-    /// Effects recorded since the last call, as text, shard after shard.
+    /// Effects recorded since the last call, as text, shard after shard; what only frames them (SELECT, MULTI, EXEC) is
+    /// left out.
     pub fn effects(&mut self) -> Vec<String> {
         let mut all = Vec::new();
         for shard in &mut self.shards {
-            for effect in shard.effects.take() {
-                let args = effect.command.args(Caller::default());
-                let words: Vec<String> = args
-                    .iter_from(0)
-                    .map(|word| String::from_utf8_lossy(word).into_owned())
-                    .collect();
-                all.push(words.join(" "));
-            }
+            all.extend(effects_as_text(shard));
         }
+        all.retain(|effect| {
+            effect != "MULTI" && effect != "EXEC" && !effect.starts_with("SELECT ")
+        });
         all
     }
+}
+
+/// Takes what a shard has recorded, a line for each command.
+pub fn effects_as_text(shard: &mut Shard) -> Vec<String> {
+    let mut parser = Parser::default();
+    let mut spans = Vec::new();
+    let bytes = shard.effects.recorded().to_vec();
+    shard.effects.clear();
+    let (mut at, mut all) = (0, Vec::new());
+    while at < bytes.len() {
+        let limits = Limits {
+            bulk_max: u64::MAX,
+            authenticated: true,
+        };
+        spans.clear();
+        let Parsed::Request(length) = parser.next(&bytes, at, limits, &mut spans) else {
+            panic!("the stream holds whole commands");
+        };
+        at += length;
+        let words: Vec<_> = Args::new(&bytes, &spans, Caller::default())
+            .iter_from(0)
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect();
+        all.push(words.join(" "));
+    }
+    all
 }

@@ -4,11 +4,13 @@ pub mod admit;
 pub mod client;
 pub mod connection;
 pub mod keys;
+pub mod permit;
 pub mod spec;
 pub mod table;
 pub mod trace;
 
 mod bitmap;
+mod acl;
 mod draw;
 mod flush;
 mod generic;
@@ -17,10 +19,13 @@ mod hash;
 mod hyperloglog;
 mod list;
 mod parse;
+mod pubsub;
 mod scan;
+pub(crate) mod scripting;
 mod server;
 mod set;
 mod sorted_set;
+mod stream;
 mod string;
 pub(crate) mod transactions;
 

@@ -3,6 +3,8 @@
 //! A command group's file declares its commands next to their handlers; `table.rs` gathers them. The literal has no
 //! defaults, so a field left out does not compile.
 
+pub use crate::acl::Category as Acl;
+use crate::base::bits::bits;
 use crate::command::client::{ClientFn, PlanFn, ShardFn};
 use crate::resp::request::Args;
 
@@ -55,55 +57,6 @@ impl Arity {
     }
 }
 
-/// Declares bit sets with names.
-macro_rules! bits {
-    ($(#[$doc:meta])* $type:ident: $repr:ty { $($(#[$bit_doc:meta])* $name:ident = $bit:literal, $shown:literal;)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Default)]
-        pub struct $type($repr);
-
-        impl $type {
-            /// None of them.
-            pub const NONE: $type = $type(0);
-            $($(#[$bit_doc])* pub const $name: $type = $type(1 << $bit);)*
-            /// All of them with the words Redis shows, in its order.
-            pub const NAMES: &'static [($type, &'static str)] = &[$(($type::$name, $shown)),*];
-
-            /// Both sets together.
-            #[must_use]
-            pub const fn and(self, other: $type) -> $type {
-                $type(self.0 | other.0)
-            }
-
-            /// Whether all of `other` is in this set.
-            #[inline]
-            pub const fn has(self, other: $type) -> bool {
-                self.0 & other.0 == other.0
-            }
-
-            /// Whether any of `other` is in this set.
-            #[inline]
-            pub const fn any(self, other: $type) -> bool {
-                self.0 & other.0 != 0
-            }
-
-            /// The words of this set that Redis shows.
-            pub fn names(self) -> impl Iterator<Item = &'static str> {
-                Self::NAMES
-                    .iter()
-                    .filter(move |(bit, name)| self.has(*bit) && !name.is_empty())
-                    .map(|(_, name)| *name)
-            }
-        }
-
-        impl std::fmt::Debug for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_list().entries(self.names()).finish()
-            }
-        }
-    };
-}
-
 bits! {
     /// Command flags, with the words of COMMAND INFO. A word that is empty is ours and never shown.
     Flags: u64 {
@@ -135,8 +88,8 @@ bits! {
         FAST = 12, "fast";
         /// Needs no authentication.
         NO_AUTH = 13, "no_auth";
-        /// May be propagated though it is no write.
-        MAY_REPLICATE = 14, "may_replicate";
+        /// May be propagated though it is no write. Redis does not show it.
+        MAY_REPLICATE = 14, "";
         /// Keys are optional.
         NO_MANDATORY_KEYS = 15, "no_mandatory_keys";
         /// Behind `enable-protected-configs` and the like.
@@ -155,56 +108,10 @@ bits! {
         TOUCHES_ARBITRARY_KEYS = 21, "";
         /// Runs at once inside MULTI instead of being queued.
         IMMEDIATE = 22, "";
+        /// Allowed while a RESP2 client has subscriptions: all that such a client may send.
+        WHILE_SUBSCRIBED = 25, "";
         /// Meant for the server's own use and for tests (COMMAND DOCS: `syscmd`).
         SYSTEM = 23, "";
-    }
-}
-
-bits! {
-    /// ACL categories.
-    Acl: u32 {
-        /// Keys of any type.
-        KEYSPACE = 0, "keyspace";
-        /// Derived from the flags.
-        READ = 1, "read";
-        /// Derived from the flags.
-        WRITE = 2, "write";
-        /// Sets.
-        SET = 3, "set";
-        /// Sorted sets.
-        SORTEDSET = 4, "sortedset";
-        /// Lists.
-        LIST = 5, "list";
-        /// Hashes.
-        HASH = 6, "hash";
-        /// Strings.
-        STRING = 7, "string";
-        /// Bitmaps.
-        BITMAP = 8, "bitmap";
-        /// HyperLogLogs.
-        HYPERLOGLOG = 9, "hyperloglog";
-        /// Geo indexes.
-        GEO = 10, "geo";
-        /// Streams.
-        STREAM = 11, "stream";
-        /// Publish and subscribe; derived from the flags.
-        PUBSUB = 12, "pubsub";
-        /// For the operator; derived from the flags.
-        ADMIN = 13, "admin";
-        /// Derived from the flags.
-        FAST = 14, "fast";
-        /// Derived from the flags: what is not fast.
-        SLOW = 15, "slow";
-        /// Derived from the flags.
-        BLOCKING = 16, "blocking";
-        /// Can do harm.
-        DANGEROUS = 17, "dangerous";
-        /// Connections.
-        CONNECTION = 18, "connection";
-        /// MULTI and its kin.
-        TRANSACTION = 19, "transaction";
-        /// Scripts and functions.
-        SCRIPTING = 20, "scripting";
     }
 }
 
@@ -276,8 +183,11 @@ pub enum Begin {
     Keyword {
         /// The word.
         word: &'static str,
-        /// Where the search starts.
+        /// Where the search starts, as COMMAND shows it.
         from: i8,
+        /// Options before the word, each with the number of arguments it takes: what these are given is never the word.
+        /// The search then starts at the first argument.
+        past: &'static [(&'static str, u8)],
     },
     /// At an argument that the command's own syntax tells: an option that may come several times, or may be the value of
     /// another one. It is for the server's own use; COMMAND INFO shows what a client can make of it.
@@ -425,10 +335,33 @@ pub enum Run {
     },
     /// Goes on from shard to shard where the cursor in the first argument says: SCAN.
     Cursor(ShardFn),
+    /// Has no key; any shard's copy of what all of them know will do: the home shard's, or whichever is at hand.
+    Any(ShardFn),
+    /// Speaks to subscribers. By itself it is delivered at once and its receivers are counted; within a transaction or a
+    /// script the handler runs on whichever shard is at hand, and the message leaves when that is over.
+    Publish(ShardFn),
     /// One step over every shard, lent whole: SWAPDB and what must see all of the keyspace at once.
     Whole(PlanFn),
+    /// A script, whose commands may touch any key.
+    Script {
+        /// What the first argument names.
+        source: Source,
+        /// It may not write.
+        read_only: bool,
+    },
     /// A container: one of its subcommands runs.
     Container,
+}
+
+/// What the first argument of a command that runs a script is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The script.
+    Body,
+    /// The digest of a cached script.
+    Sha,
+    /// The name of a library's function.
+    Function,
 }
 
 impl std::fmt::Debug for Run {
@@ -441,7 +374,10 @@ impl std::fmt::Debug for Run {
             Run::Reach { .. } => "Reach",
             Run::Every { .. } => "Every",
             Run::Cursor(_) => "Cursor",
+            Run::Any(_) => "Any",
+            Run::Publish(_) => "Publish",
             Run::Whole(_) => "Whole",
+            Run::Script { .. } => "Script",
             Run::Container => "Container",
         })
     }
@@ -498,14 +434,20 @@ pub enum Group {
     Hyperloglog,
     /// Lists.
     List,
+    /// Scripts and functions.
+    Scripting,
     /// Sets.
     Set,
     /// Sorted sets.
     SortedSet,
     /// Strings.
     String,
+    /// Publish and subscribe.
+    Pubsub,
     /// The server.
     Server,
+    /// Streams.
+    Stream,
     /// MULTI and its kin.
     Transactions,
 }
@@ -521,10 +463,13 @@ impl Group {
             Group::Hash => "hash",
             Group::Hyperloglog => "hyperloglog",
             Group::List => "list",
+            Group::Scripting => "scripting",
             Group::Set => "set",
             Group::SortedSet => "sorted-set",
             Group::String => "string",
+            Group::Pubsub => "pubsub",
             Group::Server => "server",
+            Group::Stream => "stream",
             Group::Transactions => "transactions",
         }
     }

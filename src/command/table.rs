@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use crate::acl::{Catalog, Entry};
 use crate::config::Config;
 use crate::resp::request::Args;
 
@@ -37,8 +38,9 @@ pub struct CommandTable {
 static TABLE: OnceLock<CommandTable> = OnceLock::new();
 
 /// The groups, in the order of COMMAND.
-fn groups() -> [&'static [Command]; 13] {
-    [
+fn groups() -> &'static [&'static [Command]] {
+    &[
+        super::acl::COMMANDS,
         super::bitmap::COMMANDS,
         super::connection::COMMANDS,
         super::flush::COMMANDS,
@@ -47,9 +49,12 @@ fn groups() -> [&'static [Command]; 13] {
         super::hash::COMMANDS,
         super::hyperloglog::COMMANDS,
         super::list::COMMANDS,
+        super::pubsub::COMMANDS,
+        super::scripting::COMMANDS,
         super::server::COMMANDS,
         super::set::COMMANDS,
         super::sorted_set::COMMANDS,
+        super::stream::COMMANDS,
         super::string::COMMANDS,
         super::transactions::COMMANDS,
     ]
@@ -59,6 +64,25 @@ fn groups() -> [&'static [Command]; 13] {
 #[inline]
 pub fn commands() -> &'static CommandTable {
     TABLE.get_or_init(|| CommandTable::build(&[]))
+}
+
+/// What rules about users need to know of all commands.
+pub fn catalog() -> &'static Catalog {
+    static CATALOG: OnceLock<Catalog> = OnceLock::new();
+    CATALOG.get_or_init(|| {
+        // A table of its own: a configuration's `user` lines are read before its `rename-command` lines are in force.
+        let table = CommandTable::build(&[]);
+        let entries = table.all().iter().map(|command| Entry {
+            name: command.name.clone(),
+            categories: command.spec.categories(),
+            parent: command
+                .parent
+                .and_then(|parent| table.find(parent.as_bytes()))
+                .map(|parent| parent.id),
+            children: command.subcommands.iter().map(|sub| sub.id).collect(),
+        });
+        Catalog::new(entries.collect())
+    })
 }
 
 /// Whether there is a command of that name (lower case), for `rename-command`.
@@ -104,7 +128,7 @@ impl CommandTable {
             top: Vec::new(),
         };
         for group in groups() {
-            for spec in group {
+            for spec in *group {
                 let registered = table.register(spec, None);
                 table.top.push(registered);
                 let new_name = renamed

@@ -21,6 +21,7 @@ pub type Secrets = SmallVec<[usize; 4]>;
 pub fn secrets(command: &Registered, args: &Args<'_>) -> Secrets {
     match command.name.as_str() {
         "auth" if args.len() <= 3 => (1..args.len()).collect(),
+        "acl|setuser" => (2..args.len()).collect(),
         "hello" => hello_secrets(args),
         "config|set" => (2..args.len().saturating_sub(1))
             .step_by(2)
@@ -115,23 +116,22 @@ pub fn is_monitored(command: &Registered) -> bool {
         .any(Flags::ADMIN.and(Flags::SKIP_MONITOR))
 }
 
-/// A line of MONITOR, as RESP.
-pub fn monitor_line(
-    command: &Registered,
-    args: &Args<'_>,
-    client: &Client,
-    now_us: i64,
-) -> Vec<u8> {
+/// Whose a command is, as MONITOR shows it.
+pub fn monitor_source(client: &Client) -> String {
+    if client.unix {
+        let path = client.peer.strip_suffix(":0").unwrap_or(&client.peer);
+        format!("unix:{path}")
+    } else {
+        client.peer.clone()
+    }
+}
+
+/// A line of MONITOR, as RESP; `source` is what `monitor_source` says.
+pub fn monitor_line(command: &Registered, args: &Args<'_>, source: &str, now_us: i64) -> Vec<u8> {
     let mut line = Vec::with_capacity(64);
     let (seconds, micros) = (now_us.div_euclid(1_000_000), now_us.rem_euclid(1_000_000));
-    let db = args.caller.db;
     // Writing to a Vec cannot fail.
-    let _ = if client.unix {
-        let path = client.peer.strip_suffix(":0").unwrap_or(&client.peer);
-        write!(line, "+{seconds}.{micros:06} [{db} unix:{path}]")
-    } else {
-        write!(line, "+{seconds}.{micros:06} [{db} {}]", client.peer)
-    };
+    let _ = write!(line, "+{seconds}.{micros:06} [{} {source}]", args.caller.db);
     for word in readable(command, args) {
         line.push(b' ');
         quoted(&mut line, word);
@@ -170,7 +170,8 @@ mod tests {
         let owned: OwnedArgs = line.split(' ').map(str::as_bytes).collect();
         let args = owned.args(desk.client.caller());
         let command = commands().resolve(&args).unwrap();
-        let line = monitor_line(command, &args, &desk.client, 1_339_518_083_007_412);
+        let source = monitor_source(&desk.client);
+        let line = monitor_line(command, &args, &source, 1_339_518_083_007_412);
         String::from_utf8(line).unwrap()
     }
 

@@ -98,6 +98,14 @@ choices! {
         Absolute = "absolute",
     }
 
+    /// Which channels a new user may use (`acl-pubsub-default`).
+    ChannelDefault {
+        /// All of them.
+        All = "allchannels",
+        /// None.
+        None = "resetchannels",
+    }
+
     /// In which order the effects of one connection's pipelined commands on different shards happen
     /// (`pipeline-order`).
     PipelineOrder {
@@ -156,6 +164,14 @@ impl MaxmemoryPolicy {
         matches!(
             self,
             MaxmemoryPolicy::VolatileLfu | MaxmemoryPolicy::AllkeysLfu
+        )
+    }
+
+    /// Keys are compared by their last access.
+    pub fn is_lru(self) -> bool {
+        matches!(
+            self,
+            MaxmemoryPolicy::VolatileLru | MaxmemoryPolicy::AllkeysLru
         )
     }
 

@@ -35,6 +35,12 @@ pub trait Surroundings {
     /// Whether there is a command of that name (lower case), for `rename-command`.
     fn is_command(&self, name: &str) -> bool;
 
+    /// Checks the last of the `user` lines read so far, words behind `user` each.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn check_user(&self, lines: &[Vec<Vec<u8>>]) -> Result<(), String>;
+
     /// The directory in which the process was started, absolute.
     fn working_directory(&self) -> Vec<u8>;
 }
@@ -76,6 +82,9 @@ pub struct Loaded {
     pub config: Config,
     /// What the operator should read in the log.
     pub warnings: Vec<String>,
+    /// The `user` lines, words behind `user` each. They are no part of the configuration, because ACL SETUSER changes
+    /// users and CONFIG SET does not.
+    pub users: Vec<Vec<Vec<u8>>>,
 }
 
 /// The line that stopped the reading. Shown as the block that is written to standard error before the process ends
@@ -121,6 +130,7 @@ pub fn load(
         renamed: Vec::new(),
         save_was_read: false,
         warnings: Vec::new(),
+        users: Vec::new(),
         surroundings,
     };
     for source in sources {
@@ -135,6 +145,7 @@ struct Loader<'a> {
     /// The first `save` replaces the default save points, each further one adds to them.
     save_was_read: bool,
     warnings: Vec<String>,
+    users: Vec<Vec<Vec<u8>>>,
     surroundings: &'a mut dyn Surroundings,
 }
 
@@ -232,7 +243,10 @@ impl Loader<'_> {
         match (name, rest) {
             ("include", [pattern]) => return Ok(Next::Include(pattern.clone())),
             ("rename-command", [command, new_name]) => self.rename_command(command, new_name)?,
-            ("user", rest) if is_plain_default_user(rest) => {}
+            ("user", [_, ..]) => {
+                self.users.push(rest.to_vec());
+                self.surroundings.check_user(&self.users)?;
+            }
             ("sentinel", [_, ..]) => {
                 return Err("sentinel directive while not in sentinel mode".to_string());
             }
@@ -303,6 +317,7 @@ impl Loader<'_> {
         Loaded {
             config: Config::from_values(self.values, self.renamed),
             warnings: self.warnings,
+            users: self.users,
         }
     }
 }
@@ -310,19 +325,4 @@ impl Loader<'_> {
 enum Next {
     Line,
     Include(Vec<u8>),
-}
-
-/// The `user` line that CONFIG REWRITE of Redis writes when nobody touched the users: it asks for nothing.
-fn is_plain_default_user(rest: &[Vec<u8>]) -> bool {
-    const RULES: [&[u8]; 6] = [
-        b"on",
-        b"nopass",
-        b"sanitize-payload",
-        b"~*",
-        b"&*",
-        b"+@all",
-    ];
-    matches!(rest, [name, rules @ ..] if name == b"default"
-        && rules.iter().all(|rule| RULES.contains(&rule.as_slice()))
-        && RULES.iter().all(|rule| *rule == RULES[2] || rules.iter().any(|given| given == rule)))
 }

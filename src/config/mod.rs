@@ -19,7 +19,7 @@ mod value;
 mod tests;
 
 pub use choice::{
-    LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction, Supervised,
+    ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction, Supervised,
 };
 pub use command_line::{CommandLine, Invocation};
 pub use directive::{

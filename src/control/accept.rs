@@ -27,7 +27,7 @@ impl Control {
         let (peer, local) = names(&socket, unix);
         if !unix
             && self.config.protected_mode
-            && self.config.requirepass.is_empty()
+            && self.users.default_user().needs_no_password()
             && !socket
                 .peer_addr()
                 .ok()

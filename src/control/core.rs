@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::acl::Users;
 use crate::base::clock::unix_ms;
 use crate::base::sys;
 use crate::config::{Changed, Config, SetContext, SetError};
@@ -31,6 +32,8 @@ pub struct ControlParts {
     pub observatory: Arc<Observatory>,
     /// The configuration.
     pub config: Arc<Config>,
+    /// All users.
+    pub users: Arc<Users>,
     /// Sockets to accept from.
     pub listeners: Vec<Listener>,
     /// Set by SIGTERM and SIGINT.
@@ -44,6 +47,8 @@ struct Round {
     missing: usize,
     /// Who is answered when all have.
     asker: Option<(u16, u64)>,
+    /// What the answer is.
+    answer: CoreAnswer,
 }
 
 /// The control core.
@@ -51,6 +56,7 @@ pub struct Control {
     pub(super) links: Arc<SharedLinks>,
     pub(super) observatory: Arc<Observatory>,
     pub(super) config: Arc<Config>,
+    pub(super) users: Arc<Users>,
     pub(super) last_client_id: u64,
     ring: Ring,
     listeners: Vec<Listener>,
@@ -74,6 +80,7 @@ impl Control {
             links: parts.links,
             observatory: parts.observatory,
             config: parts.config,
+            users: parts.users,
             last_client_id: 0,
             ring,
             listeners: parts.listeners,
@@ -182,12 +189,16 @@ impl Control {
                     .collect();
                 let context = SetContext {
                     client_is_local: local,
-                    loading: false,
+                    loading: self.observatory.snapshots.loading.load(Ordering::Relaxed),
                 };
                 let changed = self.config.set(&pairs, context).and_then(carry_out);
                 match changed {
                     Ok(config) => {
-                        self.config = Arc::new(config);
+                        let config = Arc::new(config);
+                        let old = std::mem::replace(&mut self.config, config);
+                        if old.requirepass != self.config.requirepass {
+                            self.take_required_password();
+                        }
                         super::logging::set_level(self.config.loglevel);
                         self.ask_all(
                             CoreAsk::Configure(self.config.clone()),
@@ -199,6 +210,9 @@ impl Control {
                         self.answer(from, ticket, CoreAnswer::Failed(error.as_bytes().to_vec()));
                     }
                 }
+            }
+            CoreAsk::ChangeUsers { change, asker } => {
+                self.change_users((from, ticket), change, asker);
             }
             CoreAsk::ConfigRewrite => {
                 let answer = match self.rewrite() {
@@ -250,19 +264,30 @@ impl Control {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(format!("ERR Rewriting config file: {error}")),
         };
-        let text = crate::config::rewrite(&old, &self.config);
+        let text = crate::config::rewrite(&old, &self.config, &self.user_lines());
         crate::base::sys::replace_file(path, &text)
             .map_err(|error| format!("ERR Rewriting config file: {error}"))
     }
 
     /// Asks every core; `asker` is answered when all have.
     fn ask_all(&mut self, ask: CoreAsk, asker: Option<(u16, u64)>) {
+        self.ask_all_then(ask, asker, CoreAnswer::Done);
+    }
+
+    /// Asks every core; `asker` is given `answer` when all have answered.
+    pub(super) fn ask_all_then(
+        &mut self,
+        ask: CoreAsk,
+        asker: Option<(u16, u64)>,
+        answer: CoreAnswer,
+    ) {
         self.next_round += 1;
         self.rounds.insert(
             self.next_round,
             Round {
                 missing: self.links.shards(),
                 asker,
+                answer,
             },
         );
         for core in self.links.shard_cores() {
@@ -283,14 +308,15 @@ impl Control {
         if of.missing == 0
             && let Some(Round {
                 asker: Some((core, ticket)),
+                answer,
                 ..
             }) = self.rounds.remove(&round)
         {
-            self.answer(core, ticket, CoreAnswer::Done);
+            self.answer(core, ticket, answer);
         }
     }
 
-    fn answer(&mut self, to: u16, ticket: u64, answer: CoreAnswer) {
+    pub(super) fn answer(&mut self, to: u16, ticket: u64, answer: CoreAnswer) {
         let core = self.links.core(usize::from(to));
         core.mail(CoreMessage::Answer { ticket, answer });
         core.wake_by_event();
@@ -298,6 +324,10 @@ impl Control {
 
     fn stop(&mut self) {
         self.stopping = true;
+        self.observatory
+            .snapshots
+            .stopping
+            .store(true, Ordering::Relaxed);
         let uptime = unix_ms() - self.observatory.started_ms;
         log::info!("Server stops after {} seconds", uptime / 1000);
         for core in self.links.shard_cores() {

@@ -4,6 +4,8 @@ mod accept;
 mod core;
 mod listen;
 pub mod logging;
+mod users;
 
 pub use self::core::{Control, ControlParts};
+pub use users::{all_channels, load_users};
 pub use listen::{ListenError, Listener, listen};

@@ -6,4 +6,4 @@
 
 mod stream;
 
-pub use stream::{Effect, Effects};
+pub use stream::{EPOCH_MARK, Effects, TIME_MARK, TRANSACTION_MARK};

@@ -1,15 +1,23 @@
-//! The ordered effect stream of one shard.
+//! The ordered effect stream of one shard, as the bytes its readers want.
+//!
+//! Effects are kept as RESP commands one after the other, the form of append-only files and of replication, with a
+//! SELECT wherever the database changes. A *unit* is what must be reproduced whole: a command with what it caused, an
+//! EXEC, a script. A unit of several commands stands between MULTI and EXEC. A unit that is one shard's part of a step
+//! over several shards begins with an annotation line that names the step and the shards that have a part in it
+//! (docs/formats.md), so that whoever reads the files can tell whether all parts are there.
 
-use crate::resp::request::{Args, OwnedArgs};
+use crate::base::number::format_i64;
+use crate::resp::request::Args;
 
-/// One recorded effect.
-#[derive(Clone, Debug)]
-pub struct Effect {
-    /// The database it applies to.
-    pub db: u32,
-    /// The command.
-    pub command: OwnedArgs,
-}
+/// First word of the annotation of a part of a cross-shard step: `#TX number shard,shard,...`.
+pub const TRANSACTION_MARK: &[u8] = b"#TX:";
+/// First word of the annotation that says that all shards' files up to here make one cut: `#EPOCH number`.
+pub const EPOCH_MARK: &[u8] = b"#EPOCH:";
+/// First word of Redis's annotation of time, in Unix seconds.
+pub const TIME_MARK: &[u8] = b"#TS:";
+
+/// Bytes that a stream keeps allocated while it is empty.
+const KEEP_BYTES: usize = 64 * 1024;
 
 /// What a shard has done, in order.
 #[derive(Debug, Default)]
@@ -22,15 +30,28 @@ pub struct Effects {
     before: u64,
     /// The running command has said what to record.
     said: bool,
-    stream: Vec<Effect>,
+    /// A command is running.
+    running: bool,
+    /// Commands belong to a unit that somebody ends.
+    in_unit: bool,
+    /// What has been recorded and not been taken.
+    bytes: Vec<u8>,
+    /// Where the unit at hand begins in `bytes`, after a SELECT that precedes it.
+    unit_from: usize,
+    /// Commands recorded in the unit at hand.
+    unit_commands: usize,
+    /// The database of the last command in `bytes`, or of the bytes taken before; none: the next command says it.
+    db: Option<u32>,
 }
 
 impl Effects {
     /// Turns recording on or off. Turning it off drops what nobody has read.
     pub fn set_wanted(&mut self, wanted: bool) {
         self.wanted = wanted;
+        self.db = None;
         if !wanted {
-            self.stream = Vec::new();
+            self.bytes = Vec::new();
+            self.unit_from = 0;
         }
     }
 
@@ -57,6 +78,7 @@ impl Effects {
     pub fn begin(&mut self) {
         self.before = self.changes;
         self.said = false;
+        self.running = true;
     }
 
     /// Whether the running command has changed data so far.
@@ -68,10 +90,7 @@ impl Effects {
     pub fn record(&mut self, db: usize, parts: &[&[u8]]) {
         self.said = true;
         if self.wanted {
-            self.stream.push(Effect {
-                db: db as u32,
-                command: parts.iter().copied().collect(),
-            });
+            self.append(db as u32, parts.len(), parts.iter().copied());
         }
     }
 
@@ -80,13 +99,13 @@ impl Effects {
         self.said = true;
     }
 
-    /// Records something that is no part of the running command: an expired or evicted key's deletion.
+    /// Records something that the running command, if any, does not stand for: an expired or evicted key's deletion.
     pub fn record_aside(&mut self, db: usize, parts: &[&[u8]]) {
         if self.wanted {
-            self.stream.push(Effect {
-                db: db as u32,
-                command: parts.iter().copied().collect(),
-            });
+            self.append(db as u32, parts.len(), parts.iter().copied());
+            if !self.running && !self.in_unit {
+                self.close_unit(None);
+            }
         }
     }
 
@@ -95,59 +114,230 @@ impl Effects {
     #[inline]
     pub fn end(&mut self, args: &Args<'_>) -> bool {
         let changed = self.has_changed();
-        if self.wanted && changed && !self.said {
-            self.stream.push(Effect {
-                db: args.caller.db,
-                command: OwnedArgs::copy_of(args),
-            });
+        self.running = false;
+        if self.wanted {
+            self.end_wanted(args, changed);
         }
         changed
     }
 
-    /// Takes what has been recorded.
-    pub fn take(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.stream)
+    fn end_wanted(&mut self, args: &Args<'_>, changed: bool) {
+        if changed && !self.said {
+            self.append(args.caller.db, args.len(), args.iter_from(0));
+        }
+        if !self.in_unit {
+            self.close_unit(None);
+        }
+    }
+
+    /// Several commands from here on are one unit: EXEC, a script.
+    pub fn begin_unit(&mut self) {
+        self.in_unit = self.wanted;
+    }
+
+    /// The unit ends. `step` says which step over several shards it is a part of, and who else has a part in it.
+    pub fn end_unit(&mut self, step: Option<(u64, &[u16])>) {
+        self.in_unit = false;
+        if self.wanted {
+            self.close_unit(step);
+        }
+    }
+
+    /// Whether the unit at hand has recorded anything: only such a shard has a part in a step.
+    pub fn has_part(&self) -> bool {
+        self.unit_commands > 0
+    }
+
+    fn close_unit(&mut self, step: Option<(u64, &[u16])>) {
+        let commands = std::mem::take(&mut self.unit_commands);
+        let from = std::mem::replace(&mut self.unit_from, self.bytes.len());
+        if commands == 0 {
+            return;
+        }
+        let mut before = Vec::new();
+        if let Some((number, shards)) = step {
+            before.extend_from_slice(TRANSACTION_MARK);
+            before.extend_from_slice(&format_i64(number as i64));
+            for (at, shard) in shards.iter().enumerate() {
+                before.push(if at == 0 { b' ' } else { b',' });
+                before.extend_from_slice(&format_i64(i64::from(*shard)));
+            }
+            before.extend_from_slice(b"\r\n");
+        }
+        if commands > 1 {
+            before.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+            self.bytes.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+        }
+        if !before.is_empty() {
+            // A step over several shards or a unit of several commands: rare, and the unit is still in the cache.
+            self.bytes.splice(from..from, before);
+        }
+        self.unit_from = self.bytes.len();
+    }
+
+    /// Appends one command, with a SELECT before it when the database changes.
+    fn append<'a>(&mut self, db: u32, count: usize, parts: impl Iterator<Item = &'a [u8]>) {
+        if self.db != Some(db) {
+            let number = format_i64(i64::from(db));
+            command(&mut self.bytes, 2, [&b"SELECT"[..], &number].into_iter());
+            if self.unit_commands == 0 {
+                self.unit_from = self.bytes.len(); // it stands before MULTI, as Redis writes it
+            }
+            self.db = Some(db);
+        }
+        command(&mut self.bytes, count, parts);
+        self.unit_commands += 1;
+    }
+
+    /// Appends an annotation line, between units.
+    pub fn annotate(&mut self, mark: &[u8], number: u64) {
+        self.close_unit(None);
+        self.bytes.extend_from_slice(mark);
+        self.bytes.extend_from_slice(&format_i64(number as i64));
+        self.bytes.extend_from_slice(b"\r\n");
+        self.unit_from = self.bytes.len();
+    }
+
+    /// The next command says its database again: its reader begins a new file.
+    pub fn forget_db(&mut self) {
+        self.db = None;
+    }
+
+    /// Whether there is anything to take.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// What has been recorded and not been cleared. Between units only.
+    pub fn recorded(&mut self) -> &[u8] {
+        assert!(!self.in_unit, "a unit is taken whole");
+        self.close_unit(None);
+        &self.bytes
+    }
+
+    /// What was recorded has been read.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEEP_BYTES);
+        self.unit_from = 0;
+        self.unit_commands = 0;
+    }
+}
+
+/// Appends a command as RESP.
+fn command<'a>(out: &mut Vec<u8>, count: usize, parts: impl Iterator<Item = &'a [u8]>) {
+    out.push(b'*');
+    out.extend_from_slice(&format_i64(count as i64));
+    out.extend_from_slice(b"\r\n");
+    for part in parts {
+        out.push(b'$');
+        out.extend_from_slice(&format_i64(part.len() as i64));
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(part);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::request::Caller;
+    use crate::resp::request::{Caller, OwnedArgs};
 
-    fn run(effects: &mut Effects, work: impl FnOnce(&mut Effects)) -> Vec<Vec<Vec<u8>>> {
+    /// The stream's bytes with the lines' lengths left out: words and blanks.
+    fn taken(effects: &mut Effects) -> String {
+        let text = String::from_utf8(effects.recorded().to_vec()).unwrap();
+        effects.clear();
+        let words = text.split("\r\n").filter(|word| !word.is_empty());
+        let words = words.map(|word| if word.starts_with('*') { ";" } else { word });
+        let words: Vec<&str> = words.filter(|word| !word.starts_with('$')).collect();
+        words.join(" ")
+    }
+
+    fn recording() -> Effects {
+        let mut effects = Effects::default();
+        effects.set_wanted(true);
+        effects
+    }
+
+    fn run(effects: &mut Effects, db: u32, work: impl FnOnce(&mut Effects)) {
         let request: OwnedArgs = [&b"CMD"[..], b"k"].into_iter().collect();
         effects.begin();
         work(effects);
-        effects.end(&request.args(Caller::default()));
-        let taken = effects.take();
-        taken
-            .iter()
-            .map(|e| {
-                e.command
-                    .args(Caller::default())
-                    .iter_from(0)
-                    .map(<[u8]>::to_vec)
-                    .collect()
-            })
-            .collect()
+        let caller = Caller {
+            db,
+            ..Caller::default()
+        };
+        effects.end(&request.args(caller));
     }
 
     #[test]
     fn a_command_that_changes_nothing_leaves_no_effect_and_one_that_says_its_own_leaves_that() {
-        let mut effects = Effects::default();
-        effects.set_wanted(true);
-        assert!(run(&mut effects, |_| {}).is_empty());
-        assert_eq!(
-            run(&mut effects, |e| e.count(1)),
-            [[b"CMD".to_vec(), b"k".to_vec()]]
-        );
-        let other = run(&mut effects, |e| {
+        let mut effects = recording();
+        run(&mut effects, 0, |_| {});
+        assert_eq!(taken(&mut effects), "");
+        run(&mut effects, 0, |e| e.count(1));
+        assert_eq!(taken(&mut effects), "; SELECT 0 ; CMD k");
+        run(&mut effects, 0, |e| {
             e.count(1);
             e.record(0, &[b"DEL", b"k"]);
         });
-        assert_eq!(other, [[b"DEL".to_vec(), b"k".to_vec()]]);
+        assert_eq!(taken(&mut effects), "; DEL k");
         effects.set_wanted(false);
-        assert!(run(&mut effects, |e| e.count(1)).is_empty());
+        run(&mut effects, 0, |e| e.count(1));
+        assert_eq!(taken(&mut effects), "");
+    }
+
+    #[test]
+    fn several_effects_of_one_command_stand_between_multi_and_exec_after_their_select() {
+        let mut effects = recording();
+        run(&mut effects, 3, |e| {
+            e.record_aside(3, &[b"DEL", b"old"]);
+            e.count(1);
+        });
+        run(&mut effects, 3, |e| e.count(1));
+        assert_eq!(
+            taken(&mut effects),
+            "; SELECT 3 ; MULTI ; DEL old ; CMD k ; EXEC ; CMD k"
+        );
+    }
+
+    #[test]
+    fn a_unit_takes_in_all_its_commands_and_names_the_step_it_is_a_part_of() {
+        let mut effects = recording();
+        effects.begin_unit();
+        run(&mut effects, 0, |e| e.count(1));
+        run(&mut effects, 1, |e| e.count(1));
+        assert!(effects.has_part());
+        effects.end_unit(Some((7, &[0, 2])));
+        effects.begin_unit();
+        run(&mut effects, 1, |e| e.count(1));
+        effects.end_unit(Some((8, &[0, 1])));
+        effects.begin_unit();
+        assert!(!effects.has_part());
+        effects.end_unit(Some((9, &[0, 1])));
+        effects.annotate(EPOCH_MARK, 4);
+        assert_eq!(
+            taken(&mut effects),
+            "; SELECT 0 #TX:7 0,2 ; MULTI ; CMD k ; SELECT 1 ; CMD k ; EXEC #TX:8 0,1 ; CMD k #EPOCH:4"
+        );
+    }
+
+    #[test]
+    fn what_expires_between_commands_stands_for_itself() {
+        let mut effects = recording();
+        effects.record_aside(0, &[b"DEL", b"a"]);
+        effects.record_aside(0, &[b"DEL", b"b"]);
+        effects.begin_unit();
+        run(&mut effects, 0, |e| e.count(1));
+        effects.end_unit(None);
+        effects.record_aside(0, &[b"DEL", b"c"]);
+        effects.forget_db();
+        run(&mut effects, 0, |e| e.count(1));
+        let text = taken(&mut effects);
+        assert_eq!(
+            text,
+            "; SELECT 0 ; DEL a ; DEL b ; CMD k ; DEL c ; SELECT 0 ; CMD k"
+        );
     }
 }

@@ -6,24 +6,21 @@ use crate::command::connection::list_lines;
 use crate::command::table::Registered;
 use crate::command::trace;
 use crate::mesh::Place;
-use crate::mesh::message::{Accepted, CoreAnswer, CoreAsk, CoreMessage};
+use crate::mesh::message::{Accepted, CoreAnswer, CoreAsk, CoreMessage, Part, SlowRun};
 use crate::net::Connection;
-use crate::resp::request::{Args, Caller, OwnedArgs};
+use crate::resp::request::{Args, OwnedArgs};
 
+use super::blocked::Served;
 use super::core::{Core, Pause};
-
-/// A slow command that has not been written down yet.
-pub(super) struct SlowRun {
-    command: &'static Registered,
-    args: OwnedArgs,
-    caller: Caller,
-    duration_us: u64,
-}
 
 impl Core {
     /// Reads the inbox.
     pub(super) fn take_mail(&mut self) {
-        for message in self.links.clone().core(self.index).take_mail() {
+        self.before_mail();
+        // A script that runs too long reads mail from within: the order stays.
+        self.inbox
+            .extend(self.links.core(self.index).take_mail());
+        while let Some(message) = self.inbox.pop_front() {
             self.on_message(message);
         }
     }
@@ -45,8 +42,37 @@ impl Core {
                 }
                 None => self.deferred.push(CoreMessage::Forget { token, keys }),
             },
+            CoreMessage::Depart(waiter) => self.on_depart(waiter),
+            CoreMessage::Served {
+                place,
+                waiter,
+                reply,
+            } => self.on_served(Served {
+                place,
+                waiter,
+                reply,
+            }),
             CoreMessage::Complete | CoreMessage::Evict => {} // looked at every turn
+            CoreMessage::Push(pushes) => self.on_pushes(pushes),
+            CoreMessage::Counted(counts) => {
+                for (place, receivers) in counts {
+                    self.on_counted(place, receivers);
+                }
+            }
+            CoreMessage::Audience {
+                from,
+                number,
+                changes,
+            } => self.on_audience(from, number, changes),
+            CoreMessage::AudienceKnown { by, number } => {
+                self.on_audience_known(usize::from(by), number);
+            }
             CoreMessage::Monitor { client, lines } => self.write_monitor(client, &lines),
+            CoreMessage::Stall { until } => {
+                std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
+            }
+            CoreMessage::Load(shipment) => self.take_in(shipment),
+            CoreMessage::Loaded => self.loading_ended(),
             CoreMessage::Stop => self.stopping = true,
         }
     }
@@ -76,15 +102,15 @@ impl Core {
             index,
             generation: self.generations[index as usize],
         };
-        let mut client = Client::new(
+        let client = Client::new(
             accepted.client,
             accepted.peer,
             accepted.local,
             accepted.unix,
             accepted.fd,
             self.now,
+            &self.users,
         );
-        client.authenticated = self.config.requirepass.is_empty();
         let mut connection = Box::new(Connection::new(place, accepted.fd, client));
         self.ring.receive(accepted.fd, place.token());
         connection.receiving = true;
@@ -100,7 +126,12 @@ impl Core {
                 self.configured();
                 CoreAnswer::Done
             }
+            CoreAsk::SetUsers { users, asker } => {
+                self.set_users(users, asker);
+                CoreAnswer::Done
+            }
             CoreAsk::ListClients(filter) => {
+                self.limit_clients();
                 let mut lines = Vec::new();
                 for connection in self.connections.iter().flatten().filter(|one| !one.closed) {
                     let facts = connection.facts();
@@ -133,14 +164,16 @@ impl Core {
                     writes_only,
                 };
                 if let Some(shard) = &mut self.shard {
-                    shard.expiry_paused = until_ms > 0;
+                    shard.expiry_paused = until_ms > 0 || self.gates.loading;
                 }
                 if until_ms == 0 {
                     self.end_pause();
                 }
                 CoreAnswer::Done
             }
-            CoreAsk::Unblock { .. } => CoreAnswer::Count(0), // no command of this build blocks a client
+            CoreAsk::Unblock { client, error } => {
+                CoreAnswer::Count(self.unblock_client(client, error).into())
+            }
             CoreAsk::ResetStats => {
                 self.counters().reset();
                 if let Some(shard) = &mut self.shard {
@@ -154,6 +187,7 @@ impl Core {
             }
             CoreAsk::SetMonitor { .. }
             | CoreAsk::ConfigSet { .. }
+            | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
             | CoreAsk::ConfigRewrite
             | CoreAsk::SetPause { .. }
@@ -174,9 +208,10 @@ impl Core {
             us => self.observatory.scale.ticks(us.saturating_mul(1000)),
         };
         if let Some(shard) = &mut self.shard {
-            shard.config = self.config.clone();
+            shard.configure(&self.config);
         }
         self.memory_configured();
+        self.client_memory_configured();
     }
 
     // CLIENT PAUSE.
@@ -203,9 +238,14 @@ impl Core {
     pub(super) fn end_pause(&mut self) {
         self.pause = Pause::default();
         if let Some(shard) = &mut self.shard {
-            shard.expiry_paused = false;
+            shard.expiry_paused = self.gates.loading;
         }
-        for index in std::mem::take(&mut self.blocked_by_pause) {
+        let paused = std::mem::take(&mut self.blocked_by_pause);
+        let blocked = self.counters().blocked.get();
+        self.counters()
+            .blocked
+            .set(blocked.saturating_sub(paused.len() as u64));
+        for index in paused {
             if let Some(mut connection) = self.connections[index as usize].take() {
                 connection.waiting = false;
                 self.resume(&mut connection);
@@ -216,17 +256,66 @@ impl Core {
 
     // MONITOR.
 
-    /// Shows a command to the monitors of all cores.
+    /// Shows a command to the monitors of all cores. Called by the core that runs it, with the shards concerned in
+    /// hand, so that the lines of one key stand in the order in which its commands ran; and a connection waits for its
+    /// command on one shard before the next one goes to another, so its own order is kept as well.
+    #[cold]
     pub(super) fn feed_monitors(
         &mut self,
-        connection: &Connection,
+        client: &Client,
         command: &'static Registered,
         args: &Args<'_>,
     ) {
-        if !trace::is_monitored(command) {
+        let mut lines = Vec::new();
+        self.monitor_lines(&mut lines, client, command, args);
+        self.send_to_monitors(lines);
+    }
+
+    /// Adds the line of a command; none when nobody monitors or the command is not shown.
+    pub(super) fn monitor_lines(
+        &self,
+        lines: &mut Vec<u8>,
+        client: &Client,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) {
+        if self.monitors.is_empty() || !trace::is_monitored(command) {
             return;
         }
-        let lines = trace::monitor_line(command, args, &connection.client, unix_us());
+        let mut args = *args;
+        args.caller.db = client.db; // SELECT is shown in the database that it selects, as in Redis
+        let source = trace::monitor_source(client);
+        lines.extend(trace::monitor_line(command, &args, &source, unix_us()));
+    }
+
+    /// Shows what a part of another core's connection has run, as one block when it is a transaction.
+    #[cold]
+    ///
+    /// `ran` is false when a broken watch has kept its commands from running.
+    pub(super) fn show_part(&mut self, part: &Part, ran: bool) {
+        let Some(source) = &part.shown else {
+            return;
+        };
+        let mut lines = Vec::new();
+        let now_us = unix_us();
+        for request in part.requests.iter().filter(|_| ran) {
+            let command = self.table.by_id(request.command);
+            if trace::is_monitored(command) {
+                let args = part.args(request);
+                lines.extend(trace::monitor_line(command, &args, source, now_us));
+            }
+        }
+        if let Some(exec) = &part.exec {
+            lines.extend_from_slice(&exec.shown);
+        }
+        self.send_to_monitors(lines);
+    }
+
+    /// Sends lines to the monitors of all cores.
+    pub(super) fn send_to_monitors(&mut self, lines: Vec<u8>) {
+        if lines.is_empty() {
+            return;
+        }
         let monitors = self.monitors.clone();
         for &(core, client) in monitors.iter() {
             let core = usize::from(core);
@@ -277,14 +366,14 @@ impl Core {
     #[cold]
     pub(super) fn slow(&mut self, command: &'static Registered, args: &Args<'_>, ns: u64) {
         self.slow_runs.push(SlowRun {
-            command,
+            command: command.id,
             args: OwnedArgs::copy_of(args),
             caller: args.caller,
             duration_us: ns / 1000,
         });
     }
 
-    /// Writes down the turn's slow commands. One that another core sent bears no address: its client is not known here.
+    /// Writes down the turn's slow commands. Those that another core sent have gone back to it with their replies.
     #[cold]
     pub(super) fn write_slow_runs(&mut self) {
         for run in std::mem::take(&mut self.slow_runs) {
@@ -300,7 +389,7 @@ impl Core {
             trace::slow(
                 &self.observatory,
                 &self.config,
-                run.command,
+                self.table.by_id(run.command),
                 &run.args.args(run.caller),
                 whose,
                 run.duration_us,

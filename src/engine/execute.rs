@@ -1,8 +1,11 @@
 //! Running a handler: the reply goes where it is told, the effect into the stream, the time into the counters.
 
+use std::sync::Arc;
+
 use crate::base::clock::ticks;
 use crate::command::client::{PlanFn, ShardFn};
 use crate::command::table::Registered;
+use crate::keyspace::blocked::Wait;
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Shard, Shards};
@@ -20,6 +23,20 @@ impl Core {
         args: &Args<'_>,
         out: &mut Vec<u8>,
     ) {
+        self.apply(shard, command, handler, args, out);
+        self.ran(command, args);
+    }
+
+    /// The same without counting a run: a part of a command that its home core counts.
+    #[inline]
+    pub(super) fn apply(
+        &mut self,
+        shard: &mut Shard,
+        command: &'static Registered,
+        handler: ShardFn,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
         shard.effects.begin();
         let start = out.len();
         let mut reply = Reply::new(out, args.caller.resp3);
@@ -27,10 +44,12 @@ impl Core {
             self.failed(command, &error, out, start);
         }
         shard.effects.end(args);
-        self.ran(command, args);
+        if shard.news.has_some() {
+            self.take_news(shard);
+        }
     }
 
-    /// Runs a plan over shards that are in hand.
+    /// Runs a plan over shards that are in hand. Where it has to wait, and may, it has not run yet and has no reply.
     pub(super) fn execute_plan<'a>(
         &mut self,
         held: &'a mut [&'a mut Shard],
@@ -38,9 +57,16 @@ impl Core {
         plan: PlanFn,
         args: &Args<'_>,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Option<Wait> {
         let mut shards = Shards::new(held, self.shards);
         shards.iter_mut().for_each(|shard| shard.effects.begin());
+        let audible = !shards.any().news.audience.is_empty();
+        if audible && shards.held() > 1 {
+            let numbers = Arc::default();
+            for shard in shards.iter_mut() {
+                shard.news.number_by(Some(Arc::clone(&numbers)));
+            }
+        }
         let start = out.len();
         let mut reply = Reply::new(out, args.caller.resp3);
         if let Err(error) = plan(&mut shards, args, &mut reply) {
@@ -49,7 +75,18 @@ impl Core {
         for shard in shards.iter_mut() {
             shard.effects.end(args);
         }
+        if audible {
+            self.take_news_of(&mut shards);
+        }
+        if let Some(wait) = shards.take_wait()
+            && !args.caller.deny_blocking
+        {
+            out.truncate(start);
+            self.last_ticks = ticks();
+            return Some(wait);
+        }
         self.ran(command, args);
+        None
     }
 
     /// The handler refused: whatever it wrote is replaced by the error.
@@ -79,8 +116,14 @@ impl Core {
     /// Counts a run and its time, from the end of the run before.
     #[inline]
     pub(super) fn ran(&mut self, command: &'static Registered, args: &Args<'_>) {
+        self.ran_since(command, args, self.last_ticks);
+    }
+
+    /// The same for what began at `start`: EXEC, and what other cores were asked for.
+    #[inline]
+    pub(super) fn ran_since(&mut self, command: &'static Registered, args: &Args<'_>, start: u64) {
         let now = ticks();
-        let spent = now.wrapping_sub(self.last_ticks);
+        let spent = now.wrapping_sub(start);
         self.last_ticks = now;
         let scale = self.observatory.scale;
         let counters = self.observatory.core(self.index);

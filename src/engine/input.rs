@@ -5,9 +5,10 @@
 //! nowhere else.
 
 use crate::command::client::{Multi, Queued, ReplyMode};
+use crate::command::permit::Refusal;
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
-use crate::command::{admit, cursor_slot, transactions};
+use crate::command::{admit, cursor_slot, trace, transactions};
 use crate::config::PipelineOrder;
 use crate::net::{Connection, Wave};
 use crate::resp::parser::{self, Limits, Parsed};
@@ -55,7 +56,8 @@ enum Flow {
 impl Core {
     /// Bytes have come for a connection: they are executed where they lie, and only what is left is copied.
     pub(super) fn on_bytes(&mut self, connection: &mut Connection, bytes: &[u8]) {
-        if connection.waiting || connection.pending_input() > 0 || self.shard.is_none() {
+        let away = self.shard.is_none() && !self.gates.busy;
+        if connection.waiting || connection.pending_input() > 0 || away || self.pushing.choked {
             connection.keep_input(bytes);
             self.after_keeping(connection);
             return;
@@ -77,7 +79,10 @@ impl Core {
             self.make_ready(connection);
         }
         self.limit_input(connection);
-        if connection.receiving && connection.has_work() && connection.pending_input() > BACKLOG_MAX
+        if connection.receiving
+            && connection.has_work()
+            && connection.blocked.is_none()
+            && connection.pending_input() > BACKLOG_MAX
         {
             self.ring.cancel_receive(connection.place.token());
         }
@@ -85,13 +90,19 @@ impl Core {
 
     /// Whether a connection has so much to execute that it is not read meanwhile.
     pub(super) fn is_held_back(&self, connection: &Connection) -> bool {
-        connection.has_work() && connection.pending_input() > BACKLOG_LOW
+        // A blocked client is read on, up to its limit: else nobody would notice that it has gone.
+        connection.has_work()
+            && connection.blocked.is_none()
+            && connection.pending_input() > BACKLOG_LOW
     }
 
     /// Closes a connection whose unfinished request is too long. Whole requests that wait for their turn are not meant:
     /// reading pauses long before they are too many.
     fn limit_input(&mut self, connection: &mut Connection) {
-        if connection.has_work() && (connection.pending_input() as u64) < INPUT_MAX {
+        if connection.has_work()
+            && connection.blocked.is_none()
+            && (connection.pending_input() as u64) < INPUT_MAX
+        {
             return;
         }
         let most = self.config.client_query_buffer_limit.min(INPUT_MAX);
@@ -102,14 +113,14 @@ impl Core {
                 connection.client.peer,
                 connection.pending_input()
             );
-            self.counters().limit_closed.add(1);
+            self.counters().input_limit_closed.add(1);
             self.shut_down(connection);
         }
     }
 
     /// Executes what was kept.
     pub(super) fn run_kept_input(&mut self, connection: &mut Connection) {
-        if self.shard.is_none() {
+        if (self.shard.is_none() && !self.gates.busy) || self.pushing.choked {
             self.make_ready(connection);
             return;
         }
@@ -123,7 +134,7 @@ impl Core {
         }
         (connection.input, connection.input_at) = (input, at);
         connection.consumed(used);
-        if budget == 0 {
+        if budget == 0 || self.shard.is_none() {
             self.make_ready(connection);
         }
         self.limit_input(connection);
@@ -380,13 +391,14 @@ impl Core {
         } else {
             Room::Enough
         };
+        connection.client.last_command = Some(command);
+        let mut muted = false;
         if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
             match self.gate(connection, command, &args, room) {
-                None => {}
+                None => muted = connection.client.reply_mode != ReplyMode::On,
                 Some(flow) => return flow,
             }
         }
-        connection.client.last_command = Some(command);
         connection.commands += 1;
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args);
@@ -411,6 +423,7 @@ impl Core {
                 self.execute(&mut shard, command, handler, &args, wave.local());
                 wave.end_local(self.index);
             } else {
+                let start = connection.output.buffer().len();
                 self.execute(
                     &mut shard,
                     command,
@@ -418,9 +431,12 @@ impl Core {
                     &args,
                     connection.output.buffer(),
                 );
+                if muted {
+                    self.after_reply(connection, start);
+                }
                 connection.output.close_reply();
             }
-            self.shard = Some(shard);
+            self.end_unit(shard);
             return Flow::Next;
         }
         let strict = command.spec.flags.has(Flags::WAKES)
@@ -452,7 +468,8 @@ impl Core {
         if connection.wave.is_some() {
             return Flow::Hold;
         }
-        if self.shard.is_none() {
+        // Of what a busy server runs, nothing wants a shard.
+        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_))) {
             return Flow::Hold;
         }
         self.run_wide(connection, command, args);
@@ -475,10 +492,12 @@ impl Core {
     ) {
         let place = connection.place;
         let caller = connection.client.caller();
+        let shown = (!self.monitors.is_empty()).then(|| trace::monitor_source(&connection.client));
         let wave = self.wave_of(connection);
         let spare = &mut self.spare_parts;
         let part = wave.part(owner, || {
             let mut part = spare.pop().unwrap_or_default();
+            part.shown = shown;
             part.place = place;
             part.caller = caller;
             part
@@ -494,7 +513,7 @@ impl Core {
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
-        self.gates.loading || self.pause.until_ms > 0 || !self.monitors.is_empty()
+        self.gates.loading || self.gates.busy || self.pause.until_ms > 0 || !self.monitors.is_empty()
     }
 
     /// The slow way in: gates, MULTI's queue, CLIENT REPLY, CLIENT PAUSE, MONITOR. `None` lets the command run.
@@ -506,15 +525,28 @@ impl Core {
         args: &Args<'_>,
         room: Room,
     ) -> Option<Flow> {
+        self.gates.out_of_memory = room == Room::Nothing;
+        if connection.client.is_plain_but_restricted()
+            && !self.has_gates()
+            && room == Room::Enough
+        {
+            // Permissions depend on nothing that is under way.
+            let outcome = admit::admit(command, &connection.client, args, self.gates);
+            return outcome
+                .err()
+                .map(|refusal| self.reject(connection, command, args, refusal));
+        }
         if connection.wave.is_some() {
             return Some(Flow::Hold);
         }
-        self.gates.out_of_memory = room == Room::Nothing;
-        if let Err(error) = admit::admit(command, &connection.client, self.gates) {
+        if let Err(refusal) = admit::admit(command, &connection.client, args, self.gates) {
+            return Some(self.reject(connection, command, args, refusal));
+        }
+        if self.gates.busy && !command.spec.flags.has(Flags::ALLOW_BUSY) {
             self.counters().commands[usize::from(command.id)]
                 .rejected
                 .add(1);
-            return Some(self.refuse(connection, &error));
+            return Some(self.refuse_busy(connection, command));
         }
         if room == Room::Later {
             self.wait_for_memory(connection);
@@ -523,6 +555,7 @@ impl Core {
         if self.is_paused(command, &connection.client) {
             connection.waiting = true;
             self.blocked_by_pause.push(connection.place.index);
+            self.counters().blocked.add(1);
             return Some(Flow::Hold);
         }
         if let Some(multi) = &mut connection.client.multi
@@ -532,8 +565,12 @@ impl Core {
             self.write_reply(connection, |reply| reply.simple("QUEUED"));
             return Some(Flow::Next);
         }
-        if !self.monitors.is_empty() {
-            self.feed_monitors(connection, command, args);
+        if !self.monitors.is_empty() && matches!(command.spec.run, Run::Shard(_)) {
+            // Shown now if it runs now. If another core runs it, that core shows it.
+            let key = args.key(usize::from(command.first_key));
+            if self.shard.is_some() && usize::from(key.slot) % self.shards == self.index {
+                self.feed_monitors(&connection.client, command, args);
+            }
         }
         match connection.client.reply_mode {
             ReplyMode::On => None,
@@ -543,6 +580,44 @@ impl Core {
             }
             ReplyMode::Skip | ReplyMode::Off => None,
         }
+    }
+
+    /// Answers a request that a gate has turned away.
+    #[cold]
+    fn reject(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+        refusal: Refusal,
+    ) -> Flow {
+        if connection.wave.is_some() && connection.client.multi.is_some() {
+            return Flow::Hold; // it is turned away again, once
+        }
+        self.counters().commands[usize::from(command.id)]
+            .rejected
+            .add(1);
+        if let Refusal::Denied(denial) = refusal {
+            self.note_denial(connection, command, args, denial);
+        }
+        let error = refusal.into_reply(&connection.client.user, command);
+        self.refuse(connection, &error)
+    }
+
+    /// A script runs too long: what would need the data is refused.
+    #[cold]
+    fn refuse_busy(&mut self, connection: &mut Connection, command: &Registered) -> Flow {
+        let busy = self.scripting.scripts.busy_ones();
+        let error = match busy.first() {
+            Some(running) if !running.is_eval => ErrorReply::BUSY_FUNCTION,
+            _ => ErrorReply::BUSY_SCRIPT,
+        };
+        if transactions::is_exec(command) && connection.client.multi.take().is_some() {
+            self.forget_watches(connection);
+            self.write_error(connection, &ErrorReply::exec_abort(&error));
+            return Flow::Next;
+        }
+        self.refuse(connection, &error)
     }
 
     /// Answers a request that does not run.

@@ -5,6 +5,7 @@
 
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
+use crate::keyspace::blocked::Wait;
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
 use crate::resp::Reply;
@@ -32,13 +33,18 @@ impl Core {
 
     /// Takes what other cores have sent.
     pub(super) fn take_batches(&mut self) {
+        if self.shard.is_some()
+            && let Some((from, parts)) = self.stalled.take()
+        {
+            self.on_batch(from, Batch::Requests(parts));
+        }
         for from in 0..self.receivers.len() {
             while let Some(receiver) = &mut self.receivers[from] {
                 // Requests need the shard; replies behind them in the ring wait as long. One look at the ring decides: a
                 // batch that comes between two looks must not be taken for what the first one saw.
                 let batch = match self.shard {
-                    Some(_) => receiver.pop(),
-                    None => receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))),
+                    Some(_) if !self.pushing.choked => receiver.pop(),
+                    _ => receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))),
                 };
                 match batch {
                     Some(batch) => self.on_batch(from, batch),
@@ -55,8 +61,12 @@ impl Core {
                     .shard
                     .take()
                     .expect("requests are taken with the shard in hand");
-                self.run_parts(&mut shard, &mut parts);
-                self.shard = Some(shard);
+                let done = self.run_parts(&mut shard, from, &mut parts);
+                self.end_unit(shard);
+                if !done {
+                    self.stalled = Some((from, parts));
+                    return;
+                }
                 let commands: usize = parts.iter().map(|part| part.requests.len()).sum();
                 self.counters().remote.add(commands as u64);
                 self.publish();
@@ -69,8 +79,9 @@ impl Core {
         }
     }
 
-    /// Runs the parts of a batch on a shard that is in hand.
-    fn run_parts(&mut self, shard: &mut Shard, parts: &mut [Box<Part>]) {
+    /// Runs the parts of a batch of core `home` on a shard that is in hand. False when it got only so far: the shard is
+    /// owed to a blocked client that cannot be served here. Called again, it goes on where it was.
+    fn run_parts(&mut self, shard: &mut Shard, home: usize, parts: &mut [Box<Part>]) -> bool {
         for part in parts.iter() {
             let db = part.caller.db as usize;
             for request in &part.requests {
@@ -92,69 +103,105 @@ impl Core {
             }
         }
         for part in parts {
+            let slow_before = self.slow_runs.len();
             let mut out = std::mem::take(&mut part.out);
+            let mut ran = true;
             if part.exec.is_some() {
-                if self.is_short() {
-                    self.make_room_on(shard);
+                if part.ends.is_empty() {
+                    if self.is_short() {
+                        self.make_room_on(shard);
+                    }
+                    ran = self.run_exec_part(shard, part, &mut out);
+                    part.ends.push(out.len());
                 }
-                self.run_exec_part(shard, part, &mut out);
-                part.ends.push(out.len());
             } else {
-                for index in 0..part.requests.len() {
+                for index in part.ends.len()..part.requests.len() {
                     let request = part.requests[index];
                     let command = self.table.by_id(request.command);
                     if self.is_short() && command.spec.flags.has(Flags::DENYOOM) {
                         self.make_room_on(shard);
                     }
-                    self.run_on(shard, command, &part.args(&request), &mut out);
+                    let args = part.args(&request);
+                    if let Some(wait) = self.run_on(shard, command, &args, &mut out) {
+                        let held = &mut [&mut *shard];
+                        let waiter = self.register(held, home, part.place, command, &args, wait);
+                        part.blocked = Some(waiter);
+                    }
                     part.ends.push(out.len());
+                    if shard.blocked.has_ready() {
+                        self.serve(&mut [&mut *shard]);
+                        if shard.blocked.has_ready() {
+                            break;
+                        }
+                    }
                 }
             }
             part.out = out;
+            if part.shown.is_some() {
+                self.show_part(part, ran);
+            }
+            if self.slow_runs.len() > slow_before {
+                part.slow.extend(self.slow_runs.drain(slow_before..));
+            }
+            if shard.blocked.has_ready() {
+                self.serve(&mut [&mut *shard]);
+                if shard.blocked.has_ready() {
+                    return false;
+                }
+            }
         }
+        true
     }
 
-    /// Runs any command all of whose keys are on one shard.
+    /// Runs any command all of whose keys are on one shard. As for `execute_plan`, it may have to wait.
     pub(super) fn run_on(
         &mut self,
         shard: &mut Shard,
         command: &'static Registered,
         args: &Args<'_>,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Option<Wait> {
         match command.spec.run {
-            Run::Shard(handler) | Run::Cursor(handler) | Run::Every { part: handler, .. } => {
+            Run::Shard(handler)
+            | Run::Cursor(handler)
+            | Run::Any(handler)
+            | Run::Publish(handler)
+            | Run::Every { part: handler, .. } => {
                 self.execute(shard, command, handler, args, out);
+                None
             }
             Run::Keys { plan, .. }
             | Run::Plan(plan)
             | Run::Reach { plan, .. }
             | Run::Whole(plan) => {
-                self.execute_plan(&mut [shard], command, plan, args, out);
+                self.execute_plan(&mut [shard], command, plan, args, out)
             }
-            Run::Client(_) | Run::Container => {
+            Run::Client(_) | Run::Script { .. } | Run::Container => {
                 unreachable!("{} does not travel", command.name)
             }
         }
     }
 
     /// EXEC whose keys are all on this shard.
-    fn run_exec_part(&mut self, shard: &mut Shard, part: &Part, out: &mut Vec<u8>) {
+    /// False when its watch was broken and nothing ran.
+    fn run_exec_part(&mut self, shard: &mut Shard, part: &Part, out: &mut Vec<u8>) -> bool {
         let resp3 = part.caller.resp3;
         let watch = part.exec.as_ref().and_then(|exec| exec.watch.as_ref());
         if watch.is_some_and(|watch| shard.end_watch(&watch.token, &watch.keys)) {
             Reply::new(out, resp3).null_array();
-            return;
+            return false;
         }
         Reply::new(out, resp3).array(part.requests.len());
         for request in &part.requests {
             let command = self.table.by_id(request.command);
             self.run_on(shard, command, &part.args(request), out);
         }
+        true
     }
 
     fn on_replies(&mut self, from: usize, mut parts: Vec<Box<Part>>) {
-        for part in parts.drain(..) {
+        for mut part in parts.drain(..) {
+            self.slow_runs.append(&mut part.slow);
             let Some(mut connection) = self.take_connection(part.place) else {
                 self.reuse_part(part);
                 continue;
@@ -171,14 +218,21 @@ impl Core {
             let start = connection.output.buffer().len();
             let home = self.index;
             let spare = &mut self.spare_parts;
+            let mut blocked = None;
             wave.splice(home, connection.output.buffer(), |mut part| {
+                blocked = blocked.take().or(part.blocked.take());
                 part.reset();
                 spare.push(part);
             });
             self.reuse_wave(wave);
-            self.after_reply(&mut connection, start);
             connection.waiting = false;
-            self.resume(&mut connection);
+            match blocked {
+                Some(waiter) => self.blocked_afar(&mut connection, waiter),
+                None => {
+                    self.after_reply(&mut connection, start);
+                    self.resume(&mut connection);
+                }
+            }
             self.put_back(connection);
         }
         if self.spare_vectors.len() < 64 {
@@ -261,19 +315,35 @@ impl Core {
         let Some(mut shard) = self.links.core(to).berth.borrow() else {
             return false;
         };
-        if self.links.core(to).has_scheduled() {
+        if self.links.core(to).has_scheduled() || shard.blocked.has_ready() {
             self.give_back(vec![shard]);
             return false;
         }
         shard.set_now(self.now);
         let spare = self.spare_vectors.pop().unwrap_or_default();
         let mut parts = std::mem::replace(&mut self.outgoing[to].requests, spare);
-        self.run_parts(&mut shard, &mut parts);
+        let done = self.run_parts(&mut shard, self.index, &mut parts);
+        if shard.news.has_some() {
+            self.take_news(&mut shard); // of keys that expired where no command ran
+        }
         self.counters().borrowed.add(commands as u64);
         super::background::publish_shard(self.observatory.core(to), &shard);
-        let wake = shard.has_garbage();
+        let wake = shard.has_garbage() || shard.blocked.has_ready();
         if self.links.core(to).berth.put(shard) || wake {
             self.wake(to);
+        }
+        if !done {
+            // The rest is the owner's, once what is owed has been served.
+            match self.push(to, Batch::Requests(parts)) {
+                Ok(()) => {
+                    self.outgoing[to].in_flight += 1;
+                    self.wake(to);
+                }
+                Err(Batch::Requests(parts) | Batch::Replies(parts)) => {
+                    self.outgoing[to].requests = parts;
+                }
+            }
+            return true;
         }
         self.on_replies(to, parts);
         true

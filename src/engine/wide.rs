@@ -4,18 +4,23 @@
 //! which runs at once when the other cores sleep and their shards can be borrowed, else takes its turn in the queues.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Queued, Step, Watching, Whom};
+use crate::base::clock::ticks;
+use crate::command::client::{
+    Context, CoreView, FinishFn, PlanFn, Queued, ReplyMode, Step, Watching, Whom,
+};
 use crate::command::keys::key_places;
 use crate::command::spec::{Flags, Merge, Run};
 use crate::command::table::Registered;
+use crate::keyspace::blocked::Wait;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::Place;
 use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit, Watch};
-use crate::net::Connection;
-use crate::resp::request::{Args, Key, OwnedArgs};
+use crate::net::{Blocking, Connection};
+use crate::resp::request::{Args, Key, OwnedArgs, Span};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shard;
 use crate::transaction::{Outcome, Transaction, Work};
@@ -35,6 +40,9 @@ pub(super) enum Pending {
         answers: Vec<Option<CoreAnswer>>,
         then: FinishFn,
         command: &'static Registered,
+        args: OwnedArgs,
+        /// Clock ticks at the question.
+        asked: u64,
         /// An EXEC that goes on afterwards.
         exec: Option<Box<Exec>>,
     },
@@ -48,6 +56,8 @@ pub(super) enum Errand {
     Exec(Box<Exec>),
     /// Begin to watch.
     Watch(Vec<Box<[u8]>>),
+    /// Run a script.
+    Script(&'static Registered, OwnedArgs),
 }
 
 /// EXEC under way.
@@ -56,8 +66,39 @@ pub(super) struct Exec {
     watching: Option<Box<Watching>>,
     held: Held,
     out: Vec<u8>,
+    /// Messages to the client itself, which come after the reply.
+    messages: Vec<u8>,
     started: bool,
+    /// CLIENT REPLY wants no replies just now.
+    muted: bool,
+    /// EXEC itself.
+    command: &'static Registered,
+    /// Clock ticks at its beginning.
+    begun: u64,
+    /// What monitors see of its commands; it leaves as one block.
+    block: Vec<u8>,
+    /// What they see of itself, behind that.
+    shown: Vec<u8>,
 }
+
+impl Exec {
+    /// A reply has been written from `start` on, CLIENT REPLY being as given: it stays unless none is wanted. Within
+    /// EXEC, OFF and ON hold from there on; SKIP is for the first command after EXEC. As in Redis the array's header has
+    /// announced all replies by then.
+    fn mute(&mut self, mode: ReplyMode, start: usize) {
+        match mode {
+            ReplyMode::On => self.muted = false,
+            ReplyMode::Off => self.muted = true,
+            ReplyMode::Skip | ReplyMode::SkipNext => {}
+        }
+        if self.muted {
+            self.out.truncate(start);
+        }
+    }
+}
+
+/// Memory of a watched key beside its name: its places with the client and with the shard.
+const WATCH_BYTES: usize = 96;
 
 type Owners = SmallVec<[u16; 16]>;
 
@@ -76,6 +117,10 @@ impl Core {
                 let start = out.len();
                 let step = self.call_client(connection, command, args, &mut out, handler);
                 *connection.output.buffer() = out;
+                // EXEC is shown behind its commands.
+                if !self.monitors.is_empty() && !matches!(step, Step::Exec) {
+                    self.feed_monitors(&connection.client, command, args);
+                }
                 self.take_step(connection, command, args, step, start);
             }
             Run::Reach { plan, everything } if self.shards > 1 && everything(args) => {
@@ -118,6 +163,9 @@ impl Core {
                 if self.shards == 1 {
                     self.run_here(connection, command, part, args);
                 } else {
+                    if !self.monitors.is_empty() {
+                        self.feed_monitors(&connection.client, command, args);
+                    }
                     let work = Work::Part {
                         command: command.id,
                         args: OwnedArgs::copy_of(args),
@@ -125,6 +173,12 @@ impl Core {
                     };
                     self.begin(connection, self.everyone(), Pending::Parts(merge), work);
                 }
+            }
+            Run::Any(handler) => self.run_here(connection, command, handler, args),
+            Run::Publish(handler) => {
+                self.publish_for(connection, |core, connection| {
+                    core.run_here(connection, command, handler, args);
+                });
             }
             Run::Cursor(handler) => {
                 let owner = self.cursor_owner(args);
@@ -134,13 +188,14 @@ impl Core {
                     self.send_to(connection, owner, command, args, 0, 0);
                 }
             }
+            Run::Script { .. } => self.run_script_wide(connection, command, args),
             Run::Shard(_) | Run::Container => {
                 unreachable!("{} is dispatched elsewhere", command.name)
             }
         }
     }
 
-    fn everyone(&self) -> Vec<u16> {
+    pub(super) fn everyone(&self) -> Vec<u16> {
         (0..self.shards as u16).collect()
     }
 
@@ -152,6 +207,9 @@ impl Core {
         args: &Args<'_>,
     ) {
         if let Some(mut shard) = self.shard.take() {
+            if !self.monitors.is_empty() {
+                self.feed_monitors(&connection.client, command, args);
+            }
             let start = connection.output.buffer().len();
             self.execute(
                 &mut shard,
@@ -160,7 +218,12 @@ impl Core {
                 args,
                 connection.output.buffer(),
             );
-            self.shard = Some(shard);
+            self.end_unit(shard);
+            if self.publication_is_under_way() {
+                connection.output.buffer().truncate(start);
+                connection.waiting = true;
+                return;
+            }
             self.after_reply(connection, start);
         }
     }
@@ -173,16 +236,27 @@ impl Core {
         args: &Args<'_>,
     ) {
         if let Some(mut shard) = self.shard.take() {
+            if !self.monitors.is_empty() && !matches!(command.spec.run, Run::Client(_)) {
+                self.feed_monitors(&connection.client, command, args);
+            }
             let start = connection.output.buffer().len();
-            self.execute_plan(
+            let wait = self.execute_plan(
                 &mut [&mut shard],
                 command,
                 plan,
                 args,
                 connection.output.buffer(),
             );
-            self.shard = Some(shard);
-            self.after_reply(connection, start);
+            match wait {
+                None => self.after_reply(connection, start),
+                Some(wait) => {
+                    let (home, place) = (self.index, connection.place);
+                    let held = &mut [&mut *shard];
+                    let waiter = self.register(held, home, place, command, args, wait);
+                    self.begin_to_wait(connection, waiter);
+                }
+            }
+            self.end_unit(shard);
         }
     }
 
@@ -225,7 +299,9 @@ impl Core {
             shards: self.shards,
             now: self.now,
             config: &self.config,
+            users: &self.users,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let mut context = Context {
             client: &mut connection.client,
@@ -240,7 +316,14 @@ impl Core {
         if connection.client.closing {
             connection.ending = true; // CLIENT KILL of oneself
         }
-        self.ran(command, args);
+        if let Some(user) = connection.client.denied.take() {
+            self.note_refused_password(connection, args, user);
+        }
+        match step {
+            // What is not over yet is counted when it is.
+            Step::Ask { .. } | Step::Whole(_) | Step::Exec | Step::Stall(_) => {}
+            _ => self.ran(command, args),
+        }
         step
     }
 
@@ -259,7 +342,9 @@ impl Core {
                 self.after_reply(connection, start);
                 connection.ending = true;
             }
-            Step::Ask { whom, ask, then } => self.ask(connection, command, whom, ask, then, None),
+            Step::Ask { whom, ask, then } => {
+                self.ask(connection, command, args, whom, ask, then, None);
+            }
             Step::Watch => self.watch(connection, args),
             Step::Unwatch => {
                 self.forget_watches(connection);
@@ -272,7 +357,9 @@ impl Core {
             Step::Reset => {
                 self.forget_watches(connection);
                 self.monitor_ended(connection.client.id);
+                self.forget_subscriptions(connection);
                 self.after_reply(connection, start);
+                self.await_confirmation(connection);
             }
             Step::Whole(plan) => {
                 if self.shards == 1 {
@@ -282,18 +369,57 @@ impl Core {
                     self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
                 }
             }
-            Step::Exec => self.exec(connection),
+            Step::Exec => {
+                let mut shown = Vec::new();
+                self.monitor_lines(&mut shown, &connection.client, command, args);
+                self.exec(connection, command, shown);
+            }
+            Step::Block(until) => {
+                let timed_out = connection.output.buffer().split_off(start);
+                let blocking = Blocking {
+                    command,
+                    waiter: None,
+                    until,
+                    timed_out,
+                };
+                self.block(connection, blocking);
+            }
+            Step::Subscription { topic, begins } => {
+                self.settle_messages(connection);
+                let mut out = std::mem::take(connection.output.buffer());
+                let change = (topic, begins);
+                self.change_subscriptions(connection, change, args, &mut out, &mut Held::new());
+                *connection.output.buffer() = out;
+                // Confirmations are messages: CLIENT REPLY does not hold them back.
+                let end = connection.output.buffer().len();
+                self.after_reply(connection, end);
+                self.await_confirmation(connection);
+            }
             Step::Stall(time) => {
-                std::thread::sleep(time);
+                self.stall(time);
+                self.ran(command, args);
                 self.after_reply(connection, start);
             }
         }
     }
 
+    /// DEBUG SLEEP: nobody is served for so long, on no core.
+    #[cold]
+    fn stall(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        for core in (0..self.shards).filter(|&core| core != self.index) {
+            let link = self.links.core(core);
+            link.mail(CoreMessage::Stall { until });
+            // Not over the own ring, which submits nothing while this core sleeps.
+            link.wake_by_event();
+        }
+        std::thread::sleep(time);
+    }
+
     // Transactions.
 
     /// Begins a transaction; the connection waits for it unless it can run at once.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         connection: &mut Connection,
         participants: Vec<u16>,
@@ -358,9 +484,11 @@ impl Core {
             }
         }
         // Queues are looked at when everything is in hand: a transaction scheduled before must go first.
+        // And what a blocked client is owed goes before everything.
         if participants
             .iter()
             .any(|&one| links.core(usize::from(one)).has_scheduled())
+            || held.iter().any(|shard| shard.blocked.has_ready())
         {
             self.give_back(held);
             return None;
@@ -397,11 +525,11 @@ impl Core {
     /// Takes part in the transactions at the head of this core's queue.
     pub(super) fn take_scheduled(&mut self) {
         while self.link().has_scheduled() {
-            let Some(mut shard) = self.shard.take() else {
+            let Some(mut shard) = self.shard.take().or_else(|| self.held_shard.take()) else {
                 return;
             };
             let Some(transaction) = self.link().first_scheduled() else {
-                self.shard = Some(shard);
+                self.end_unit(shard);
                 return;
             };
             self.link().unschedule();
@@ -415,9 +543,21 @@ impl Core {
                 } => {
                     let mut out = Vec::new();
                     let command = self.table.by_id(*command);
-                    self.run_on(&mut shard, command, &args.args(*caller), &mut out);
-                    self.shard = Some(shard);
-                    Outcome::Reply(out)
+                    let args = args.args(*caller);
+                    let begun = self.last_ticks;
+                    match command.spec.run {
+                        Run::Every { part, .. } => {
+                            self.apply(&mut shard, command, part, &args, &mut out);
+                        }
+                        _ => {
+                            // A part never blocks: that takes keys, and these are known to be here.
+                            self.run_on(&mut shard, command, &args, &mut out);
+                        }
+                    }
+                    self.last_ticks = ticks();
+                    let spent = self.last_ticks.wrapping_sub(begun);
+                    self.end_unit(shard);
+                    Outcome::Reply(out, spent)
                 }
             };
             if transaction.arrive(self.index, outcome) && transaction.home != self.index {
@@ -439,11 +579,23 @@ impl Core {
             }
             let transaction = self.under_way.swap_remove(index);
             let (mut held, mut replies) = (Held::new(), Vec::new());
+            let mut longest = 0;
             for outcome in transaction.take_outcomes() {
                 match outcome {
                     Outcome::Lent(shard) => held.push(shard),
-                    Outcome::Reply(reply) => replies.push(reply),
+                    Outcome::Reply(reply, spent) => {
+                        replies.push(reply);
+                        longest = spent.max(longest);
+                    }
                 }
+            }
+            if transaction.place == Place::NOWHERE {
+                self.fetched(held);
+                continue;
+            }
+            if !self.serve_held(&mut held) {
+                self.come_back(&transaction, held);
+                continue;
             }
             let pending = self.pending.remove(&transaction.place.index);
             let connection = self.take_connection(transaction.place);
@@ -459,6 +611,16 @@ impl Core {
                 }
                 Pending::Parts(how) => {
                     connection.waiting = false;
+                    if let Work::Part {
+                        command,
+                        args,
+                        caller,
+                    } = &transaction.work
+                    {
+                        // The parts ran side by side: the command took as long as the longest.
+                        let (command, args) = (self.table.by_id(*command), args.args(*caller));
+                        self.ran_since(command, &args, ticks().wrapping_sub(longest));
+                    }
                     self.write_reply(&mut connection, |reply| merge(how, &replies, reply));
                     self.resume(&mut connection);
                 }
@@ -482,7 +644,31 @@ impl Core {
                 connection.waiting = false;
                 let start = connection.output.buffer().len();
                 let args = args.args(connection.client.caller());
-                self.plan_held(&mut held, command, plan, &args, connection.output.buffer());
+                if !self.monitors.is_empty() && !matches!(command.spec.run, Run::Client(_)) {
+                    self.feed_monitors(&connection.client, command, &args);
+                }
+                let wait =
+                    self.plan_held(&mut held, command, plan, &args, connection.output.buffer());
+                if let Some(wait) = wait {
+                    let (home, place) = (self.index, connection.place);
+                    let mut at_hand: Vec<&mut Shard> =
+                        held.iter_mut().map(|shard| &mut **shard).collect();
+                    let waiter = self.register(&mut at_hand, home, place, command, &args, wait);
+                    self.begin_to_wait(connection, waiter);
+                } else {
+                    self.after_reply(connection, start);
+                    self.resume(connection);
+                }
+                self.serve_held(&mut held);
+                Some(held)
+            }
+            Errand::Script(command, args) => {
+                connection.waiting = false;
+                let start = connection.output.buffer().len();
+                let args = args.args(connection.client.caller());
+                let mut out = std::mem::take(connection.output.buffer());
+                self.run_script(connection, &mut held, command, &args, &mut out);
+                *connection.output.buffer() = out;
                 self.after_reply(connection, start);
                 self.resume(connection);
                 Some(held)
@@ -502,7 +688,7 @@ impl Core {
     }
 
     /// Runs a command over shards in hand.
-    fn run_held(
+    pub(super) fn run_held(
         &mut self,
         held: &mut Held,
         command: &'static Registered,
@@ -538,41 +724,56 @@ impl Core {
             | Run::Whole(plan) => {
                 self.plan_held(held, command, plan, args, out);
             }
-            Run::Client(_) | Run::Container => {
-                unreachable!("{} needs no shard", command.name)
+            Run::Any(_) | Run::Publish(_) => {
+                // The home shard knows of subscriptions made by this very transaction.
+                let home = held.iter().position(|shard| shard.index == self.index);
+                if let Some(shard) = held.get_mut(home.unwrap_or(0)) {
+                    self.run_on(shard, command, args, out);
+                }
+            }
+            Run::Client(_) | Run::Script { .. } | Run::Container => {
+                unreachable!("{} is run by whoever holds the shards", command.name)
             }
         }
     }
 
-    fn plan_held(
+    pub(super) fn plan_held(
         &mut self,
         held: &mut Held,
         command: &'static Registered,
         plan: PlanFn,
         args: &Args<'_>,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Option<Wait> {
         let mut shards: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();
-        self.execute_plan(&mut shards, command, plan, args, out);
+        self.execute_plan(&mut shards, command, plan, args, out)
     }
 
     // MULTI, EXEC, WATCH.
 
     /// EXEC: finds out which shards it takes.
-    fn exec(&mut self, connection: &mut Connection) {
+    ///
+    /// `shown` is what monitors see of EXEC itself.
+    fn exec(&mut self, connection: &mut Connection, command: &'static Registered, shown: Vec<u8>) {
+        let begun = self.last_ticks;
         let Some(multi) = connection.client.multi.take() else {
+            self.send_to_monitors(shown);
             self.write_error(connection, &ErrorReply::EXEC_WITHOUT_MULTI);
+            self.ran_exec(connection, command, begun);
             return;
         };
         if multi.refused {
             self.forget_watches(connection);
+            self.send_to_monitors(shown);
             self.write_error(connection, &ErrorReply::EXEC_ABORT);
+            self.ran_exec(connection, command, begun);
             return;
         }
         // Memory may have been used up since the commands were queued. One that must only wait has been let in then.
         let growing = |queued: &Queued| queued.command.spec.flags.has(Flags::DENYOOM);
         if self.is_short() && multi.queue.iter().any(growing) && self.make_room() == Room::Nothing {
             self.forget_watches(connection);
+            self.send_to_monitors(shown);
             self.write_error(
                 connection,
                 &ErrorReply::exec_abort(&ErrorReply::OUT_OF_MEMORY),
@@ -583,6 +784,8 @@ impl Core {
         let mut owners = Owners::new();
         let mut all = false;
         let mut travels = true;
+        // Some command wants a shard, whichever it is.
+        let mut keyless = false;
         for queued in &multi.queue {
             let args = queued.args.args(connection.client.caller());
             match queued.command.spec.run {
@@ -590,7 +793,13 @@ impl Core {
                 Run::Client(_) if queued.command.name.starts_with("debug") => {
                     (travels, all) = (false, true)
                 }
-                Run::Client(_) | Run::Container => travels = false,
+                Run::Client(_) | Run::Container => {
+                    travels = false;
+                    // Subscriptions concern what is published later on in the transaction.
+                    keyless |= queued.command.spec.flags.has(Flags::PUBSUB);
+                }
+                Run::Any(_) | Run::Publish(_) => keyless = true,
+                Run::Script { .. } => (travels, all) = (false, true),
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
                 Run::Reach { everything, .. } if everything(&args) => all = true,
                 Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) | Run::Reach { .. } => {
@@ -614,13 +823,18 @@ impl Core {
         if all {
             owners = self.everyone().into();
         }
+        if keyless && (owners.is_empty() || !travels) && !owners.contains(&(self.index as u16)) {
+            owners.push(self.index as u16);
+        }
         owners.sort_unstable();
         if let [one] = owners[..]
             && usize::from(one) != self.index
             && travels
             && !multi.queue.is_empty()
+            && self.may_still_run(connection, &multi.queue)
         {
-            self.send_exec(connection, usize::from(one), &multi.queue, watching);
+            self.send_exec(connection, usize::from(one), &multi.queue, watching, shown);
+            self.ran_exec(connection, command, begun);
             return;
         }
         let exec = Box::new(Exec {
@@ -628,7 +842,13 @@ impl Core {
             watching,
             held: Held::new(),
             out: Vec::new(),
+            messages: Vec::new(),
             started: false,
+            muted: false,
+            command,
+            begun,
+            block: Vec::new(),
+            shown,
         });
         if owners.is_empty() {
             connection.waiting = true;
@@ -650,6 +870,7 @@ impl Core {
         owner: usize,
         queue: &[Queued],
         watching: Option<Box<Watching>>,
+        shown: Vec<u8>,
     ) {
         for queued in queue {
             let args = queued.args.args(connection.client.caller());
@@ -668,7 +889,9 @@ impl Core {
                 token: watching.token,
                 keys: watching.keys,
             });
-            wave.part_of(owner).exec = Some(ExecUnit { watch });
+            let part = wave.part_of(owner);
+            part.caller.deny_blocking = true;
+            part.exec = Some(ExecUnit { watch, shown });
         }
     }
 
@@ -676,27 +899,53 @@ impl Core {
     fn run_exec(&mut self, connection: &mut Connection, mut exec: Box<Exec>) {
         if !exec.started {
             exec.started = true;
+            exec.muted = matches!(
+                connection.client.reply_mode,
+                ReplyMode::Off | ReplyMode::Skip
+            );
             if let Some(watching) = &exec.watching {
                 self.drop_watches(watching, &mut exec.held);
                 if watching.token.is_broken() {
                     let resp3 = connection.client.resp3;
                     Reply::new(&mut exec.out, resp3).null_array();
+                    exec.mute(connection.client.reply_mode, 0);
                     self.end_exec(connection, *exec);
                     return;
                 }
             }
             let resp3 = connection.client.resp3;
             Reply::new(&mut exec.out, resp3).array(exec.queue.len());
+            exec.mute(connection.client.reply_mode, 0);
         }
         while let Some(queued) = exec.queue.next() {
             let mut caller = connection.client.caller();
             caller.deny_blocking = true;
             let args = queued.args.args(caller);
-            let Run::Client(handler) = queued.command.spec.run else {
-                let mut out = std::mem::take(&mut exec.out);
-                self.run_held(&mut exec.held, queued.command, &args, &mut out);
-                exec.out = out;
+            let start = exec.out.len();
+            if let Some(error) = self.refused_at_exec(connection, queued.command, &args) {
+                self.failed(queued.command, &error, &mut exec.out, start);
                 continue;
+            }
+            let handler = match queued.command.spec.run {
+                Run::Client(handler) => handler,
+                other => {
+                    self.monitor_lines(&mut exec.block, &connection.client, queued.command, &args);
+                    let mut out = std::mem::take(&mut exec.out);
+                    if let Run::Script { .. } = other {
+                        self.run_script(
+                            connection,
+                            &mut exec.held,
+                            queued.command,
+                            &args,
+                            &mut out,
+                        );
+                    } else {
+                        self.run_held(&mut exec.held, queued.command, &args, &mut out);
+                    }
+                    exec.out = out;
+                    exec.mute(connection.client.reply_mode, start);
+                    continue;
+                }
             };
             for shard in &exec.held {
                 super::background::publish_shard(self.observatory.core(shard.index), shard);
@@ -704,13 +953,37 @@ impl Core {
             let mut out = std::mem::take(&mut exec.out);
             let step = self.call_client(connection, queued.command, &args, &mut out, handler);
             exec.out = out;
+            self.monitor_lines(&mut exec.block, &connection.client, queued.command, &args);
             match step {
                 Step::Close => connection.ending = true,
                 Step::Ask { whom, ask, then } => {
-                    self.ask(connection, queued.command, whom, ask, then, Some(exec));
+                    self.ask(
+                        connection,
+                        queued.command,
+                        &args,
+                        whom,
+                        ask,
+                        then,
+                        Some(exec),
+                    );
                     return;
                 }
-                Step::Stall(time) => std::thread::sleep(time),
+                Step::Stall(time) => {
+                    self.stall(time);
+                    self.ran(queued.command, &args);
+                }
+                Step::Subscription { topic, begins } => {
+                    std::mem::swap(connection.output.buffer(), &mut exec.messages);
+                    self.settle_messages(connection);
+                    std::mem::swap(connection.output.buffer(), &mut exec.messages);
+                    let (mut out, mut held) = (
+                        std::mem::take(&mut exec.out),
+                        std::mem::take(&mut exec.held),
+                    );
+                    let change = (topic, begins);
+                    self.change_subscriptions(connection, change, &args, &mut out, &mut held);
+                    (exec.out, exec.held) = (out, held);
+                }
                 Step::Whole(plan) => {
                     let mut out = std::mem::take(&mut exec.out);
                     self.plan_held(&mut exec.held, queued.command, plan, &args, &mut out);
@@ -722,18 +995,53 @@ impl Core {
                 | Step::Watch
                 | Step::Exec
                 | Step::Fail(_)
+                | Step::Block(_)
                 | Step::Reset => {}
             }
+            exec.mute(connection.client.reply_mode, start);
         }
         self.end_exec(connection, *exec);
     }
 
     fn end_exec(&mut self, connection: &mut Connection, exec: Exec) {
-        let Exec { held, out, .. } = exec;
+        let Exec {
+            mut held,
+            out,
+            command,
+            begun,
+            mut block,
+            shown,
+            messages,
+            ..
+        } = exec;
+        block.extend(shown);
+        self.send_to_monitors(block);
+        self.serve_held(&mut held);
         self.give_back(held);
+        self.ran_exec(connection, command, begun);
         connection.waiting = false;
-        self.write_reply(connection, |reply| reply.buffer().extend_from_slice(&out));
-        self.resume(connection);
+        // What CLIENT REPLY silences is not in there any more.
+        connection.output.buffer().extend_from_slice(&out);
+        if connection.client.reply_mode == ReplyMode::Skip {
+            connection.client.reply_mode = ReplyMode::On;
+        }
+        connection.output.close_reply();
+        connection.output.buffer().extend_from_slice(&messages);
+        self.await_confirmation(connection);
+        if !connection.waiting {
+            self.resume(connection);
+        }
+    }
+
+    /// Counts an EXEC, whose time is that of all that it ran.
+    fn ran_exec(&mut self, connection: &Connection, command: &'static Registered, begun: u64) {
+        let name = Span {
+            start: 0,
+            length: 4,
+        };
+        let args = [name];
+        let args = Args::new(b"EXEC", &args, connection.client.caller());
+        self.ran_since(command, &args, begun);
     }
 
     /// WATCH: registers with the shards that own the keys.
@@ -758,6 +1066,7 @@ impl Core {
             Box::new(Watching {
                 token: Arc::new(WatchToken::default()),
                 keys: Vec::new(),
+                bytes: 0,
             })
         });
         for bytes in keys {
@@ -774,6 +1083,7 @@ impl Core {
                 shard.peek(db as usize, &key);
                 shard.watched.add(db as usize, bytes, &watching.token);
                 watching.keys.push((db, bytes.clone()));
+                watching.bytes += bytes.len() + WATCH_BYTES;
             }
         }
         self.write_reply(connection, |reply| reply.ok());
@@ -800,7 +1110,7 @@ impl Core {
 
     /// Tells the shards that own the keys to forget a watch.
     fn forget(&mut self, watching: Watching) {
-        let Watching { token, keys } = watching;
+        let Watching { token, keys, .. } = watching;
         let mut by_owner: Vec<Vec<(u32, Box<[u8]>)>> = vec![Vec::new(); self.shards];
         for (db, key) in keys {
             let owner = usize::from(crate::base::slot::key_slot(&key)) % self.shards;
@@ -830,6 +1140,7 @@ impl Core {
         &mut self,
         connection: &mut Connection,
         command: &'static Registered,
+        args: &Args<'_>,
         whom: Whom,
         ask: CoreAsk,
         then: FinishFn,
@@ -847,6 +1158,8 @@ impl Core {
                 answers: vec![None; expected],
                 then,
                 command,
+                args: OwnedArgs::copy_of(args),
+                asked: self.last_ticks,
                 exec,
             },
         );
@@ -899,6 +1212,8 @@ impl Core {
             answers,
             then,
             command,
+            args,
+            asked,
             exec,
         }) = self.pending.remove(&place.index)
         else {
@@ -917,7 +1232,9 @@ impl Core {
             shards: self.shards,
             now: self.now,
             config: &self.config,
+            users: &self.users,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let mut context = Context {
             client: &mut connection.client,
@@ -928,9 +1245,12 @@ impl Core {
         if let Err(error) = outcome {
             self.failed(command, &error, &mut out, 0);
         }
+        self.ran_since(command, &args.args(connection.client.caller()), asked);
         match exec {
             Some(mut exec) => {
+                let start = exec.out.len();
                 exec.out.extend_from_slice(&out);
+                exec.mute(connection.client.reply_mode, start);
                 self.run_exec(&mut connection, exec);
             }
             None => {

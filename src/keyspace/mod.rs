@@ -1,5 +1,6 @@
 //! Databases by slot: which key is where, what it holds, when it expires. One shard's share of them.
 
+pub mod blocked;
 mod db;
 mod evict;
 mod value;

@@ -5,6 +5,7 @@ use crate::structures::hash::Hash;
 use crate::structures::list::List;
 use crate::structures::quicklist;
 use crate::structures::set::Set;
+use crate::structures::stream::Stream;
 use crate::structures::table::{Element, Table};
 use crate::structures::zset::Zset;
 
@@ -18,6 +19,8 @@ pub enum Value {
     Hash(Hash),
     /// ZADD and friends.
     Zset(Zset),
+    /// XADD and friends.
+    Stream(Box<Stream>),
 }
 
 impl Value {
@@ -28,6 +31,7 @@ impl Value {
             Value::Set(_) => "set",
             Value::Hash(_) => "hash",
             Value::Zset(_) => "zset",
+            Value::Stream(_) => "stream",
         }
     }
 
@@ -38,16 +42,18 @@ impl Value {
             Value::Set(set) => set.encoding_name(),
             Value::Hash(hash) => hash.encoding_name(),
             Value::Zset(zset) => zset.encoding_name(),
+            Value::Stream(_) => "stream",
         }
     }
 
-    /// Elements held: what freeing the value costs.
+    /// Elements held, of a stream nodes and the like: what freeing the value costs.
     pub fn elements(&self) -> usize {
         match self {
             Value::List(list) => list.len(),
             Value::Set(set) => set.len(),
             Value::Hash(hash) => hash.len(),
             Value::Zset(zset) => zset.len(),
+            Value::Stream(stream) => stream.weight(),
         }
     }
 
@@ -61,6 +67,7 @@ impl Value {
             Value::Hash(Hash::Listpack(pack)) => Value::Hash(Hash::Listpack(pack.clone())),
             Value::Hash(Hash::Table(table)) => Value::Hash(Hash::Table(copy_table(table))),
             Value::Zset(zset) => Value::Zset(zset.copy()),
+            Value::Stream(stream) => Value::Stream(stream.clone()),
         }
     }
 
@@ -71,6 +78,7 @@ impl Value {
             Value::Set(set) => set.allocated(samples),
             Value::Hash(hash) => hash.allocated(samples),
             Value::Zset(zset) => zset.allocated(samples),
+            Value::Stream(stream) => stream.allocated(samples),
         }
     }
 
@@ -116,6 +124,7 @@ impl Remains {
                 Value::Hash(hash) => hash.drain_some(budget),
                 // A sorted set answers whether something is left.
                 Value::Zset(zset) => !zset.drain_some(budget),
+                Value::Stream(stream) => stream.drain_some(budget / 16 + 1),
             },
         }
     }
@@ -129,7 +138,7 @@ pub trait Kind: Sized {
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     /// The value around it.
     fn into_value(self) -> Value;
-    /// Whether nothing is in it: such a key does not exist.
+    /// Whether it is nothing any more: such a key does not exist.
     fn is_empty(&self) -> bool;
 }
 
@@ -165,3 +174,28 @@ kind!(List);
 kind!(Set);
 kind!(Hash);
 kind!(Zset);
+
+impl Kind for Stream {
+    fn of(value: &Value) -> Option<&Self> {
+        match value {
+            Value::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    fn of_mut(value: &mut Value) -> Option<&mut Self> {
+        match value {
+            Value::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    fn into_value(self) -> Value {
+        Value::Stream(Box::new(self))
+    }
+
+    /// Never: a stream without entries is there, with its last id and its groups.
+    fn is_empty(&self) -> bool {
+        false
+    }
+}

@@ -5,11 +5,16 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::acl::Users;
 use crate::base::slot::Slot;
 use crate::config::Config;
+use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
-use crate::resp::request::{Args, Caller, Span};
+use crate::pubsub::{Change, Message, Publication};
+use crate::persistence::flow::Shipment;
+use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::place::Place;
 
@@ -38,6 +43,25 @@ pub struct Part {
     pub ends: Vec<usize>,
     /// The requests are one transaction: EXEC with everything on one shard.
     pub exec: Option<ExecUnit>,
+    /// Those that took long: for the slow log, which the home core writes, since it knows the client.
+    pub slow: Vec<SlowRun>,
+    /// Somebody monitors: whose these requests are, for the lines that the receiver writes when it has run them.
+    pub shown: Option<String>,
+    /// The last request has found nothing and its client is blocked: it has no reply yet.
+    pub blocked: Option<Arc<Waiter>>,
+}
+
+/// A command that took as long as the slow log or the latency monitor wants to hear of.
+#[derive(Clone, Debug)]
+pub struct SlowRun {
+    /// Place in the command table.
+    pub command: u16,
+    /// Its arguments.
+    pub args: OwnedArgs,
+    /// Who asked.
+    pub caller: Caller,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
 }
 
 /// What EXEC adds to its requests.
@@ -45,6 +69,8 @@ pub struct Part {
 pub struct ExecUnit {
     /// The client's watch: a broken one makes the whole a null reply.
     pub watch: Option<Watch>,
+    /// What monitors see of EXEC itself, behind its commands.
+    pub shown: Vec<u8>,
 }
 
 /// A watch whose keys are all on the receiver's shard. It ends there, with the EXEC: were it taken off by a message of
@@ -82,6 +108,9 @@ impl Part {
         self.out.clear();
         self.ends.clear();
         self.exec = None;
+        self.slow.clear();
+        self.shown = None;
+        self.blocked = None;
         self.bytes.shrink_to(KEEP);
         self.out.shrink_to(KEEP);
         self.spans.shrink_to(KEEP / 16);
@@ -161,10 +190,41 @@ pub enum CoreMessage {
         /// Database and key.
         keys: Vec<(u32, Box<[u8]>)>,
     },
+    /// A blocked client is over and leaves the keys of the receiver's shard.
+    Depart(Arc<Waiter>),
+    /// A blocked client of the receiver has been served.
+    Served {
+        /// Its connection.
+        place: Place,
+        /// What it was blocked as.
+        waiter: Arc<Waiter>,
+        /// The reply.
+        reply: Vec<u8>,
+    },
     /// A transaction that the receiver began has all its participants.
     Complete,
     /// Memory is used up and the receiver has keys that deserve to go: it looks, which it does every turn.
     Evict,
+    /// Something to be said to clients of the receiver, in order.
+    Push(Vec<Push>),
+    /// Connections of the receiver whose PUBLISH has reached everybody, with the numbers of receivers.
+    Counted(Vec<(Place, usize)>),
+    /// Subscriptions of another core's clients that begin or end: to be known on the receiver's shard.
+    Audience {
+        /// Which core's.
+        from: u16,
+        /// That core's number for it.
+        number: u64,
+        /// What changes.
+        changes: Arc<[Change]>,
+    },
+    /// The receiver's changes are known on a shard.
+    AudienceKnown {
+        /// On which.
+        by: u16,
+        /// The receiver's number for them.
+        number: u64,
+    },
     /// Lines for a MONITOR client of this core.
     Monitor {
         /// The client.
@@ -172,8 +232,46 @@ pub enum CoreMessage {
         /// The lines, as RESP.
         lines: Vec<u8>,
     },
+    /// DEBUG SLEEP on another core: the receiver serves nobody until then either.
+    Stall {
+        /// When to go on.
+        until: Instant,
+    },
+    /// Keys from a file for the receiver's shard.
+    Load(Shipment),
+    /// All keys of the file are where they belong: the receiver serves.
+    Loaded,
     /// The server ends: reply what can be replied and stop.
     Stop,
+}
+
+/// Something that clients are sent without having asked.
+#[derive(Clone, Debug)]
+pub enum Push {
+    /// To all subscribers of the receiving core.
+    Publication {
+        /// What.
+        publication: Arc<Publication>,
+        /// The core and the connection that wait for the number of receivers.
+        asker: Option<(u16, Place)>,
+    },
+    /// To one client.
+    Client {
+        /// Which.
+        place: Place,
+        /// What.
+        message: Arc<Message>,
+    },
+}
+
+impl Push {
+    /// Bytes of memory it takes at most, about: several cores may share it.
+    pub fn size(&self) -> usize {
+        match self {
+            Push::Publication { publication, .. } => publication.size(),
+            Push::Client { message, .. } => message.size(),
+        }
+    }
 }
 
 /// A descriptor on its way to the core that will serve it.
@@ -196,6 +294,20 @@ pub struct Accepted {
 pub enum CoreAsk {
     /// The new configuration.
     Configure(Arc<Config>),
+    /// The new users; clients of users that are gone are closed.
+    SetUsers {
+        /// All of them.
+        users: Arc<Users>,
+        /// The client who asked for the change: it reads the answer before it is closed.
+        asker: u64,
+    },
+    /// To the control core: ACL SETUSER and the like.
+    ChangeUsers {
+        /// What to do.
+        change: AclChange,
+        /// The client who asks.
+        asker: u64,
+    },
     /// One line for each client that fits.
     ListClients(ClientFilter),
     /// Close clients that fit.
@@ -254,6 +366,24 @@ pub enum CoreAsk {
     },
     /// To the control core: SHUTDOWN ABORT. Answered `Failed` when none is under way.
     AbortShutdown,
+}
+
+/// What is to be done with the users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AclChange {
+    /// Make one or change one.
+    SetUser {
+        /// Its name.
+        name: Vec<u8>,
+        /// The rules, as the client gave them.
+        rules: Vec<Vec<u8>>,
+    },
+    /// Remove these; answered by how many there were.
+    DelUser(Vec<Vec<u8>>),
+    /// Replace all by those of the ACL file.
+    Load,
+    /// Write all into the ACL file.
+    Save,
 }
 
 /// Which clients: CLIENT LIST and CLIENT KILL.

@@ -1,7 +1,7 @@
 //! Where a connection is kept on its core: what messages between cores name it by.
 
 /// Where a connection is kept, and which of the successive ones in that place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Place {
     /// Index among the core's connections.
     pub index: u32,
@@ -13,6 +13,12 @@ pub struct Place {
 const GENERATION_MASK: u32 = 0x00ff_ffff;
 
 impl Place {
+    /// No connection: a transaction that a core begins for itself.
+    pub const NOWHERE: Place = Place {
+        index: u32::MAX,
+        generation: u32::MAX,
+    };
+
     /// As a ring token.
     #[inline]
     pub fn token(self) -> u64 {

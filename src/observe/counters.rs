@@ -1,9 +1,12 @@
 //! Counters with one writer: a plain load and store each, visible to every core.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use crate::persistence::Status;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::acl::DenialLog;
 use crate::base::clock::TickScale;
+use crate::script::Scripts;
 
 use super::errors::ErrorKinds;
 use super::histogram::Histogram;
@@ -134,6 +137,8 @@ core_counters! {
     connected,
     /// Clients blocked now (a gauge).
     blocked,
+    /// Clients blocked now that have a time-out (a gauge).
+    timed,
     /// Bytes read from clients.
     bytes_in,
     /// Bytes written to clients.
@@ -164,6 +169,10 @@ core_counters! {
     garbage,
     /// Changes to data.
     changes,
+    /// Bytes that this core's interpreter of EVAL uses (a gauge).
+    lua_eval_bytes,
+    /// Bytes that its interpreter of functions uses (a gauge).
+    lua_function_bytes,
     /// Bytes allocated by this core's thread less what it freed, modulo 2^64 (a gauge).
     allocated,
     /// Longest loop turn in nanoseconds, by the clock: on a core shared with others their time is in it.
@@ -172,18 +181,34 @@ core_counters! {
     input_max,
     /// Bytes of the largest output queue (a gauge).
     output_max,
-    /// Clients closed for exceeding a buffer limit.
-    limit_closed,
+    /// Clients closed for an unfinished request beyond `client-query-buffer-limit`.
+    input_limit_closed,
+    /// Clients closed for replies beyond `client-output-buffer-limit`.
+    output_limit_closed,
     /// Watched keys (a gauge).
     watched,
+    /// Clients with subscriptions (a gauge).
+    pubsub_clients,
+    /// Channels with subscribers on any core, as this core's shard knows them (a gauge).
+    pubsub_channels,
+    /// The same for patterns (a gauge).
+    pubsub_patterns,
+    /// The same for shard channels (a gauge).
+    pubsub_shard_channels,
     /// Nanoseconds in loop turns, sleep left out. The engine adds at the end of a turn.
     busy_ns,
     /// Receives that brought bytes from clients. The engine adds.
     reads,
     /// Sends to clients. The engine adds.
     writes,
-    /// AUTH and HELLO refused. The handlers add.
+    /// AUTH and HELLO refused. The engine adds, here and to the next three.
     auth_denied,
+    /// Commands refused because the user may not run them.
+    command_denied,
+    /// Commands refused because the user may not use a key.
+    key_denied,
+    /// Commands refused because the user may not use a channel.
+    channel_denied,
     /// Clients closed because all of them took too much memory (`maxmemory-clients`). The engine adds.
     evicted_clients,
     /// Active expiry stopped because its time was up. The engine adds.
@@ -192,12 +217,16 @@ core_counters! {
     expire_us,
     /// Expired keys among those that active expiry looked at last, in hundredths of a percent (a gauge). The engine sets.
     expired_stale,
+    /// Size class of the largest client that `maxmemory-clients` may close, from 1; zero for none (a gauge).
+    largest_client,
     /// Bytes of memory for connections: input, output, what is remembered of clients (a gauge). The engine sets.
     client_bytes,
     /// Bytes of memory of the hash tables themselves (a gauge). The engine sets it now and then.
     table_bytes,
     /// Blocking keys (a gauge). The engine sets.
     blocking_keys,
+    /// Those of them whose deletion wakes somebody too (a gauge).
+    blocking_keys_gone,
     /// Keys that `maxmemory-policy` may evict, and values still being freed (a gauge).
     evictable,
     /// How much the worst key known here deserves to go, zero when none is known (a gauge): `shard/evict.rs`.
@@ -222,14 +251,23 @@ impl CoreCounters {
         [
             &self.connected,
             &self.blocked,
+            &self.timed,
             &self.garbage,
+            &self.lua_eval_bytes,
+            &self.lua_function_bytes,
             &self.allocated,
             &self.watched,
+            &self.pubsub_clients,
+            &self.pubsub_channels,
+            &self.pubsub_patterns,
+            &self.pubsub_shard_channels,
             &self.changes,
             &self.expired_stale,
             &self.client_bytes,
+            &self.largest_client,
             &self.table_bytes,
             &self.blocking_keys,
+            &self.blocking_keys_gone,
             &self.evictable,
             &self.evict_score,
             &self.eviction_exceeding_since_ms,
@@ -257,7 +295,12 @@ pub struct Observatory {
     pub latency: LatencyEvents,
     /// How much happens each second.
     pub rates: Rates,
+    /// Cached scripts, function libraries, and which of them run too long.
+    pub scripts: Arc<Scripts>,
+    /// Snapshots.
+    pub snapshots: Arc<Status>,
     memory_peak: AtomicU64,
+    denials: Mutex<DenialLog>,
 }
 
 /// What INFO says of this process besides counters. Boot fills it in before the cores start.
@@ -287,7 +330,10 @@ impl Observatory {
             slow_log: SlowLog::default(),
             latency: LatencyEvents::default(),
             rates: Rates::default(),
+            scripts: Arc::default(),
+            snapshots: Arc::new(Status::new(now)),
             memory_peak: AtomicU64::new(0),
+            denials: Mutex::default(),
         }
     }
 
@@ -305,6 +351,12 @@ impl Observatory {
     /// A counter summed over all cores.
     pub fn sum(&self, of: impl Fn(&CoreCounters) -> u64) -> u64 {
         self.cores.iter().map(of).fold(0, u64::wrapping_add)
+    }
+
+    /// The log of denials, which only they and ACL LOG lock.
+    pub fn denials(&self) -> MutexGuard<'_, DenialLog> {
+        // The lock guards a plain list that is whole after every statement.
+        self.denials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes allocated in all: cores allocate for each other, so single counters may be negative.

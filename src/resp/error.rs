@@ -58,6 +58,24 @@ texts! {
     INVALID_SECOND_DB = "ERR invalid second DB index";
     /// LSET, LINSERT past the end.
     INDEX_OUT_OF_RANGE = "ERR index out of range";
+    /// RESTORE onto a key that is there.
+    BUSY_KEY = "BUSYKEY Target key name already exists.";
+    /// RESTORE and FUNCTION RESTORE of a damaged or newer payload.
+    DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
+    /// RESTORE of a payload that holds no value.
+    BAD_DATA_FORMAT = "ERR Bad data format";
+    /// SAVE that failed: the whole line. The log says why.
+    FAILED = "ERR";
+    /// DEBUG RELOAD with other words.
+    DEBUG_RELOAD = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
+    /// DEBUG RELOAD of a damaged file.
+    DEBUG_RELOAD_FAILED = "ERR Error trying to load the RDB dump, check server logs.";
+    /// RESTORE with a negative time.
+    RESTORE_TTL = "ERR Invalid TTL value, must be >= 0";
+    /// RESTORE IDLETIME.
+    RESTORE_IDLETIME = "ERR Invalid IDLETIME value, must be >= 0";
+    /// RESTORE FREQ.
+    RESTORE_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255";
     /// COPY and MOVE onto itself.
     SAME_OBJECT = "ERR source and destination objects are the same";
     /// SCAN with a cursor that is no number.
@@ -84,6 +102,60 @@ texts! {
     WITHSCORES_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
     /// ZUNION and friends, WEIGHTS.
     WEIGHT_NOT_FLOAT = "ERR weight value is not a float";
+    /// A stream id that cannot be read.
+    INVALID_STREAM_ID = "ERR Invalid stream ID specified as stream command argument";
+    /// `(` before the highest id.
+    INVALID_START_ID = "ERR invalid start ID for the interval";
+    /// `(` before the lowest id.
+    INVALID_END_ID = "ERR invalid end ID for the interval";
+    /// XADD and XTRIM with two strategies.
+    MAXLEN_AND_MINID = "ERR syntax error, MAXLEN and MINID options at the same time are not compatible";
+    /// XADD and XTRIM.
+    TRIM_MAXLEN_NEGATIVE = "ERR The MAXLEN argument must be >= 0.";
+    /// XADD and XTRIM.
+    TRIM_LIMIT_NEGATIVE = "ERR The LIMIT argument must be >= 0.";
+    /// XADD with LIMIT but nothing to trim.
+    TRIM_LIMIT_ALONE = "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy";
+    /// LIMIT with an exact threshold.
+    TRIM_LIMIT_EXACT = "ERR syntax error, LIMIT cannot be used without the special ~ option";
+    /// XTRIM without MAXLEN and MINID.
+    TRIM_STRATEGY_MISSING = "ERR syntax error, XTRIM must be called with a trimming strategy";
+    /// XADD 0-0.
+    STREAM_ID_ZERO = "ERR The ID specified in XADD must be greater than 0-0";
+    /// XADD with an id that is not above the last one.
+    STREAM_ID_SMALL = "ERR The ID specified in XADD is equal or smaller than the target stream top item";
+    /// XADD after the highest id.
+    STREAM_EXHAUSTED = "ERR The stream has exhausted the last possible ID, unable to add more items";
+    /// XADD of more than 1 GiB.
+    ELEMENTS_TOO_LARGE = "ERR Elements are too large to be stored";
+    /// XSETID ENTRIESADDED.
+    ENTRIES_ADDED_NEGATIVE = "ERR entries_added must be positive";
+    /// XSETID MAXDELETEDID.
+    SETID_BELOW_GIVEN_DELETED = "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id";
+    /// XSETID.
+    SETID_BELOW_DELETED = "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
+    /// XSETID.
+    SETID_BELOW_TOP = "ERR The ID specified in XSETID is smaller than the target stream top item";
+    /// XSETID ENTRIESADDED.
+    SETID_FEWER_THAN_LENGTH = "ERR The entries_added specified in XSETID is smaller than the target stream length";
+    /// XREAD GROUP.
+    GROUP_IN_XREAD = "ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.";
+    /// XREAD NOACK.
+    NOACK_IN_XREAD = "ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.";
+    /// XREADGROUP without GROUP.
+    XREADGROUP_NEEDS_GROUP = "ERR Missing GROUP option for XREADGROUP";
+    /// XREADGROUP with `$`.
+    LAST_ID_IN_XREADGROUP = "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.";
+    /// XREAD with `>`.
+    NEW_ID_IN_XREAD = "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.";
+    /// XGROUP on a missing key.
+    XGROUP_NEEDS_KEY = "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.";
+    /// XGROUP CREATE and SETID.
+    ENTRIES_READ_NEGATIVE = "ERR value for ENTRIESREAD must be positive or -1";
+    /// XGROUP CREATE with a name that is taken.
+    BUSY_GROUP = "BUSYGROUP Consumer Group name already exists";
+    /// XAUTOCLAIM COUNT.
+    XAUTOCLAIM_COUNT = "ERR COUNT must be > 0";
     /// SINTERCARD and friends.
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
     /// SINTERCARD, ZUNION, LMPOP: numkeys.
@@ -104,6 +176,30 @@ texts! {
     WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled.";
     /// Anything before AUTH.
     NO_AUTH = "NOAUTH Authentication required.";
+    /// ACL SETUSER with a name that would break a line of ACL LIST.
+    USER_NAME_CHARACTERS = "ERR Usernames can't contain spaces or null characters";
+    /// ACL DELUSER default.
+    DEFAULT_USER_STAYS = "ERR The 'default' user cannot be removed";
+    /// ACL LOAD and SAVE without `aclfile`.
+    NO_ACL_FILE = "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.";
+    /// ACL SAVE that the file system refused.
+    ACL_SAVE_FAILED = "ERR There was an error trying to save the ACLs. Please check the server logs for more information";
+    /// ACL GENPASS out of bounds.
+    GENPASS_BITS = "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096";
+    /// A key that the user may not use.
+    NO_KEY_PERMISSION = "NOPERM No permissions to access a key";
+    /// A channel that the user may not use.
+    NO_CHANNEL_PERMISSION = "NOPERM No permissions to access a channel";
+    /// EXEC of a command that the user may no longer run.
+    EXEC_NO_COMMAND_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to execute the command or subcommand";
+    /// EXEC of a command with a key that the user may no longer use.
+    EXEC_NO_KEY_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to touch the specified keys";
+    /// EXEC of a command with a channel that the user may no longer use.
+    EXEC_NO_CHANNEL_PERMISSION = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to access one of the channels used as argument to the command";
+    /// SORT BY without the right to read every key.
+    SORT_BY_DENIED = "ERR BY option of SORT denied due to insufficient ACL permissions.";
+    /// SORT GET without the right to read every key.
+    SORT_GET_DENIED = "ERR GET option of SORT denied due to insufficient ACL permissions.";
     /// HELLO before AUTH.
     HELLO_NO_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
     /// HELLO with a version other than 2 and 3.
@@ -129,6 +225,10 @@ texts! {
     OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'.";
     /// Too many connections.
     MAX_CLIENTS = "ERR max number of clients reached";
+    /// CLIENT UNBLOCK ERROR, read by the client that was blocked.
+    UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+    /// WAITAOF for the own log, of which there is none.
+    WAITAOF_NO_LOG = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
     /// Loading the dataset.
     LOADING = "LOADING Redis is loading the dataset in memory";
     /// EXPIRE with NX and another.
@@ -143,6 +243,28 @@ texts! {
     LCS_TOO_LONG = "ERR String too long for LCS";
     /// LCS whose table would pass `proto-max-bulk-len`.
     LCS_NO_MEMORY = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
+    /// EVAL and friends with a negative number of keys.
+    NUMKEYS_NEGATIVE = "ERR Number of keys can't be negative";
+    /// EVALSHA of a script that is not cached.
+    NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL.";
+    /// A script or function runs too long.
+    BUSY_SCRIPT = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    /// SCRIPT KILL while a function runs too long.
+    BUSY_FUNCTION = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+    /// SCRIPT KILL with nothing to kill.
+    NOT_BUSY = "NOTBUSY No scripts in execution right now.";
+    /// SCRIPT KILL of a script that has written.
+    UNKILLABLE = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+    /// SCRIPT FLUSH with an option it does not know.
+    SCRIPT_FLUSH_OPTION = "ERR SCRIPT FLUSH only support SYNC|ASYNC option";
+    /// SCRIPT DEBUG with a mode it does not know.
+    SCRIPT_DEBUG_MODE = "ERR Use SCRIPT DEBUG YES/SYNC/NO";
+    /// SCRIPT DEBUG YES.
+    NO_SCRIPT_DEBUGGER = "ERR the Lua debugger is not available in Slotwise, see docs/compatibility.md";
+    /// EVAL_RO of a script that declares itself without the flag `no-writes`.
+    SCRIPT_MAY_WRITE = "ERR Can not execute a script with write flag using *_ro command.";
+    /// A script with declared flags while memory is used up.
+    SCRIPT_OUT_OF_MEMORY = "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'";
     /// LPOS with RANK 0.
     LPOS_RANK_ZERO = "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list";
     /// LPOS with a negative COUNT.
@@ -310,6 +432,12 @@ impl ErrorReply {
         Self::text(text)
     }
 
+    /// A command that a RESP2 client with subscriptions may not send.
+    pub fn subscribed(name: &str) -> Self {
+        let rest = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+        Self::text(format!("ERR Can't execute '{name}': {rest}").into_bytes())
+    }
+
     /// Unknown subcommand or a wrong number of arguments for it, as containers that check both at once put it.
     pub fn subcommand_syntax(sub: &[u8], container: &str) -> Self {
         let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
@@ -318,6 +446,71 @@ impl ErrorReply {
         text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
         text.extend_from_slice(b" HELP.");
         Self::text(text)
+    }
+
+    /// XREAD (or XREADGROUP, with `is_group`) whose keys and ids are not as many.
+    pub fn unbalanced_streams(is_group: bool) -> Self {
+        let (name, sign) = if is_group { ("xreadgroup", '>') } else { ("xread", '$') };
+        Self::text(format!(
+            "ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{sign}' must be specified."
+        ))
+    }
+
+    /// A group that is not there, or whose key is not.
+    pub fn no_key_or_group(key: &[u8], group: &[u8]) -> Self {
+        Self::text(
+            [
+                b"NOGROUP No such key '",
+                printed(key, usize::MAX),
+                b"' or consumer group '",
+                printed(group, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
+    }
+
+    /// The same in XREADGROUP.
+    pub fn no_group_to_read(key: &[u8], group: &[u8]) -> Self {
+        let mut text = Self::no_key_or_group(key, group).0.into_owned();
+        text.extend_from_slice(b" in XREADGROUP with GROUP option");
+        Self::text(text)
+    }
+
+    /// A group that is not there though its key is: XGROUP, XINFO CONSUMERS.
+    pub fn no_group_at_key(group: &[u8], key: &[u8]) -> Self {
+        Self::text(
+            [
+                b"NOGROUP No such consumer group '",
+                printed(group, usize::MAX),
+                b"' for key name '",
+                printed(key, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
+    }
+
+    /// XCLAIM and XAUTOCLAIM (`name`) with an idle time that is no integer.
+    pub fn invalid_min_idle_time(name: &str) -> Self {
+        Self::text(format!("ERR Invalid min-idle-time argument for {name}"))
+    }
+
+    /// XCLAIM with an option whose number is none.
+    pub fn invalid_xclaim_option(name: &str) -> Self {
+        Self::text(format!("ERR Invalid {name} option argument for XCLAIM"))
+    }
+
+    /// XCLAIM with an option it does not know.
+    pub fn unrecognized_xclaim_option(option: &[u8]) -> Self {
+        Self::text(
+            [
+                b"ERR Unrecognized XCLAIM option '",
+                printed(option, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
     }
 
     /// An expiry that is zero, negative or past 64 bits.
@@ -354,6 +547,47 @@ impl ErrorReply {
     /// CLIENT KILL USER.
     pub fn no_such_user(name: &[u8]) -> Self {
         Self::text([b"ERR No such user '", printed(name, usize::MAX), b"'"].concat())
+    }
+
+    /// ACL SETUSER with a selector that does not end.
+    pub fn acl_unmatched(opening: &[u8]) -> Self {
+        let start = b"ERR Unmatched parenthesis in acl selector starting at '";
+        Self::text([&start[..], printed(opening, usize::MAX), b"'."].concat())
+    }
+
+    /// ACL SETUSER with a rule that cannot be applied.
+    pub fn acl_modifier(rule: &[u8], reason: &str) -> Self {
+        let start = b"ERR Error in ACL SETUSER modifier '";
+        let rule = printed(rule, usize::MAX);
+        Self::text([&start[..], rule, b"': ", reason.as_bytes()].concat())
+    }
+
+    /// ACL LOAD of a file with errors.
+    pub fn acl_file(errors: &str) -> Self {
+        Self::text(format!("ERR {errors}"))
+    }
+
+    /// ACL CAT of a category that there is not.
+    pub fn unknown_category(name: &[u8]) -> Self {
+        Self::text([b"ERR Unknown category '", printed(name, 128), b"'"].concat())
+    }
+
+    /// ACL DRYRUN for a user that there is not.
+    pub fn user_not_found(name: &[u8]) -> Self {
+        let name = printed(name, usize::MAX);
+        Self::text([b"ERR User '", name, b"' not found"].concat())
+    }
+
+    /// ACL DRYRUN of a command that there is not.
+    pub fn command_not_found(name: &[u8]) -> Self {
+        let name = printed(name, usize::MAX);
+        Self::text([b"ERR Command '", name, b"' not found"].concat())
+    }
+
+    /// A command that the user may not run; `command` as in `wrong_arity`.
+    pub fn no_command_permission(user: &[u8], command: &str) -> Self {
+        let text = format!(" has no permissions to run the '{command}' command");
+        Self::text([b"NOPERM User ", user, text.as_bytes()].concat())
     }
 
     /// HELLO with an option it does not know.
@@ -447,6 +681,11 @@ impl ErrorReply {
         let mut text = b"EXECABORT Transaction discarded because of: ".to_vec();
         text.extend_from_slice(reason.as_bytes());
         Self::text(text)
+    }
+
+    /// EVAL and SCRIPT LOAD of what is no Lua; `text` is Lua's.
+    pub fn script_does_not_compile(text: &[u8]) -> Self {
+        Self::text([b"ERR Error compiling script (new function): ", text].concat())
     }
 
     /// A part of the server this build does not have.

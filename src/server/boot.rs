@@ -6,20 +6,22 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use glommio::{LocalExecutorBuilder, Placement as Pinning};
 
+use crate::acl::{UserLineError, Users};
 use crate::base::{clock, hash, sys};
 use crate::command::table;
 use crate::config::{CommandLine, Config, Invocation, Loaded, Supervised, Surroundings, load};
-use crate::control::{Control, ControlParts, listen};
+use crate::control::{Control, ControlParts, all_channels, listen, load_users};
 use crate::engine::{Core, CoreParts, SharedLinks};
 use crate::mesh::{Batch, Links, Receiver, Sender, channel};
 use crate::observe::{About, Observatory};
 use crate::ring;
 use crate::shard::Shard;
 
+use super::start;
 use super::placement::{Placement, placement};
 use crate::control::logging;
 
@@ -118,6 +120,12 @@ impl Surroundings for System {
         table::is_known(name)
     }
 
+    fn check_user(&self, lines: &[Vec<Vec<u8>>]) -> Result<(), String> {
+        let users = Users::new(b"", table::catalog());
+        let checked = users.with_lines(lines, false, table::catalog());
+        checked.map(drop).map_err(|error| error.to_string())
+    }
+
     fn working_directory(&self) -> Vec<u8> {
         std::env::current_dir()
             .map(|path| path.into_os_string().into_vec())
@@ -177,6 +185,7 @@ fn serve(line: &CommandLine) -> Result<(), String> {
         )
     })?;
     crash_reports(&config);
+    let users = initial_users(&config, &loaded.users)?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
@@ -206,7 +215,7 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     {
         log::warn!("Can't write the pid file '{}': {error}", path.display());
     }
-    let result = run(&config, &place, listeners, config_file, supervised);
+    let result = run(&config, users, &place, listeners, config_file, supervised);
     if let Some(path) = pid_file(&config) {
         let _ = std::fs::remove_file(path);
     }
@@ -219,9 +228,38 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     result
 }
 
+/// The users at start: from the ACL file, or from the `user` lines of the configuration.
+fn initial_users(config: &Config, lines: &[Vec<Vec<u8>>]) -> Result<Users, String> {
+    if config.aclfile.is_some() && !lines.is_empty() {
+        return Err(
+            "Users stand in the configuration and in an ACL file ('aclfile') as well, so it is not clear which hold. \
+             Keep either the 'user' lines or the ACL file."
+                .to_owned(),
+        );
+    }
+    let users = Users::new(&config.requirepass, table::catalog());
+    let users = users
+        .with_lines(lines, all_channels(config), table::catalog())
+        .map_err(|error: UserLineError| error.to_string())?;
+    for line in lines {
+        if let Some(user) = line.first().and_then(|name| users.get(name))
+            && !user.is_enabled()
+        {
+            log::info!(
+                "The user '{}' is disabled (there is no 'on' modifier in the user description). Make sure this is not \
+                 a configuration error.",
+                String::from_utf8_lossy(user.name())
+            );
+        }
+    }
+    load_users(&users, config)
+        .map_err(|errors| format!("Aborting Redis startup because of ACL errors: {errors}"))
+}
+
 /// Starts the threads and waits for their end.
 fn run(
     config: &Config,
+    users: Users,
     place: &Placement,
     listeners: Vec<crate::control::Listener>,
     config_file: Option<PathBuf>,
@@ -229,6 +267,7 @@ fn run(
 ) -> Result<(), String> {
     let shards = place.shards;
     let config = Arc::new(config.clone());
+    let users = Arc::new(users);
     let links: Arc<SharedLinks> = Arc::new(Links::new(shards));
     let run_id = random_id();
     let mut observatory = Observatory::new(
@@ -250,6 +289,11 @@ fn run(
         startup_bytes: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
     };
     let observatory = Arc::new(observatory);
+    let snapshot = start::snapshot_file(&config);
+    observatory
+        .snapshots
+        .loading
+        .store(snapshot.is_some(), Ordering::Relaxed);
     let terminate = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, terminate.clone())
@@ -281,14 +325,17 @@ fn run(
     let mut threads = Vec::new();
     let seed = sys::entropy();
     for (index, (senders, receivers)) in senders.into_iter().zip(receivers).enumerate() {
+        let mut shard = Box::new(Shard::new(index, shards, config.clone(), seed));
+        shard.snapshots = observatory.snapshots.clone();
         let parts = CoreParts {
             index,
-            shard: Box::new(Shard::new(index, shards, config.clone(), seed)),
+            shard,
             links: links.clone(),
             senders,
             receivers,
             observatory: observatory.clone(),
             config: config.clone(),
+            users: users.clone(),
         };
         let pinning = match place.pinned.get(index) {
             Some(&cpu) => Pinning::Fixed(cpu),
@@ -320,13 +367,15 @@ fn run(
             .map_err(|_| "A shard's thread ended at start".to_owned())??;
     }
     let parts = ControlParts {
-        links,
-        observatory,
+        links: links.clone(),
+        observatory: observatory.clone(),
         config: config.clone(),
+        users,
         listeners,
-        terminate,
+        terminate: terminate.clone(),
         config_file,
     };
+    let terminate_all = terminate;
     let port = config.port;
     let control = LocalExecutorBuilder::new(Pinning::Unbound)
         .name("control")
@@ -334,10 +383,7 @@ fn run(
         .spawn(move || async move {
             match Control::new(parts) {
                 Ok(control) => {
-                    log::info!("Ready to accept connections on port {port}");
-                    if supervised == Supervised::Systemd {
-                        sys::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
-                    }
+                    let _ = ready.send(Ok(()));
                     control.run().await;
                     Ok(())
                 }
@@ -347,6 +393,21 @@ fn run(
             }
         })
         .map_err(|error| format!("Can't start the control thread: {error}"))?;
+    // When the control thread has failed, joining it says why.
+    let mut outcome = Ok(());
+    if started.recv().is_ok() {
+        if let Some(path) = &snapshot {
+            outcome = start::load(path, &config, &links, &observatory.snapshots);
+        }
+        if outcome.is_ok() {
+            log::info!("Ready to accept connections on port {port}");
+            if supervised == Supervised::Systemd {
+                sys::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
+            }
+        } else {
+            terminate_all.store(true, Ordering::Relaxed);
+        }
+    }
     control
         .join()
         .map_err(|error| format!("The control thread failed: {error}"))??;
@@ -355,7 +416,7 @@ fn run(
             .join()
             .map_err(|error| format!("A shard's thread failed: {error}"))?;
     }
-    Ok(())
+    outcome
 }
 
 /// Forty random hexadecimal digits.

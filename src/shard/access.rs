@@ -1,11 +1,11 @@
 //! How handlers reach keys: with expiry, access clocks and hit counts taken care of.
 
-use crate::base::number::format_i64;
 use crate::config::Config;
 use crate::keyspace::{KeyEntry, KeyPlace, Kind, Value};
+use crate::persistence::rdb::Usage;
 use crate::resp::ErrorReply;
 use crate::resp::request::{Caller, Key};
-use crate::structures::entry::{Entry, NewValue, Payload};
+use crate::structures::entry::{Entry, NewValue};
 
 use super::own::{Beside, Class, Shard};
 
@@ -75,6 +75,18 @@ fn fresh_clock(config: &Config, now: i64) -> u32 {
     }
 }
 
+/// What a snapshot notes of a key's use under the policy in force.
+pub fn usage(entry: &KeyEntry, config: &Config, now: i64) -> Usage {
+    let policy = config.maxmemory_policy;
+    if policy.is_lfu() {
+        Usage::Freq(lfu_counter(entry.clock(), now, config.lfu_decay_minutes) as u8)
+    } else if policy.is_lru() {
+        Usage::Idle(idle_seconds(entry.clock(), now).into())
+    } else {
+        Usage::None
+    }
+}
+
 impl Beside<'_> {
     #[inline]
     fn is_due(&self, entry: &KeyEntry) -> bool {
@@ -134,6 +146,20 @@ impl Shard {
         fresh_clock(&self.config, self.now)
     }
 
+    /// The clock of a key that comes with what another server noted of its use: seconds without access, or an access
+    /// counter, of which the policy in force takes its own (RESTORE, snapshots).
+    pub fn clock_of_usage(&self, idle_seconds: Option<u64>, freq: Option<u8>) -> u32 {
+        match (self.config.maxmemory_policy.is_lfu(), freq, idle_seconds) {
+            (true, Some(counter), _) => lfu_minutes(self.now) << 8 | u32::from(counter),
+            (false, _, Some(seconds)) => {
+                // Beyond half the clock's range it would seem to lie in the future.
+                let seconds = seconds.min(0x007f_ffff) as u32;
+                lru_seconds(self.now).wrapping_sub(seconds) & 0x00ff_ffff
+            }
+            _ => self.fresh_clock(),
+        }
+    }
+
     /// The LRU clock: seconds, 24 bits.
     pub fn lru_seconds(&self) -> u32 {
         lru_seconds(self.now)
@@ -173,14 +199,14 @@ impl Shard {
         let db = caller.db as usize;
         let (keyspace, mut beside) = self.split();
         let Some(mut found) = keyspace.found(db, key) else {
-            beside.stats.misses += 1;
+            beside.on_missed(db, key);
             return None;
         };
         if beside.is_due(found.get()) {
-            beside.stats.misses += 1;
             if !beside.expiry_paused {
                 beside.on_expired(db, key, found.remove());
             }
+            beside.on_missed(db, key);
             return None;
         }
         beside.stats.hits += 1;
@@ -204,20 +230,22 @@ impl Shard {
 
     /// The same, counting a hit or a miss.
     pub fn peek_counted(&mut self, db: usize, key: &Key<'_>) -> Option<&KeyEntry> {
-        let (keyspace, mut beside) = self.split();
-        let Some(found) = keyspace.found(db, key) else {
-            beside.stats.misses += 1;
-            return None;
-        };
-        if beside.is_due(found.get()) {
-            beside.stats.misses += 1;
-            if !beside.expiry_paused {
-                beside.on_expired(db, key, found.remove());
-            }
+        if self.peek(db, key).is_none() {
+            self.split().1.on_missed(db, key);
             return None;
         }
-        beside.stats.hits += 1;
-        Some(found.into_mut())
+        self.stats.hits += 1;
+        self.keyspace.find(db, key)
+    }
+
+    /// The same without a `keymiss` event: OBJECT.
+    pub fn peek_silently(&mut self, db: usize, key: &Key<'_>) -> Option<&KeyEntry> {
+        if self.peek(db, key).is_none() {
+            self.stats.misses += 1;
+            return None;
+        }
+        self.stats.hits += 1;
+        self.keyspace.find(db, key)
     }
 
     /// A key for a writing command. Expired keys are deleted first. Its expiry changes through `set_expire_at` only.
@@ -446,36 +474,5 @@ impl Shard {
             beside.on_expired(db, key, found.remove());
         }
         None
-    }
-
-    /// Records that a key has come here from another shard, as it is now. The one place that says so.
-    ///
-    /// A string arrives as SET. A value of another type arrives as RESTORE with its serialized form, which comes with
-    /// the snapshot format; until then nothing reads the stream of such a server, and the arrival is left unsaid.
-    pub fn record_arrival(&mut self, db: usize, key: &Key<'_>) {
-        self.effects.suppress();
-        if !self.effects.wanted() {
-            return;
-        }
-        let Some(entry) = self.keyspace.find(db, key) else {
-            return;
-        };
-        let digits;
-        let bytes = match entry.payload() {
-            Payload::Bytes(bytes) => bytes,
-            Payload::Int(number) => {
-                digits = format_i64(number);
-                digits.as_bytes()
-            }
-            Payload::Boxed(_) => return,
-        };
-        match entry.expire_at() {
-            None => self.effects.record(db, &[b"SET", key.bytes, bytes]),
-            Some(at) => {
-                let at = format_i64(at);
-                self.effects
-                    .record(db, &[b"SET", key.bytes, bytes, b"PXAT", &at]);
-            }
-        }
     }
 }

@@ -4,11 +4,12 @@
 //! slept, or a transaction it was lent to. Nothing of it lives in thread-local state.
 
 mod access;
+mod arrival;
 mod evict;
 mod own;
 mod shards;
 
-pub use access::ExpiryChange;
+pub use access::{ExpiryChange, usage};
 pub use evict::Eviction;
 pub use own::{Class, Shard, ShardStats};
 pub use shards::Shards;

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use crate::base::random::Random;
 use crate::config::Config;
 use crate::effect::Effects;
+use crate::keyspace::blocked::Blocked;
 use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
+use crate::pubsub::{News, Topic};
+use crate::persistence::Status;
 use crate::resp::request::Key;
 use crate::structures::quicklist;
 
@@ -27,9 +30,31 @@ pub enum Class {
     Set,
     Hash,
     Zset,
+    Stream,
     Expired,
     Evicted,
     New,
+    Miss,
+}
+
+impl Class {
+    /// Its bit in `notify-keyspace-events`.
+    #[inline]
+    const fn bit(self) -> u32 {
+        1 << match self {
+            Class::Generic => 2,
+            Class::String => 3,
+            Class::List => 4,
+            Class::Set => 5,
+            Class::Hash => 6,
+            Class::Zset => 7,
+            Class::Expired => 8,
+            Class::Evicted => 9,
+            Class::Stream => 10,
+            Class::Miss => 11,
+            Class::New => 14,
+        }
+    }
 }
 
 /// What a shard counts about itself.
@@ -57,6 +82,10 @@ pub struct Shard {
     pub effects: Effects,
     /// Watched keys.
     pub watched: Watched,
+    /// Keys that blocked clients wait for.
+    pub blocked: Blocked,
+    /// What is said to clients: messages, events.
+    pub news: News,
     /// Unix milliseconds of the running batch or transaction. Never goes backwards.
     pub now: i64,
     /// Chance.
@@ -65,6 +94,8 @@ pub struct Shard {
     pub config: Arc<Config>,
     /// Counters.
     pub stats: ShardStats,
+    /// What is known about snapshots, by all who write or load them.
+    pub snapshots: Arc<Status>,
     /// Reads leave access clocks alone and expired keys stay (a paused server, an import).
     pub expiry_paused: bool,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
@@ -90,6 +121,8 @@ pub(super) struct Beside<'a> {
     pub(super) stats: &'a mut ShardStats,
     effects: &'a mut Effects,
     watched: &'a mut Watched,
+    blocked: &'a mut Blocked,
+    news: &'a mut News,
     garbage: &'a mut Vec<Garbage>,
 }
 
@@ -100,10 +133,15 @@ impl Beside<'_> {
         self.let_go(entry);
         self.stats.expired += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
-        if !self.watched.is_empty() {
-            self.watched.touch(db, key.bytes);
-        }
+        self.heed(db, key);
         self.notify(db, key, Class::Expired, "expired");
+    }
+
+    /// A reading command has not found its key.
+    #[inline]
+    pub(super) fn on_missed(&mut self, db: usize, key: &Key<'_>) {
+        self.stats.misses += 1;
+        self.notify(db, key, Class::Miss, "keymiss");
     }
 
     /// An entry was taken out of the keyspace to free memory and is no part of any command.
@@ -112,10 +150,20 @@ impl Beside<'_> {
         self.let_go(entry);
         self.stats.evicted += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
+        self.heed(db, key);
+        self.notify(db, key, Class::Evicted, "evicted");
+    }
+
+    /// A key has changed: watches on it are broken, and those who are blocked on it are looked at when the running unit
+    /// ends.
+    #[cold]
+    pub(super) fn heed(&mut self, db: usize, key: &Key<'_>) {
         if !self.watched.is_empty() {
             self.watched.touch(db, key.bytes);
         }
-        self.notify(db, key, Class::Evicted, "evicted");
+        if !self.blocked.is_empty() {
+            self.blocked.signal(db, key.bytes);
+        }
     }
 
     /// Frees an entry; its value in steps when it is big.
@@ -130,35 +178,50 @@ impl Beside<'_> {
 
     /// See `Shard::notify`.
     #[inline]
-    pub(super) fn notify(
-        &mut self,
-        _db: usize,
-        _key: &Key<'_>,
-        _class: Class,
-        _event: &'static str,
-    ) {
-        // Notifications go to subscribers, and this build has none (docs/compatibility.md): the call sites name the
-        // events so that pub/sub finds them in place.
+    pub(super) fn notify(&mut self, db: usize, key: &Key<'_>, class: Class, event: &'static str) {
+        if self.news.wants(class.bit()) {
+            self.news.event(db, event, key.bytes);
+        }
     }
 }
 
 impl Shard {
     /// An empty shard.
     pub fn new(index: usize, shards: usize, config: Arc<Config>, seed: u64) -> Self {
-        Shard {
+        let mut shard = Shard {
             index,
             keyspace: Keyspace::new(index, shards, config.databases as usize),
             effects: Effects::default(),
             watched: Watched::default(),
+            blocked: Blocked::default(),
+            news: News::default(),
             now: 0,
             random: Random::new(seed ^ (index as u64) << 32),
             config,
             stats: ShardStats::default(),
+            snapshots: Arc::default(),
             expiry_paused: false,
             expires_actively: true,
             garbage: Vec::new(),
             evictor: Evictor::default(),
+        };
+        shard.news.set_events(shard.config.notify_keyspace_events);
+        shard
+    }
+
+    /// Takes over a new configuration.
+    pub fn configure(&mut self, config: &Arc<Config>) {
+        if !Arc::ptr_eq(&self.config, config) {
+            self.config = config.clone();
+            self.news.set_events(config.notify_keyspace_events);
         }
+    }
+
+    /// Leaves a message for subscribers, to be delivered when the running command, transaction or script is over, and
+    /// gives the number of receivers. PUBLISH and SPUBLISH, wherever they run. It changes no data and stands in no
+    /// file; replicas, which there are none of yet, would get it.
+    pub fn publish(&mut self, topic: Topic, channel: &[u8], payload: &[u8]) -> usize {
+        self.news.publish(topic, channel, payload)
     }
 
     /// Sets the time of what runs next; an earlier time changes nothing.
@@ -167,7 +230,8 @@ impl Shard {
         self.now = self.now.max(now);
     }
 
-    /// A key was changed by a command: breaks watches, counts the change. `event` is the name a keyspace notification
+    /// A key was changed by a command: breaks watches, makes the key ready for clients blocked on it, counts the
+    /// change. `event` is the name a keyspace notification
     /// bears.
     #[inline]
     pub fn changed(&mut self, db: usize, key: &Key<'_>, class: Class, event: &'static str) {
@@ -185,9 +249,32 @@ impl Shard {
         changes: u64,
     ) {
         self.effects.count(changes);
-        if !self.watched.is_empty() {
-            self.watched.touch(db, key.bytes);
+        // One branch for all who might want to know.
+        if (self.watched.len() | self.blocked.len() != 0) | self.news.wants_events() {
+            let (_, mut beside) = self.split();
+            beside.heed(db, key);
+            beside.notify(db, key, class, event);
         }
+    }
+
+    /// Those who are blocked on a key are looked at when the running unit ends, though only a part of it has gone: a group
+    /// of a stream.
+    pub fn wake(&mut self, db: usize, key: &Key<'_>) {
+        if !self.blocked.is_empty() {
+            self.blocked.signal(db, key.bytes);
+        }
+    }
+
+    /// A key was changed in a way that no watch notices: what groups of a stream have read and acknowledged.
+    pub fn changed_aside(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        class: Class,
+        event: &'static str,
+        changes: u64,
+    ) {
+        self.effects.count(changes);
         self.notify(db, key, class, event);
     }
 
@@ -208,6 +295,8 @@ impl Shard {
             stats: &mut self.stats,
             effects: &mut self.effects,
             watched: &mut self.watched,
+            blocked: &mut self.blocked,
+            news: &mut self.news,
             garbage: &mut self.garbage,
         };
         (&mut self.keyspace, beside)
@@ -225,14 +314,6 @@ impl Shard {
     /// Frees an entry; its value in steps when it is big.
     pub fn let_go(&mut self, entry: KeyEntry) {
         self.split().1.let_go(entry);
-    }
-
-    /// The value at `key` was made out of keys on other shards: what reproduces it from this shard's stream alone is the
-    /// value itself.
-    #[inline]
-    pub fn made_from_afar(&mut self, _db: usize, _key: &Key<'_>) {
-        // A value as an effect is RESTORE, which comes with the snapshot format (docs/compatibility.md). Until then the
-        // request itself is recorded, which reproduces the value where the streams of all shards are read as one.
     }
 
     /// Ends a client's watch on keys of this shard; true when it is broken. A watched key whose time has come breaks it.

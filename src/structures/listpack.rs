@@ -824,9 +824,29 @@ impl Listpack {
         self.insert(self.end(), &Needle::from_item(item));
     }
 
+    /// Appends several elements, growing once: how a stream's entry is written.
+    pub fn extend_back(&mut self, needles: &[Needle<'_>]) {
+        let added = needles.iter().map(Needle::entry_bytes).sum();
+        let mut at = self.end().offset();
+        self.run.splice(at, 0, added);
+        for needle in needles {
+            self.write_entry(at, needle);
+            at += needle.entry_bytes();
+        }
+        self.adjust_count(needles.len(), 0);
+    }
+
     /// Puts an element in place of the one at `pos`, where it then stands.
     pub fn replace(&mut self, pos: Pos, element: &[u8]) {
-        let needle = Needle::new(element);
+        self.replace_with(pos, Needle::new(element));
+    }
+
+    /// Puts an item in place of the one at `pos`, where it then stands.
+    pub fn replace_item(&mut self, pos: Pos, item: Item<'_>) {
+        self.replace_with(pos, Needle::from_item(item));
+    }
+
+    fn replace_with(&mut self, pos: Pos, needle: Needle<'_>) {
         let old = entry_bytes(self.bytes(), pos.offset());
         self.run.splice(pos.offset(), old, needle.entry_bytes());
         self.write_entry(pos.offset(), &needle);

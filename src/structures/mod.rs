@@ -14,6 +14,7 @@ pub mod ordered;
 pub mod ordered_walk;
 pub mod quicklist;
 pub mod set;
+pub mod stream;
 pub mod table;
 pub mod thin;
 pub mod zset;

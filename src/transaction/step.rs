@@ -27,8 +27,8 @@ pub enum Work {
 pub enum Outcome {
     /// Its shard.
     Lent(Box<Shard>),
-    /// Its part's reply.
-    Reply(Vec<u8>),
+    /// Its part's reply, and the clock ticks that it took.
+    Reply(Vec<u8>, u64),
 }
 
 /// A transaction.

@@ -202,6 +202,10 @@ impl Surroundings for Nowhere {
         name.len() < 4
     }
 
+    fn check_user(&self, _lines: &[Vec<Vec<u8>>]) -> Result<(), String> {
+        Ok(())
+    }
+
     fn working_directory(&self) -> Vec<u8> {
         b"/".to_vec()
     }
@@ -217,7 +221,7 @@ fn source(text: &[u8]) -> Source<'_> {
 /// What CONFIG REWRITE writes for what it has written.
 fn rewritten(text: &[u8]) -> Vec<u8> {
     match load(&[source(text)], &mut Nowhere) {
-        Ok(loaded) => rewrite(b"", &loaded.config),
+        Ok(loaded) => rewrite(b"", &loaded.config, &[]),
         Err(error) => panic!("CONFIG REWRITE wrote what cannot be read: {error}"),
     }
 }
@@ -226,7 +230,7 @@ fn rewritten(text: &[u8]) -> Vec<u8> {
 pub fn config_text(data: &[u8]) {
     match load(&[source(data)], &mut Nowhere) {
         Ok(loaded) => {
-            let written = rewrite(b"", &loaded.config);
+            let written = rewrite(b"", &loaded.config, &[]);
             // An empty word at the end of a list is lost in the first round, as in Redis; then nothing changes any more.
             let twice = rewritten(&written);
             let thrice = rewritten(&twice);

@@ -2,6 +2,7 @@
 //!
 //! What concerns other connections is asked of all cores; each answers for its own.
 
+use crate::acl::Users;
 use crate::base::number::parse_i64;
 use crate::command::client::{Client, Context, FinishFn, ReplyMode, Step, Whom};
 use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Run};
@@ -567,7 +568,7 @@ fn client_kill(context: &mut Context<'_>, args: &Args<'_>, _: &mut Reply<'_>) ->
         };
         (filter, false, killed_one)
     } else {
-        let (filter, skip_me) = kill_filter(args)?;
+        let (filter, skip_me) = kill_filter(args, context.core.users)?;
         (filter, skip_me, killed_many)
     };
     // One's own connection closes after the reply, so it is no matter for the cores.
@@ -581,7 +582,7 @@ fn client_kill(context: &mut Context<'_>, args: &Args<'_>, _: &mut Reply<'_>) ->
 }
 
 /// The filter that pairs of options and values make up, and whether the caller is spared.
-fn kill_filter(args: &Args<'_>) -> Result<(ClientFilter, bool), ErrorReply> {
+fn kill_filter(args: &Args<'_>, users: &Users) -> Result<(ClientFilter, bool), ErrorReply> {
     let mut filter = ClientFilter::default();
     let mut skip_me = true;
     let mut at = 2;
@@ -597,7 +598,7 @@ fn kill_filter(args: &Args<'_>) -> Result<(ClientFilter, bool), ErrorReply> {
         } else if args.is(at, "LADDR") {
             filter.local = Some(value.to_vec());
         } else if args.is(at, "USER") {
-            if value != b"default" {
+            if users.get(value).is_none() {
                 return Err(ErrorReply::no_such_user(value));
             }
             filter.user = Some(value.to_vec());

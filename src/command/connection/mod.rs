@@ -125,7 +125,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "PING",
         arity: Arity::AtLeast(1),
-        flags: Flags::FAST,
+        flags: Flags::FAST.and(Flags::WHILE_SUBSCRIBED),
         acl: Acl::CONNECTION,
         keys: &[],
         docs: Docs {
@@ -150,7 +150,8 @@ pub(super) const COMMANDS: &[Command] = &[
             .and(Flags::FAST)
             .and(Flags::NO_AUTH)
             .and(Flags::ALLOW_BUSY)
-            .and(Flags::IMMEDIATE),
+            .and(Flags::IMMEDIATE)
+            .and(Flags::WHILE_SUBSCRIBED),
         acl: Acl::CONNECTION,
         keys: &[],
         docs: Docs {
@@ -175,7 +176,8 @@ pub(super) const COMMANDS: &[Command] = &[
             .and(Flags::FAST)
             .and(Flags::NO_AUTH)
             .and(Flags::ALLOW_BUSY)
-            .and(Flags::IMMEDIATE),
+            .and(Flags::IMMEDIATE)
+            .and(Flags::WHILE_SUBSCRIBED),
         acl: Acl::CONNECTION,
         keys: &[],
         docs: Docs {
@@ -217,8 +219,18 @@ fn echo(_: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<S
     Ok(Step::Done)
 }
 
-fn ping(_: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<Step, ErrorReply> {
+fn ping(
+    context: &mut Context<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Step, ErrorReply> {
     match args.len() {
+        1 | 2 if context.client.subscribed && !reply.is_resp3() => {
+            // The shape of a message, because that is what such a client expects.
+            reply.array(2);
+            reply.bulk(b"pong");
+            reply.bulk(args.opt(1).unwrap_or_default());
+        }
         1 => reply.simple("PONG"),
         2 => reply.bulk(args.get(1)),
         _ => return Err(ErrorReply::wrong_arity("ping")),
@@ -249,7 +261,7 @@ fn auth(
     reply: &mut Reply<'_>,
 ) -> Result<Step, ErrorReply> {
     let (user, password): (&[u8], &[u8]) = match args.len() {
-        2 if context.core.config.requirepass.is_empty() => {
+        2 if context.core.users.default_user().needs_no_password() => {
             return Err(ErrorReply::AUTH_NO_PASSWORD);
         }
         2 => (b"default", args.get(1)),
@@ -261,25 +273,18 @@ fn auth(
     Ok(Step::Done)
 }
 
-/// There is one user, `default`; while `requirepass` is empty any password is right.
-fn authenticate(context: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<(), ErrorReply> {
-    let expected = &context.core.config.requirepass;
-    if user != b"default" || !(expected.is_empty() || is_same_secret(expected, password)) {
-        let core = context.core;
-        core.observatory.core(core.index).auth_denied.add(1);
-        return Err(ErrorReply::WRONG_PASS);
+/// Makes the client another user, if the password is right. The core writes down what is refused.
+fn authenticate(context: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<(), ErrorReply> {
+    match context.core.users.get(name) {
+        Some(user) if user.accepts(password) => {
+            context.client.become_user(user.clone());
+            Ok(())
+        }
+        _ => {
+            context.client.denied = Some(name.to_vec());
+            Err(ErrorReply::WRONG_PASS)
+        }
     }
-    context.client.authenticated = true;
-    Ok(())
-}
-
-/// Compares without stopping at the first difference, so that time says nothing about where it is.
-fn is_same_secret(expected: &[u8], given: &[u8]) -> bool {
-    let mut difference = expected.len() ^ given.len();
-    for (place, byte) in given.iter().enumerate() {
-        difference |= usize::from(byte ^ expected[place % expected.len()]);
-    }
-    difference == 0
 }
 
 fn hello(
@@ -311,7 +316,7 @@ fn hello(
     if let Some((user, password)) = credentials {
         authenticate(context, user, password)?;
     }
-    if !context.client.authenticated {
+    if !context.client.has_proved() {
         return Err(ErrorReply::HELLO_NO_AUTH);
     }
     if let Some(name) = name {
@@ -362,7 +367,7 @@ fn reset(
     client.reply_mode = ReplyMode::On;
     client.no_evict = false;
     client.no_touch = false;
-    client.authenticated = context.core.config.requirepass.is_empty();
+    client.become_default(context.core.users);
     reply.set_resp3(false);
     reply.simple("RESET");
     Ok(Step::Reset)

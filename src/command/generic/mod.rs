@@ -2,11 +2,13 @@
 
 use super::spec::Command;
 
+mod dump;
 mod exists;
 mod expire;
 mod moves;
 mod object;
 mod scan;
+mod wait;
 mod sort;
 
 pub use scan::cursor_slot;
@@ -14,6 +16,7 @@ pub use scan::cursor_slot;
 pub(super) const COMMANDS: &[Command] = &[
     moves::COPY,
     exists::DEL,
+    dump::DUMP,
     exists::EXISTS,
     expire::EXPIRE,
     expire::EXPIREAT,
@@ -29,6 +32,8 @@ pub(super) const COMMANDS: &[Command] = &[
     scan::RANDOMKEY,
     moves::RENAME,
     moves::RENAMENX,
+    dump::RESTORE,
+    dump::RESTORE_ASKING,
     scan::SCAN,
     sort::SORT,
     sort::SORT_RO,
@@ -36,4 +41,6 @@ pub(super) const COMMANDS: &[Command] = &[
     expire::TTL,
     object::TYPE,
     exists::UNLINK,
+    wait::WAIT,
+    wait::WAITAOF,
 ];

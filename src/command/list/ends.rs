@@ -1,5 +1,7 @@
 //! What happens at the ends of lists: pushes, pops, and elements that go from one list to another.
 
+use std::ops::Range;
+
 use crate::base::number::format_u64;
 use crate::resp::request::{Args, Key};
 use crate::resp::{ErrorReply, Reply};
@@ -36,7 +38,7 @@ fn push_command(end: End) -> &'static [u8] {
 }
 
 /// The command that takes from an end.
-fn pop_command(end: End) -> &'static [u8] {
+pub(super) fn pop_command(end: End) -> &'static [u8] {
     match end {
         End::Head => b"LPOP",
         End::Tail => b"RPOP",
@@ -44,7 +46,7 @@ fn pop_command(end: End) -> &'static [u8] {
 }
 
 /// LEFT or RIGHT.
-fn end_word(args: &Args<'_>, index: usize) -> Result<End, ErrorReply> {
+pub(super) fn end_word(args: &Args<'_>, index: usize) -> Result<End, ErrorReply> {
     if args.is(index, "LEFT") {
         Ok(End::Head)
     } else if args.is(index, "RIGHT") {
@@ -293,7 +295,7 @@ fn pop(
 }
 
 /// Takes up to `count` elements off a list that is there and replies them as an array. Returns how many.
-fn pop_many(
+pub(super) fn pop_many(
     shard: &mut Shard,
     args: &Args<'_>,
     key: &Key<'_>,
@@ -322,7 +324,14 @@ fn pop_many(
 }
 
 /// Elements were taken from an end: says so, and deletes the key when none is left.
-fn popped(shard: &mut Shard, args: &Args<'_>, key: &Key<'_>, end: End, count: usize, empty: bool) {
+pub(super) fn popped(
+    shard: &mut Shard,
+    args: &Args<'_>,
+    key: &Key<'_>,
+    end: End,
+    count: usize,
+    empty: bool,
+) {
     shard.changed_by(args.db(), key, Class::List, pop_event(end), count as u64);
     if empty {
         shard.delete_emptied(args.db(), key);
@@ -409,8 +418,9 @@ fn rpoplpush(
     move_element(shards, args, End::Tail, End::Head, reply)
 }
 
-/// Takes an element from the list of the first argument and puts it to that of the second, which may be the same.
-fn move_element(
+/// Takes an element from the list of the first argument and puts it to that of the second, which may be the same. A
+/// blocked client must be won for that.
+pub(super) fn move_element(
     shards: &mut Shards<'_>,
     args: &Args<'_>,
     from: End,
@@ -431,6 +441,9 @@ fn move_element(
     shards
         .of(&destination)
         .write_as::<List>(caller, &destination)?;
+    if !shards.claim() {
+        return Ok(());
+    }
     let together = shards.together(&source, &destination);
     let again = caller.again();
 
@@ -505,10 +518,26 @@ fn lmpop(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
-    let keys = parse::at_least(args, 1, 1, ErrorReply::NUMKEYS_NOT_POSITIVE)?;
+    let (keys, end, count) = lmpop_arguments(args, 1)?;
+    for key in keys.map(|index| args.key(index)) {
+        let shard = shards.of(&key);
+        if shard.write_as::<List>(&args.caller, &key)?.is_some() {
+            return lmpop_from(shard, args, &key, end, count, reply);
+        }
+    }
+    reply.null_array();
+    Ok(())
+}
+
+/// What LMPOP and BLMPOP are told, with the number of keys at `numkeys`: the places of the keys, the end, how many.
+pub(super) fn lmpop_arguments(
+    args: &Args<'_>,
+    numkeys: usize,
+) -> Result<(Range<usize>, End, u64), ErrorReply> {
+    let keys = parse::at_least(args, numkeys, 1, ErrorReply::NUMKEYS_NOT_POSITIVE)?;
     let word = usize::try_from(keys)
         .ok()
-        .and_then(|keys| keys.checked_add(2))
+        .and_then(|keys| keys.checked_add(numkeys + 1))
         .filter(|&word| word < args.len())
         .ok_or(ErrorReply::SYNTAX)?;
     let end = end_word(args, word)?;
@@ -517,34 +546,36 @@ fn lmpop(
         3 if args.is(word + 1, "COUNT") => {
             parse::at_least(args, word + 2, 1, ErrorReply::COUNT_NOT_POSITIVE)?
         }
-        _ => return lmpop_misfit(args, word),
+        _ => return Err(lmpop_misfit(args, word)),
     };
-    for key in (2..word).map(|index| args.key(index)) {
-        let shard = shards.of(&key);
-        if shard.write_as::<List>(&args.caller, &key)?.is_none() {
-            continue;
-        }
-        reply.array(2);
-        reply.bulk(key.bytes);
-        let taken = pop_many(shard, args, &key, end, count, reply)?;
-        shard.effects.record(
-            args.db(),
-            &[
-                pop_command(end),
-                key.bytes,
-                format_u64(taken as u64).as_bytes(),
-            ],
-        );
-        return Ok(());
-    }
-    reply.null_array();
+    Ok((numkeys + 1..word, end, count))
+}
+
+/// Takes elements from a list that is there and replies the key with them.
+pub(super) fn lmpop_from(
+    shard: &mut Shard,
+    args: &Args<'_>,
+    key: &Key<'_>,
+    end: End,
+    count: u64,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    reply.array(2);
+    reply.bulk(key.bytes);
+    let taken = pop_many(shard, args, key, end, count, reply)?;
+    let taken = format_u64(taken as u64);
+    let parts = [pop_command(end), key.bytes, taken.as_bytes()];
+    shard.effects.record(args.db(), &parts);
     Ok(())
 }
 
 /// What is wrong with options that are neither none nor one COUNT: a bad first COUNT is found before what follows it.
-fn lmpop_misfit(args: &Args<'_>, word: usize) -> Result<(), ErrorReply> {
-    if args.len() - word > 3 && args.is(word + 1, "COUNT") {
-        parse::at_least(args, word + 2, 1, ErrorReply::COUNT_NOT_POSITIVE)?;
+fn lmpop_misfit(args: &Args<'_>, word: usize) -> ErrorReply {
+    if args.len() - word > 3
+        && args.is(word + 1, "COUNT")
+        && let Err(error) = parse::at_least(args, word + 2, 1, ErrorReply::COUNT_NOT_POSITIVE)
+    {
+        return error;
     }
-    Err(ErrorReply::SYNTAX)
+    ErrorReply::SYNTAX
 }

@@ -1,5 +1,6 @@
 //! List commands: elements in an order that their clients choose.
 
+mod blocking;
 mod ends;
 mod inside;
 
@@ -9,6 +10,11 @@ use crate::structures::quicklist::Fill;
 use super::spec::Command;
 
 pub(super) const COMMANDS: &[Command] = &[
+    blocking::BLMOVE,
+    blocking::BLMPOP,
+    blocking::BLPOP,
+    blocking::BRPOP,
+    blocking::BRPOPLPUSH,
     inside::LINDEX,
     inside::LINSERT,
     inside::LLEN,

@@ -284,7 +284,7 @@ fn key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
             typed(reply, "index", 1);
             named_integer(reply, "index", index.into());
         }
-        Begin::Keyword { word, from } => {
+        Begin::Keyword { word, from, .. } => {
             typed(reply, "keyword", 2);
             named(reply, "keyword", word);
             named_integer(reply, "startfrom", from.into());
@@ -523,7 +523,7 @@ fn keys_of(args: &Args<'_>) -> Result<KeyPlaces, ErrorReply> {
 }
 
 /// What a command whose specification leaves it open does to its key, read off its options.
-fn access_of(command: &Registered, args: &Args<'_>) -> Access {
+pub(in crate::command) fn access_of(command: &Registered, args: &Args<'_>) -> Access {
     let has = |word: &str| (1..args.len()).any(|place| args.is(place, word));
     let reads_and_writes = Access::RW.and(Access::ACCESS).and(Access::UPDATE);
     match command.name.as_str() {

@@ -3,13 +3,17 @@
 mod command;
 mod config;
 mod debug;
+mod digest;
 mod info;
 mod latency;
 mod memory;
 mod slowlog;
+mod snapshot;
 
 #[cfg(test)]
 mod tests;
+
+pub(in crate::command) use command::access_of;
 
 use crate::base::clock::unix_us;
 use crate::mesh::message::{CoreAnswer, CoreAsk};
@@ -215,6 +219,8 @@ pub(super) const COMMANDS: &[Command] = &[
         run: Run::Client(shutdown),
         subcommands: &[],
     },
+    snapshot::LASTSAVE,
+    snapshot::SAVE,
     Command {
         name: "DEBUG",
         arity: Arity::AtLeast(2),

@@ -1,5 +1,6 @@
-//! Sorted set commands, those that block aside: declarations beside their handlers, a file for each thing one does.
+//! Sorted set commands, declarations beside their handlers, a file for each thing one does.
 
+mod blocking;
 mod bounds;
 mod combine;
 mod pop;
@@ -18,6 +19,9 @@ pub(super) use combine::in_order;
 use super::spec::Command;
 
 pub(super) const COMMANDS: &[Command] = &[
+    blocking::BZMPOP,
+    blocking::BZPOPMAX,
+    blocking::BZPOPMIN,
     write::ZADD,
     read::ZCARD,
     read::ZCOUNT,

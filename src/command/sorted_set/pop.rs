@@ -1,5 +1,7 @@
 //! ZPOPMIN, ZPOPMAX and ZMPOP: members leave from either end.
 
+use std::ops::Range;
+
 use crate::base::number::format_i64;
 use crate::command::parse;
 use crate::command::spec::{
@@ -89,20 +91,20 @@ pub(super) const ZMPOP: Command = Command {
 
 /// An end of a sorted set.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Min,
     Max,
 }
 
 impl End {
-    fn event(self) -> &'static str {
+    pub(super) fn event(self) -> &'static str {
         match self {
             End::Min => "zpopmin",
             End::Max => "zpopmax",
         }
     }
 
-    fn command(self) -> &'static [u8] {
+    pub(super) fn command(self) -> &'static [u8] {
         match self {
             End::Min => b"ZPOPMIN",
             End::Max => b"ZPOPMAX",
@@ -151,8 +153,25 @@ fn zmpop(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
-    let keys = parse::at_least(args, 1, 1, ErrorReply::NUMKEYS_NOT_POSITIVE)? as usize;
-    let end_at = keys.saturating_add(2);
+    let (keys, end, count) = zmpop_arguments(args, 1)?;
+    for at in keys {
+        let key = args.key(at);
+        let shard = shards.of(&key);
+        if shard.write_as::<Zset>(&args.caller, &key)?.is_some() {
+            return zmpop_from(shard, args, &key, end, count, reply);
+        }
+    }
+    reply.null_array();
+    Ok(())
+}
+
+/// What ZMPOP and BZMPOP are told, with the number of keys at `numkeys`: the places of the keys, the end, how many.
+pub(super) fn zmpop_arguments(
+    args: &Args<'_>,
+    numkeys: usize,
+) -> Result<(Range<usize>, End, usize), ErrorReply> {
+    let keys = parse::at_least(args, numkeys, 1, ErrorReply::NUMKEYS_NOT_POSITIVE)? as usize;
+    let end_at = keys.saturating_add(numkeys + 1);
     let end = match end_at {
         at if at >= args.len() => return Err(ErrorReply::SYNTAX),
         at if args.is(at, "MIN") => End::Min,
@@ -168,32 +187,42 @@ fn zmpop(
         count = Some(parse::at_least(args, at + 1, 1, ErrorReply::COUNT_NOT_POSITIVE)? as usize);
         at += 2;
     }
-    let count = count.unwrap_or(1);
-    for at in 2..end_at {
-        let key = args.key(at);
-        let shard = shards.of(&key);
-        let Some(zset) = shard.write_as::<Zset>(&args.caller, &key)? else {
-            continue;
-        };
-        let count = count.min(zset.len());
-        reply.array(2);
-        reply.bulk(key.bytes);
-        reply.array(count);
-        let emptied = take(zset, end, count, true, reply);
-        taken(shard, args, &key, end, count, emptied);
-        let number = format_i64(count as i64);
-        shard
-            .effects
-            .record(args.db(), &[end.command(), key.bytes, number.as_bytes()]);
-        return Ok(());
-    }
-    reply.null_array();
+    Ok((numkeys + 1..end_at, end, count.unwrap_or(1)))
+}
+
+/// Takes members from a sorted set that is there and replies the key with them.
+pub(super) fn zmpop_from(
+    shard: &mut Shard,
+    args: &Args<'_>,
+    key: &Key<'_>,
+    end: End,
+    count: usize,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    let zset = shard
+        .write_as::<Zset>(&args.caller.again(), key)?
+        .ok_or(ErrorReply::NO_SUCH_KEY)?;
+    let count = count.min(zset.len());
+    reply.array(2);
+    reply.bulk(key.bytes);
+    reply.array(count);
+    let emptied = take(zset, end, count, true, reply);
+    taken(shard, args, key, end, count, emptied);
+    let number = format_i64(count as i64);
+    let parts = [end.command(), key.bytes, number.as_bytes()];
+    shard.effects.record(args.db(), &parts);
     Ok(())
 }
 
 /// Takes so many members, which the set must have, from the end and writes them with their scores. True when these
 /// were all: then they stay inside, and a big set is freed in steps when its key goes.
-fn take(zset: &mut Zset, end: End, count: usize, nested: bool, reply: &mut Reply<'_>) -> bool {
+pub(super) fn take(
+    zset: &mut Zset,
+    end: End,
+    count: usize,
+    nested: bool,
+    reply: &mut Reply<'_>,
+) -> bool {
     let len = zset.len();
     let write = |(name, score): Pair<'_>| {
         if nested {
@@ -219,7 +248,14 @@ fn take(zset: &mut Zset, end: End, count: usize, nested: bool, reply: &mut Reply
 }
 
 /// What follows when members were taken.
-fn taken(shard: &mut Shard, args: &Args<'_>, key: &Key<'_>, end: End, count: usize, emptied: bool) {
+pub(super) fn taken(
+    shard: &mut Shard,
+    args: &Args<'_>,
+    key: &Key<'_>,
+    end: End,
+    count: usize,
+    emptied: bool,
+) {
     if count == 0 {
         return;
     }

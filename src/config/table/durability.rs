@@ -68,7 +68,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_SNAPSHOTS,
+        Honoured,
     ),
     Directive::new(
         "rdbchecksum",

@@ -33,7 +33,7 @@ pub(super) const FILE_ONLY: &[FileDirective] = &[
     },
     FileDirective {
         name: "user",
-        lacks: Some("access control lists"),
+        lacks: None,
     },
     FileDirective {
         name: "loadmodule",

@@ -1,7 +1,7 @@
 //! The process, its log, what it measures about itself, and who may do what.
 
 use super::{COUNT, INT_MAX, LONG_COUNT, refused};
-use crate::config::choice::{LogLevel, OomScoreAdj, ProtectedAction, Supervised};
+use crate::config::choice::{ChannelDefault, LogLevel, OomScoreAdj, ProtectedAction, Supervised};
 use crate::config::directive::Change::{AtRunTime, AtStart};
 use crate::config::directive::Directive;
 use crate::config::directive::Role::{self, Accepted, Honoured};
@@ -21,7 +21,6 @@ const SYSLOG_FACILITIES: &[(&str, u8)] = &[
 ];
 
 const PROPAGATION_ERRORS: &[(&str, u8)] = &[("ignore", 0), ("panic", 1), ("panic-on-replicas", 2)];
-const PUBSUB_DEFAULTS: &[(&str, u8)] = &[("allchannels", 1), ("resetchannels", 0)];
 const SANITIZE: &[(&str, u8)] = &[("no", 0), ("yes", 1), ("clients", 2)];
 const PROTECTED: Kind = Kind::Choice(ProtectedAction::NAMES);
 
@@ -270,15 +269,15 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::TEXT,
         "",
         AtStart,
-        refused("access control lists", ""),
+        Honoured,
     ),
     Directive::new(
         "acl-pubsub-default",
         None,
-        Kind::Choice(PUBSUB_DEFAULTS),
+        Kind::Choice(ChannelDefault::NAMES),
         "resetchannels",
         AtRunTime,
-        Accepted("there are no users but the default one"),
+        Honoured,
     ),
     Directive::new(
         "acllog-max-len",
@@ -286,7 +285,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         LONG_COUNT,
         "128",
         AtRunTime,
-        Accepted("there are no users but the default one"),
+        Honoured,
     ),
     Directive::new(
         "sanitize-dump-payload",
@@ -294,7 +293,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Choice(SANITIZE),
         "no",
         AtRunTime,
-        Accepted("this build has no RESTORE"),
+        Accepted("payloads and files are always checked in full"),
     ),
     Directive::new(
         "busy-reply-threshold",
@@ -302,7 +301,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         LONG_COUNT,
         "5000",
         AtRunTime,
-        Accepted("this build has no scripts"),
+        Honoured,
     ),
     // For tests of Redis itself.
     Directive::new(

@@ -1,0 +1,312 @@
+"""Does Slotwise pass what Redis passes of Redis's own test suite, with one shard and with four?
+
+The suite is not part of this repository. REDIS_SRC names a checkout of redis/redis at tag 7.2.4 (built, or with
+redis-cli and redis-benchmark on the path); without it nothing runs, and that is said. The checkout stays as it is: the
+suite runs in a scratch copy below target/tmp.
+
+Two modes. *external*: each unit runs against a server that we start (`runtest --host --port`). *replace*: our binary
+stands in the place of src/redis-server, so that units run which start servers of their own.
+
+A check that does not pass must stand in known.txt, with its reason; an entry whose check passes is stale, and that is
+a failure too. So are checks that Redis passes and that we never came to (known.txt has the numbers).
+
+    REDIS_SRC=~/redis python3 tests/compat/run.py [UNIT ...] [--shards 1,4] [--binary PATH] [--replace]
+
+A unit whose checks fail is run once more (--tries), since some checks measure time; what fails every time counts.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "client"))
+
+from support import default_slotwise, is_redis, scratch_root, slotwise  # noqa: E402 (the path comes first)
+
+KNOWN = HERE / "known.txt"
+UNIT_SECONDS_MAX = 420
+FAILURES_SHOWN_MAX = 12  # of one unit; the whole output of each unit stays in target/test-logs/compat
+
+EXTERNAL_UNITS = [f"unit/{name}" for name in """
+    bitfield bitops dump expire functions geo hyperloglog info-command info introspection introspection-2 keyspace
+    latency-monitor lazyfree multi networking other pause protocol pubsub pubsubshard querybuf quit scan scripting
+    slowlog sort tracking violations type/hash type/incr type/list type/list-2 type/list-3 type/set type/stream
+    type/stream-cgroups type/string type/zset
+""".split()] + ["integration/redis-cli", "integration/redis-benchmark"]
+
+# Units of which most checks start servers of their own.
+REPLACE_UNITS = [f"unit/{name}" for name in """
+    acl acl-v2 auth aofrw client-eviction introspection latency-monitor limits maxmemory memefficiency multi networking
+    obuf-limits other pause replybufsize scripting shutdown tracking violations type/list
+""".split()]
+
+FAST_ONLY = ["--tags", "-slow", "--tags", "-needs:repl"]
+
+
+class Known:
+    """What known.txt says: reference numbers, and the checks that differ, each with a reason."""
+
+    def __init__(self, path):
+        self.passes = {}
+        self.differs = []
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            line = line.strip()
+            if not line or line.startswith("#"):
+                continue
+            fields = [field.strip() for field in line.split(" | ")]
+            if len(fields) == 3 and fields[1].startswith("passes "):
+                self.passes[(fields[0], fields[1].split()[1])] = int(fields[2])
+            elif len(fields) == 5 and fields[1] in ("differs", "varies") and fields[4]:
+                mode, shards = fields[2].split()
+                self.differs.append({
+                    "unit": fields[0], "varies": fields[1] == "varies", "mode": mode,
+                    "shards": {int(count) for count in shards.split(",")}, "name": fields[3], "reason": fields[4],
+                })
+            else:
+                sys.exit(f"{path}:{number}: not understood: {line[:200]}")
+
+    def of(self, unit, mode, shards):
+        """The entries that concern this run, by the check's name."""
+        return {
+            entry["name"]: entry for entry in self.differs
+            if entry["unit"] == unit and entry["mode"] in (mode, "both") and shards in entry["shards"]
+        }
+
+
+class Outcome:
+    """What one run of one unit said: names of checks that passed, failures with their text, how many were skipped."""
+
+    def __init__(self):
+        self.passed = []
+        self.failed = {}
+        self.skipped = 0
+        self.broken = ""  # why the unit did not come to its end
+
+    def read(self, text):
+        """Reads runtest's output, up to its summary, which repeats the failures."""
+        current = None
+        for line in text.splitlines():
+            if line.strip() == "The End":
+                return self
+            found = re.match(r"\[(ok|err|skip|ignore|exception|TIMEOUT)\]: (.*)$", line)
+            if not found:
+                if current is not None and line.strip() and len(self.failed[current]) < 4:
+                    self.failed[current].append(line.strip())
+                continue
+            kind, rest = found.groups()
+            current = None
+            if kind == "ok":
+                self.passed.append(re.sub(r" \(\d+ ms\)$", "", rest))
+            elif kind == "err":
+                current = re.sub(r" in tests/\S+\.tcl$", "", rest)
+                self.failed.setdefault(current, [])
+            elif kind in ("skip", "ignore"):
+                self.skipped += 1
+            else:
+                self.broken = f"{kind}: {rest}"
+        self.broken = self.broken or "it ended without a summary"
+        return self
+
+
+def prepare(source, binary, shards, replace):
+    """Makes the scratch copy: the suite, the tools, and in the second mode our binary behind src/redis-server."""
+    scratch = Path(tempfile.mkdtemp(prefix="compat-", dir=scratch_root()))
+    shutil.copytree(source / "tests", scratch / "tests")
+    shutil.copy(source / "runtest", scratch / "runtest")
+    for optional in ("redis.conf", "sentinel.conf", "utils"):
+        if (source / optional).is_dir():
+            shutil.copytree(source / optional, scratch / optional)
+        elif (source / optional).exists():
+            shutil.copy(source / optional, scratch / optional)
+    (scratch / "tests" / "tmp").mkdir(exist_ok=True)
+    tools = scratch / "src"
+    tools.mkdir()
+    for tool in ("redis-cli", "redis-benchmark", "redis-check-aof", "redis-check-rdb"):
+        built = source / "src" / tool
+        place = str(built) if built.exists() else shutil.which(tool)
+        if place:
+            (tools / tool).symlink_to(os.path.abspath(place))
+        elif tool in ("redis-cli", "redis-benchmark"):
+            sys.exit(f"compat: {built} is not built and there is no {tool} on the path")
+    if replace:
+        server = tools / "redis-server"
+        options = "" if is_redis(binary) else f" --shards {shards}"
+        # The suite knows a server by the process that it started, so the shell gives way to it.
+        server.write_text(
+            "#!/bin/sh\n"
+            f"case \"${{1:-}}\" in -v|--version|-h|--help|--check-system) exec '{binary}' \"$@\" ;; esac\n"
+            f"exec '{binary}' \"$@\"{options}\n")
+        server.chmod(0o755)
+    return scratch
+
+
+def run_suite(scratch, unit, arguments, baseport, seconds_max, log):
+    """Runs one unit and returns what it said. All its processes are in one session, which is ended with it."""
+    command = ["./runtest", "--single", unit, "--durable", *arguments, "--baseport", str(baseport)]
+    environment = dict(os.environ, TERM="dumb")
+    with open(log, "ab") as output:
+        output.write(f"== {' '.join(command)}\n".encode())
+        output.flush()
+        begin = output.tell()
+        process = subprocess.Popen(command, cwd=scratch, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        late = False
+        try:
+            process.wait(seconds_max)
+        except subprocess.TimeoutExpired:
+            late = True
+        end_session(process)
+    with open(log, "rb") as output:
+        output.seek(begin)
+        text = output.read().decode("utf-8", "replace")
+    outcome = Outcome().read(text)
+    if late:
+        outcome.broken = f"it was ended after {seconds_max} s"
+    return outcome
+
+
+def end_session(process):
+    """Ends what the suite started and left: servers and load generators are in the session that we made for it."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def run_unit(options, source, unit, shards, log):
+    """One run of one unit in a fresh scratch copy and, in the first mode, against a fresh server."""
+    scratch = prepare(source, options.binary, shards, options.replace)
+    try:
+        if options.replace:
+            arguments = ["--clients", "1", "--portcount", str(options.portcount), *FAST_ONLY]
+            return run_suite(scratch, unit, arguments, options.baseport, options.seconds, log)
+        extra = ["--enable-debug-command", "yes", "--enable-protected-configs", "yes", *options.extra.split()]
+        try:
+            server = slotwise(options.binary, shards=shards, extra=extra).start()
+        except RuntimeError as error:
+            outcome = Outcome()
+            outcome.broken = str(error)
+            return outcome
+        try:
+            arguments = ["--host", "127.0.0.1", "--port", str(server.port), *FAST_ONLY]
+            outcome = run_suite(scratch, unit, arguments, options.baseport, options.seconds, log)
+            if not server.alive():
+                outcome.broken = "the server ended"
+            with open(log, "ab") as output:
+                output.write(b"== the server's last lines\n" + server.log_tail(60).encode() + b"\n")
+            return outcome
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def judge(outcome, entries, expected):
+    """Compares with what is known: (failures that count, known ones, stale entries, complaint about missing checks)."""
+    unknown = {name: text for name, text in outcome.failed.items() if name not in entries}
+    known = [name for name in outcome.failed if name in entries]
+    passed = set(outcome.passed)
+    stale = [name for name, entry in entries.items()
+             if name in passed and name not in outcome.failed and not entry["varies"]]
+    missing = 0
+    if expected is not None:
+        # Checks that differ may fail or, standing behind one that breaks off, not run.
+        missing = expected - len(outcome.passed) - len(unknown) - len(entries)
+    return unknown, known, stale, max(0, missing)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("units", nargs="*", help="units such as unit/other (all of the mode's list unless given)")
+    parser.add_argument("--binary", default=default_slotwise(), help="the server under test")
+    parser.add_argument("--shards", default="1,4", help="shard counts, comma-separated")
+    parser.add_argument("--replace", action="store_true", help="our binary in the place of src/redis-server")
+    parser.add_argument("--tries", type=int, default=2, help="how often a unit with failures is run at most")
+    parser.add_argument("--seconds", type=int, default=UNIT_SECONDS_MAX, help="bound of one unit's run")
+    parser.add_argument("--baseport", type=int, default=21111, help="first port that the suite itself may use")
+    parser.add_argument("--portcount", type=int, default=400, help="how many ports its servers may use")
+    parser.add_argument("--extra", default="", help="further arguments of the server (external mode)")
+    parser.add_argument("--record", action="store_true",
+                        help="print the lines with reference numbers; for --binary .../redis-server 7.2.4")
+    options = parser.parse_args()
+
+    named = os.environ.get("REDIS_SRC", "")
+    if not named:
+        print("compat: skipped, REDIS_SRC does not name a checkout of redis/redis at tag 7.2.4")
+        return 0
+    source = Path(named).resolve()
+    if not (source / "runtest").exists():
+        sys.exit(f"compat: {source} has no runtest: it is no checkout of redis/redis")
+    if not shutil.which("tclsh") and not shutil.which("tclsh8.6"):
+        sys.exit("compat: the suite needs tclsh (package tcl)")
+    options.binary = os.path.abspath(options.binary)
+
+    mode = "replace" if options.replace else "external"
+    units = options.units or (REPLACE_UNITS if options.replace else EXTERNAL_UNITS)
+    counts = [int(count) for count in options.shards.split(",")]
+    if is_redis(options.binary):
+        counts = [1]
+    known = Known(KNOWN)
+    logs = scratch_root().parent / "test-logs" / "compat"
+    logs.mkdir(parents=True, exist_ok=True)
+
+    totals = {"passed": 0, "failed": 0, "known": 0, "skipped": 0}
+    for shards in counts:
+        for unit in units:
+            log = logs / f"{mode}-{shards}-{unit.replace('/', '-')}.log"
+            log.unlink(missing_ok=True)
+            began = time.monotonic()
+            entries = known.of(unit, mode, shards)
+            expected = known.passes.get((unit, mode))
+            best = None
+            for _ in range(options.tries):
+                outcome = run_unit(options, source, unit, shards, log)
+                if best is not None:
+                    # What failed in both runs stays; what passed in either has passed.
+                    outcome.failed = {name: text for name, text in outcome.failed.items() if name in best.failed}
+                    outcome.passed = max(outcome.passed, best.passed, key=len)
+                best = outcome
+                unknown, recognised, stale, missing = judge(best, entries, expected)
+                if not unknown and not best.broken and not missing:
+                    break
+            if options.record:
+                print(f"{unit} | passes {mode} | {len(best.passed)}", flush=True)
+                for name, text in best.failed.items():
+                    print(f"# failed: {name}: {' '.join(text)[:200]}")
+                continue
+            bad = len(unknown) + len(stale) + missing + (1 if best.broken else 0)
+            totals["passed"] += len(best.passed)
+            totals["failed"] += bad
+            totals["known"] += len(recognised)
+            totals["skipped"] += best.skipped
+            of = "" if expected is None else f" of {expected}"
+            print(f"{unit} with {shards}: passed {len(best.passed)}{of}, failed {len(unknown)}, known {len(recognised)}, "
+                  f"stale {len(stale)}, not run {missing}, skipped {best.skipped}, "
+                  f"{time.monotonic() - began:.0f} s{'' if bad == 0 else ' <-- FAILED'}", flush=True)
+            if best.broken:
+                print(f"    broken off: {best.broken[:600]}")
+            for name, text in list(unknown.items())[:FAILURES_SHOWN_MAX]:
+                print(f"    {name}: {' '.join(text)[:300]}")
+            if len(unknown) > FAILURES_SHOWN_MAX:
+                print(f"    and {len(unknown) - FAILURES_SHOWN_MAX} more: {log}")
+            for name in stale:
+                print(f"    stale entry in known.txt (it passes): {name}")
+            sys.stdout.flush()
+    if options.record:
+        return 0
+    print(f"{totals['known']} known differences, {totals['skipped']} skipped; logs in {logs}")
+    print(f"compat: {totals['passed']} passed, {totals['failed']} failed")
+    return 1 if totals["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
