@@ -150,6 +150,9 @@ fi
 for shards in 1 2 4; do
     step "runtime-$shards" 150 python3 "$clients/runtime.py" --shards $shards
 done
+for shards in 1 4; do
+    step "operations-$shards" 60 python3 "$clients/operations.py" --shards $shards
+done
 for shards in 1 2 5; do
     step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4 --seed 7200 --signals push,exec,mset
 done

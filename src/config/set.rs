@@ -151,6 +151,9 @@ impl Config {
             if let Some(reason) = one.refusal(&value) {
                 return Err(failed(reason));
             }
+            if one.change == Change::Settled && value != values[*place] {
+                return Err(failed("can't set immutable config".to_owned()));
+            }
             warnings.extend(warning(one.name, &value));
             values[*place] = value;
         }

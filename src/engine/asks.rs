@@ -12,6 +12,7 @@ use crate::resp::request::{Args, OwnedArgs};
 
 use super::blocked::Served;
 use super::core::{Core, Pause};
+use super::wide::Pending;
 
 impl Core {
     /// Reads the inbox.
@@ -134,7 +135,14 @@ impl Core {
                 self.limit_clients();
                 let mut lines = Vec::new();
                 for connection in self.connections.iter().flatten().filter(|one| !one.closed) {
-                    let facts = connection.facts();
+                    let mut facts = connection.facts();
+                    // The request that asks is in nobody's buffer any more; Redis counts it while it runs.
+                    if let Some(Pending::Answers { args, .. }) =
+                        self.pending.get(&connection.place.index)
+                    {
+                        facts.input_bytes += args.wire_bytes();
+                        facts.argument_bytes += args.size();
+                    }
                     list_lines(&connection.client, &facts, &filter, self.now, &mut lines);
                 }
                 CoreAnswer::Lines(lines)
@@ -189,7 +197,7 @@ impl Core {
             | CoreAsk::ConfigSet { .. }
             | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
-            | CoreAsk::ConfigRewrite
+            | CoreAsk::ConfigRewrite { .. }
             | CoreAsk::SetPause { .. }
             | CoreAsk::Shutdown { .. } => unreachable!("this question goes to the control core"),
         }
@@ -219,18 +227,16 @@ impl Core {
     /// Whether a command is held back now.
     pub(super) fn is_paused(&self, command: &Registered, client: &Client) -> bool {
         use crate::command::spec::Flags;
+        let writes = |command: &Registered| {
+            let kinds = Flags::WRITE.and(Flags::MAY_REPLICATE);
+            command.spec.flags.any(kinds)
+        };
         self.pause.until_ms > self.now
             && (!self.pause.writes_only
-                || command
-                    .spec
-                    .flags
-                    .any(Flags::WRITE.and(Flags::MAY_REPLICATE))
+                || writes(command)
                 || (command.name == "exec"
                     && client.multi.as_ref().is_some_and(|multi| {
-                        multi
-                            .queue
-                            .iter()
-                            .any(|queued| queued.command.spec.flags.has(Flags::WRITE))
+                        multi.queue.iter().any(|queued| writes(queued.command))
                     })))
     }
 
@@ -291,11 +297,8 @@ impl Core {
     /// Shows what a part of another core's connection has run, as one block when it is a transaction.
     #[cold]
     ///
-    /// `ran` is false when a broken watch has kept its commands from running.
-    pub(super) fn show_part(&mut self, part: &Part, ran: bool) {
-        let Some(source) = &part.shown else {
-            return;
-        };
+    /// `source` is whose it is; `ran` is false when a broken watch has kept its commands from running.
+    pub(super) fn show_part(&mut self, part: &Part, source: &str, ran: bool) {
         let mut lines = Vec::new();
         let now_us = unix_us();
         for request in part.requests.iter().filter(|_| ran) {

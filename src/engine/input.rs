@@ -433,8 +433,9 @@ impl Core {
                 );
                 if muted {
                     self.after_reply(connection, start);
+                } else {
+                    connection.output.close_reply();
                 }
-                connection.output.close_reply();
             }
             self.end_unit(shard);
             return Flow::Next;
@@ -526,9 +527,7 @@ impl Core {
         room: Room,
     ) -> Option<Flow> {
         self.gates.out_of_memory = room == Room::Nothing;
-        if connection.client.is_plain_but_restricted()
-            && !self.has_gates()
-            && room == Room::Enough
+        if connection.client.is_plain_but_restricted() && !self.has_gates() && room == Room::Enough
         {
             // Permissions depend on nothing that is under way.
             let outcome = admit::admit(command, &connection.client, args, self.gates);

@@ -137,8 +137,8 @@ impl Core {
                 }
             }
             part.out = out;
-            if part.shown.is_some() {
-                self.show_part(part, ran);
+            if let Some(source) = part.shown.take() {
+                self.show_part(part, &source, ran);
             }
             if self.slow_runs.len() > slow_before {
                 part.slow.extend(self.slow_runs.drain(slow_before..));

@@ -924,6 +924,7 @@ impl Core {
             let start = exec.out.len();
             if let Some(error) = self.refused_at_exec(connection, queued.command, &args) {
                 self.failed(queued.command, &error, &mut exec.out, start);
+                exec.mute(connection.client.reply_mode, start);
                 continue;
             }
             let handler = match queued.command.spec.run {

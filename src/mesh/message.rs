@@ -347,7 +347,10 @@ pub enum CoreAsk {
         local: bool,
     },
     /// To the control core: CONFIG REWRITE.
-    ConfigRewrite,
+    ConfigRewrite {
+        /// Every directive, those at their defaults too: DEBUG CONFIG-REWRITE-FORCE-ALL.
+        all: bool,
+    },
     /// To the control core: CLIENT PAUSE and UNPAUSE, applied everywhere.
     SetPause {
         /// Until when, Unix milliseconds; zero ends the pause.

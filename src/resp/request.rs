@@ -192,6 +192,16 @@ impl OwnedArgs {
         self.spans.len()
     }
 
+    /// How long it was as a request, an array of bulk strings.
+    pub fn wire_bytes(&self) -> usize {
+        let headed = |number: usize| number.to_string().len() + 3;
+        let words = self.spans.iter().map(|span| span.length as usize);
+        headed(self.spans.len())
+            + words
+                .map(|length| headed(length) + length + 2)
+                .sum::<usize>()
+    }
+
     /// Bytes held.
     pub fn size(&self) -> usize {
         self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
@@ -211,6 +221,15 @@ impl<'a> FromIterator<&'a [u8]> for OwnedArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owned_arguments_know_how_long_they_were_on_the_wire() {
+        let owned: OwnedArgs = [&b"client"[..], b"list"].into_iter().collect();
+        assert_eq!(
+            owned.wire_bytes(),
+            b"*2\r\n$6\r\nclient\r\n$4\r\nlist\r\n".len()
+        );
+    }
 
     #[test]
     fn a_known_key_is_used_for_its_own_index_only() {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -185,6 +186,7 @@ fn serve(line: &CommandLine) -> Result<(), String> {
         )
     })?;
     crash_reports(&config);
+    report_faults(&config);
     let users = initial_users(&config, &loaded.users)?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
@@ -467,6 +469,20 @@ fn adjust_descriptors(config: &mut Config, shards: usize) {
             *config = changed.config;
         }
     }
+}
+
+/// Faults in machine code, of C libraries above all, are reported to the log as well.
+fn report_faults(config: &Config) {
+    let log = match &config.logfile {
+        None => Some(libc::STDOUT_FILENO),
+        // A descriptor of its own, kept to the end: a handler of signals can open nothing.
+        Some(path) => std::fs::OpenOptions::new()
+            .append(true)
+            .open(path)
+            .ok()
+            .map(IntoRawFd::into_raw_fd),
+    };
+    sys::report_faults(log.unwrap_or(-1));
 }
 
 /// A panic writes a report and ends the process: a half-changed shard never serves on.

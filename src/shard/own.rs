@@ -311,6 +311,15 @@ impl Shard {
         }
     }
 
+    /// Deletes keys of `other` whose time has come and whose names are watched in `db`.
+    pub fn expire_watched_keys_of(&mut self, db: usize, other: usize) {
+        let mut names: Vec<Box<[u8]>> = Vec::new();
+        self.watched.names(db, |key| names.push(key.into()));
+        for name in names {
+            self.peek(other, &Key::new(&name));
+        }
+    }
+
     /// Frees an entry; its value in steps when it is big.
     pub fn let_go(&mut self, entry: KeyEntry) {
         self.split().1.let_go(entry);

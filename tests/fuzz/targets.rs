@@ -221,7 +221,7 @@ fn source(text: &[u8]) -> Source<'_> {
 /// What CONFIG REWRITE writes for what it has written.
 fn rewritten(text: &[u8]) -> Vec<u8> {
     match load(&[source(text)], &mut Nowhere) {
-        Ok(loaded) => rewrite(b"", &loaded.config, &[]),
+        Ok(loaded) => rewrite(b"", &loaded.config, &[], false),
         Err(error) => panic!("CONFIG REWRITE wrote what cannot be read: {error}"),
     }
 }
@@ -230,7 +230,7 @@ fn rewritten(text: &[u8]) -> Vec<u8> {
 pub fn config_text(data: &[u8]) {
     match load(&[source(data)], &mut Nowhere) {
         Ok(loaded) => {
-            let written = rewrite(b"", &loaded.config, &[]);
+            let written = rewrite(b"", &loaded.config, &[], false);
             // An empty word at the end of a list is lost in the first round, as in Redis; then nothing changes any more.
             let twice = rewritten(&written);
             let thrice = rewritten(&twice);

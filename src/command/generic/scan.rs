@@ -143,11 +143,13 @@ struct Filter<'a> {
 }
 
 impl Filter<'_> {
+    /// Whether the name is one that is asked for.
     fn takes_name(&self, entry: &KeyEntry) -> bool {
         self.pattern
             .is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
     }
 
+    /// Whether the type is the one that is asked for.
     fn takes_type(&self, entry: &KeyEntry) -> bool {
         self.type_name
             .is_none_or(|name| name.eq_ignore_ascii_case(type_name(entry).as_bytes()))
@@ -193,13 +195,16 @@ fn scan(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(),
             if !filter.takes_name(entry) {
                 return;
             }
-            // As in 7.2, what has expired goes whatever its type.
+            // A key whose time has come goes, whatever its type (SCAN, 7.2).
             if shard.is_due(entry) {
                 overdue.push(Box::<[u8]>::from(entry.key()));
-            } else if filter.takes_type(entry) {
-                count += 1;
-                elements.bulk(entry.key());
+                return;
             }
+            if !filter.takes_type(entry) {
+                return;
+            }
+            count += 1;
+            elements.bulk(entry.key());
         })
     };
     for key in overdue {

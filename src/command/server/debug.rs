@@ -84,7 +84,8 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
     } else if is("SET-ACTIVE-EXPIRE", 3) {
         return Ok(Step::Whole(set_active_expire));
     } else {
-        return Err(ErrorReply::subcommand_syntax(args.get(1), "DEBUG"));
+        return super::debug_tools::run(context, args, reply)
+            .unwrap_or_else(|| Err(ErrorReply::subcommand_syntax(args.get(1), "DEBUG")));
     }
     Ok(Step::Done)
 }
@@ -263,9 +264,14 @@ fn help(reply: &mut Reply<'_>) {
     reply.help(
         "DEBUG",
         &[
+            ("ASSERT", &["Ends the server by a failed assertion."]),
             (
                 "CHANGE-REPL-ID",
                 &["Accepted for tests; there are no replicas."],
+            ),
+            (
+                "CONFIG-REWRITE-FORCE-ALL",
+                &["Like CONFIG REWRITE, with the directives at their defaults as well."],
             ),
             (
                 "DIGEST",
@@ -289,15 +295,21 @@ fn help(reply: &mut Reply<'_>) {
                 "JMAP",
                 &["Gives memory that nothing uses back to the system."],
             ),
+            ("LEAK <string>", &["Forgets a copy of the string."]),
             ("LISTPACK <key>", &["The listpack behind a key."]),
             ("LOG <message>", &["Writes a line to the server's log."]),
             (
                 "OBJECT <key>",
                 &["Address, encoding and access clock of a key."],
             ),
+            ("PANIC", &["Ends the server by a panic."]),
             (
                 "PAUSE-CRON <0|1>",
                 &["Accepted for tests; there is no cron job."],
+            ),
+            (
+                "POPULATE <count> [<prefix>] [<size>]",
+                &["Adds string keys called <prefix>:<number> where there are none yet."],
             ),
             (
                 "PROTOCOL <type>",
@@ -318,9 +330,14 @@ fn help(reply: &mut Reply<'_>) {
                 ],
             ),
             (
+                "REPLICATE <target> <command> ...",
+                &["Accepted for tests; there are no replicas."],
+            ),
+            (
                 "REPLYBUFFER <what> <value>",
                 &["Accepted for tests; buffers follow what is in them."],
             ),
+            ("SEGFAULT", &["Ends the server by a memory fault."]),
             (
                 "SET-ACTIVE-EXPIRE <0|1>",
                 &["Whether keys expire when nobody meets them."],
@@ -333,6 +350,7 @@ fn help(reply: &mut Reply<'_>) {
                 "SLEEP <seconds>",
                 &["Serves nobody for so long. Decimals allowed."],
             ),
+            ("STRUCTSIZE", &["Sizes of some structures, in bytes."]),
             (
                 "STRINGMATCH-LEN <length> <pattern>",
                 &["Whether a pattern fits a string of so many letters a."],

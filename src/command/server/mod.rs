@@ -4,6 +4,7 @@ mod command;
 mod config;
 mod debug;
 mod digest;
+mod debug_tools;
 mod info;
 mod latency;
 mod memory;
