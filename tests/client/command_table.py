@@ -39,6 +39,23 @@ NEWER = {
     ("quit", "doc_flags"),
     ("quit", "deprecated_since"),
     ("quit", "replaced_by"),
+    ("bitcount", "arguments"),
+    ("bitfield", "arguments"),
+    ("bitfield_ro", "arguments"),
+    ("bitop", "arguments"),
+    ("bitpos", "arguments"),
+    ("geoadd", "arguments"),
+    ("geohash", "arguments"),
+    ("geopos", "arguments"),
+    ("georadius", "arguments"),
+    ("georadiusbymember", "arguments"),
+    ("georadiusbymember_ro", "arguments"),
+    ("georadius_ro", "arguments"),
+    ("geosearch", "arguments"),
+    ("geosearchstore", "arguments"),
+    ("pfmerge", "arguments"),
+    ("sort", "arguments"),
+    ("sort_ro", "arguments"),
 }
 
 
