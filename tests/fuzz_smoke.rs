@@ -213,3 +213,17 @@ fn glob_patterns() {
         ],
     );
 }
+
+#[test]
+fn what_scripts_read_and_return() {
+    smoke(
+        targets::lua_values,
+        &[
+            b"\x00[1, -2.5e3, \"a\\u00e9\\n\", {\"k\": [null, true, {}]}, 0x1F]",
+            b"\x01\x93\x01\xa2ab\x81\xa1k\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00",
+            b"\x02>!4i2Hc0sbdbcdefghijklmnop",
+            b"\x03*3\r\n$1\r\na\r\n%1\r\n+k\r\n,1.5\r\n|1\r\n+x\r\n:1\r\n~1\r\n#t\r\n",
+            b"\x04local t = {} for i = 1, 9 do t[i] = tostring(i) .. '' end table.sort(t) return {map = t}",
+        ],
+    );
+}

@@ -19,8 +19,7 @@ impl Core {
     pub(super) fn take_mail(&mut self) {
         self.before_mail();
         // A script that runs too long reads mail from within: the order stays.
-        self.inbox
-            .extend(self.links.core(self.index).take_mail());
+        self.inbox.extend(self.links.core(self.index).take_mail());
         while let Some(message) = self.inbox.pop_front() {
             self.on_message(message);
         }
@@ -181,6 +180,14 @@ impl Core {
             }
             CoreAsk::Unblock { client, error } => {
                 CoreAnswer::Count(self.unblock_client(client, error).into())
+            }
+            CoreAsk::FindClient(id) => {
+                let known = self.connections.iter().flatten();
+                let mut living = known.filter(|connection| !connection.closed);
+                match living.find(|connection| connection.client.id == id) {
+                    Some(found) => CoreAnswer::Found((self.index as u16, found.place.token())),
+                    None => CoreAnswer::Done,
+                }
             }
             CoreAsk::ResetStats => {
                 self.counters().reset();

@@ -5,16 +5,17 @@
 
 use std::sync::Arc;
 
-use crate::base::clock::ticks;
-use crate::command::permit;
+use crate::base::clock::{ticks, unix_us};
+use crate::command::permit::{self, Refusal};
 use crate::command::client::{Client, Context, CoreView, Step};
 use crate::command::scripting;
 use crate::command::spec::{Flags, Run, Source};
 use crate::command::table::Registered;
+use crate::command::trace;
 use crate::net::Connection;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
-use crate::script::{self, Call, Host, Pulse, Running, Script, Sha, Shebang};
+use crate::script::{self, Call, Host, Kind, Pulse, Running, Script, Sha, Shebang};
 use crate::transaction::Work;
 
 use super::core::{Core, Held};
@@ -28,6 +29,21 @@ struct Rights {
     read_only: bool,
     /// Memory was used up when it started, and it has not said that it may run then.
     short_of_memory: bool,
+}
+
+/// What a script is called.
+enum Name {
+    Script(Sha),
+    Function(String),
+}
+
+impl Name {
+    fn as_str(&self) -> &str {
+        match self {
+            Name::Script(sha) => sha.as_str(),
+            Name::Function(name) => name,
+        }
+    }
 }
 
 impl Core {
@@ -56,31 +72,53 @@ impl Core {
             let start = out.len();
             self.run_script(connection, &mut held, command, args, &mut out);
             *connection.output.buffer() = out;
-            self.shard = held.pop();
             self.after_reply(connection, start);
+            if let Some(shard) = held.pop() {
+                self.end_unit(shard);
+            }
             return;
         }
         let errand = Errand::Script(command, OwnedArgs::copy_of(args));
-        self.begin(connection, self.everyone(), Pending::Lent(errand), Work::Lend);
+        self.begin(
+            connection,
+            self.everyone(),
+            Pending::Lent(errand),
+            Work::Lend,
+        );
     }
 
-    /// The script that a request names, compiled on this core and cached.
+    /// The script or function that a request names, compiled on this core and cached: its name and its flags.
     fn script_of(
         &mut self,
         command: &'static Registered,
         args: &Args<'_>,
-    ) -> Result<(Sha, Arc<Script>), ErrorReply> {
+    ) -> Result<(Name, script::Flags), ErrorReply> {
         let Run::Script { source, .. } = command.spec.run else {
             unreachable!("{} runs no script", command.name)
         };
-        scripting::read(args)?;
         let text = args.get(1);
+        if source == Source::Function {
+            let found = self.scripting.function(text)?;
+            let (name, flags) = found.ok_or(ErrorReply::FUNCTION_NOT_FOUND)?;
+            scripting::read(args).map_err(|error| {
+                if error == ErrorReply::NOT_INTEGER {
+                    ErrorReply::BAD_NUMBER_OF_KEYS
+                } else {
+                    error
+                }
+            })?;
+            return Ok((Name::Function(name), flags));
+        }
+        if source == Source::Sha && text.len() != 40 {
+            return Err(ErrorReply::NO_SCRIPT);
+        }
+        scripting::read(args)?;
         let sha = match source {
             Source::Sha => Sha::parse(text).ok_or(ErrorReply::NO_SCRIPT)?,
             _ => Sha::of(text),
         };
         if let Some(script) = self.scripting.find(&sha)? {
-            return Ok((sha, script));
+            return Ok((Name::Script(sha), script.flags));
         }
         if source == Source::Sha {
             return Err(ErrorReply::NO_SCRIPT);
@@ -93,8 +131,8 @@ impl Core {
             skip: length,
         });
         self.scripting.compile(sha, &script)?;
-        self.scripting.scripts.add(sha, script.clone());
-        Ok((sha, script))
+        self.scripting.scripts.add(sha, script);
+        Ok((Name::Script(sha), flags))
     }
 
     /// Runs a script over shards in hand, which are all there are.
@@ -127,8 +165,11 @@ impl Core {
         let Run::Script { source, read_only } = command.spec.run else {
             unreachable!("{} runs no script", command.name)
         };
-        let (sha, script) = self.script_of(command, args)?;
-        let flags = script.flags;
+        let (name, flags) = self.script_of(command, args)?;
+        let kind = match name {
+            Name::Script(_) => Kind::Eval,
+            Name::Function(_) => Kind::Functions,
+        };
         let declared = !flags.has(script::Flags::COMPATIBLE);
         let no_writes = declared && flags.has(script::Flags::NO_WRITES);
         if read_only && declared && !no_writes {
@@ -145,11 +186,16 @@ impl Core {
         };
         let request = scripting::read(args)?;
         let call = Call {
-            name: sha.as_str(),
+            name: name.as_str(),
             keys: &request.keys,
             args: &request.args,
         };
-        let mut interpreter = self.scripting.take()?;
+        // Before the commands that it calls.
+        if !self.monitors.is_empty() {
+            let source = trace::monitor_source(&connection.client);
+            self.send_to_monitors(trace::monitor_line(command, args, &source, unix_us()));
+        }
+        let mut interpreter = self.scripting.take(kind)?;
         let time = self.config.busy_reply_threshold_ms;
         let per_ms = self.observatory.scale.ticks(1_000_000);
         let outer = std::mem::replace(&mut self.runs_script, true);
@@ -158,7 +204,7 @@ impl Core {
             busy_at: (time > 0).then(|| ticks().saturating_add(time.saturating_mul(per_ms))),
             is_busy: false,
             turn_ticks: per_ms / 2,
-            name: sha.as_str(),
+            name: name.as_str(),
             source,
             request: args,
             core: self,
@@ -175,10 +221,14 @@ impl Core {
         if was_busy {
             self.scripting.scripts.end_busy(self.index);
             self.gates.busy = self.scripting.scripts.is_busy();
-            log::info!("The slow script {} has ended", sha.as_str());
+            log::info!("The slow script {} has ended", name.as_str());
         }
-        self.counters().lua_eval_bytes.set(interpreter.memory() as u64);
-        self.scripting.put_back(interpreter);
+        let counters = self.counters();
+        match kind {
+            Kind::Eval => counters.lua_eval_bytes.set(interpreter.memory() as u64),
+            Kind::Functions => counters.lua_function_bytes.set(interpreter.memory() as u64),
+        }
+        self.scripting.put_back(kind, interpreter);
         errors.iter().for_each(|error| self.count_error(error));
         if !errors.is_empty() {
             self.counters().commands[usize::from(command.id)]
@@ -274,7 +324,12 @@ impl ScriptHost<'_> {
             return None;
         }
         let user = &self.client.user;
-        let reply = permit::check(user, command, args).err()?.into_reply(user, command);
+        let refusal = permit::check(user, command, args).err()?;
+        if let Refusal::Denied(denial) = refusal {
+            self.core
+                .note_denial_in_script(self.client, command, args, denial);
+        }
+        let reply = refusal.into_reply(user, command);
         let text = reply.as_bytes();
         Some(text.strip_prefix(b"NOPERM ").unwrap_or(text).to_vec())
     }
@@ -282,7 +337,7 @@ impl ScriptHost<'_> {
     /// Why a command may not run, if it may not.
     fn refusal(&self, command: &'static Registered, args: &Args<'_>) -> Option<Vec<u8>> {
         let flags = command.spec.flags;
-        if flags.has(Flags::NOSCRIPT) {
+        if flags.has(Flags::NOSCRIPT) && !self.core.scripting.scripts.is_everything_allowed() {
             return Some(b"This Redis command is not allowed from script".to_vec());
         }
         if let Some(reason) = self.forbidden(command, args) {
@@ -313,8 +368,15 @@ impl ScriptHost<'_> {
         let client = self.client;
         let stand_in = self.stand_in.get_or_insert_with(|| {
             let (peer, local) = (client.peer.clone(), client.local.clone());
-            let mut stand_in =
-                Client::new(client.id, peer, local, client.unix, client.fd, now, &self.core.users);
+            let mut stand_in = Client::new(
+                client.id,
+                peer,
+                local,
+                client.unix,
+                client.fd,
+                now,
+                &self.core.users,
+            );
             stand_in.user = client.user.clone();
             Box::new(stand_in)
         });
@@ -341,7 +403,9 @@ impl ScriptHost<'_> {
             }
             Step::Fail(error) => Err(error),
             // What would have to wait for other cores is no command for a script, as their flags say.
-            Step::Ask { .. } => Err(ErrorReply::text("ERR This Redis command is not allowed from script")),
+            Step::Ask { .. } => Err(ErrorReply::text(
+                "ERR This Redis command is not allowed from script",
+            )),
             Step::Stall(time) => {
                 std::thread::sleep(time);
                 Ok(())
@@ -365,11 +429,11 @@ impl ScriptHost<'_> {
 impl Host for ScriptHost<'_> {
     fn call(&mut self, args: &OwnedArgs, resp3: bool, out: &mut Vec<u8>) -> Result<(), Vec<u8>> {
         let args = args.args(Caller {
-            client: self.client.id,
             db: self.db,
-            no_touch: self.client.no_touch,
             deny_blocking: true,
+            from_script: true,
             resp3,
+            ..self.client.caller()
         });
         let found = self.find(&args);
         let refusal = match found {
@@ -390,6 +454,10 @@ impl Host for ScriptHost<'_> {
             return Err(text);
         }
         let command = found.expect("what was not found has been refused");
+        if !self.core.monitors.is_empty() && trace::is_monitored(command) {
+            let line = trace::monitor_line(command, &args, "lua", unix_us());
+            self.core.send_to_monitors(line);
+        }
         self.has_written |= command.spec.flags.has(Flags::WRITE);
         match command.spec.run {
             Run::Client(handler) => self.call_client(command, handler, &args, out),
@@ -428,7 +496,8 @@ impl Host for ScriptHost<'_> {
             (false, Some(word)) => command.subcommand(word)?,
             _ => command,
         };
-        Some(self.forbidden(command, &args).is_none())
+        let client = self.client;
+        Some(client.is_trusted() || permit::denial(&client.user, command, &args).is_none())
     }
 
     fn log(&mut self, level: u8, line: &[u8]) {

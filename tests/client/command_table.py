@@ -29,6 +29,7 @@ NEWER = {
     ("setnx", "replaced_by"),
     ("hset", "arguments"),
     ("hmset", "arguments"),
+    ("psubscribe", "arguments"),
     ("zrank", "arity"),
     ("zrevrank", "arity"),
     ("zrank", "arguments"),

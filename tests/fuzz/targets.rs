@@ -11,6 +11,8 @@ use slotwise::config::Config;
 use slotwise::keyspace::Value;
 use slotwise::persistence::rdb::{self, Content, Event, Problem, Reader};
 use slotwise::resp::Reply;
+use slotwise::resp::request::OwnedArgs;
+use slotwise::script::{Call, Host, Interpreter, Kind, Pulse};
 use slotwise::resp::parser::{Limits, Parsed, Parser, needs_unquoting, unquoted};
 use slotwise::structures::listpack::Listpack;
 use slotwise::structures::table::{Element, Table, walked};
@@ -492,4 +494,69 @@ pub fn glob(data: &[u8]) {
             "a star may stand for nothing"
         );
     }
+}
+
+/// Answers every command of a script with the same bytes.
+struct Answering<'a>(&'a [u8]);
+
+impl Host for Answering<'_> {
+    fn call(&mut self, _: &OwnedArgs, _: bool, out: &mut Vec<u8>) -> Result<(), Vec<u8>> {
+        out.extend_from_slice(self.0);
+        Ok(())
+    }
+
+    fn pulse(&mut self) -> Pulse {
+        Pulse::Kill
+    }
+
+    fn set_repl(&mut self, _: u8) {}
+
+    fn may_run(&mut self, _: &OwnedArgs) -> Option<bool> {
+        None
+    }
+
+    fn log(&mut self, _: u8, _: &[u8]) {}
+}
+
+/// The first byte chooses what reads the rest within a script; what was read goes back out as a reply.
+pub fn lua_values(data: &[u8]) {
+    const SCRIPTS: [&str; 5] = [
+        "return cjson.decode(ARGV[1])",
+        "return {cmsgpack.unpack(ARGV[1])}",
+        "return {struct.unpack(ARGV[1], ARGV[2])}",
+        "return redis.call('any')",
+        "local f = loadstring(ARGV[1]) if f then return f() end",
+    ];
+    thread_local! {
+        static LUA: std::cell::RefCell<Option<Interpreter>> = const { std::cell::RefCell::new(None) };
+    }
+    let Some((&kind, rest)) = data.split_first() else {
+        return;
+    };
+    let (left, right) = rest.split_at(rest.len() / 2);
+    let name = format!("script {}", usize::from(kind) % SCRIPTS.len());
+    let args: Vec<&[u8]> = if name.ends_with('2') {
+        vec![left, right]
+    } else {
+        vec![rest]
+    };
+    LUA.with_borrow_mut(|lua| {
+        let lua = lua.get_or_insert_with(|| {
+            let mut lua = Interpreter::new(Kind::Eval, 64 << 20).expect("there is memory for Lua");
+            for (number, script) in SCRIPTS.iter().enumerate() {
+                let name = format!("script {number}");
+                lua.define(&name, script.as_bytes())
+                    .expect("the script compiles");
+            }
+            lua
+        });
+        let mut out = Vec::new();
+        let call = Call {
+            name: &name,
+            keys: &[],
+            args: &args,
+        };
+        lua.run(&mut Answering(rest), &call, &mut Reply::new(&mut out, true));
+        assert!(!out.is_empty(), "every script is answered");
+    });
 }

@@ -62,8 +62,12 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
     } else if is("QUICKLIST-PACKED-THRESHOLD", 3) {
         packed_threshold(args.get(2))?;
         reply.ok();
-    } else if is("CHANGE-REPL-ID", 2) || is("PAUSE-CRON", 3) || is("SET-DISABLE-DENY-SCRIPTS", 3) {
-        // Without replicas, scripts and a cron job that could be paused there is nothing to switch.
+    } else if is("CHANGE-REPL-ID", 2) || is("PAUSE-CRON", 3) {
+        // Without replicas and a cron job that could be paused there is nothing to switch.
+        reply.ok();
+    } else if is("SET-DISABLE-DENY-SCRIPTS", 3) {
+        let allowed = parse_i64(args.get(2)).unwrap_or(0) != 0;
+        context.core.scripting.scripts.allow_everything(allowed);
         reply.ok();
     } else if is("DICT-RESIZING", 3) || is("REPLYBUFFER", 4) {
         // Tables grow bucket by bucket and buffers follow what is in them: nothing to switch either.
@@ -350,7 +354,7 @@ fn help(reply: &mut Reply<'_>) {
             ),
             (
                 "SET-DISABLE-DENY-SCRIPTS <0|1>",
-                &["Accepted for tests; there are no scripts."],
+                &["Whether scripts may call what is not for scripts."],
             ),
             (
                 "SET-SKIP-CHECKSUM-VALIDATION <0|1>",

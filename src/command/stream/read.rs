@@ -149,6 +149,9 @@ fn options<'a>(
     while at < args.len() {
         let more = args.len() - 1 - at;
         if args.is(at, "BLOCK") && more > 0 {
+            if args.caller.from_script {
+                return Err(ErrorReply::block_in_script(args.get(0)));
+            }
             found.block = Some(parse::timeout_ms(args, at + 1, shards.any().now)?);
             at += 2;
         } else if args.is(at, "COUNT") && more > 0 {
@@ -263,12 +266,13 @@ fn xread(
         });
     }
     let mut streams = Streams::begin(reply);
+    // A second use of each key, as OBJECT FREQ counts it in Redis too.
     for (nth, after) in options.key_places().zip(&after) {
         let key = args.key(nth);
         let Some(shard) = shards.get(&key) else {
             continue;
         };
-        let Some(stream) = shard.read_as::<Stream>(&args.caller.again(), &key)? else {
+        let Some(stream) = shard.read_as::<Stream>(&args.caller, &key)? else {
             continue;
         };
         if stream.last_entry_id().is_none_or(|last| last <= *after) {
@@ -390,7 +394,7 @@ impl Reading<'_, '_, '_> {
     ) -> Result<(), ErrorReply> {
         let (now, db) = (shard.now, args.db());
         let mut claims = Claims::new(shard, db, key.bytes, self.group);
-        let Some(stream) = shard.write_as::<Stream>(&args.caller.again(), key)? else {
+        let Some(stream) = shard.write_as::<Stream>(&args.caller, key)? else {
             return Ok(()); // it was there a moment ago
         };
         let served = stream.with_group(self.group, |stream, group| {
