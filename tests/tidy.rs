@@ -14,6 +14,8 @@ const PURE: &[&str] = &[
     "config",
     "effect",
     "keyspace",
+    "acl",
+    "pubsub",
     "shard",
     "transaction",
 ];

@@ -162,7 +162,14 @@ done
 for shards in 1 4; do
     step "eviction-$shards" 150 python3 "$clients/eviction.py" --shards $shards
 done
+for shards in 1 4; do
+    step "acl-$shards" 60 python3 "$clients/acl.py" --shards $shards
+    step "streams-$shards" 60 python3 "$clients/streams.py" --shards $shards
+done
 if command -v redis-server >/dev/null 2>&1; then
+    for shards in 1 4; do
+        step "pubsub-$shards" 120 python3 "$clients/pubsub.py" --shards $shards
+    done
     step "command-table" 60 python3 "$clients/command_table.py"
     for shards in 1 2; do
         step "server-commands-$shards" 60 python3 "$clients/server_commands.py" --shards $shards

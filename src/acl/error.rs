@@ -65,9 +65,7 @@ impl From<SetUserError> for ErrorReply {
         match error {
             SetUserError::Name => ErrorReply::USER_NAME_CHARACTERS,
             SetUserError::Unmatched(opening) => ErrorReply::acl_unmatched(&opening),
-            SetUserError::Rule(rule, error) => {
-                ErrorReply::acl_modifier(&rule, &error.to_string())
-            }
+            SetUserError::Rule(rule, error) => ErrorReply::acl_modifier(&rule, &error.to_string()),
         }
     }
 }

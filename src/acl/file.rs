@@ -61,9 +61,8 @@ impl Users {
             };
             let shown = String::from_utf8_lossy(name);
             if has_blanks(name) {
-                errors += &format!(
-                    "'{path}:{number}: username '{shown}' contains invalid characters. "
-                );
+                errors +=
+                    &format!("'{path}:{number}: username '{shown}' contains invalid characters. ");
                 continue;
             }
             if loaded.iter().any(|user| user.name() == *name) {
@@ -71,7 +70,8 @@ impl Users {
                 continue;
             }
             let Ok(rules) = merge_selectors(rules) else {
-                errors += &format!("{path}:{number}: Unmatched parenthesis in selector definition.");
+                errors +=
+                    &format!("{path}:{number}: Unmatched parenthesis in selector definition.");
                 continue;
             };
             let id = self.future_id(name, loaded.len());

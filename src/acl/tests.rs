@@ -16,9 +16,24 @@ fn catalog() -> Catalog {
         entry("hget", read.and(Category::HASH), None, &[]),
         entry("hset", Category::WRITE.and(Category::HASH), None, &[]),
         entry("config", Category::SLOW, None, &[5, 6]),
-        entry("config|get", Category::ADMIN.and(Category::SLOW), Some(4), &[]),
-        entry("config|set", Category::ADMIN.and(Category::SLOW), Some(4), &[]),
-        entry("select", Category::CONNECTION.and(Category::FAST), None, &[]),
+        entry(
+            "config|get",
+            Category::ADMIN.and(Category::SLOW),
+            Some(4),
+            &[],
+        ),
+        entry(
+            "config|set",
+            Category::ADMIN.and(Category::SLOW),
+            Some(4),
+            &[],
+        ),
+        entry(
+            "select",
+            Category::CONNECTION.and(Category::FAST),
+            None,
+            &[],
+        ),
     ])
 }
 
@@ -53,7 +68,10 @@ fn the_default_user_may_do_everything_and_a_new_one_nothing() {
         "on nopass sanitize-payload ~* &* +@all"
     );
     assert!(users.default_user().is_unrestricted() && users.default_user().is_open());
-    assert_eq!(shown(&user(&[])), "off sanitize-payload resetchannels -@all");
+    assert_eq!(
+        shown(&user(&[])),
+        "off sanitize-payload resetchannels -@all"
+    );
     let users = users.with_default_password(b"pw", &catalog());
     assert!(!users.default_user().is_open() && users.default_user().accepts(b"pw"));
     let line = users.text();
@@ -66,7 +84,10 @@ fn the_default_user_may_do_everything_and_a_new_one_nothing() {
 fn command_rules_are_kept_short_and_in_order() {
     for (rules, text) in [
         ("+@all -@hash -@slow +hget", "+@all -@hash -@slow +hget"),
-        ("+@all -@hash -@slow +hget -@hash", "+@all -@slow +hget -@hash"),
+        (
+            "+@all -@hash -@slow +hget -@hash",
+            "+@all -@slow +hget -@hash",
+        ),
         ("+@hash +@HASH +@HaSh", "-@all +@hash"),
         ("+HGET +hget", "-@all +hget"),
         ("+hget -hset +hset -hget", "-@all +hset -hget"),
@@ -120,7 +141,10 @@ fn errors_say_which_rule_and_why() {
         ("+@nope", modifier("+@nope", unknown)),
         (
             "+config|get|x",
-            modifier("+config|get|x", "Allowing first-arg of a subcommand is not supported"),
+            modifier(
+                "+config|get|x",
+                "Allowing first-arg of a subcommand is not supported",
+            ),
         ),
         ("nonsense", modifier("nonsense", "Syntax error")),
         ("+select|", modifier("+select|", "Syntax error")),
@@ -137,7 +161,10 @@ fn errors_say_which_rule_and_why() {
         ),
         (
             "<pw",
-            modifier("<pw", "The password you are trying to remove from the user does not exist"),
+            modifier(
+                "<pw",
+                "The password you are trying to remove from the user does not exist",
+            ),
         ),
         (
             "~* ~a",
@@ -179,7 +206,10 @@ fn passwords_are_hashes_and_any_of_them_will_do() {
     let made = user(&["on", &format!("#{hash}")]);
     assert!(made.accepts(b"passwd4"));
     assert!(!user(&["off", "nopass"]).accepts(b"x") && user(&["on", "nopass"]).accepts(b"x"));
-    assert!(!user(&["nopass", ">a", "on"]).accepts(b"x"), "a password ends nopass");
+    assert!(
+        !user(&["nopass", ">a", "on"]).accepts(b"x"),
+        "a password ends nopass"
+    );
 }
 
 #[test]
@@ -202,7 +232,12 @@ fn a_file_is_taken_whole_or_not_at_all() {
     let again = loaded.loaded(&loaded.text(), "u.acl", false, &catalog());
     let again = again.unwrap();
     assert_eq!(again.text(), loaded.text());
-    assert!(!again.get(b"bob").unwrap().is_same(loaded.get(b"bob").unwrap()));
+    assert!(
+        !again
+            .get(b"bob")
+            .unwrap()
+            .is_same(loaded.get(b"bob").unwrap())
+    );
     assert!(again.default_user().is_same(loaded.default_user()));
     let bad = b"user a +nope +get ~* ~b ~c\nnouser\nuser a on\nuser b\tc on\nuser d (+get\n";
     assert_eq!(
@@ -219,7 +254,11 @@ fn a_file_is_taken_whole_or_not_at_all() {
 #[test]
 fn lines_of_a_configuration_name_each_user_once() {
     let users = Users::new(b"pw", &catalog());
-    let line = |text: &str| text.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+    let line = |text: &str| {
+        text.split(' ')
+            .map(|word| word.as_bytes().to_vec())
+            .collect()
+    };
     let lines: Vec<Vec<Vec<u8>>> = vec![line("default on nopass +get"), line("a (+get ~x )")];
     let made = users.with_lines(&lines, false, &catalog()).unwrap();
     assert_eq!(

@@ -136,7 +136,10 @@ impl Users {
             let Some((name, rules)) = line.split_first() else {
                 continue;
             };
-            if lines[..index].iter().any(|other| other.first() == Some(name)) {
+            if lines[..index]
+                .iter()
+                .any(|other| other.first() == Some(name))
+            {
                 return Err(UserLineError::Duplicate(name.clone()));
             }
             if name == DEFAULT {

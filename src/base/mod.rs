@@ -11,6 +11,7 @@ pub mod hash;
 pub mod long_double;
 pub mod number;
 pub mod random;
+pub mod sha1;
 pub mod slot;
 pub mod sys;
 pub mod system;

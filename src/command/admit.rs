@@ -15,6 +15,8 @@ pub struct Gates {
     pub out_of_memory: bool,
     /// The dataset is being loaded.
     pub loading: bool,
+    /// A script or function runs too long.
+    pub busy: bool,
 }
 
 /// The command that `args` name, checked for existence and arity: what is wrong with the request itself.
@@ -59,7 +61,7 @@ pub fn needs_memory(command: &Registered, client: &Client) -> bool {
     flags.has(Flags::DENYOOM) || client.multi.is_some() && !flags.has(Flags::IMMEDIATE)
 }
 
-/// Asks the gates in order: authentication, permissions, memory, loading.
+/// Asks the gates in order: authentication, permissions, memory, subscriptions, loading.
 pub fn admit(
     command: &Registered,
     client: &Client,
@@ -78,6 +80,9 @@ pub fn admit(
     }
     if gates.out_of_memory && needs_memory(command, client) {
         return Err(Refusal::Error(ErrorReply::OUT_OF_MEMORY));
+    }
+    if client.subscribed && !client.resp3 && !flags.has(Flags::WHILE_SUBSCRIBED) {
+        return Err(Refusal::Error(ErrorReply::subscribed(&command.name)));
     }
     if gates.loading && !flags.has(Flags::LOADING) {
         return Err(Refusal::Error(ErrorReply::LOADING));

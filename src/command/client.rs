@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::acl::{User, Users};
+use crate::acl::{ChannelNeed, User, Users};
 use crate::config::Config;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::message::{ClientFilter, ClientKind, CoreAnswer, CoreAsk};
 use crate::observe::Observatory;
+use crate::pubsub::{Subscriptions, Topic};
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
+use crate::script::CoreScripts;
 use crate::shard::{Shard, Shards};
 
 use super::table::Registered;
@@ -47,6 +49,8 @@ pub struct CoreView<'a> {
     pub users: &'a Arc<Users>,
     /// Counters of all cores and the logs they share.
     pub observatory: &'a Observatory,
+    /// Scripts: this core's and what all share.
+    pub scripting: &'a CoreScripts,
 }
 
 /// How a client handler ends.
@@ -75,6 +79,13 @@ pub enum Step {
     Reset,
     /// Run the queued commands.
     Exec,
+    /// Begin or end subscriptions to the arguments from 1 on; the engine confirms each.
+    Subscription {
+        /// To what.
+        topic: Topic,
+        /// Begin or end.
+        begins: bool,
+    },
     /// Run this over every shard, lent whole; it writes the reply. For DEBUG, which must not be a keyed command.
     Whole(PlanFn),
     /// Wait, until this time (Unix milliseconds) or for ever; what the handler has written is the reply then, and at once
@@ -167,6 +178,10 @@ pub struct Client {
     pub watching: Option<Box<Watching>>,
     /// MONITOR.
     pub monitor: bool,
+    /// It has subscriptions.
+    pub subscribed: bool,
+    /// What it has subscribed to.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// The connection closes once the reply at hand is sent: CLIENT KILL of oneself.
     pub closing: bool,
     /// When it connected, Unix milliseconds.
@@ -204,6 +219,8 @@ pub struct Watching {
     pub token: Arc<WatchToken>,
     /// Database and key.
     pub keys: Vec<(u32, Box<[u8]>)>,
+    /// Bytes of memory they take, here and where they are registered.
+    pub bytes: usize,
 }
 
 impl Client {
@@ -239,6 +256,8 @@ impl Client {
             multi: None,
             watching: None,
             monitor: false,
+            subscribed: false,
+            subscriptions: None,
             closing: false,
             created_ms: now,
             active_ms: now,
@@ -280,6 +299,27 @@ impl Client {
         self.trusted = self.authenticated && self.user.is_unrestricted();
     }
 
+    /// Bytes of memory that what is remembered of it takes beside its own size.
+    pub fn memory(&self) -> usize {
+        let multi = self.multi.as_ref().map_or(0, |multi| {
+            size_of::<Multi>() + multi.bytes + multi.queue.capacity() * size_of::<Queued>()
+        });
+        let watching = self.watching.as_ref().map_or(0, |watching| {
+            size_of::<Watching>() + size_of::<WatchToken>() + watching.bytes
+        });
+        let subscriptions = self.subscriptions.as_ref().map_or(0, |subscriptions| {
+            size_of::<Subscriptions>() + subscriptions.bytes()
+        });
+        multi
+            + watching
+            + subscriptions
+            + self.name.capacity()
+            + self.lib_name.capacity()
+            + self.lib_version.capacity()
+            + self.peer.capacity()
+            + self.local.capacity()
+    }
+
     /// Whether it has proved who it is, which HELLO insists on.
     pub fn has_proved(&self) -> bool {
         self.proved
@@ -303,7 +343,7 @@ impl Client {
         self.trusted
             && self.multi.is_none()
             && self.reply_mode == ReplyMode::On
-            && !self.monitor
+            && !(self.monitor | self.subscribed)
     }
 
     /// The permissions of its user are all that its commands must be looked at for.
@@ -313,7 +353,24 @@ impl Client {
             && !self.trusted
             && self.multi.is_none()
             && self.reply_mode == ReplyMode::On
-            && !self.monitor
+            && !(self.monitor | self.subscribed)
+    }
+
+    /// Whether it listens to something that its user, `before` as it was, must not use any more.
+    pub fn has_lost_subscriptions(&self, before: &User) -> bool {
+        let Some(subscriptions) = &self.subscriptions else {
+            return false;
+        };
+        let topics = [
+            (Topic::Channel, ChannelNeed::Literal),
+            (Topic::Pattern, ChannelNeed::Pattern),
+            (Topic::Shard, ChannelNeed::Literal),
+        ];
+        topics.into_iter().any(|(topic, need)| {
+            subscriptions.of(topic).any(|name| {
+                !self.user.may_use_channel(name, need) && before.may_use_channel(name, need)
+            })
+        })
     }
 
     /// Whether its user may do everything.
@@ -329,7 +386,17 @@ impl Client {
 
     /// Which output buffer limit and which CLIENT LIST TYPE it falls under.
     pub fn kind(&self) -> ClientKind {
-        ClientKind::Normal
+        if self.subscribed {
+            ClientKind::PubSub
+        } else {
+            ClientKind::Normal
+        }
+    }
+
+    /// How many subscriptions of a topic it has.
+    pub fn subscriptions(&self, topic: Topic) -> usize {
+        let subscriptions = self.subscriptions.as_ref();
+        subscriptions.map_or(0, |subscriptions| subscriptions.count(topic))
     }
 
     /// Whether a filter of CLIENT LIST or CLIENT KILL takes it.

@@ -8,6 +8,7 @@ use crate::mesh::message::{CoreAnswer, CoreAsk};
 use crate::observe::Observatory;
 use crate::resp::request::OwnedArgs;
 use crate::resp::{ErrorReply, Reply};
+use crate::script::CoreScripts;
 use crate::shard::{Shard, Shards};
 
 use super::admit;
@@ -31,6 +32,8 @@ pub struct Desk {
     pub answers: Vec<CoreAnswer>,
     /// The questions asked.
     pub asked: Vec<CoreAsk>,
+    /// Scripts.
+    pub scripting: CoreScripts,
     /// One shard, for steps over all of them.
     pub shard: Shard,
     out: Vec<u8>,
@@ -57,6 +60,7 @@ impl Desk {
             ),
             users,
             observatory: Observatory::new(1, count, 16, now, "a".repeat(40)),
+            scripting: CoreScripts::new(Default::default()),
             config,
             now,
             answers: vec![CoreAnswer::Done],
@@ -109,8 +113,9 @@ impl Desk {
             shards: 1,
             now: self.now,
             config: &self.config,
-users: &self.users,
+            users: &self.users,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let resp3 = self.client.resp3;
         let mut reply = Reply::new(&mut self.out, resp3);
@@ -122,7 +127,7 @@ users: &self.users,
                 };
                 handler(&mut context, &args, &mut reply)
             }
-            Run::Shard(handler) => {
+            Run::Shard(handler) | Run::Any(handler) | Run::Publish(handler) => {
                 handler(&mut self.shard, &args, &mut reply)?;
                 Ok(Step::Done)
             }
@@ -154,8 +159,9 @@ users: &self.users,
                     shards: 1,
                     now: self.now,
                     config: &self.config,
-users: &self.users,
+                    users: &self.users,
                     observatory: &self.observatory,
+                    scripting: &self.scripting,
                 };
                 let mut context = Context {
                     client: &mut self.client,

@@ -25,7 +25,7 @@ fn collect(spec: &KeySpec, args: &Args<'_>, places: &mut KeyPlaces) -> Option<()
     let count = args.len();
     let begin = match spec.begin {
         Begin::Index(index) => usize::from(index),
-        Begin::Keyword { word, from } => match find_word(args, word, from) {
+        Begin::Keyword { word, from, past } => match find_word(args, word, from, past) {
             Some(place) => place + 1,
             None => return Some(()),
         },
@@ -67,8 +67,15 @@ fn collect(spec: &KeySpec, args: &Args<'_>, places: &mut KeyPlaces) -> Option<()
     Some(())
 }
 
-fn find_word(args: &Args<'_>, word: &str, from: i8) -> Option<usize> {
-    if from >= 0 {
+fn find_word(args: &Args<'_>, word: &str, from: i8, past: &[(&str, u8)]) -> Option<usize> {
+    if !past.is_empty() {
+        let mut place = 1;
+        while place < args.len() && !args.is(place, word) {
+            let option = past.iter().find(|(option, _)| args.is(place, option));
+            place += 1 + option.map_or(0, |(_, taken)| usize::from(*taken));
+        }
+        (place < args.len()).then_some(place)
+    } else if from >= 0 {
         (from as usize..args.len()).find(|&place| args.is(place, word))
     } else {
         let start = args.len().checked_sub(from.unsigned_abs() as usize)?;

@@ -18,10 +18,13 @@ mod hash;
 mod hyperloglog;
 mod list;
 mod parse;
+mod pubsub;
 mod scan;
+pub(crate) mod scripting;
 mod server;
 mod set;
 mod sorted_set;
+mod stream;
 mod string;
 pub(crate) mod transactions;
 

@@ -78,10 +78,12 @@ fn asked<T>(command: &Registered, args: &Args<'_>, ask: impl FnOnce(&Asked<'_>) 
     let places = key_places(command.spec, args).unwrap_or_default();
     let keys: SmallVec<[(u16, Need); 8]> = places
         .iter()
-        .map(|&(place, access)| match access.has(Access::VARIABLE_FLAGS) {
-            true => (place, need_of(access_of(command, args))),
-            false => (place, need_of(access)),
-        })
+        .map(
+            |&(place, access)| match access.has(Access::VARIABLE_FLAGS) {
+                true => (place, need_of(access_of(command, args))),
+                false => (place, need_of(access)),
+            },
+        )
         .collect();
     let channels = match flags.has(Flags::PUBSUB) {
         true => channels(command, args),

@@ -87,8 +87,8 @@ bits! {
         FAST = 12, "fast";
         /// Needs no authentication.
         NO_AUTH = 13, "no_auth";
-        /// May be propagated though it is no write.
-        MAY_REPLICATE = 14, "may_replicate";
+        /// May be propagated though it is no write. Redis does not show it.
+        MAY_REPLICATE = 14, "";
         /// Keys are optional.
         NO_MANDATORY_KEYS = 15, "no_mandatory_keys";
         /// Behind `enable-protected-configs` and the like.
@@ -107,6 +107,8 @@ bits! {
         TOUCHES_ARBITRARY_KEYS = 21, "";
         /// Runs at once inside MULTI instead of being queued.
         IMMEDIATE = 22, "";
+        /// Allowed while a RESP2 client has subscriptions: all that such a client may send.
+        WHILE_SUBSCRIBED = 25, "";
         /// Meant for the server's own use and for tests (COMMAND DOCS: `syscmd`).
         SYSTEM = 23, "";
     }
@@ -180,8 +182,11 @@ pub enum Begin {
     Keyword {
         /// The word.
         word: &'static str,
-        /// Where the search starts.
+        /// Where the search starts, as COMMAND shows it.
         from: i8,
+        /// Options before the word, each with the number of arguments it takes: what these are given is never the word.
+        /// The search then starts at the first argument.
+        past: &'static [(&'static str, u8)],
     },
     /// Not known without running the command.
     Unknown,
@@ -311,10 +316,33 @@ pub enum Run {
     },
     /// Goes on from shard to shard where the cursor in the first argument says: SCAN.
     Cursor(ShardFn),
+    /// Has no key; any shard's copy of what all of them know will do: the home shard's, or whichever is at hand.
+    Any(ShardFn),
+    /// Speaks to subscribers. By itself it is delivered at once and its receivers are counted; within a transaction or a
+    /// script the handler runs on whichever shard is at hand, and the message leaves when that is over.
+    Publish(ShardFn),
     /// One step over every shard, lent whole: SWAPDB and what must see all of the keyspace at once.
     Whole(PlanFn),
+    /// A script, whose commands may touch any key.
+    Script {
+        /// What the first argument names.
+        source: Source,
+        /// It may not write.
+        read_only: bool,
+    },
     /// A container: one of its subcommands runs.
     Container,
+}
+
+/// What the first argument of a command that runs a script is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The script.
+    Body,
+    /// The digest of a cached script.
+    Sha,
+    /// The name of a library's function.
+    Function,
 }
 
 impl std::fmt::Debug for Run {
@@ -326,7 +354,10 @@ impl std::fmt::Debug for Run {
             Run::Plan(_) => "Plan",
             Run::Every { .. } => "Every",
             Run::Cursor(_) => "Cursor",
+            Run::Any(_) => "Any",
+            Run::Publish(_) => "Publish",
             Run::Whole(_) => "Whole",
+            Run::Script { .. } => "Script",
             Run::Container => "Container",
         })
     }
@@ -381,14 +412,20 @@ pub enum Group {
     Hyperloglog,
     /// Lists.
     List,
+    /// Scripts and functions.
+    Scripting,
     /// Sets.
     Set,
     /// Sorted sets.
     SortedSet,
     /// Strings.
     String,
+    /// Publish and subscribe.
+    Pubsub,
     /// The server.
     Server,
+    /// Streams.
+    Stream,
     /// MULTI and its kin.
     Transactions,
 }
@@ -403,10 +440,13 @@ impl Group {
             Group::Hash => "hash",
             Group::Hyperloglog => "hyperloglog",
             Group::List => "list",
+            Group::Scripting => "scripting",
             Group::Set => "set",
             Group::SortedSet => "sorted-set",
             Group::String => "string",
+            Group::Pubsub => "pubsub",
             Group::Server => "server",
+            Group::Stream => "stream",
             Group::Transactions => "transactions",
         }
     }

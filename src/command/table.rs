@@ -48,9 +48,12 @@ fn groups() -> &'static [&'static [Command]] {
         super::hash::COMMANDS,
         super::hyperloglog::COMMANDS,
         super::list::COMMANDS,
+        super::pubsub::COMMANDS,
+        super::scripting::COMMANDS,
         super::server::COMMANDS,
         super::set::COMMANDS,
         super::sorted_set::COMMANDS,
+        super::stream::COMMANDS,
         super::string::COMMANDS,
         super::transactions::COMMANDS,
     ]

@@ -167,6 +167,14 @@ impl MaxmemoryPolicy {
         )
     }
 
+    /// Keys are compared by their last access.
+    pub fn is_lru(self) -> bool {
+        matches!(
+            self,
+            MaxmemoryPolicy::VolatileLru | MaxmemoryPolicy::AllkeysLru
+        )
+    }
+
     /// Only keys with an expiry are candidates.
     pub fn is_volatile(self) -> bool {
         matches!(

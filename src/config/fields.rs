@@ -46,6 +46,7 @@ macro_rules! numbers {
                 match value {
                     Value::Number(number) => <$type>::try_from(*number).ok(),
                     Value::Memory(bytes) => <$type>::try_from(*bytes).ok(),
+                    Value::Events(bits) => <$type>::try_from(*bits).ok(),
                     _ => None,
                 }
             }
@@ -166,6 +167,8 @@ fields! {
 
     /// Connections at most.
     maxclients: u32 = "maxclients";
+    /// Which keyspace events are published, as the bits that Redis gives the letters; 0 means none.
+    notify_keyspace_events: u32 = "notify-keyspace-events";
     /// Bytes of unread replies: for normal clients, replicas and subscribers.
     client_output_buffer_limit: [BufferLimits; 3] = "client-output-buffer-limit";
     /// Bytes of one client's unfinished input at most.
@@ -212,6 +215,11 @@ fields! {
     zset_max_listpack_value: usize = "zset-max-listpack-value";
     /// Bytes a sparse HyperLogLog may have, header included.
     hll_sparse_max_bytes: u64 = "hll-sparse-max-bytes";
+
+    /// Bytes of a stream's node, at most; 0 means no limit.
+    stream_node_max_bytes: u64 = "stream-node-max-bytes";
+    /// Entries in such a node, at most; 0 means no limit.
+    stream_node_max_entries: u64 = "stream-node-max-entries";
 
     /// Whether the process detaches from its terminal.
     daemonize: bool = "daemonize";
@@ -260,6 +268,12 @@ fields! {
 
     /// Whether strings in snapshots are compressed.
     rdbcompression: bool = "rdbcompression";
+    /// Whether snapshots bear a checksum, and whether it is verified.
+    rdbchecksum: bool = "rdbchecksum";
+    /// Whether a snapshot goes to the disk bit by bit as it is written.
+    rdb_save_incremental_fsync: bool = "rdb-save-incremental-fsync";
+    /// Name of the snapshot's file, in the working directory.
+    dbfilename: String = "dbfilename";
     /// Seconds and changes after which a snapshot is written.
     save: Vec<(u64, u64)> = "save";
     /// Milliseconds after which a running script answers BUSY to others.

@@ -288,7 +288,7 @@ fn a_real_redis_conf_is_read() {
     assert_eq!(config.dir.to_str().unwrap(), "/srv/data");
     assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
     assert!(loaded.warnings[0].starts_with("save is set to '900 1 300 10'"));
-    assert!(loaded.warnings[1].ends_with("notify-keyspace-events, set-proc-title, repl-timeout"));
+    assert!(loaded.warnings[1].ends_with("set-proc-title, repl-timeout"));
 }
 
 #[test]

@@ -194,7 +194,7 @@ impl Control {
                     .collect();
                 let context = SetContext {
                     client_is_local: local,
-                    loading: false,
+                    loading: self.observatory.snapshots.loading.load(Ordering::Relaxed),
                 };
                 let changed = self.config.set(&pairs, context);
                 let changed = changed.and_then(|changed| self.carry_out(changed));
@@ -344,6 +344,10 @@ impl Control {
 
     fn stop(&mut self) {
         self.stopping = true;
+        self.observatory
+            .snapshots
+            .stopping
+            .store(true, Ordering::Relaxed);
         let uptime = unix_ms() - self.observatory.started_ms;
         log::info!("Server stops after {} seconds", uptime / 1000);
         for core in self.links.shard_cores() {

@@ -94,9 +94,7 @@ impl Control {
     pub(super) fn user_lines(&self) -> Vec<Vec<u8>> {
         match self.config.aclfile {
             Some(_) => Vec::new(),
-            None => self
-                .users
-                .config_lines(&self.config.requirepass, catalog()),
+            None => self.users.config_lines(&self.config.requirepass, catalog()),
         }
     }
 }

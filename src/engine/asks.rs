@@ -17,7 +17,11 @@ use super::wide::Pending;
 impl Core {
     /// Reads the inbox.
     pub(super) fn take_mail(&mut self) {
-        for message in self.links.clone().core(self.index).take_mail() {
+        self.before_mail();
+        // A script that runs too long reads mail from within: the order stays.
+        self.inbox
+            .extend(self.links.core(self.index).take_mail());
+        while let Some(message) = self.inbox.pop_front() {
             self.on_message(message);
         }
     }
@@ -50,10 +54,26 @@ impl Core {
                 reply,
             }),
             CoreMessage::Complete | CoreMessage::Evict => {} // looked at every turn
+            CoreMessage::Push(pushes) => self.on_pushes(pushes),
+            CoreMessage::Counted(counts) => {
+                for (place, receivers) in counts {
+                    self.on_counted(place, receivers);
+                }
+            }
+            CoreMessage::Audience {
+                from,
+                number,
+                changes,
+            } => self.on_audience(from, number, changes),
+            CoreMessage::AudienceKnown { by, number } => {
+                self.on_audience_known(usize::from(by), number);
+            }
             CoreMessage::Monitor { client, lines } => self.write_monitor(client, &lines),
             CoreMessage::Stall { until } => {
                 std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
             }
+            CoreMessage::Load(shipment) => self.take_in(shipment),
+            CoreMessage::Loaded => self.loading_ended(),
             CoreMessage::Stop => self.stopping = true,
         }
     }
@@ -112,6 +132,7 @@ impl Core {
                 CoreAnswer::Done
             }
             CoreAsk::ListClients(filter) => {
+                self.limit_clients();
                 let mut lines = Vec::new();
                 for connection in self.connections.iter().flatten().filter(|one| !one.closed) {
                     let mut facts = connection.facts();
@@ -151,7 +172,7 @@ impl Core {
                     writes_only,
                 };
                 if let Some(shard) = &mut self.shard {
-                    shard.expiry_paused = until_ms > 0;
+                    shard.expiry_paused = until_ms > 0 || self.gates.loading;
                 }
                 if until_ms == 0 {
                     self.end_pause();
@@ -195,9 +216,10 @@ impl Core {
             us => self.observatory.scale.ticks(us.saturating_mul(1000)),
         };
         if let Some(shard) = &mut self.shard {
-            shard.config = self.config.clone();
+            shard.configure(&self.config);
         }
         self.memory_configured();
+        self.client_memory_configured();
     }
 
     // CLIENT PAUSE.
@@ -222,7 +244,7 @@ impl Core {
     pub(super) fn end_pause(&mut self) {
         self.pause = Pause::default();
         if let Some(shard) = &mut self.shard {
-            shard.expiry_paused = false;
+            shard.expiry_paused = self.gates.loading;
         }
         let paused = std::mem::take(&mut self.blocked_by_pause);
         let blocked = self.counters().blocked.get();

@@ -2,12 +2,15 @@
 
 use crate::mesh::message::ClientKind;
 use crate::observe::CoreCounters;
+use crate::pubsub::Topic;
 use crate::shard::Shard;
 
 use super::core::{Core, FAREWELL_MS, IDLE_TICK_MS, TICK_MS};
 
 /// Elements freed in one step of a turn.
 const FREE_STEP: usize = 256;
+/// After so long without a word from the client, memory beyond what its input takes is given back (as in Redis).
+const INPUT_IDLE_MS: i64 = 2000;
 /// Connections looked at in one tick.
 const CRON_CONNECTIONS: usize = 256;
 
@@ -24,6 +27,16 @@ pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
     counters
         .blocking_keys_gone
         .set(shard.blocked.when_gone() as u64);
+    let audience = &shard.news.audience;
+    counters
+        .pubsub_channels
+        .set(audience.len(Topic::Channel) as u64);
+    counters
+        .pubsub_patterns
+        .set(audience.len(Topic::Pattern) as u64);
+    counters
+        .pubsub_shard_channels
+        .set(audience.len(Topic::Shard) as u64);
     let freed_later = if shard.has_garbage() {
         shard.garbage_len()
     } else {
@@ -56,6 +69,9 @@ impl Core {
             shard.free_some(FREE_STEP);
         }
         self.mind_memory();
+        if self.clients.are_limited() {
+            self.limit_clients();
+        }
         if let Some(shard) = self.shard.take() {
             self.end_unit(shard); // a deletion may be what somebody waits for
         }
@@ -117,6 +133,10 @@ impl Core {
                 self.shut_down(&mut connection);
             }
             self.limit_output(&mut connection);
+            if idle > INPUT_IDLE_MS {
+                connection.trim_input();
+            }
+            self.count_client(&mut connection);
             self.put_back(connection);
         }
     }
@@ -145,7 +165,7 @@ impl Core {
                 connection.client.id,
                 connection.client.peer
             );
-            self.counters().limit_closed.add(1);
+            self.counters().output_limit_closed.add(1);
             self.shut_down(connection);
         }
     }

@@ -176,6 +176,30 @@ impl Core {
         won
     }
 
+    /// A client's user has changed. One that may not run its command any more reads so now, not when it would be served.
+    pub(super) fn ask_blocked_again(&mut self, connection: &mut Connection) {
+        let Some(waiter) = connection
+            .blocked
+            .as_ref()
+            .and_then(|blocking| blocking.waiter.clone())
+        else {
+            return;
+        };
+        let command = self.table.by_id(waiter.command);
+        let args = waiter.args.args(waiter.caller);
+        let Some(error) = self.refused(connection, command, &args) else {
+            return;
+        };
+        if self.recall(connection) {
+            self.unblock(connection);
+            self.counters().commands[usize::from(command.id)]
+                .rejected
+                .add(1);
+            self.write_error(connection, &error);
+            self.resume(connection);
+        }
+    }
+
     /// A client that has been recalled is answered: as if its time had come, or by an error. The command counts as run.
     fn give_up(&mut self, connection: &mut Connection, error: Option<&ErrorReply>) {
         let Some(blocking) = self.unblock(connection) else {

@@ -18,14 +18,17 @@ use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::resp::request::Span;
+use crate::script::CoreScripts;
 use crate::ring::{Completion, Operation, Ring};
 use crate::shard::Shard;
 use crate::transaction::Transaction;
 
 use super::blocked::Served;
+use super::clients::Clients;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
+use super::push::Pushing;
 use super::wide::Pending;
 
 /// How cores see each other.
@@ -37,7 +40,7 @@ pub(super) const COMMANDS_MAX: u32 = 1024;
 pub(super) const TICK_MS: i64 = 100;
 /// How often it does so while nothing happens.
 pub(super) const IDLE_TICK_MS: i64 = 1000;
-/// How long a core sleeps whose clients wait until another core has freed memory.
+/// How long a core sleeps whose clients wait until another core has freed memory or read its mail.
 const MEMORY_NAP: Duration = Duration::from_millis(1);
 /// How long a core with nothing to do sleeps at most.
 const SLEEP_MAX: Duration = Duration::from_millis(1000);
@@ -89,6 +92,7 @@ pub struct Core {
     pub(super) config: Arc<Config>,
     pub(super) users: Arc<Users>,
     pub(super) table: &'static CommandTable,
+    pub(super) scripting: CoreScripts,
     pub(super) gates: Gates,
 
     pub(super) connections: Vec<Option<Box<Connection>>>,
@@ -125,7 +129,15 @@ pub struct Core {
     pub(super) items: Vec<Item>,
     /// Slot and hash of keys that a turn is about to look up.
     pub(super) hints: Vec<(u16, u64)>,
+    /// What the ring has brought and nobody has dealt with, the oldest at the end.
     pub(super) completions: Vec<Completion>,
+    fresh: Vec<Completion>,
+    /// What came for the connection whose script runs.
+    late: Vec<Completion>,
+    /// A script runs on this core.
+    pub(super) runs_script: bool,
+    /// Mail that has been taken and not been read.
+    pub(super) inbox: VecDeque<CoreMessage>,
     pub(super) spare_buffers: Vec<Vec<u8>>,
     pub(super) spare_parts: Vec<Box<Part>>,
     pub(super) spare_vectors: Vec<Vec<Box<Part>>>,
@@ -142,7 +154,9 @@ pub struct Core {
     pub(super) traffic: u64,
     pub(super) expiry: Expiry,
     pub(super) memory: Memory,
+    pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
+    pub(super) pushing: Pushing,
     pub(super) pause: Pause,
     pub(super) blocked_by_pause: Vec<u32>,
     pub(super) stopping: bool,
@@ -201,6 +215,7 @@ impl Core {
             links: parts.links,
             senders: parts.senders,
             receivers: parts.receivers,
+            scripting: CoreScripts::new(parts.observatory.scripts.clone()),
             observatory: parts.observatory,
             config: parts.config,
             users: parts.users,
@@ -226,6 +241,10 @@ impl Core {
             items: Vec::new(),
             hints: Vec::new(),
             completions: Vec::new(),
+            fresh: Vec::new(),
+            late: Vec::new(),
+            runs_script: false,
+            inbox: VecDeque::new(),
             spare_buffers: Vec::new(),
             spare_parts: Vec::new(),
             spare_vectors: Vec::new(),
@@ -238,7 +257,9 @@ impl Core {
             traffic: 0,
             expiry: Expiry::default(),
             memory: Memory::default(),
+            clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
+            pushing: Pushing::new(shards),
             pause: Pause::default(),
             blocked_by_pause: Vec::new(),
             stopping: false,
@@ -249,6 +270,7 @@ impl Core {
         };
         crate::base::sys::name_thread(&format!("shard-{}", parts_index));
         core.configured();
+        core.begin_loading();
         core.begin_turn();
         Ok(core)
     }
@@ -275,10 +297,11 @@ impl Core {
     fn turn(&mut self) {
         self.submit_and_collect();
         self.counters().turns.add(1);
-        self.take_completions();
+        // Mail first: what was said before a client wrote its request comes before the reply.
         if self.link().has_mail() {
             self.take_mail();
         }
+        self.take_completions();
         if self.shards > 1 {
             self.take_scheduled();
             self.take_batches();
@@ -292,11 +315,13 @@ impl Core {
         self.publish();
         if self.shards > 1 {
             self.schedule();
+            self.flush_pushes();
             self.flush_outgoing();
         }
         if !self.served.is_empty() {
             self.take_served();
         }
+        self.flush_pushes();
         self.send_dirty();
         if !self.slow_runs.is_empty() {
             self.write_slow_runs();
@@ -311,14 +336,17 @@ impl Core {
     fn submit_and_collect(&mut self) {
         // Requests that wait for a shard that is away are no reason to stay awake: its return wakes this core.
         let busy = std::mem::take(&mut self.follow_up)
-            || (!self.ready.is_empty() && self.shard.is_some())
             || (self.stalled.is_some() && self.shard.is_some())
             || self.held_shard.is_some()
+            || (!self.ready.is_empty()
+                && (self.shard.is_some() || self.gates.busy)
+                && !self.pushing.choked)
             || self.has_background_work()
             || !self.to_schedule.is_empty()
             // This core may have been the last to arrive, after it looked for complete ones.
             || self.under_way.iter().any(|transaction| transaction.is_complete())
             || self.outgoing.iter().any(|out| !out.requests.is_empty() || !out.replies.is_empty())
+            || !self.late.is_empty()
             || self.ring.has_completions();
         if busy {
             self.ring.turn(None);
@@ -330,7 +358,7 @@ impl Core {
         if let Some(&(until, _)) = self.deadlines.first() {
             limit = limit.min(Duration::from_millis((until - self.now).max(0) as u64));
         }
-        if self.memory.has_waiting() {
+        if self.memory.has_waiting() || self.pushing.choked {
             limit = limit.min(MEMORY_NAP);
         }
         if self.shards > 1 {
@@ -405,10 +433,8 @@ impl Core {
 
     /// The own shard is in hand again: it learns what has changed while it was away.
     pub(super) fn have_back(&mut self, mut shard: Box<Shard>) {
-        if !Arc::ptr_eq(&shard.config, &self.config) {
-            shard.config = self.config.clone();
-        }
-        shard.expiry_paused = self.pause.until_ms > 0;
+        shard.configure(&self.config);
+        shard.expiry_paused = self.pause.until_ms > 0 || self.gates.loading;
         self.end_unit(shard);
     }
 
@@ -416,6 +442,7 @@ impl Core {
         self.now = unix_ms();
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
+        self.gates.busy = self.scripting.scripts.is_busy();
         if self.shard.is_none() {
             self.regain_shard();
         }
@@ -429,20 +456,58 @@ impl Core {
         }
     }
 
-    fn take_completions(&mut self) {
-        let mut completions = std::mem::take(&mut self.completions);
-        self.ring.completions(&mut completions);
-        if completions.len() > 1 {
-            self.prefetch_first_keys(&completions);
+    /// Deals with what the ring has brought. A script that runs too long comes here again from within: what is left of
+    /// the turn it interrupts goes first.
+    pub(super) fn take_completions(&mut self) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        self.ring.completions(&mut fresh);
+        if fresh.len() > 1 {
+            self.prefetch_first_keys(&fresh);
         }
-        for completion in completions.drain(..) {
+        // In reverse, so that taking one from the end takes the oldest.
+        let left = std::mem::take(&mut self.completions);
+        self.completions.extend(fresh.drain(..).rev());
+        self.fresh = fresh;
+        if !self.runs_script {
+            self.completions.extend(self.late.drain(..).rev());
+        }
+        self.completions.extend(left);
+        while let Some(completion) = self.completions.pop() {
+            if self.runs_script && self.is_away(&completion) {
+                self.late.push(completion);
+                continue;
+            }
             match completion.operation {
                 Operation::Receive => self.on_receive(completion),
                 Operation::Send => self.on_sent(&completion),
                 Operation::Wake | Operation::Accept | Operation::Ignored => {}
             }
         }
-        self.completions = completions;
+    }
+
+    /// Whether it is for the connection whose script runs, which is in hand further up.
+    fn is_away(&self, completion: &Completion) -> bool {
+        if !matches!(completion.operation, Operation::Receive | Operation::Send) {
+            return false;
+        }
+        let place = Place::of_token(completion.token);
+        let index = place.index as usize;
+        self.connections.get(index).is_some_and(Option::is_none)
+            && self.generations[index] == place.generation
+    }
+
+    /// What a core does for its clients while a script of its own runs too long: it reads, refuses what a busy server
+    /// refuses, and sends.
+    pub(super) fn busy_turn(&mut self) {
+        self.now = unix_ms();
+        self.gates.busy = self.scripting.scripts.is_busy();
+        self.ring.turn(None);
+        self.take_completions();
+        if self.link().has_mail() {
+            self.take_mail();
+        }
+        self.run_ready();
+        self.send_dirty();
     }
 
     /// The connection of a token, if it is still the same one.
@@ -484,6 +549,9 @@ impl Core {
         {
             self.free(connection);
             return;
+        }
+        if self.clients.are_limited() {
+            self.count_client(&mut connection);
         }
         if !connection.dirty && connection.output.can_send() && !connection.closed {
             connection.dirty = true;
@@ -595,7 +663,7 @@ impl Core {
     }
 
     /// Hands every connection's output to the ring.
-    fn send_dirty(&mut self) {
+    pub(super) fn send_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for index in dirty.drain(..) {
             let Some(mut connection) = self.connections[index as usize].take() else {
@@ -622,7 +690,7 @@ impl Core {
     }
 
     /// Executes kept input of connections that may go on, each at most once a turn.
-    fn run_ready(&mut self) {
+    pub(super) fn run_ready(&mut self) {
         for _ in 0..self.ready.len() {
             let Some(index) = self.ready.pop_front() else {
                 break;
@@ -650,6 +718,8 @@ impl Core {
         connection.input_at = 0;
         self.forget_watches(connection);
         self.leave_block(connection);
+        self.discount_client(connection);
+        self.forget_subscriptions(connection);
         crate::base::sys::shutdown_socket(connection.fd);
     }
 
@@ -707,8 +777,11 @@ pub(super) type Held = Vec<Box<Shard>>;
 impl Core {
     /// Gives shards back to where they belong.
     pub(super) fn give_back(&mut self, held: Held) {
-        for shard in held {
+        for mut shard in held {
             let owner = shard.index;
+            if shard.news.has_some() {
+                self.take_news(&mut shard);
+            }
             super::background::publish_shard(self.observatory.core(owner), &shard);
             if owner == self.index {
                 self.have_back(shard);

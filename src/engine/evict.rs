@@ -129,6 +129,12 @@ impl Core {
         self.make_room_with(Some(shard));
     }
 
+    /// A script begins with all shards in hand.
+    #[cold]
+    pub(super) fn make_room_for_script(&mut self, shard: &mut Shard) -> Room {
+        self.make_room_with(Some(shard))
+    }
+
     fn make_room_with(&mut self, mut shard: Option<&mut Shard>) -> Room {
         let mut over = self.excess();
         if over > 0

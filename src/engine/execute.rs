@@ -1,5 +1,7 @@
 //! Running a handler: the reply goes where it is told, the effect into the stream, the time into the counters.
 
+use std::sync::Arc;
+
 use crate::base::clock::ticks;
 use crate::command::client::{PlanFn, ShardFn};
 use crate::command::table::Registered;
@@ -42,6 +44,9 @@ impl Core {
             self.failed(command, &error, out, start);
         }
         shard.effects.end(args);
+        if shard.news.has_some() {
+            self.take_news(shard);
+        }
     }
 
     /// Runs a plan over shards that are in hand. Where it has to wait, and may, it has not run yet and has no reply.
@@ -55,6 +60,13 @@ impl Core {
     ) -> Option<Wait> {
         let mut shards = Shards::new(held, self.shards);
         shards.iter_mut().for_each(|shard| shard.effects.begin());
+        let audible = !shards.any().news.audience.is_empty();
+        if audible && shards.held() > 1 {
+            let numbers = Arc::default();
+            for shard in shards.iter_mut() {
+                shard.news.number_by(Some(Arc::clone(&numbers)));
+            }
+        }
         let start = out.len();
         let mut reply = Reply::new(out, args.caller.resp3);
         if let Err(error) = plan(&mut shards, args, &mut reply) {
@@ -62,6 +74,9 @@ impl Core {
         }
         for shard in shards.iter_mut() {
             shard.effects.end(args);
+        }
+        if audible {
+            self.take_news_of(&mut shards);
         }
         if let Some(wait) = shards.take_wait()
             && !args.caller.deny_blocking

@@ -56,7 +56,8 @@ enum Flow {
 impl Core {
     /// Bytes have come for a connection: they are executed where they lie, and only what is left is copied.
     pub(super) fn on_bytes(&mut self, connection: &mut Connection, bytes: &[u8]) {
-        if connection.waiting || connection.pending_input() > 0 || self.shard.is_none() {
+        let away = self.shard.is_none() && !self.gates.busy;
+        if connection.waiting || connection.pending_input() > 0 || away || self.pushing.choked {
             connection.keep_input(bytes);
             self.after_keeping(connection);
             return;
@@ -112,14 +113,14 @@ impl Core {
                 connection.client.peer,
                 connection.pending_input()
             );
-            self.counters().limit_closed.add(1);
+            self.counters().input_limit_closed.add(1);
             self.shut_down(connection);
         }
     }
 
     /// Executes what was kept.
     pub(super) fn run_kept_input(&mut self, connection: &mut Connection) {
-        if self.shard.is_none() {
+        if (self.shard.is_none() && !self.gates.busy) || self.pushing.choked {
             self.make_ready(connection);
             return;
         }
@@ -391,9 +392,10 @@ impl Core {
             Room::Enough
         };
         connection.client.last_command = Some(command);
+        let mut muted = false;
         if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
             match self.gate(connection, command, &args, room) {
-                None => {}
+                None => muted = connection.client.reply_mode != ReplyMode::On,
                 Some(flow) => return flow,
             }
         }
@@ -429,11 +431,10 @@ impl Core {
                     &args,
                     connection.output.buffer(),
                 );
-                if connection.client.reply_mode == ReplyMode::On {
-                    connection.output.close_reply();
-                } else {
+                if muted {
                     self.after_reply(connection, start);
                 }
+                connection.output.close_reply();
             }
             self.end_unit(shard);
             return Flow::Next;
@@ -467,7 +468,8 @@ impl Core {
         if connection.wave.is_some() {
             return Flow::Hold;
         }
-        if self.shard.is_none() {
+        // Of what a busy server runs, nothing wants a shard.
+        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_))) {
             return Flow::Hold;
         }
         self.run_wide(connection, command, args);
@@ -511,7 +513,7 @@ impl Core {
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
-        self.gates.loading || self.pause.until_ms > 0 || !self.monitors.is_empty()
+        self.gates.loading || self.gates.busy || self.pause.until_ms > 0 || !self.monitors.is_empty()
     }
 
     /// The slow way in: gates, MULTI's queue, CLIENT REPLY, CLIENT PAUSE, MONITOR. `None` lets the command run.
@@ -537,6 +539,12 @@ impl Core {
         }
         if let Err(refusal) = admit::admit(command, &connection.client, args, self.gates) {
             return Some(self.reject(connection, command, args, refusal));
+        }
+        if self.gates.busy && !command.spec.flags.has(Flags::ALLOW_BUSY) {
+            self.counters().commands[usize::from(command.id)]
+                .rejected
+                .add(1);
+            return Some(self.refuse_busy(connection, command));
         }
         if room == Room::Later {
             self.wait_for_memory(connection);
@@ -591,6 +599,22 @@ impl Core {
             self.note_denial(connection, command, args, denial);
         }
         let error = refusal.into_reply(&connection.client.user, command);
+        self.refuse(connection, &error)
+    }
+
+    /// A script runs too long: what would need the data is refused.
+    #[cold]
+    fn refuse_busy(&mut self, connection: &mut Connection, command: &Registered) -> Flow {
+        let busy = self.scripting.scripts.busy_ones();
+        let error = match busy.first() {
+            Some(running) if !running.is_eval => ErrorReply::BUSY_FUNCTION,
+            _ => ErrorReply::BUSY_SCRIPT,
+        };
+        if transactions::is_exec(command) && connection.client.multi.take().is_some() {
+            self.forget_watches(connection);
+            self.write_error(connection, &ErrorReply::exec_abort(&error));
+            return Flow::Next;
+        }
         self.refuse(connection, &error)
     }
 

@@ -43,8 +43,8 @@ impl Core {
                 // Requests need the shard; replies behind them in the ring wait as long. One look at the ring decides: a
                 // batch that comes between two looks must not be taken for what the first one saw.
                 let batch = match self.shard {
-                    Some(_) => receiver.pop(),
-                    None => receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))),
+                    Some(_) if !self.pushing.choked => receiver.pop(),
+                    _ => receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))),
                 };
                 match batch {
                     Some(batch) => self.on_batch(from, batch),
@@ -162,14 +162,18 @@ impl Core {
         out: &mut Vec<u8>,
     ) -> Option<Wait> {
         match command.spec.run {
-            Run::Shard(handler) | Run::Cursor(handler) | Run::Every { part: handler, .. } => {
+            Run::Shard(handler)
+            | Run::Cursor(handler)
+            | Run::Any(handler)
+            | Run::Publish(handler)
+            | Run::Every { part: handler, .. } => {
                 self.execute(shard, command, handler, args, out);
                 None
             }
             Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
                 self.execute_plan(&mut [shard], command, plan, args, out)
             }
-            Run::Client(_) | Run::Container => {
+            Run::Client(_) | Run::Script { .. } | Run::Container => {
                 unreachable!("{} does not travel", command.name)
             }
         }
@@ -316,6 +320,9 @@ impl Core {
         let spare = self.spare_vectors.pop().unwrap_or_default();
         let mut parts = std::mem::replace(&mut self.outgoing[to].requests, spare);
         let done = self.run_parts(&mut shard, self.index, &mut parts);
+        if shard.news.has_some() {
+            self.take_news(&mut shard); // of keys that expired where no command ran
+        }
         self.counters().borrowed.add(commands as u64);
         super::background::publish_shard(self.observatory.core(to), &shard);
         let wake = shard.has_garbage() || shard.blocked.has_ready();

@@ -15,7 +15,8 @@ use crate::resp::request::Args;
 use super::core::Core;
 
 impl Core {
-    /// Takes over the users. Clients of a user that is gone are closed; `asker` reads the answer first.
+    /// Takes over the users. Clients of a user that is gone are closed, `asker` when it has read the answer; so are
+    /// those that listen to a channel which their user may no longer use.
     pub(super) fn set_users(&mut self, users: Arc<Users>, asker: u64) {
         self.users = users;
         let places: Vec<Place> = self
@@ -29,12 +30,19 @@ impl Core {
             let Some(mut connection) = self.take_connection(place) else {
                 continue;
             };
+            let before = connection.client.user.clone();
             if !connection.client.take_over(&self.users) {
                 if connection.client.id == asker {
                     connection.client.closing = true;
                     connection.ending = true;
                 } else {
                     self.shut_down(&mut connection);
+                }
+            } else if !Arc::ptr_eq(&before, &connection.client.user) {
+                if connection.client.has_lost_subscriptions(&before) {
+                    self.shut_down(&mut connection);
+                } else if !connection.client.is_trusted() {
+                    self.ask_blocked_again(&mut connection);
                 }
             }
             self.put_back(connection);
@@ -127,6 +135,21 @@ impl Core {
             })
     }
 
+    /// What the client reads when its user may not run this; it is written down.
+    pub(super) fn refused(
+        &mut self,
+        connection: &Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) -> Option<ErrorReply> {
+        let user = connection.client.user.clone();
+        let refusal = permit::check(&user, command, args).err()?;
+        if let Refusal::Denied(denial) = refusal {
+            self.note_denial(connection, command, args, denial);
+        }
+        Some(refusal.into_reply(&user, command))
+    }
+
     /// What the client reads in the place of a queued command's reply when it may not run it any more.
     pub(super) fn refused_at_exec(
         &mut self,
@@ -145,13 +168,7 @@ impl Core {
                 _ => args.get(denial.at).to_vec(),
             };
             let user = client.user.name().to_vec();
-            self.write_denial(
-                connection,
-                denial.reason,
-                acl::Context::Multi,
-                object,
-                user,
-            );
+            self.write_denial(connection, denial.reason, acl::Context::Multi, object, user);
         }
         Some(refusal.into_exec_reply())
     }

@@ -56,6 +56,8 @@ pub(super) enum Errand {
     Exec(Box<Exec>),
     /// Begin to watch.
     Watch(Vec<Box<[u8]>>),
+    /// Run a script.
+    Script(&'static Registered, OwnedArgs),
 }
 
 /// EXEC under way.
@@ -64,6 +66,8 @@ pub(super) struct Exec {
     watching: Option<Box<Watching>>,
     held: Held,
     out: Vec<u8>,
+    /// Messages to the client itself, which come after the reply.
+    messages: Vec<u8>,
     started: bool,
     /// CLIENT REPLY wants no replies just now.
     muted: bool,
@@ -92,6 +96,9 @@ impl Exec {
         }
     }
 }
+
+/// Memory of a watched key beside its name: its places with the client and with the shard.
+const WATCH_BYTES: usize = 96;
 
 type Owners = SmallVec<[u16; 16]>;
 
@@ -163,6 +170,12 @@ impl Core {
                     self.begin(connection, self.everyone(), Pending::Parts(merge), work);
                 }
             }
+            Run::Any(handler) => self.run_here(connection, command, handler, args),
+            Run::Publish(handler) => {
+                self.publish_for(connection, |core, connection| {
+                    core.run_here(connection, command, handler, args);
+                });
+            }
             Run::Cursor(handler) => {
                 let owner = self.cursor_owner(args);
                 if owner == self.index {
@@ -171,13 +184,14 @@ impl Core {
                     self.send_to(connection, owner, command, args, 0, 0);
                 }
             }
+            Run::Script { .. } => self.run_script_wide(connection, command, args),
             Run::Shard(_) | Run::Container => {
                 unreachable!("{} is dispatched elsewhere", command.name)
             }
         }
     }
 
-    fn everyone(&self) -> Vec<u16> {
+    pub(super) fn everyone(&self) -> Vec<u16> {
         (0..self.shards as u16).collect()
     }
 
@@ -201,6 +215,11 @@ impl Core {
                 connection.output.buffer(),
             );
             self.end_unit(shard);
+            if self.publication_is_under_way() {
+                connection.output.buffer().truncate(start);
+                connection.waiting = true;
+                return;
+            }
             self.after_reply(connection, start);
         }
     }
@@ -278,6 +297,7 @@ impl Core {
             config: &self.config,
             users: &self.users,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let mut context = Context {
             client: &mut connection.client,
@@ -333,7 +353,9 @@ impl Core {
             Step::Reset => {
                 self.forget_watches(connection);
                 self.monitor_ended(connection.client.id);
+                self.forget_subscriptions(connection);
                 self.after_reply(connection, start);
+                self.await_confirmation(connection);
             }
             Step::Whole(plan) => {
                 if self.shards == 1 {
@@ -357,6 +379,17 @@ impl Core {
                     timed_out,
                 };
                 self.block(connection, blocking);
+            }
+            Step::Subscription { topic, begins } => {
+                self.settle_messages(connection);
+                let mut out = std::mem::take(connection.output.buffer());
+                let change = (topic, begins);
+                self.change_subscriptions(connection, change, args, &mut out, &mut Held::new());
+                *connection.output.buffer() = out;
+                // Confirmations are messages: CLIENT REPLY does not hold them back.
+                let end = connection.output.buffer().len();
+                self.after_reply(connection, end);
+                self.await_confirmation(connection);
             }
             Step::Stall(time) => {
                 self.stall(time);
@@ -382,7 +415,7 @@ impl Core {
     // Transactions.
 
     /// Begins a transaction; the connection waits for it unless it can run at once.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         connection: &mut Connection,
         participants: Vec<u16>,
@@ -625,6 +658,17 @@ impl Core {
                 self.serve_held(&mut held);
                 Some(held)
             }
+            Errand::Script(command, args) => {
+                connection.waiting = false;
+                let start = connection.output.buffer().len();
+                let args = args.args(connection.client.caller());
+                let mut out = std::mem::take(connection.output.buffer());
+                self.run_script(connection, &mut held, command, &args, &mut out);
+                *connection.output.buffer() = out;
+                self.after_reply(connection, start);
+                self.resume(connection);
+                Some(held)
+            }
             Errand::Watch(keys) => {
                 connection.waiting = false;
                 self.watch_held(connection, &keys, &mut held);
@@ -640,7 +684,7 @@ impl Core {
     }
 
     /// Runs a command over shards in hand.
-    fn run_held(
+    pub(super) fn run_held(
         &mut self,
         held: &mut Held,
         command: &'static Registered,
@@ -673,13 +717,20 @@ impl Core {
             Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
                 self.plan_held(held, command, plan, args, out);
             }
-            Run::Client(_) | Run::Container => {
-                unreachable!("{} needs no shard", command.name)
+            Run::Any(_) | Run::Publish(_) => {
+                // The home shard knows of subscriptions made by this very transaction.
+                let home = held.iter().position(|shard| shard.index == self.index);
+                if let Some(shard) = held.get_mut(home.unwrap_or(0)) {
+                    self.run_on(shard, command, args, out);
+                }
+            }
+            Run::Client(_) | Run::Script { .. } | Run::Container => {
+                unreachable!("{} is run by whoever holds the shards", command.name)
             }
         }
     }
 
-    fn plan_held(
+    pub(super) fn plan_held(
         &mut self,
         held: &mut Held,
         command: &'static Registered,
@@ -726,6 +777,8 @@ impl Core {
         let mut owners = Owners::new();
         let mut all = false;
         let mut travels = true;
+        // Some command wants a shard, whichever it is.
+        let mut keyless = false;
         for queued in &multi.queue {
             let args = queued.args.args(connection.client.caller());
             match queued.command.spec.run {
@@ -733,7 +786,13 @@ impl Core {
                 Run::Client(_) if queued.command.name.starts_with("debug") => {
                     (travels, all) = (false, true)
                 }
-                Run::Client(_) | Run::Container => travels = false,
+                Run::Client(_) | Run::Container => {
+                    travels = false;
+                    // Subscriptions concern what is published later on in the transaction.
+                    keyless |= queued.command.spec.flags.has(Flags::PUBSUB);
+                }
+                Run::Any(_) | Run::Publish(_) => keyless = true,
+                Run::Script { .. } => (travels, all) = (false, true),
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
                 Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
                     match key_places(queued.command.spec, &args) {
@@ -756,6 +815,9 @@ impl Core {
         if all {
             owners = self.everyone().into();
         }
+        if keyless && (owners.is_empty() || !travels) && !owners.contains(&(self.index as u16)) {
+            owners.push(self.index as u16);
+        }
         owners.sort_unstable();
         if let [one] = owners[..]
             && usize::from(one) != self.index
@@ -772,6 +834,7 @@ impl Core {
             watching,
             held: Held::new(),
             out: Vec::new(),
+            messages: Vec::new(),
             started: false,
             muted: false,
             command,
@@ -856,13 +919,26 @@ impl Core {
                 exec.mute(connection.client.reply_mode, start);
                 continue;
             }
-            let Run::Client(handler) = queued.command.spec.run else {
-                self.monitor_lines(&mut exec.block, &connection.client, queued.command, &args);
-                let mut out = std::mem::take(&mut exec.out);
-                self.run_held(&mut exec.held, queued.command, &args, &mut out);
-                exec.out = out;
-                exec.mute(connection.client.reply_mode, start);
-                continue;
+            let handler = match queued.command.spec.run {
+                Run::Client(handler) => handler,
+                other => {
+                    self.monitor_lines(&mut exec.block, &connection.client, queued.command, &args);
+                    let mut out = std::mem::take(&mut exec.out);
+                    if let Run::Script { .. } = other {
+                        self.run_script(
+                            connection,
+                            &mut exec.held,
+                            queued.command,
+                            &args,
+                            &mut out,
+                        );
+                    } else {
+                        self.run_held(&mut exec.held, queued.command, &args, &mut out);
+                    }
+                    exec.out = out;
+                    exec.mute(connection.client.reply_mode, start);
+                    continue;
+                }
             };
             for shard in &exec.held {
                 super::background::publish_shard(self.observatory.core(shard.index), shard);
@@ -888,6 +964,18 @@ impl Core {
                 Step::Stall(time) => {
                     self.stall(time);
                     self.ran(queued.command, &args);
+                }
+                Step::Subscription { topic, begins } => {
+                    std::mem::swap(connection.output.buffer(), &mut exec.messages);
+                    self.settle_messages(connection);
+                    std::mem::swap(connection.output.buffer(), &mut exec.messages);
+                    let (mut out, mut held) = (
+                        std::mem::take(&mut exec.out),
+                        std::mem::take(&mut exec.held),
+                    );
+                    let change = (topic, begins);
+                    self.change_subscriptions(connection, change, &args, &mut out, &mut held);
+                    (exec.out, exec.held) = (out, held);
                 }
                 Step::Whole(plan) => {
                     let mut out = std::mem::take(&mut exec.out);
@@ -916,6 +1004,7 @@ impl Core {
             begun,
             mut block,
             shown,
+            messages,
             ..
         } = exec;
         block.extend(shown);
@@ -930,7 +1019,11 @@ impl Core {
             connection.client.reply_mode = ReplyMode::On;
         }
         connection.output.close_reply();
-        self.resume(connection);
+        connection.output.buffer().extend_from_slice(&messages);
+        self.await_confirmation(connection);
+        if !connection.waiting {
+            self.resume(connection);
+        }
     }
 
     /// Counts an EXEC, whose time is that of all that it ran.
@@ -966,6 +1059,7 @@ impl Core {
             Box::new(Watching {
                 token: Arc::new(WatchToken::default()),
                 keys: Vec::new(),
+                bytes: 0,
             })
         });
         for bytes in keys {
@@ -982,6 +1076,7 @@ impl Core {
                 shard.peek(db as usize, &key);
                 shard.watched.add(db as usize, bytes, &watching.token);
                 watching.keys.push((db, bytes.clone()));
+                watching.bytes += bytes.len() + WATCH_BYTES;
             }
         }
         self.write_reply(connection, |reply| reply.ok());
@@ -1008,7 +1103,7 @@ impl Core {
 
     /// Tells the shards that own the keys to forget a watch.
     fn forget(&mut self, watching: Watching) {
-        let Watching { token, keys } = watching;
+        let Watching { token, keys, .. } = watching;
         let mut by_owner: Vec<Vec<(u32, Box<[u8]>)>> = vec![Vec::new(); self.shards];
         for (db, key) in keys {
             let owner = usize::from(crate::base::slot::key_slot(&key)) % self.shards;
@@ -1132,6 +1227,7 @@ impl Core {
             config: &self.config,
             users: &self.users,
             observatory: &self.observatory,
+            scripting: &self.scripting,
         };
         let mut context = Context {
             client: &mut connection.client,

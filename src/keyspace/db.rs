@@ -380,6 +380,11 @@ impl Keyspace {
         }
     }
 
+    /// All entries of a database, slot by slot, for whoever writes them down while nothing changes.
+    pub fn entries(&self, db: usize) -> impl Iterator<Item = &KeyEntry> {
+        self.dbs[db].tables.iter().flat_map(Table::iter)
+    }
+
     /// A key drawn at random, slot by slot fairly enough: a slot by its place, then by how full it is.
     pub fn random(&self, db: usize, random: &mut Random) -> Option<&KeyEntry> {
         let of = &self.dbs[db];

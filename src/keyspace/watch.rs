@@ -57,6 +57,9 @@ impl Watched {
 
     /// The key changed: all watches on it are broken.
     pub fn touch(&mut self, db: usize, key: &[u8]) {
+        if self.is_empty() {
+            return;
+        }
         if let Some(tokens) = self.by_key.get(&(db as u32, Box::from(key))) {
             tokens.iter().for_each(|token| token.set_broken());
         }

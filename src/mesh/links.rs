@@ -24,6 +24,8 @@ pub struct CoreLink<S, T> {
     /// Transactions that take place on this core's shard, in the one order all cores share.
     scheduled: Mutex<VecDeque<T>>,
     scheduled_len: AtomicUsize,
+    /// Bytes of messages to its clients that lie in its inbox.
+    pub push_backlog: AtomicUsize,
     /// Connections it serves, for whoever places new ones.
     pub connections: AtomicUsize,
 }
@@ -38,6 +40,7 @@ impl<S, T> CoreLink<S, T> {
             has_mail: AtomicBool::new(false),
             scheduled: Mutex::new(VecDeque::new()),
             scheduled_len: AtomicUsize::new(0),
+            push_backlog: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
         }
     }
@@ -111,6 +114,8 @@ pub struct Links<S, T> {
     cores: Vec<CoreLink<S, T>>,
     /// Held while a transaction is put into the queues of its participants: the one order of transactions.
     order: Mutex<()>,
+    /// Held while a message to subscribers is put into the inboxes of several cores: the one order of messages.
+    messages: Mutex<()>,
     /// Transactions so far.
     pub transactions: AtomicUsize,
 }
@@ -121,6 +126,7 @@ impl<S, T: Clone> Links<S, T> {
         Links {
             cores: (0..=shards).map(|_| CoreLink::new()).collect(),
             order: Mutex::new(()),
+            messages: Mutex::new(()),
             transactions: AtomicUsize::new(0),
         }
     }
@@ -144,6 +150,13 @@ impl<S, T: Clone> Links<S, T> {
     /// The shards' cores.
     pub fn shard_cores(&self) -> &[CoreLink<S, T>] {
         &self.cores[..self.cores.len() - 1]
+    }
+
+    /// Runs `send`, which leaves messages with several cores. If `together`, nobody else's come between them: any two
+    /// cores find what both of them get in the same order. The latch is held for as long as an inbox is locked.
+    pub fn together(&self, together: bool, send: impl FnOnce()) {
+        let _messages = together.then(|| lock(&self.messages));
+        send();
     }
 
     /// Puts transactions, each with its participants, into the participants' queues, one after the other and all under

@@ -12,6 +12,8 @@ use crate::base::slot::Slot;
 use crate::config::Config;
 use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
+use crate::pubsub::{Change, Message, Publication};
+use crate::persistence::flow::Shipment;
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::place::Place;
@@ -203,6 +205,26 @@ pub enum CoreMessage {
     Complete,
     /// Memory is used up and the receiver has keys that deserve to go: it looks, which it does every turn.
     Evict,
+    /// Something to be said to clients of the receiver, in order.
+    Push(Vec<Push>),
+    /// Connections of the receiver whose PUBLISH has reached everybody, with the numbers of receivers.
+    Counted(Vec<(Place, usize)>),
+    /// Subscriptions of another core's clients that begin or end: to be known on the receiver's shard.
+    Audience {
+        /// Which core's.
+        from: u16,
+        /// That core's number for it.
+        number: u64,
+        /// What changes.
+        changes: Arc<[Change]>,
+    },
+    /// The receiver's changes are known on a shard.
+    AudienceKnown {
+        /// On which.
+        by: u16,
+        /// The receiver's number for them.
+        number: u64,
+    },
     /// Lines for a MONITOR client of this core.
     Monitor {
         /// The client.
@@ -215,8 +237,41 @@ pub enum CoreMessage {
         /// When to go on.
         until: Instant,
     },
+    /// Keys from a file for the receiver's shard.
+    Load(Shipment),
+    /// All keys of the file are where they belong: the receiver serves.
+    Loaded,
     /// The server ends: reply what can be replied and stop.
     Stop,
+}
+
+/// Something that clients are sent without having asked.
+#[derive(Clone, Debug)]
+pub enum Push {
+    /// To all subscribers of the receiving core.
+    Publication {
+        /// What.
+        publication: Arc<Publication>,
+        /// The core and the connection that wait for the number of receivers.
+        asker: Option<(u16, Place)>,
+    },
+    /// To one client.
+    Client {
+        /// Which.
+        place: Place,
+        /// What.
+        message: Arc<Message>,
+    },
+}
+
+impl Push {
+    /// Bytes of memory it takes at most, about: several cores may share it.
+    pub fn size(&self) -> usize {
+        match self {
+            Push::Publication { publication, .. } => publication.size(),
+            Push::Client { message, .. } => message.size(),
+        }
+    }
 }
 
 /// A descriptor on its way to the core that will serve it.

@@ -1,7 +1,7 @@
 //! Where a connection is kept on its core: what messages between cores name it by.
 
 /// Where a connection is kept, and which of the successive ones in that place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Place {
     /// Index among the core's connections.
     pub index: u32,

@@ -13,6 +13,11 @@ use crate::resp::parser::Parser;
 use super::output::Output;
 use super::wave::Wave;
 
+/// Kept input up to this size grows as vectors do; beyond it, no further than the request at hand takes.
+const INPUT_EXACT: usize = 32 * 1024;
+/// Memory beyond what is kept that an idle connection may go on holding for input.
+const INPUT_SPARE: usize = 32 * 1024;
+
 /// A client's connection. An idle one holds no buffer.
 pub struct Connection {
     /// Where it is kept.
@@ -39,6 +44,8 @@ pub struct Connection {
     pub blocked: Option<Box<Blocking>>,
     /// What it was served before its core has heard that it is blocked.
     pub served: Option<(Arc<Waiter>, Vec<u8>)>,
+    /// Its subscriptions have changed, and not all shards have been told.
+    pub unconfirmed: bool,
     /// In the core's list of connections with something to send.
     pub dirty: bool,
     /// In the core's list of connections with input to execute.
@@ -59,6 +66,17 @@ pub struct Connection {
     pub bytes_out: u64,
     /// Commands run, for CLIENT LIST.
     pub commands: u64,
+    /// Memory that its core has counted for it, and how large a client that makes it.
+    pub counted: Counted,
+}
+
+/// What a core has counted for a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    /// Bytes of memory.
+    pub bytes: u64,
+    /// Its size class, if it may be closed for its size.
+    pub class: Option<u8>,
 }
 
 /// A blocked client, as its home core knows it.
@@ -89,6 +107,7 @@ impl Connection {
             waiting: false,
             blocked: None,
             served: None,
+            unconfirmed: false,
             dirty: false,
             ready: false,
             receiving: false,
@@ -99,6 +118,7 @@ impl Connection {
             bytes_in: 0,
             bytes_out: 0,
             commands: 0,
+            counted: Counted::default(),
         }
     }
 
@@ -119,7 +139,30 @@ impl Connection {
             self.input.clear();
             self.input_at = 0;
         }
+        let length = self.input.len() + bytes.len();
+        if length > INPUT_EXACT && length > self.input.capacity() {
+            // A long request is on its way: room for it is made in doubles, but never for more than it will take.
+            let whole = (self.input_at + self.needs).max(length);
+            let room = (2 * length).min(whole) - self.input.len();
+            self.input.reserve_exact(room);
+        }
         self.input.extend_from_slice(bytes);
+    }
+
+    /// Gives back memory that input took and no longer needs.
+    pub fn trim_input(&mut self) {
+        if self.input.capacity() > self.input.len() + INPUT_SPARE {
+            self.input.shrink_to_fit();
+        }
+    }
+
+    /// Bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        size_of::<Connection>()
+            + self.input.capacity()
+            + self.output.memory()
+            + self.parser.held_bytes()
+            + self.client.memory()
     }
 
     /// So many more bytes of the kept input have been executed.
@@ -143,18 +186,19 @@ impl Connection {
 impl Connection {
     /// What CLIENT LIST and CLIENT INFO tell of it beyond the client itself.
     pub fn facts(&self) -> ConnectionFacts {
-        let output = self.output.owed();
+        let output = self.output.shown();
+        // Redis takes whole arguments out of its query buffer; here they stay in place until the request runs.
+        let argument_bytes = self.parser.bytes_read().min(self.pending_input());
         ConnectionFacts {
-            input_bytes: self.pending_input(),
+            input_bytes: self.pending_input() - argument_bytes,
             input_free: self.input.capacity() - self.input.len(),
-            argument_bytes: self.parser.held_bytes(),
+            argument_bytes,
             output_capacity: self.output.capacity(),
             output_peak: self.output.capacity(),
-            output_bytes: output,
-            total_bytes: size_of::<Connection>()
-                + self.input.capacity()
-                + self.output.capacity()
-                + self.output.held(),
+            output_bytes: output.buffered,
+            output_blocks: output.blocks,
+            output_queued: output.queued,
+            total_bytes: self.memory(),
             sending: self.output.is_sending(),
             blocked: self.blocked.is_some(),
             closing: self.ending,

@@ -10,6 +10,20 @@ const BLOCK_BYTES: usize = 64 * 1024;
 /// Capacity of an empty block worth keeping for the next replies.
 const KEEP_BYTES: usize = 16 * 1024;
 
+/// So many bytes owed are shown as Redis's fixed buffer (`obl`), more as its list (`oll`, `omem`).
+const SHOWN_AS_BUFFER: usize = 16 * 1024;
+
+/// Bytes owed to a client in the terms of CLIENT LIST.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// `obl`: bytes, as long as they are few.
+    pub buffered: usize,
+    /// `oll`: blocks, when they are many.
+    pub blocks: usize,
+    /// `omem`: bytes of memory of those.
+    pub queued: usize,
+}
+
 /// Bytes owed to a client.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -20,6 +34,8 @@ pub struct Output {
     full_bytes: usize,
     /// Bytes handed to the ring.
     in_flight: usize,
+    /// Nothing is handed to the ring for now.
+    held_back: bool,
 }
 
 impl Output {
@@ -41,7 +57,14 @@ impl Output {
     /// Whether something can be handed to the ring now.
     #[inline]
     pub fn can_send(&self) -> bool {
-        self.in_flight == 0 && (!self.current.is_empty() || !self.full.is_empty())
+        self.in_flight == 0
+            && !self.held_back
+            && (!self.current.is_empty() || !self.full.is_empty())
+    }
+
+    /// Holds back what has not been handed to the ring, or lets it go.
+    pub fn hold(&mut self, hold: bool) {
+        self.held_back = hold;
     }
 
     /// Whether more is owed than what is under way.
@@ -70,19 +93,40 @@ impl Output {
         self.current.len() + self.full_bytes + self.in_flight
     }
 
-    /// Blocks waiting (CLIENT LIST `oll`).
+    /// Full blocks waiting.
     pub fn blocks(&self) -> usize {
         self.full.len()
+    }
+
+    /// What CLIENT LIST shows of it.
+    pub fn shown(&self) -> Shown {
+        let owed = self.owed();
+        if owed <= SHOWN_AS_BUFFER {
+            return Shown {
+                buffered: owed,
+                ..Shown::default()
+            };
+        }
+        let under_way = usize::from(self.in_flight > 0);
+        Shown {
+            buffered: 0,
+            blocks: self.full.len() + under_way + usize::from(!self.current.is_empty()),
+            queued: self.memory(),
+        }
+    }
+
+    /// Bytes of memory it takes. A buffer for few bytes is the core's, lent for a turn, and not counted.
+    #[inline]
+    pub fn memory(&self) -> usize {
+        match self.owed() <= SHOWN_AS_BUFFER {
+            true => 0,
+            false => self.current.capacity() + self.full_bytes + self.in_flight,
+        }
     }
 
     /// Size of the block being filled.
     pub fn capacity(&self) -> usize {
         self.current.capacity()
-    }
-
-    /// Bytes of memory held (CLIENT LIST `omem`).
-    pub fn held(&self) -> usize {
-        self.full_bytes + self.in_flight
     }
 
     /// Takes the next block for the ring. `spare` becomes the new current block when that was taken.

@@ -1,10 +1,12 @@
 //! Counters with one writer: a plain load and store each, visible to every core.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use crate::persistence::Status;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::acl::DenialLog;
 use crate::base::clock::TickScale;
+use crate::script::Scripts;
 
 use super::errors::ErrorKinds;
 use super::histogram::Histogram;
@@ -167,6 +169,10 @@ core_counters! {
     garbage,
     /// Changes to data.
     changes,
+    /// Bytes that this core's interpreter of EVAL uses (a gauge).
+    lua_eval_bytes,
+    /// Bytes that its interpreter of functions uses (a gauge).
+    lua_function_bytes,
     /// Bytes allocated by this core's thread less what it freed, modulo 2^64 (a gauge).
     allocated,
     /// Longest loop turn in nanoseconds, by the clock: on a core shared with others their time is in it.
@@ -175,10 +181,20 @@ core_counters! {
     input_max,
     /// Bytes of the largest output queue (a gauge).
     output_max,
-    /// Clients closed for exceeding a buffer limit.
-    limit_closed,
+    /// Clients closed for an unfinished request beyond `client-query-buffer-limit`.
+    input_limit_closed,
+    /// Clients closed for replies beyond `client-output-buffer-limit`.
+    output_limit_closed,
     /// Watched keys (a gauge).
     watched,
+    /// Clients with subscriptions (a gauge).
+    pubsub_clients,
+    /// Channels with subscribers on any core, as this core's shard knows them (a gauge).
+    pubsub_channels,
+    /// The same for patterns (a gauge).
+    pubsub_patterns,
+    /// The same for shard channels (a gauge).
+    pubsub_shard_channels,
     /// Nanoseconds in loop turns, sleep left out. The engine adds at the end of a turn.
     busy_ns,
     /// Receives that brought bytes from clients. The engine adds.
@@ -201,6 +217,8 @@ core_counters! {
     expire_us,
     /// Expired keys among those that active expiry looked at last, in hundredths of a percent (a gauge). The engine sets.
     expired_stale,
+    /// Size class of the largest client that `maxmemory-clients` may close, from 1; zero for none (a gauge).
+    largest_client,
     /// Bytes of memory for connections: input, output, what is remembered of clients (a gauge). The engine sets.
     client_bytes,
     /// Bytes of memory of the hash tables themselves (a gauge). The engine sets it now and then.
@@ -235,11 +253,18 @@ impl CoreCounters {
             &self.blocked,
             &self.timed,
             &self.garbage,
+            &self.lua_eval_bytes,
+            &self.lua_function_bytes,
             &self.allocated,
             &self.watched,
+            &self.pubsub_clients,
+            &self.pubsub_channels,
+            &self.pubsub_patterns,
+            &self.pubsub_shard_channels,
             &self.changes,
             &self.expired_stale,
             &self.client_bytes,
+            &self.largest_client,
             &self.table_bytes,
             &self.blocking_keys,
             &self.blocking_keys_gone,
@@ -270,6 +295,10 @@ pub struct Observatory {
     pub latency: LatencyEvents,
     /// How much happens each second.
     pub rates: Rates,
+    /// Cached scripts, function libraries, and which of them run too long.
+    pub scripts: Arc<Scripts>,
+    /// Snapshots.
+    pub snapshots: Arc<Status>,
     memory_peak: AtomicU64,
     denials: Mutex<DenialLog>,
 }
@@ -301,6 +330,8 @@ impl Observatory {
             slow_log: SlowLog::default(),
             latency: LatencyEvents::default(),
             rates: Rates::default(),
+            scripts: Arc::default(),
+            snapshots: Arc::new(Status::new(now)),
             memory_peak: AtomicU64::new(0),
             denials: Mutex::default(),
         }

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::system::{self, CpuTime, Whose};
 use crate::config::Config;
+use crate::persistence::Status;
 
 use super::counters::{CoreCounters, Observatory};
 use super::histogram::Histogram;
@@ -272,6 +274,10 @@ fn clients(lines: &mut Lines, facts: &Facts<'_>) {
     );
     lines.put("tracking_clients", 0);
     lines.put(
+        "pubsub_clients",
+        observatory.sum(|core| core.pubsub_clients.get()),
+    );
+    lines.put(
         "clients_in_timeout_table",
         observatory.sum(|core| core.timed.get()),
     );
@@ -283,6 +289,27 @@ fn clients(lines: &mut Lines, facts: &Facts<'_>) {
         "total_blocking_keys_on_nokey",
         observatory.sum(|core| core.blocking_keys_gone.get()),
     );
+}
+
+/// What scripts and functions take: the interpreters of all cores, and the texts that all share.
+fn scripting(lines: &mut Lines, facts: &Facts<'_>) {
+    let scripts = &facts.observatory.scripts;
+    let eval = facts.observatory.sum(|core| core.lua_eval_bytes.get());
+    let functions = facts.observatory.sum(|core| core.lua_function_bytes.get());
+    let libraries = scripts.libraries();
+    let library_bytes = libraries.bytes() as u64;
+    lines.put("used_memory_lua", eval);
+    lines.put("used_memory_vm_eval", eval);
+    lines.put("used_memory_lua_human", human(eval));
+    lines.put("used_memory_scripts_eval", scripts.bytes());
+    lines.put("number_of_cached_scripts", scripts.count());
+    lines.put("number_of_functions", libraries.functions());
+    lines.put("number_of_libraries", libraries.len());
+    lines.put("used_memory_vm_functions", functions);
+    lines.put("used_memory_vm_total", eval + functions);
+    lines.put("used_memory_vm_total_human", human(eval + functions));
+    lines.put("used_memory_functions", library_bytes);
+    lines.bytes("used_memory_scripts", scripts.bytes() + library_bytes);
 }
 
 fn memory(lines: &mut Lines, facts: &Facts<'_>) {
@@ -306,21 +333,7 @@ fn memory(lines: &mut Lines, facts: &Facts<'_>) {
     lines.put("allocator_active", allocator.active);
     lines.put("allocator_resident", allocator.resident);
     lines.bytes("total_system_memory", memory.machine);
-    lines.all(&[
-        ("used_memory_lua", "0"),
-        ("used_memory_vm_eval", "0"),
-        ("used_memory_lua_human", "0B"),
-        ("used_memory_scripts_eval", "0"),
-        ("number_of_cached_scripts", "0"),
-        ("number_of_functions", "0"),
-        ("number_of_libraries", "0"),
-        ("used_memory_vm_functions", "0"),
-        ("used_memory_vm_total", "0"),
-        ("used_memory_vm_total_human", "0B"),
-        ("used_memory_functions", "0"),
-        ("used_memory_scripts", "0"),
-        ("used_memory_scripts_human", "0B"),
-    ]);
+    scripting(lines, facts);
     lines.bytes("maxmemory", facts.config.maxmemory);
     lines.put("maxmemory_policy", facts.config.maxmemory_policy.name());
     for (name, whole, part) in [
@@ -354,8 +367,10 @@ fn memory(lines: &mut Lines, facts: &Facts<'_>) {
 }
 
 fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
+    let snapshots = &*facts.observatory.snapshots;
+    let loading = snapshots.loading.load(Relaxed);
+    lines.put("loading", u8::from(loading));
     lines.all(&[
-        ("loading", "0"),
         ("async_loading", "0"),
         ("current_cow_peak", "0"),
         ("current_cow_size", "0"),
@@ -366,19 +381,20 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
     ]);
     lines.put(
         "rdb_changes_since_last_save",
-        facts.observatory.sum(|core| core.changes.get()),
+        snapshots.unsaved(facts.observatory.sum(|core| core.changes.get())),
     );
     lines.put("rdb_bgsave_in_progress", 0);
-    // Without a snapshot yet the start counts as the last one, as in Redis.
-    lines.put("rdb_last_save_time", facts.observatory.started_ms / 1000);
+    lines.put("rdb_last_save_time", snapshots.saved_at.load(Relaxed));
     lines.all(&[
         ("rdb_last_bgsave_status", "ok"),
         ("rdb_last_bgsave_time_sec", "-1"),
         ("rdb_current_bgsave_time_sec", "-1"),
-        ("rdb_saves", "0"),
-        ("rdb_last_cow_size", "0"),
-        ("rdb_last_load_keys_expired", "0"),
-        ("rdb_last_load_keys_loaded", "0"),
+    ]);
+    lines.put("rdb_saves", snapshots.saves.load(Relaxed));
+    lines.put("rdb_last_cow_size", 0);
+    lines.put("rdb_last_load_keys_expired", snapshots.keys_expired.load(Relaxed));
+    lines.put("rdb_last_load_keys_loaded", snapshots.keys_loaded.load(Relaxed));
+    lines.all(&[
         ("aof_enabled", "0"),
         ("aof_rewrite_in_progress", "0"),
         ("aof_rewrite_scheduled", "0"),
@@ -392,6 +408,32 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
         ("module_fork_in_progress", "0"),
         ("module_fork_last_cow_size", "0"),
     ]);
+    if loading {
+        loading_progress(lines, facts, snapshots);
+    }
+}
+
+/// How far loading has come, and when it will be over if it goes on like that.
+fn loading_progress(lines: &mut Lines, facts: &Facts<'_>, snapshots: &Status) {
+    let started = snapshots.load_started_at.load(Relaxed);
+    let total = snapshots.load_total.load(Relaxed);
+    let done = snapshots.load_done.load(Relaxed).min(total);
+    let elapsed = (facts.now_us / 1_000_000 - started).max(0) as u64;
+    let left = if done == 0 {
+        1
+    } else {
+        (u128::from(elapsed) * u128::from(total - done) / u128::from(done)) as u64
+    };
+    lines.put("loading_start_time", started);
+    lines.put("loading_total_bytes", total);
+    lines.put(
+        "loading_rdb_used_mem",
+        snapshots.load_used_memory.load(Relaxed),
+    );
+    lines.put("loading_loaded_bytes", done);
+    let share = 100.0 * done as f64 / total.max(1) as f64;
+    lines.put("loading_loaded_perc", format!("{share:.2}"));
+    lines.put("loading_eta_seconds", left);
 }
 
 fn stats(lines: &mut Lines, facts: &Facts<'_>) {
@@ -456,6 +498,14 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
         "evicted_clients",
         observatory.sum(|core| core.evicted_clients.get()),
     );
+    lines.put(
+        "client_query_buffer_limit_disconnections",
+        observatory.sum(|core| core.input_limit_closed.get()),
+    );
+    lines.put(
+        "client_output_buffer_limit_disconnections",
+        observatory.sum(|core| core.output_limit_closed.get()),
+    );
     // Every core keeps the time by what it sees; those that slept have missed some.
     let now_ms = facts.now_us / 1000;
     let exceeded = |of: fn(&CoreCounters, i64) -> u64| {
@@ -483,10 +533,12 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
     lines.put("current_eviction_exceeded_time", current);
     lines.put("keyspace_hits", observatory.sum(|core| core.hits.get()));
     lines.put("keyspace_misses", observatory.sum(|core| core.misses.get()));
+    // Every core knows of all subscriptions.
+    let known = observatory.core(0);
+    lines.put("pubsub_channels", known.pubsub_channels.get());
+    lines.put("pubsub_patterns", known.pubsub_patterns.get());
+    lines.put("pubsubshard_channels", known.pubsub_shard_channels.get());
     lines.all(&[
-        ("pubsub_channels", "0"),
-        ("pubsub_patterns", "0"),
-        ("pubsubshard_channels", "0"),
         ("latest_fork_usec", "0"),
         ("total_forks", "0"),
         ("migrate_cached_sockets", "0"),

@@ -1,3 +1,14 @@
-//! What outlives the process: the snapshot format and the files it goes into.
+//! What outlives the process: the snapshot format, and the files it goes into.
+//!
+//! `rdb/` is the format, `snapshot.rs` writes a keyspace in it, `load.rs` reads a file back, `flow.rs`
+//! takes its keys to the cores that own them, `file.rs` is the only place
+//! that makes files, `status.rs` what others may know about all that.
 
+pub mod file;
+pub mod flow;
+pub mod load;
 pub mod rdb;
+pub mod snapshot;
+pub mod status;
+
+pub use status::Status;

@@ -64,6 +64,12 @@ texts! {
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     /// RESTORE of a payload that holds no value.
     BAD_DATA_FORMAT = "ERR Bad data format";
+    /// SAVE that failed: the whole line. The log says why.
+    FAILED = "ERR";
+    /// DEBUG RELOAD with other words.
+    DEBUG_RELOAD = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
+    /// DEBUG RELOAD of a damaged file.
+    DEBUG_RELOAD_FAILED = "ERR Error trying to load the RDB dump, check server logs.";
     /// RESTORE with a negative time.
     RESTORE_TTL = "ERR Invalid TTL value, must be >= 0";
     /// RESTORE IDLETIME.
@@ -96,6 +102,60 @@ texts! {
     WITHSCORES_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
     /// ZUNION and friends, WEIGHTS.
     WEIGHT_NOT_FLOAT = "ERR weight value is not a float";
+    /// A stream id that cannot be read.
+    INVALID_STREAM_ID = "ERR Invalid stream ID specified as stream command argument";
+    /// `(` before the highest id.
+    INVALID_START_ID = "ERR invalid start ID for the interval";
+    /// `(` before the lowest id.
+    INVALID_END_ID = "ERR invalid end ID for the interval";
+    /// XADD and XTRIM with two strategies.
+    MAXLEN_AND_MINID = "ERR syntax error, MAXLEN and MINID options at the same time are not compatible";
+    /// XADD and XTRIM.
+    TRIM_MAXLEN_NEGATIVE = "ERR The MAXLEN argument must be >= 0.";
+    /// XADD and XTRIM.
+    TRIM_LIMIT_NEGATIVE = "ERR The LIMIT argument must be >= 0.";
+    /// XADD with LIMIT but nothing to trim.
+    TRIM_LIMIT_ALONE = "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy";
+    /// LIMIT with an exact threshold.
+    TRIM_LIMIT_EXACT = "ERR syntax error, LIMIT cannot be used without the special ~ option";
+    /// XTRIM without MAXLEN and MINID.
+    TRIM_STRATEGY_MISSING = "ERR syntax error, XTRIM must be called with a trimming strategy";
+    /// XADD 0-0.
+    STREAM_ID_ZERO = "ERR The ID specified in XADD must be greater than 0-0";
+    /// XADD with an id that is not above the last one.
+    STREAM_ID_SMALL = "ERR The ID specified in XADD is equal or smaller than the target stream top item";
+    /// XADD after the highest id.
+    STREAM_EXHAUSTED = "ERR The stream has exhausted the last possible ID, unable to add more items";
+    /// XADD of more than 1 GiB.
+    ELEMENTS_TOO_LARGE = "ERR Elements are too large to be stored";
+    /// XSETID ENTRIESADDED.
+    ENTRIES_ADDED_NEGATIVE = "ERR entries_added must be positive";
+    /// XSETID MAXDELETEDID.
+    SETID_BELOW_GIVEN_DELETED = "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id";
+    /// XSETID.
+    SETID_BELOW_DELETED = "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
+    /// XSETID.
+    SETID_BELOW_TOP = "ERR The ID specified in XSETID is smaller than the target stream top item";
+    /// XSETID ENTRIESADDED.
+    SETID_FEWER_THAN_LENGTH = "ERR The entries_added specified in XSETID is smaller than the target stream length";
+    /// XREAD GROUP.
+    GROUP_IN_XREAD = "ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.";
+    /// XREAD NOACK.
+    NOACK_IN_XREAD = "ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.";
+    /// XREADGROUP without GROUP.
+    XREADGROUP_NEEDS_GROUP = "ERR Missing GROUP option for XREADGROUP";
+    /// XREADGROUP with `$`.
+    LAST_ID_IN_XREADGROUP = "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.";
+    /// XREAD with `>`.
+    NEW_ID_IN_XREAD = "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.";
+    /// XGROUP on a missing key.
+    XGROUP_NEEDS_KEY = "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.";
+    /// XGROUP CREATE and SETID.
+    ENTRIES_READ_NEGATIVE = "ERR value for ENTRIESREAD must be positive or -1";
+    /// XGROUP CREATE with a name that is taken.
+    BUSY_GROUP = "BUSYGROUP Consumer Group name already exists";
+    /// XAUTOCLAIM COUNT.
+    XAUTOCLAIM_COUNT = "ERR COUNT must be > 0";
     /// SINTERCARD and friends.
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
     /// SINTERCARD, ZUNION, LMPOP: numkeys.
@@ -183,6 +243,28 @@ texts! {
     LCS_TOO_LONG = "ERR String too long for LCS";
     /// LCS whose table would pass `proto-max-bulk-len`.
     LCS_NO_MEMORY = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
+    /// EVAL and friends with a negative number of keys.
+    NUMKEYS_NEGATIVE = "ERR Number of keys can't be negative";
+    /// EVALSHA of a script that is not cached.
+    NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL.";
+    /// A script or function runs too long.
+    BUSY_SCRIPT = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    /// SCRIPT KILL while a function runs too long.
+    BUSY_FUNCTION = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+    /// SCRIPT KILL with nothing to kill.
+    NOT_BUSY = "NOTBUSY No scripts in execution right now.";
+    /// SCRIPT KILL of a script that has written.
+    UNKILLABLE = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+    /// SCRIPT FLUSH with an option it does not know.
+    SCRIPT_FLUSH_OPTION = "ERR SCRIPT FLUSH only support SYNC|ASYNC option";
+    /// SCRIPT DEBUG with a mode it does not know.
+    SCRIPT_DEBUG_MODE = "ERR Use SCRIPT DEBUG YES/SYNC/NO";
+    /// SCRIPT DEBUG YES.
+    NO_SCRIPT_DEBUGGER = "ERR the Lua debugger is not available in Slotwise, see docs/compatibility.md";
+    /// EVAL_RO of a script that declares itself without the flag `no-writes`.
+    SCRIPT_MAY_WRITE = "ERR Can not execute a script with write flag using *_ro command.";
+    /// A script with declared flags while memory is used up.
+    SCRIPT_OUT_OF_MEMORY = "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'";
     /// LPOS with RANK 0.
     LPOS_RANK_ZERO = "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list";
     /// LPOS with a negative COUNT.
@@ -325,6 +407,12 @@ impl ErrorReply {
         Self::text(text)
     }
 
+    /// A command that a RESP2 client with subscriptions may not send.
+    pub fn subscribed(name: &str) -> Self {
+        let rest = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+        Self::text(format!("ERR Can't execute '{name}': {rest}").into_bytes())
+    }
+
     /// Unknown subcommand or a wrong number of arguments for it, as containers that check both at once put it.
     pub fn subcommand_syntax(sub: &[u8], container: &str) -> Self {
         let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
@@ -333,6 +421,71 @@ impl ErrorReply {
         text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
         text.extend_from_slice(b" HELP.");
         Self::text(text)
+    }
+
+    /// XREAD (or XREADGROUP, with `is_group`) whose keys and ids are not as many.
+    pub fn unbalanced_streams(is_group: bool) -> Self {
+        let (name, sign) = if is_group { ("xreadgroup", '>') } else { ("xread", '$') };
+        Self::text(format!(
+            "ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{sign}' must be specified."
+        ))
+    }
+
+    /// A group that is not there, or whose key is not.
+    pub fn no_key_or_group(key: &[u8], group: &[u8]) -> Self {
+        Self::text(
+            [
+                b"NOGROUP No such key '",
+                printed(key, usize::MAX),
+                b"' or consumer group '",
+                printed(group, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
+    }
+
+    /// The same in XREADGROUP.
+    pub fn no_group_to_read(key: &[u8], group: &[u8]) -> Self {
+        let mut text = Self::no_key_or_group(key, group).0.into_owned();
+        text.extend_from_slice(b" in XREADGROUP with GROUP option");
+        Self::text(text)
+    }
+
+    /// A group that is not there though its key is: XGROUP, XINFO CONSUMERS.
+    pub fn no_group_at_key(group: &[u8], key: &[u8]) -> Self {
+        Self::text(
+            [
+                b"NOGROUP No such consumer group '",
+                printed(group, usize::MAX),
+                b"' for key name '",
+                printed(key, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
+    }
+
+    /// XCLAIM and XAUTOCLAIM (`name`) with an idle time that is no integer.
+    pub fn invalid_min_idle_time(name: &str) -> Self {
+        Self::text(format!("ERR Invalid min-idle-time argument for {name}"))
+    }
+
+    /// XCLAIM with an option whose number is none.
+    pub fn invalid_xclaim_option(name: &str) -> Self {
+        Self::text(format!("ERR Invalid {name} option argument for XCLAIM"))
+    }
+
+    /// XCLAIM with an option it does not know.
+    pub fn unrecognized_xclaim_option(option: &[u8]) -> Self {
+        Self::text(
+            [
+                b"ERR Unrecognized XCLAIM option '",
+                printed(option, usize::MAX),
+                b"'",
+            ]
+            .concat(),
+        )
     }
 
     /// An expiry that is zero, negative or past 64 bits.
@@ -484,6 +637,11 @@ impl ErrorReply {
         let mut text = b"EXECABORT Transaction discarded because of: ".to_vec();
         text.extend_from_slice(reason.as_bytes());
         Self::text(text)
+    }
+
+    /// EVAL and SCRIPT LOAD of what is no Lua; `text` is Lua's.
+    pub fn script_does_not_compile(text: &[u8]) -> Self {
+        Self::text([b"ERR Error compiling script (new function): ", text].concat())
     }
 
     /// A part of the server this build does not have.

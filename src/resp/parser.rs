@@ -74,6 +74,11 @@ impl Parser {
         self.spans.capacity() * size_of::<Span>()
     }
 
+    /// Bytes of the half-read request that need not be looked at again: whole arguments, and the length of the next.
+    pub fn bytes_read(&self) -> usize {
+        self.at
+    }
+
     /// Arguments of the half-read request that are there (CLIENT LIST `argv-mem` and tests look at it).
     pub fn held_args(&self) -> usize {
         self.spans.len()

@@ -56,6 +56,14 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// A status line of any bytes without line ends: what a script answers.
+    pub fn status(&mut self, text: &[u8]) {
+        debug_assert!(!text.contains(&b'\r') && !text.contains(&b'\n'), "a status is one line");
+        self.out.push(b'+');
+        self.out.extend_from_slice(text);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
     /// An error line.
     pub fn error(&mut self, error: &ErrorReply) {
         self.out.push(b'-');

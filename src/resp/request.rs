@@ -182,6 +182,26 @@ impl OwnedArgs {
                 .sum::<usize>()
     }
 
+    /// Appends an argument.
+    pub fn push(&mut self, part: &[u8]) {
+        self.spans.push(Span {
+            start: self.bytes.len() as u32,
+            length: part.len() as u32,
+        });
+        self.bytes.extend_from_slice(part);
+    }
+
+    /// Takes all arguments out; the memory stays for the next ones.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.spans.clear();
+    }
+
+    /// How many arguments there are.
+    pub fn count(&self) -> usize {
+        self.spans.len()
+    }
+
     /// Bytes held.
     pub fn size(&self) -> usize {
         self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
@@ -192,11 +212,7 @@ impl<'a> FromIterator<&'a [u8]> for OwnedArgs {
     fn from_iter<I: IntoIterator<Item = &'a [u8]>>(parts: I) -> Self {
         let mut owned = OwnedArgs::default();
         for part in parts {
-            owned.spans.push(Span {
-                start: owned.bytes.len() as u32,
-                length: part.len() as u32,
-            });
-            owned.bytes.extend_from_slice(part);
+            owned.push(part);
         }
         owned
     }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use glommio::{LocalExecutorBuilder, Placement as Pinning};
 
@@ -22,6 +22,7 @@ use crate::observe::{About, Observatory};
 use crate::ring;
 use crate::shard::Shard;
 
+use super::start;
 use super::placement::{Placement, placement};
 use crate::control::logging;
 
@@ -290,6 +291,11 @@ fn run(
         startup_bytes: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
     };
     let observatory = Arc::new(observatory);
+    let snapshot = start::snapshot_file(&config);
+    observatory
+        .snapshots
+        .loading
+        .store(snapshot.is_some(), Ordering::Relaxed);
     let terminate = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, terminate.clone())
@@ -321,9 +327,11 @@ fn run(
     let mut threads = Vec::new();
     let seed = sys::entropy();
     for (index, (senders, receivers)) in senders.into_iter().zip(receivers).enumerate() {
+        let mut shard = Box::new(Shard::new(index, shards, config.clone(), seed));
+        shard.snapshots = observatory.snapshots.clone();
         let parts = CoreParts {
             index,
-            shard: Box::new(Shard::new(index, shards, config.clone(), seed)),
+            shard,
             links: links.clone(),
             senders,
             receivers,
@@ -361,14 +369,15 @@ fn run(
             .map_err(|_| "A shard's thread ended at start".to_owned())??;
     }
     let parts = ControlParts {
-        links,
-        observatory,
+        links: links.clone(),
+        observatory: observatory.clone(),
         config: config.clone(),
         users,
         listeners,
-        terminate,
+        terminate: terminate.clone(),
         config_file,
     };
+    let terminate_all = terminate;
     let port = config.port;
     let control = LocalExecutorBuilder::new(Pinning::Unbound)
         .name("control")
@@ -376,10 +385,7 @@ fn run(
         .spawn(move || async move {
             match Control::new(parts) {
                 Ok(control) => {
-                    log::info!("Ready to accept connections on port {port}");
-                    if supervised == Supervised::Systemd {
-                        sys::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
-                    }
+                    let _ = ready.send(Ok(()));
                     control.run().await;
                     Ok(())
                 }
@@ -389,6 +395,21 @@ fn run(
             }
         })
         .map_err(|error| format!("Can't start the control thread: {error}"))?;
+    // When the control thread has failed, joining it says why.
+    let mut outcome = Ok(());
+    if started.recv().is_ok() {
+        if let Some(path) = &snapshot {
+            outcome = start::load(path, &config, &links, &observatory.snapshots);
+        }
+        if outcome.is_ok() {
+            log::info!("Ready to accept connections on port {port}");
+            if supervised == Supervised::Systemd {
+                sys::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
+            }
+        } else {
+            terminate_all.store(true, Ordering::Relaxed);
+        }
+    }
     control
         .join()
         .map_err(|error| format!("The control thread failed: {error}"))??;
@@ -397,7 +418,7 @@ fn run(
             .join()
             .map_err(|error| format!("A shard's thread failed: {error}"))?;
     }
-    Ok(())
+    outcome
 }
 
 /// Forty random hexadecimal digits.

@@ -2,5 +2,6 @@
 
 mod boot;
 mod placement;
+mod start;
 
 pub use boot::main;

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::keyspace::{KeyEntry, KeyPlace, Kind, Value};
+use crate::persistence::rdb::Usage;
 use crate::resp::ErrorReply;
 use crate::resp::request::{Caller, Key};
 use crate::structures::entry::{Entry, NewValue};
@@ -71,6 +72,18 @@ fn fresh_clock(config: &Config, now: i64) -> u32 {
         lfu_minutes(now) << 8 | LFU_START
     } else {
         lru_seconds(now)
+    }
+}
+
+/// What a snapshot notes of a key's use under the policy in force.
+pub fn usage(entry: &KeyEntry, config: &Config, now: i64) -> Usage {
+    let policy = config.maxmemory_policy;
+    if policy.is_lfu() {
+        Usage::Freq(lfu_counter(entry.clock(), now, config.lfu_decay_minutes) as u8)
+    } else if policy.is_lru() {
+        Usage::Idle(idle_seconds(entry.clock(), now).into())
+    } else {
+        Usage::None
     }
 }
 
@@ -186,14 +199,14 @@ impl Shard {
         let db = caller.db as usize;
         let (keyspace, mut beside) = self.split();
         let Some(mut found) = keyspace.found(db, key) else {
-            beside.stats.misses += 1;
+            beside.on_missed(db, key);
             return None;
         };
         if beside.is_due(found.get()) {
-            beside.stats.misses += 1;
             if !beside.expiry_paused {
                 beside.on_expired(db, key, found.remove());
             }
+            beside.on_missed(db, key);
             return None;
         }
         beside.stats.hits += 1;
@@ -217,20 +230,22 @@ impl Shard {
 
     /// The same, counting a hit or a miss.
     pub fn peek_counted(&mut self, db: usize, key: &Key<'_>) -> Option<&KeyEntry> {
-        let (keyspace, mut beside) = self.split();
-        let Some(found) = keyspace.found(db, key) else {
-            beside.stats.misses += 1;
-            return None;
-        };
-        if beside.is_due(found.get()) {
-            beside.stats.misses += 1;
-            if !beside.expiry_paused {
-                beside.on_expired(db, key, found.remove());
-            }
+        if self.peek(db, key).is_none() {
+            self.split().1.on_missed(db, key);
             return None;
         }
-        beside.stats.hits += 1;
-        Some(found.into_mut())
+        self.stats.hits += 1;
+        self.keyspace.find(db, key)
+    }
+
+    /// The same without a `keymiss` event: OBJECT.
+    pub fn peek_silently(&mut self, db: usize, key: &Key<'_>) -> Option<&KeyEntry> {
+        if self.peek(db, key).is_none() {
+            self.stats.misses += 1;
+            return None;
+        }
+        self.stats.hits += 1;
+        self.keyspace.find(db, key)
     }
 
     /// A key for a writing command. Expired keys are deleted first. Its expiry changes through `set_expire_at` only.

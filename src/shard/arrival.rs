@@ -1,10 +1,13 @@
-//! Values that come from other shards, as effects: what makes a shard's stream tell its own keys' story alone.
+//! Values that come from elsewhere: from other shards, as effects that make a shard's stream tell its own keys' story
+//! alone; from files, as they are loaded.
 
 use super::own::Shard;
 use crate::base::number::format_i64;
-use crate::persistence::rdb;
+use crate::keyspace::KeyPlace;
+use crate::persistence::load::LoadError;
+use crate::persistence::rdb::{self, Loaded};
 use crate::resp::request::Key;
-use crate::structures::entry::Payload;
+use crate::structures::entry::{Entry, Payload};
 
 impl Shard {
     /// Records that a key has come here from another shard, as it is now. The one place that says so.
@@ -52,5 +55,26 @@ impl Shard {
     /// value itself.
     pub fn made_from_afar(&mut self, db: usize, key: &Key<'_>) {
         self.record_arrival(db, key);
+    }
+
+    /// Takes in a key from a file. One that is there already is replaced if `replace` says so, else refused.
+    pub fn take_in(&mut self, loaded: Loaded, replace: bool) -> Result<(), LoadError> {
+        let clock = self.clock_of_usage(loaded.idle_seconds, loaded.freq);
+        let (db, expire_at) = (loaded.db as usize, loaded.expire_at);
+        let key = Key::new(&loaded.key);
+        let entry = loaded
+            .content
+            .with_new(|value| Entry::new(key.bytes, value, clock, expire_at));
+        match self.keyspace.entry(db, &key) {
+            KeyPlace::Vacant(vacant) => {
+                vacant.insert(entry);
+            }
+            KeyPlace::Found(mut found) if replace => {
+                let old = found.replace(entry);
+                self.let_go(old);
+            }
+            KeyPlace::Found(_) => return Err(LoadError::Duplicate(loaded.key, loaded.db)),
+        }
+        Ok(())
     }
 }

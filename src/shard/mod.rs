@@ -9,7 +9,7 @@ mod evict;
 mod own;
 mod shards;
 
-pub use access::ExpiryChange;
+pub use access::{ExpiryChange, usage};
 pub use evict::Eviction;
 pub use own::{Class, Shard, ShardStats};
 pub use shards::Shards;

@@ -8,6 +8,8 @@ use crate::effect::Effects;
 use crate::keyspace::blocked::Blocked;
 use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
+use crate::pubsub::{News, Topic};
+use crate::persistence::Status;
 use crate::resp::request::Key;
 use crate::structures::quicklist;
 
@@ -28,9 +30,31 @@ pub enum Class {
     Set,
     Hash,
     Zset,
+    Stream,
     Expired,
     Evicted,
     New,
+    Miss,
+}
+
+impl Class {
+    /// Its bit in `notify-keyspace-events`.
+    #[inline]
+    const fn bit(self) -> u32 {
+        1 << match self {
+            Class::Generic => 2,
+            Class::String => 3,
+            Class::List => 4,
+            Class::Set => 5,
+            Class::Hash => 6,
+            Class::Zset => 7,
+            Class::Expired => 8,
+            Class::Evicted => 9,
+            Class::Stream => 10,
+            Class::Miss => 11,
+            Class::New => 14,
+        }
+    }
 }
 
 /// What a shard counts about itself.
@@ -60,6 +84,8 @@ pub struct Shard {
     pub watched: Watched,
     /// Keys that blocked clients wait for.
     pub blocked: Blocked,
+    /// What is said to clients: messages, events.
+    pub news: News,
     /// Unix milliseconds of the running batch or transaction. Never goes backwards.
     pub now: i64,
     /// Chance.
@@ -68,6 +94,8 @@ pub struct Shard {
     pub config: Arc<Config>,
     /// Counters.
     pub stats: ShardStats,
+    /// What is known about snapshots, by all who write or load them.
+    pub snapshots: Arc<Status>,
     /// Reads leave access clocks alone and expired keys stay (a paused server, an import).
     pub expiry_paused: bool,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
@@ -94,6 +122,7 @@ pub(super) struct Beside<'a> {
     effects: &'a mut Effects,
     watched: &'a mut Watched,
     blocked: &'a mut Blocked,
+    news: &'a mut News,
     garbage: &'a mut Vec<Garbage>,
 }
 
@@ -106,6 +135,13 @@ impl Beside<'_> {
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
         self.heed(db, key);
         self.notify(db, key, Class::Expired, "expired");
+    }
+
+    /// A reading command has not found its key.
+    #[inline]
+    pub(super) fn on_missed(&mut self, db: usize, key: &Key<'_>) {
+        self.stats.misses += 1;
+        self.notify(db, key, Class::Miss, "keymiss");
     }
 
     /// An entry was taken out of the keyspace to free memory and is no part of any command.
@@ -142,36 +178,50 @@ impl Beside<'_> {
 
     /// See `Shard::notify`.
     #[inline]
-    pub(super) fn notify(
-        &mut self,
-        _db: usize,
-        _key: &Key<'_>,
-        _class: Class,
-        _event: &'static str,
-    ) {
-        // Notifications go to subscribers, and this build has none (docs/compatibility.md): the call sites name the
-        // events so that pub/sub finds them in place.
+    pub(super) fn notify(&mut self, db: usize, key: &Key<'_>, class: Class, event: &'static str) {
+        if self.news.wants(class.bit()) {
+            self.news.event(db, event, key.bytes);
+        }
     }
 }
 
 impl Shard {
     /// An empty shard.
     pub fn new(index: usize, shards: usize, config: Arc<Config>, seed: u64) -> Self {
-        Shard {
+        let mut shard = Shard {
             index,
             keyspace: Keyspace::new(index, shards, config.databases as usize),
             effects: Effects::default(),
             watched: Watched::default(),
             blocked: Blocked::default(),
+            news: News::default(),
             now: 0,
             random: Random::new(seed ^ (index as u64) << 32),
             config,
             stats: ShardStats::default(),
+            snapshots: Arc::default(),
             expiry_paused: false,
             expires_actively: true,
             garbage: Vec::new(),
             evictor: Evictor::default(),
+        };
+        shard.news.set_events(shard.config.notify_keyspace_events);
+        shard
+    }
+
+    /// Takes over a new configuration.
+    pub fn configure(&mut self, config: &Arc<Config>) {
+        if !Arc::ptr_eq(&self.config, config) {
+            self.config = config.clone();
+            self.news.set_events(config.notify_keyspace_events);
         }
+    }
+
+    /// Leaves a message for subscribers, to be delivered when the running command, transaction or script is over, and
+    /// gives the number of receivers. PUBLISH and SPUBLISH, wherever they run. It changes no data and stands in no
+    /// file; replicas, which there are none of yet, would get it.
+    pub fn publish(&mut self, topic: Topic, channel: &[u8], payload: &[u8]) -> usize {
+        self.news.publish(topic, channel, payload)
     }
 
     /// Sets the time of what runs next; an earlier time changes nothing.
@@ -199,10 +249,32 @@ impl Shard {
         changes: u64,
     ) {
         self.effects.count(changes);
-        // One branch for both: a write that nobody watches or waits for asks once.
-        if self.watched.len() | self.blocked.len() != 0 {
-            self.split().1.heed(db, key);
+        // One branch for all who might want to know.
+        if (self.watched.len() | self.blocked.len() != 0) | self.news.wants_events() {
+            let (_, mut beside) = self.split();
+            beside.heed(db, key);
+            beside.notify(db, key, class, event);
         }
+    }
+
+    /// Those who are blocked on a key are looked at when the running unit ends, though only a part of it has gone: a group
+    /// of a stream.
+    pub fn wake(&mut self, db: usize, key: &Key<'_>) {
+        if !self.blocked.is_empty() {
+            self.blocked.signal(db, key.bytes);
+        }
+    }
+
+    /// A key was changed in a way that no watch notices: what groups of a stream have read and acknowledged.
+    pub fn changed_aside(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        class: Class,
+        event: &'static str,
+        changes: u64,
+    ) {
+        self.effects.count(changes);
         self.notify(db, key, class, event);
     }
 
@@ -224,6 +296,7 @@ impl Shard {
             effects: &mut self.effects,
             watched: &mut self.watched,
             blocked: &mut self.blocked,
+            news: &mut self.news,
             garbage: &mut self.garbage,
         };
         (&mut self.keyspace, beside)

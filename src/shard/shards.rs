@@ -57,6 +57,11 @@ impl<'a> Shards<'a> {
         self.won
     }
 
+    /// Whether this is a blocked client's request, run again because a key has changed.
+    pub fn runs_again(&self) -> bool {
+        self.waiter.is_some()
+    }
+
     /// What the command has said by `block`.
     pub fn take_wait(&mut self) -> Option<Wait> {
         self.wait.take()
@@ -103,6 +108,11 @@ impl<'a> Shards<'a> {
     /// All that are at hand.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
         self.held.iter_mut().map(|shard| &mut **shard)
+    }
+
+    /// The same to read.
+    pub fn iter(&self) -> impl Iterator<Item = &Shard> {
+        self.held.iter().map(|shard| &**shard)
     }
 
     /// How many of them are at hand.

@@ -324,11 +324,18 @@ impl Stream {
         Some(&mut self.groups[at])
     }
 
-    /// Takes a group out for a while, to change it beside the stream that it reads; [`Stream::put_group`] brings it
-    /// back.
-    pub fn lend_group(&mut self, name: &[u8]) -> Option<Box<Group>> {
+    /// Lets `work` change a group beside the entries that it reads.
+    pub fn with_group<R>(
+        &mut self,
+        name: &[u8],
+        work: impl FnOnce(&Stream, &mut Group) -> R,
+    ) -> Option<R> {
         let at = self.search(name).ok()?;
-        Some(self.groups.remove(at))
+        // Out of the row while it is lent: the row is short, and a box is a word.
+        let mut group = self.groups.remove(at);
+        let result = work(self, &mut group);
+        self.groups.insert(at, group);
+        Some(result)
     }
 
     /// Adds a group; `Err` gives it back when the name is taken.
@@ -344,9 +351,9 @@ impl Stream {
 
     /// Takes a group out for good, as the only content of a stream of its own: something to be freed in steps.
     pub fn take_group(&mut self, name: &[u8]) -> Option<Stream> {
-        let group = self.lend_group(name)?;
+        let at = self.search(name).ok()?;
         Some(Stream {
-            groups: vec![group],
+            groups: vec![self.groups.remove(at)],
             ..Stream::default()
         })
     }

@@ -1,6 +1,6 @@
 """Is every element given out once, to whoever waited longest, and does a blocked client always get an answer?
 
-usage: blocking.py [WORD ...] [--shards N] [--slotwise PATH] [--seconds S] [--seed N]
+usage: blocking.py [WORD ...] [--shards N] [--no-borrow] [--slotwise PATH] [--seconds S] [--seed N]
 
 Every test is a function whose name is the sentence it proves; WORDs select those whose name holds one of them. The
 last test, `every_element_...`, lets many clients push, block, give up, be unblocked and vanish at random for S seconds
@@ -42,7 +42,8 @@ class House:
 
     def __init__(self, options):
         self.options = options
-        self.server = support.slotwise(options.slotwise, shards=options.shards).start()
+        extra = ("--borrow", "no") if options.no_borrow else ()
+        self.server = support.slotwise(options.slotwise, shards=options.shards, extra=extra).start()
         self.clients = []
         self.watcher = self.server.client()
 
@@ -586,6 +587,7 @@ def main():
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--slotwise", help="the server under test (target/quick/slotwise)")
+    parser.add_argument("--no-borrow", action="store_true", help="cores talk by messages only")
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

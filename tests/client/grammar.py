@@ -10,14 +10,17 @@ An entry says how replies compare:
   exec     entry by entry, as the queued commands compare
   score    byte for byte, or equal as numbers (see KNOWN_DIFFERENCES in differential.py)
   encoding OBJECT ENCODING, with the names 7.2 introduced
+  clock    byte for byte but for times (see grammar_streams.py)
 `weight` is how often an entry is drawn. Keys come from a small pool whose first letter tells the type a key usually
 holds; one in eight is drawn from the whole pool, which gives the wrong types.
 """
 
 import struct
 
+import grammar_streams
+
 KEYS_PER_TYPE = 5
-TYPES = "slhtz"  # string, list, hash, set (t), sorted set
+TYPES = "slhtzr"  # string, list, hash, set (t), sorted set, stream (r)
 
 
 class Draw:
@@ -321,6 +324,14 @@ def mpop(kind, *ends):
     return draw
 
 
+def timeout(d):
+    """Of a blocking command: a moment, or nonsense. Never zero, which nobody would end. Redis looks after time-outs when
+    it wakes, which may take 100 ms: such commands are drawn rarely."""
+    if d.chance(0.9):
+        return b"0.001"
+    return d.random.choice([b"-1", b"abc", b"", b"nan", b"1e400", b"-inf", b" 1", b"-0.0001x", b"0x.001p0"])
+
+
 def lpos(d):
     def rank():
         word = d.index()
@@ -435,6 +446,11 @@ COMMANDS = [
     ("LMOVE", lambda d: [d.key("l"), d.key("l"), end(d, "LEFT", "RIGHT"), end(d, "LEFT", "RIGHT")], "exact", 2),
     ("RPOPLPUSH", lambda d: [d.key("l"), d.key("l")], "exact", 1),
     ("LMPOP", mpop("l", "LEFT", "RIGHT"), "exact", 1.5),
+    ("BLPOP", lambda d: [*d.keys("l", 1, 3), timeout(d)], "exact", 0.3),
+    ("BRPOP", lambda d: [*d.keys("l", 1, 3), timeout(d)], "exact", 0.3),
+    ("BLMPOP", lambda d: [timeout(d), *mpop("l", "LEFT", "RIGHT")(d)], "exact", 0.3),
+    ("BLMOVE", lambda d: [d.key("l"), d.key("l"), end(d, "LEFT", "RIGHT"), end(d, "LEFT", "RIGHT"), timeout(d)], "exact", 0.3),
+    ("BRPOPLPUSH", lambda d: [d.key("l"), d.key("l"), timeout(d)], "exact", 0.3),
     # hashes
     ("HSET", hset, "exact", 4),
     ("HMSET", hset, "exact", 1),
@@ -500,6 +516,10 @@ COMMANDS = [
     ("ZDIFFSTORE", lambda d: [d.key("z"), *zset_operands(d, store=True, plain=True)], "exact", 1),
     ("ZINTERCARD", lambda d: [*numkeys(d, "z"), *([d.case("LIMIT"), d.index()] if d.chance(0.4) else [])], "exact", 1),
     ("ZMPOP", mpop("z", "MIN", "MAX"), "score", 1.5),
+    ("BZMPOP", lambda d: [timeout(d), *mpop("z", "MIN", "MAX")(d)], "score", 0.3),
+    ("BZPOPMIN", lambda d: [*d.keys("z", 1, 3), timeout(d)], "score", 0.3),
+    ("BZPOPMAX", lambda d: [*d.keys("z", 1, 3), timeout(d)], "score", 0.3),
+    *grammar_streams.COMMANDS,
     # transactions; EXEC's reply compares entry by entry, as its commands do
     ("MULTI", lambda d: [], "exact", 3),
     ("EXEC", lambda d: [], "exec", 3),
@@ -589,5 +609,10 @@ RAW_INPUTS = [
     b"select\r\n", b"select -1\r\n", b"select 99999999999999999999\r\n", b"swapdb 0\r\n", b"swapdb 0 0\r\n", b"swapdb -1 0\r\n", b"swapdb 0 x\r\n",
     b"flushdb async sync\r\n", b"randomkey x\r\n", b"randomkey\r\n", b"keys\r\n", b"info bogus\r\n", b"shutdown nosave save\r\n", b"shutdown abort\r\n",
  b"monitor x\r\n", b"reset x\r\n", b"quit x\r\n", b"*1\r\n$4\r\nquit\r\n*1\r\n$4\r\nPING\r\n",
-    b"time x\r\n", b"wait\r\n", b"shutdown bogus\r\n", b"Post / HTTP/1.1\r\n", b"Host: x\r\n",
+    b"rpush a 1\r\nblpop a 0\r\nping\r\n", b"blpop\r\n", b"blpop a\r\n", b"blpop a -1\r\n", b"blpop a x\r\n", b"blmpop 0.01 1 a\r\n", b"blmpop x 1 a left\r\n",
+    b"blmpop 0.01 0 a left\r\n", b"blmpop 0.01 1 a up\r\n", b"blmove a b left up 0.01\r\n", b"brpoplpush a b -1\r\n",
+    b"bzmpop -1 1 a min\r\n", b"wait 0 0\r\n", b"wait x 0\r\n", b"wait 0 x\r\n",
+    b"wait 1 -1\r\n", b"multi\r\nblpop a 0\r\nwait 3 0\r\nblmove a b left left 0\r\nexec\r\n",
+    b"rpush a 1 2\r\nmulti\r\nblpop a 0\r\nblmpop 0 2 b a left count 5\r\nbzpopmax z 0\r\nexec\r\n",
+    b"time x\r\n", b"wait\r\n", b"shutdown bogus\r\n", b"Post / HTTP/1.1\r\n", b"Host: x\r\n", *grammar_streams.RAW_INPUTS,
 ]

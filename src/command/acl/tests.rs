@@ -90,7 +90,12 @@ fn a_user_made_anew_under_a_name_is_another_one() {
     desk.line("AUTH u x");
     let (without, _) = desk.users.without(&["u"]);
     let again = without
-        .with_rules(b"u", &["on", "nopass"], false, super::super::table::catalog())
+        .with_rules(
+            b"u",
+            &["on", "nopass"],
+            false,
+            super::super::table::catalog(),
+        )
         .unwrap();
     assert!(!desk.client.take_over(&again));
 }
@@ -182,7 +187,10 @@ fn dryrun_names_what_is_missing() {
         ),
         ("ACL DRYRUN v GET a", "-ERR User 'v' not found\r\n"),
         ("ACL DRYRUN u nope a", "-ERR Command 'nope' not found\r\n"),
-        ("ACL DRYRUN u config nope", "-ERR Command 'config' not found\r\n"),
+        (
+            "ACL DRYRUN u config nope",
+            "-ERR Command 'config' not found\r\n",
+        ),
         (
             "ACL DRYRUN u SET a",
             "-ERR wrong number of arguments for 'set' command\r\n",
@@ -200,7 +208,10 @@ fn dryrun_names_what_is_missing() {
 #[test]
 fn cat_genpass_and_log_check_their_arguments() {
     let mut desk = Desk::new();
-    assert!(desk.line("ACL CAT").starts_with("*21\r\n$8\r\nkeyspace\r\n"));
+    assert!(
+        desk.line("ACL CAT")
+            .starts_with("*21\r\n$8\r\nkeyspace\r\n")
+    );
     assert!(desk.line("ACL CAT STRING").contains("\r\nget\r\n"));
     assert_eq!(desk.line("ACL CAT no"), "-ERR Unknown category 'no'\r\n");
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use crate::command::client::Client;
 use crate::mesh::message::ClientFilter;
+use crate::pubsub::Topic;
 
 /// What a core knows of a connection beyond what commands remember of its client.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +19,10 @@ pub struct ConnectionFacts {
     pub output_peak: usize,
     /// Bytes of replies that wait to be sent.
     pub output_bytes: usize,
+    /// Blocks of replies that wait, when they are many, and the memory they take.
+    pub output_blocks: usize,
+    /// See above.
+    pub output_queued: usize,
     /// Bytes of memory for the connection in all.
     pub total_bytes: usize,
     /// A reply waits for the socket to take it.
@@ -43,19 +48,24 @@ pub fn client_line(client: &Client, facts: &ConnectionFacts, now_ms: i64) -> Vec
     };
     line.extend(
         format!(
-            " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={multi} qbuf={} qbuf-free={} argv-mem={} \
-             multi-mem={multi_bytes} rbs={} rbp={} obl={} oll=0 omem=0 tot-mem={} events={} cmd={} user={} redir=-1 \
+            " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} qbuf={} qbuf-free={} argv-mem={} \
+             multi-mem={multi_bytes} rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events={} cmd={} user={} redir=-1 \
              resp={} lib-name=",
             seconds(client.created_ms),
             seconds(client.active_ms),
             flags(client, facts),
             client.db,
+            client.subscriptions(Topic::Channel),
+            client.subscriptions(Topic::Pattern),
+            client.subscriptions(Topic::Shard),
             facts.input_bytes,
             facts.input_free,
             facts.argument_bytes,
             facts.output_capacity,
             facts.output_peak,
             facts.output_bytes,
+            facts.output_blocks,
+            facts.output_queued,
             facts.total_bytes,
             if facts.sending { "rw" } else { "r" },
             client.last_command.map_or("NULL", |command| &command.name),
@@ -79,6 +89,7 @@ fn flags(client: &Client, facts: &ConnectionFacts) -> String {
         .is_some_and(|watching| watching.token.is_broken());
     let letters = [
         (client.monitor, 'O'),
+        (client.subscribed, 'P'),
         (client.multi.is_some(), 'x'),
         (facts.blocked, 'b'),
         (broken, 'd'),

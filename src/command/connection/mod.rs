@@ -125,7 +125,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "PING",
         arity: Arity::AtLeast(1),
-        flags: Flags::FAST,
+        flags: Flags::FAST.and(Flags::WHILE_SUBSCRIBED),
         acl: Acl::CONNECTION,
         keys: &[],
         docs: Docs {
@@ -150,7 +150,8 @@ pub(super) const COMMANDS: &[Command] = &[
             .and(Flags::FAST)
             .and(Flags::NO_AUTH)
             .and(Flags::ALLOW_BUSY)
-            .and(Flags::IMMEDIATE),
+            .and(Flags::IMMEDIATE)
+            .and(Flags::WHILE_SUBSCRIBED),
         acl: Acl::CONNECTION,
         keys: &[],
         docs: Docs {
@@ -175,7 +176,8 @@ pub(super) const COMMANDS: &[Command] = &[
             .and(Flags::FAST)
             .and(Flags::NO_AUTH)
             .and(Flags::ALLOW_BUSY)
-            .and(Flags::IMMEDIATE),
+            .and(Flags::IMMEDIATE)
+            .and(Flags::WHILE_SUBSCRIBED),
         acl: Acl::CONNECTION,
         keys: &[],
         docs: Docs {
@@ -217,8 +219,18 @@ fn echo(_: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<S
     Ok(Step::Done)
 }
 
-fn ping(_: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<Step, ErrorReply> {
+fn ping(
+    context: &mut Context<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Step, ErrorReply> {
     match args.len() {
+        1 | 2 if context.client.subscribed && !reply.is_resp3() => {
+            // The shape of a message, because that is what such a client expects.
+            reply.array(2);
+            reply.bulk(b"pong");
+            reply.bulk(args.opt(1).unwrap_or_default());
+        }
         1 => reply.simple("PONG"),
         2 => reply.bulk(args.get(1)),
         _ => return Err(ErrorReply::wrong_arity("ping")),

@@ -45,7 +45,8 @@ fn auth_compares_with_requirepass() {
     assert!(desk.line("AUTH other a").starts_with("-WRONGPASS "));
     assert_eq!(desk.line("AUTH default a b"), "-ERR syntax error\r\n");
     desk.set("requirepass", "secret");
-    desk.client.authenticated = false;
+    let users = desk.users.clone();
+    desk.client.become_default(&users);
     assert!(desk.line("HELLO 3").starts_with("-NOAUTH HELLO must"));
     for wrong in [
         "AUTH secre",

@@ -169,16 +169,17 @@ fn rename_key(
         .remove(db, &from)
         .ok_or(ErrorReply::NO_SUCH_KEY)?;
     let together = shards.together(&from, &to);
+    let target = shards.of(&to);
+    if taken {
+        target.delete(db, &to);
+    }
+    settle(target, db, &to, entry.renamed(to.bytes));
     let source = shards.of(&from);
     source.changed(db, &from, Class::Generic, "rename_from");
     if !together {
         source.effects.record(db, &[b"DEL", from.bytes]);
     }
     let target = shards.of(&to);
-    if taken {
-        target.delete(db, &to);
-    }
-    settle(target, db, &to, entry.renamed(to.bytes));
     // The move is one change, counted where the key was.
     target.changed_by(db, &to, Class::Generic, "rename_to", u64::from(!together));
     if !together {

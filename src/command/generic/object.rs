@@ -178,7 +178,7 @@ fn type_of(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<
 
 /// The key that a subcommand of OBJECT asks about; when it is missing, that has been replied.
 fn look<'a>(shard: &'a mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Option<&'a KeyEntry> {
-    let entry = shard.peek_counted(args.db(), &args.key(2));
+    let entry = shard.peek_silently(args.db(), &args.key(2));
     if entry.is_none() {
         reply.null();
     }

@@ -295,3 +295,154 @@ fn move_or_wait(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::Harness;
+    use crate::keyspace::blocked::{Wait, Waiter};
+    use crate::resp::Reply;
+    use crate::resp::request::{Caller, OwnedArgs};
+    use crate::shard::{Shard, Shards};
+
+    /// Runs a plan over the shards named, all if none, and gives the reply and what the command waits for.
+    fn run(
+        h: &mut Harness,
+        line: &str,
+        at: &[usize],
+        waiter: Option<&Waiter>,
+    ) -> (String, Option<Wait>) {
+        let total = h.shards.len();
+        let words: OwnedArgs = line.split(' ').map(str::as_bytes).collect();
+        let args = words.args(h.caller);
+        let mut held: Vec<&mut Shard> = h
+            .shards
+            .iter_mut()
+            .filter(|shard| at.is_empty() || at.contains(&shard.index))
+            .collect();
+        let mut shards = match waiter {
+            Some(waiter) => Shards::for_waiter(&mut held, total, waiter),
+            None => Shards::new(&mut held, total),
+        };
+        let plan = match args.get(0) {
+            b"BLPOP" => super::blpop,
+            b"BLMPOP" => super::blmpop,
+            _ => super::blmove,
+        };
+        shards.iter_mut().for_each(|shard| shard.effects.begin());
+        let mut out = Vec::new();
+        plan(&mut shards, &args, &mut Reply::new(&mut out, false)).unwrap();
+        shards.iter_mut().for_each(|shard| {
+            shard.effects.end(&args);
+        });
+        (String::from_utf8(out).unwrap(), shards.take_wait())
+    }
+
+    fn waiter(line: &str, wait: Wait) -> Waiter {
+        let words: OwnedArgs = line.split(' ').map(str::as_bytes).collect();
+        Waiter::new(0, 0, 0, words, Caller::default(), wait)
+    }
+
+    #[test]
+    fn what_is_there_is_taken_at_once_and_recorded_as_the_twin() {
+        for shards in [1, 4] {
+            let mut h = Harness::new(shards);
+            h.line("RPUSH b 1 2 3 4 5 6");
+            h.effects();
+            h.dialogue(
+                "BLPOP a b 0 => *2 $1 b $1 1
+                 BRPOP a b c 0.5 => *2 $1 b $1 6
+                 BLMPOP 0 2 a b RIGHT COUNT 2 => *2 $1 b *2 $1 5 $1 4
+                 BLMOVE b b LEFT RIGHT 0 => $1 2
+                 BRPOPLPUSH b b 0 => $1 2",
+            );
+            assert_eq!(
+                h.effects(),
+                [
+                    "LPOP b",
+                    "RPOP b",
+                    "RPOP b 2",
+                    "LMOVE b b LEFT RIGHT",
+                    "RPOPLPUSH b b"
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_there_means_null_or_waiting() {
+        let mut h = Harness::new(4);
+        h.dialogue(
+            "BLPOP a b 0 => *-1
+             BLMPOP 1 2 a b LEFT => *-1
+             BLMOVE a b LEFT RIGHT 1 => $-1
+             BRPOPLPUSH a b 1 => $-1",
+        );
+        let (_, wait) = run(&mut h, "BLPOP a b c 1.5", &[], None);
+        let wait = wait.unwrap();
+        assert_eq!(&wait.keys[..], [1, 2, 3]);
+        assert_eq!(wait.until, Some(h.shards[0].now + 1500));
+        let (_, wait) = run(&mut h, "BLMOVE a b LEFT RIGHT 0", &[], None);
+        let wait = wait.unwrap();
+        assert_eq!(
+            (&wait.keys[..], wait.target, wait.until),
+            (&[1][..], Some(2), None)
+        );
+        assert!(h.effects().is_empty());
+    }
+
+    #[test]
+    fn arguments_are_judged_in_the_order_of_redis() {
+        let mut h = Harness::new(4);
+        h.line("SET s x");
+        h.dialogue(
+            "BLPOP s 0 => -WRONGTYPE Operation against a key holding the wrong kind of value
+             BLPOP s x => -ERR timeout is not a float or out of range
+             BLPOP s -0.1 => -ERR timeout is negative
+             BLPOP s 1e30 => -ERR timeout is out of range
+             BLPOP s 9223372036854775 => -ERR timeout is out of range
+             BLMPOP x 0 s LEFT => -ERR numkeys should be greater than 0
+             BLMPOP x 1 s UP => -ERR syntax error
+             BLMPOP x 1 s LEFT COUNT 0 => -ERR count should be greater than 0
+             BLMPOP x 1 s LEFT => -ERR timeout is not a float or out of range
+             BLMOVE s d UP LEFT x => -ERR syntax error
+             BLMOVE s d LEFT LEFT x => -ERR timeout is not a float or out of range
+             BLMOVE s d LEFT LEFT 0 => -WRONGTYPE Operation against a key holding the wrong kind of value
+             BRPOPLPUSH s d -1 => -ERR timeout is negative",
+        );
+    }
+
+    #[test]
+    fn keys_of_shards_that_are_not_at_hand_are_passed_over() {
+        let mut h = Harness::new(4);
+        let line = "BLPOP a b c 0";
+        let (_, wait) = run(&mut h, line, &[], None);
+        let waiter = waiter(line, wait.unwrap());
+        h.line("RPUSH a 1");
+        h.line("RPUSH b 2");
+        let [a, b] = [&b"a"[..], b"b"].map(|key| usize::from(crate::base::slot::key_slot(key)) % 4);
+        assert_ne!(a, b, "the keys are on two shards");
+        let (reply, wait) = run(&mut h, line, &[b], Some(&waiter));
+        assert_eq!(
+            (reply.as_str(), wait.is_none()),
+            ("*2\r\n$1\r\nb\r\n$1\r\n2\r\n", true)
+        );
+        assert!(waiter.is_over());
+        assert_eq!(h.line("LLEN a"), ":1\r\n");
+    }
+
+    #[test]
+    fn a_client_that_has_been_answered_takes_nothing() {
+        for line in ["BLPOP a 0", "BLMPOP 0 1 a LEFT", "BLMOVE a b LEFT LEFT 0"] {
+            let mut h = Harness::new(4);
+            let (_, wait) = run(&mut h, line, &[], None);
+            let waiter = waiter(line, wait.unwrap());
+            assert!(waiter.win());
+            h.line("RPUSH a 1");
+            h.effects();
+            let (_, wait) = run(&mut h, line, &[], Some(&waiter));
+            assert!(wait.is_none());
+            assert_eq!(h.line("LRANGE a 0 -1"), "*1\r\n$1\r\n1\r\n", "{line}");
+            assert!(h.effects().is_empty(), "{line}");
+        }
+    }
+}

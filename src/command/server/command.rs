@@ -283,7 +283,7 @@ fn key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
             typed(reply, "index", 1);
             named_integer(reply, "index", index.into());
         }
-        Begin::Keyword { word, from } => {
+        Begin::Keyword { word, from, .. } => {
             typed(reply, "keyword", 2);
             named(reply, "keyword", word);
             named_integer(reply, "startfrom", from.into());

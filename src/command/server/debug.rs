@@ -71,6 +71,12 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
         return Ok(Step::Whole(object));
     } else if is("LISTPACK", 3) {
         return Ok(Step::Whole(listpack));
+    } else if args.is(1, "RELOAD") {
+        return super::snapshot::reload(args);
+    } else if is("DIGEST", 2) {
+        return Ok(Step::Whole(super::digest::digest));
+    } else if args.is(1, "DIGEST-VALUE") {
+        return Ok(Step::Whole(super::digest::digest_values));
     } else if is("HTSTATS", 3) || is("HTSTATS", 4) {
         return Ok(Step::Whole(table_stats));
     } else if is("HTSTATS-KEY", 3) || is("HTSTATS-KEY", 4) {
@@ -268,6 +274,14 @@ fn help(reply: &mut Reply<'_>) {
                 &["Like CONFIG REWRITE, with the directives at their defaults as well."],
             ),
             (
+                "DIGEST",
+                &["A number in hexadecimal that is the same for equal data sets."],
+            ),
+            (
+                "DIGEST-VALUE <key> [<key> ...]",
+                &["The same of the values of keys."],
+            ),
+            (
                 "DICT-RESIZING <0|1>",
                 &["Accepted for tests; tables grow bucket by bucket."],
             ),
@@ -307,6 +321,13 @@ fn help(reply: &mut Reply<'_>) {
             (
                 "QUICKLIST-PACKED-THRESHOLD <size>",
                 &["Accepted for tests; large elements have a node of their own anyway."],
+            ),
+            (
+                "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
+                &[
+                    "Writes a snapshot and loads it again. MERGE replaces keys that are there, NOFLUSH",
+                    "keeps what is in memory, NOSAVE loads the file as it is.",
+                ],
             ),
             (
                 "REPLICATE <target> <command> ...",

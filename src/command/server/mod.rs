@@ -4,10 +4,12 @@ mod command;
 mod config;
 mod debug;
 mod debug_tools;
+mod digest;
 mod info;
 mod latency;
 mod memory;
 mod slowlog;
+mod snapshot;
 
 #[cfg(test)]
 mod tests;
@@ -218,6 +220,8 @@ pub(super) const COMMANDS: &[Command] = &[
         run: Run::Client(shutdown),
         subcommands: &[],
     },
+    snapshot::LASTSAVE,
+    snapshot::SAVE,
     Command {
         name: "DEBUG",
         arity: Arity::AtLeast(2),

@@ -172,3 +172,46 @@ fn bzmpop(
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::Harness;
+
+    #[test]
+    fn what_is_there_is_taken_at_once_and_recorded_as_the_twin() {
+        for shards in [1, 4] {
+            let mut h = Harness::new(shards);
+            h.line("ZADD z 1 a 2 b 3 c 4 d 5 e");
+            h.effects();
+            h.dialogue(
+                "BZPOPMIN y z 0 => *3 $1 z $1 a $1 1
+                 BZPOPMAX y z 0.1 => *3 $1 z $1 e $1 5
+                 BZMPOP 0 2 y z MAX COUNT 2 => *2 $1 z *2 *2 $1 d $1 4 *2 $1 c $1 3
+                 BZMPOP 0 1 z MIN => *2 $1 z *1 *2 $1 b $1 2
+                 EXISTS z => :0",
+            );
+            let effects = ["ZPOPMIN z", "ZPOPMAX z", "ZPOPMAX z 2", "ZPOPMIN z 1"];
+            assert_eq!(h.effects(), effects);
+            h.line("ZADD z 1.5 a");
+            h.caller.resp3 = true;
+            h.dialogue("BZPOPMIN z 0 => *3 $1 z $1 a ,1.5");
+        }
+    }
+
+    #[test]
+    fn nothing_there_means_null_and_arguments_are_judged_in_the_order_of_redis() {
+        let mut h = Harness::new(4);
+        h.line("SET s x");
+        h.dialogue(
+            "BZPOPMIN a b 0 => *-1
+             BZPOPMAX a 1 => *-1
+             BZMPOP 1 2 a b MIN => *-1
+             BZPOPMIN s x => -ERR timeout is not a float or out of range
+             BZPOPMIN s 0 => -WRONGTYPE Operation against a key holding the wrong kind of value
+             BZMPOP x 0 a MIN => -ERR numkeys should be greater than 0
+             BZMPOP x 1 a LOW => -ERR syntax error
+             BZMPOP x 1 a MIN => -ERR timeout is not a float or out of range
+             BZMPOP -1 1 a MIN => -ERR timeout is negative",
+        );
+    }
+}

@@ -176,7 +176,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::MemoryOrPercent,
         "0",
         AtRunTime,
-        Accepted("this build closes clients by their own limits only"),
+        Honoured,
     ),
     Directive::new(
         "tracking-table-max-keys",
@@ -192,7 +192,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Events,
         "",
         AtRunTime,
-        Accepted("this build has no publish/subscribe, so nobody could listen"),
+        Honoured,
     ),
     Directive::new(
         "stream-node-max-bytes",
@@ -200,7 +200,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         BYTES,
         "4096",
         AtRunTime,
-        Accepted("this build has no streams"),
+        Honoured,
     ),
     Directive::new(
         "stream-node-max-entries",
@@ -208,7 +208,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         super::LONG_COUNT,
         "100",
         AtRunTime,
-        Accepted("this build has no streams"),
+        Honoured,
     ),
     Directive::new(
         "hll-sparse-max-bytes",

@@ -62,6 +62,16 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// How many bytes are at hand that have not been read.
+    pub fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// What has been read since `from`.
+    pub fn since(&self, from: usize) -> &'a [u8] {
+        &self.bytes[from..self.at]
+    }
+
     /// Where the next byte is in the whole.
     pub fn offset(&self) -> u64 {
         self.base + self.at as u64
@@ -177,6 +187,24 @@ impl<'a> Input<'a> {
                 Text::Bytes(Cow::Owned(plain))
             }
         })
+    }
+
+    /// Passes over a string without looking into it.
+    pub fn skip_string(&mut self) -> Result<(), Halt> {
+        let length = match self.head()? {
+            Head::Length(length) => length,
+            Head::Encoded(lead::INT_8) => 1,
+            Head::Encoded(lead::INT_16) => 2,
+            Head::Encoded(lead::INT_32) => 4,
+            Head::Encoded(_) => {
+                let packed = self.length()?;
+                self.length()?;
+                packed
+            }
+        };
+        let length = self.string_length(length)?;
+        self.take(length)?;
+        Ok(())
     }
 
     /// A string that holds a packed form.

@@ -10,7 +10,7 @@
 //! is every version and type up to Redis 7.2, older encodings being turned into ours on the way.
 //!
 //! `code.rs` has the numbers, `write.rs` the writer, `input.rs` the ground of the reader, `value.rs` its values,
-//! `old.rs` the forms that nobody writes any more, `payload.rs` DUMP payloads and `read.rs` whole files.
+//! `stream.rs` streams, `old.rs` the forms that nobody writes any more, `payload.rs` DUMP payloads and `read.rs` whole files.
 //!
 //! The reader trusts nothing: every length is believed only as far as bytes are there, every packed form is walked to
 //! its end, and what is wrong is refused with its offset ([`Problem`]).
@@ -22,6 +22,7 @@ mod old;
 mod payload;
 mod problem;
 mod read;
+mod stream;
 mod value;
 mod write;
 
@@ -31,5 +32,5 @@ mod tests;
 pub use payload::{PayloadError, dump, dump_bytes, dump_functions, restore, restore_functions};
 pub use problem::{Problem, What};
 pub use read::{Event, Loaded, Reader};
-pub use value::{Content, Limits};
+pub use value::{Content, Limits, Raw};
 pub use write::{Usage, Writer};

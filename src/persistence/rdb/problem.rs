@@ -5,6 +5,7 @@ use std::fmt;
 use super::lzf::LzfError;
 use crate::structures::intset::IntsetError;
 use crate::structures::listpack::ListpackError;
+use crate::structures::stream::StreamError;
 
 /// A refusal: what, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,9 @@ pub enum What {
     Odd,
     /// A score that is no number.
     Score,
-    Stream(&'static str),
+    Stream(StreamError),
+    /// The id of a stream's node has not sixteen bytes.
+    StreamKey,
     Checksum {
         expected: u64,
         found: u64,
@@ -69,18 +72,19 @@ impl fmt::Display for What {
                 f,
                 "a value of the module type '{name}' (version {version}); modules are not supported"
             ),
-            What::Listpack(error) => write!(f, "listpack: {error}"),
-            What::Intset(error) => write!(f, "intset: {error}"),
-            What::Ziplist(error) => write!(f, "ziplist: {error}"),
-            What::Zipmap(error) => write!(f, "zipmap: {error}"),
+            What::Listpack(error) => write!(f, "listpack integrity check failed: {error}"),
+            What::Intset(error) => write!(f, "intset integrity check failed: {error}"),
+            What::Ziplist(error) => write!(f, "ziplist integrity check failed: {error}"),
+            What::Zipmap(error) => write!(f, "zipmap integrity check failed: {error}"),
             What::Container(kind) => write!(f, "unknown kind {kind} of list node"),
             What::Duplicate => f.write_str("an element occurs twice"),
             What::Odd => f.write_str("an element without its partner"),
             What::Score => f.write_str("a score that is no number"),
-            What::Stream(error) => write!(f, "stream: {error}"),
+            What::Stream(error) => write!(f, "{error}"),
+            What::StreamKey => f.write_str("a stream's node without an id"),
             What::Checksum { expected, found } => write!(
                 f,
-                "Wrong RDB checksum expected: ({expected:x}) but got ({found:x})"
+                "RDB CRC error: the checksum should be ({expected:x}) but is ({found:x})"
             ),
         }
     }

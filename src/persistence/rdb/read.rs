@@ -6,7 +6,7 @@
 use super::code::{CHECKSUM_SINCE, MAGIC, VERSION_MAX, opcode};
 use super::input::Input;
 use super::problem::{Halt, Problem, What};
-use super::value::{Building, Content, Limits, module_name};
+use super::value::{Building, Content, Limits, Raw, module_name};
 use crate::base::crc64;
 
 /// Digits of the version.
@@ -48,6 +48,10 @@ pub enum Event {
     End,
 }
 
+/// The longest value that is handed on as it stands in the file (see [`Reader::leave_raw`]). A longer one is decoded as
+/// its bytes pass, so that it is never there twice.
+const RAW_MAX: usize = 64 * 1024;
+
 /// The key whose value is being read.
 struct Opened {
     key: Vec<u8>,
@@ -74,6 +78,7 @@ enum State {
 /// Reads a file; see the head of this one.
 pub struct Reader {
     limits: Limits,
+    raw: bool,
     check_sum: bool,
     buffer: Vec<u8>,
     /// What has been read of the buffer.
@@ -97,6 +102,7 @@ impl Reader {
     pub fn new(limits: Limits, check_sum: bool) -> Self {
         Reader {
             limits,
+            raw: false,
             check_sum,
             buffer: Vec::new(),
             at: 0,
@@ -110,6 +116,13 @@ impl Reader {
             facts: Facts::default(),
             state: State::Header,
         }
+    }
+
+    /// Values of moderate size are handed on as they stand in the file: who takes them decodes them
+    /// ([`Content::Raw`]), perhaps on another core.
+    #[must_use]
+    pub fn leave_raw(self) -> Self {
+        Reader { raw: true, ..self }
     }
 
     /// Hands in the next bytes of the file.
@@ -161,7 +174,7 @@ impl Reader {
                 &mut self.state,
                 &mut self.facts,
                 &mut self.db,
-                &self.limits,
+                (&self.limits, self.raw),
             );
             let advanced = input.at;
             match outcome {
@@ -232,7 +245,7 @@ fn step(
     next: &mut State,
     facts: &mut Facts,
     db: &mut u64,
-    limits: &Limits,
+    (limits, raw): (&Limits, bool),
 ) -> Result<Step, Halt> {
     let before = input.at;
     match state {
@@ -283,14 +296,9 @@ fn step(
             Ok(content) => {
                 *next = State::Between;
                 let facts = std::mem::take(facts);
-                Ok(Step::Event(Event::Key(Box::new(Loaded {
-                    db: *db,
-                    key: opened.key,
-                    content,
-                    expire_at: facts.expire_at,
-                    idle_seconds: facts.idle_seconds,
-                    freq: facts.freq,
-                }))))
+                Ok(Step::Event(Event::Key(Box::new(loaded(
+                    *db, opened.key, content, facts,
+                )))))
             }
             Err(halt) => {
                 *next = State::Value(opened);
@@ -299,7 +307,7 @@ fn step(
         },
         State::Between => {
             *next = State::Between;
-            let step = between(input, next, facts, db, limits);
+            let step = between(input, next, facts, db, (limits, raw));
             if let Err(Halt::More(_)) = step {
                 input.at = before;
             }
@@ -314,7 +322,7 @@ fn between(
     next: &mut State,
     facts: &mut Facts,
     db: &mut u64,
-    limits: &Limits,
+    (limits, raw): (&Limits, bool),
 ) -> Result<Step, Halt> {
     let at = input.at;
     let kind = input.u8()?;
@@ -350,6 +358,17 @@ fn between(
         opcode::FUNCTION_PRE_RELEASE => return Err(input.bad_at(at, What::Opcode(kind))),
         kind => {
             let key = input.string()?.into_vec();
+            if raw {
+                if let Some(value) = Raw::cut(kind, input, RAW_MAX)? {
+                    let facts = std::mem::take(facts);
+                    return Ok(Step::Event(Event::Key(Box::new(loaded(
+                        *db,
+                        key,
+                        Content::Raw(value),
+                        facts,
+                    )))));
+                }
+            }
             let building = Building::begin(kind, input, limits).map_err(|halt| match halt {
                 // What is unknown is the type, which stands before the key.
                 Halt::Bad(Problem {
@@ -362,6 +381,17 @@ fn between(
         }
     }
     Ok(Step::On)
+}
+
+fn loaded(db: u64, key: Vec<u8>, content: Content, facts: Facts) -> Loaded {
+    Loaded {
+        db,
+        key,
+        content,
+        expire_at: facts.expire_at,
+        idle_seconds: facts.idle_seconds,
+        freq: facts.freq,
+    }
 }
 
 const MODULE_END: u64 = 0;

@@ -11,6 +11,7 @@ use crate::structures::hash::Hash;
 use crate::structures::list::List;
 use crate::structures::quicklist::{End, Fill};
 use crate::structures::set::Set;
+use crate::structures::stream::{NodeLimits, Stream, StreamId};
 use crate::structures::zset::{AddOptions, PackLimits, Zset};
 
 fn hex(text: &str) -> Vec<u8> {
@@ -43,6 +44,7 @@ fn show(content: &Content) -> String {
         Content::Int(value) => format!("int {value}"),
         Content::Bytes(bytes) => format!("bytes {}", String::from_utf8_lossy(bytes)),
         Content::Empty => "empty".into(),
+        Content::Raw(raw) => show(&raw.decode(&limits()).expect("what was written is right")),
         Content::Value(value) => show_value(value),
     }
 }
@@ -76,9 +78,50 @@ fn show_value(value: &Value) -> String {
                 .collect();
             format!("zset {}{{{}}}", value.encoding_name(), all.join(" "))
         }
-        #[allow(unreachable_patterns)]
-        other => format!("{other:?}"),
+        Value::Stream(stream) => show_stream(stream),
     }
+}
+
+fn show_stream(stream: &Stream) -> String {
+    let mut text = format!(
+        "stream {} last {} first {} deleted {} added {}",
+        stream.length(),
+        stream.last_id,
+        stream.first_id(),
+        stream.max_deleted_id,
+        stream.entries_added
+    );
+    for entry in stream.range(StreamId::MIN, StreamId::MAX) {
+        text += &format!(" {}:", entry.id);
+        for (field, value) in entry.pairs() {
+            text += &format!(
+                "{}={},",
+                String::from_utf8_lossy(&field.to_vec()),
+                String::from_utf8_lossy(&value.to_vec())
+            );
+        }
+    }
+    for group in stream.groups() {
+        let name = String::from_utf8_lossy(group.name());
+        text += &format!(
+            " group {name} at {} read {}",
+            group.last_id, group.entries_read
+        );
+        for (id, pending) in group.pending_from(StreamId::MIN) {
+            text += &format!(" {id}@{}x{}", pending.delivery_time, pending.deliveries);
+        }
+        for consumer in group.consumers() {
+            let name = String::from_utf8_lossy(consumer.name());
+            text += &format!(
+                " {name} {} {} owns",
+                consumer.seen_time, consumer.active_time
+            );
+            for id in consumer.pending_from(StreamId::MIN) {
+                text += &format!(" {id}");
+            }
+        }
+    }
+    text
 }
 
 #[test]
@@ -173,6 +216,26 @@ fn what_real_servers_have_written_is_read() {
             "hash listpack{f=v n=7}",
         ),
         (
+            "13 01 10 00000000000000010000000000000001 1d 1d0000000a00 0101 0001 0101 816602 0001 0201 0001 0001 817602 0401 ff 01 01 01 01 01 00 00 01 00",
+            "stream 1 last 1-1 first 1-1 deleted 0-0 added 1 1-1:f=v,",
+        ),
+        (
+            "0f 01 10 00000000000000010000000000000001 1d 1d0000000a00 0101 0001 0101 816602 0001 0201 0001 0001 817602 0401 ff 01 01 01 00",
+            "stream 1 last 1-1 first 1-1 deleted 0-0 added 1 1-1:f=v,",
+        ),
+        (
+            "0f 01 10 00000000000000010000000000000001 1d 1d0000000a00 0101 0001 0101 816602 0001 0201 0001 0001 817602 0401 ff 01 01 01 01 0167 01 01 01 00000000000000010000000000000001 e803000000000000 01 01 0163 e803000000000000 01 00000000000000010000000000000001",
+            "stream 1 last 1-1 first 1-1 deleted 0-0 added 1 1-1:f=v, group g at 1-1 read 1 1-1@1000x1 c 1000 1000 owns 1-1",
+        ),
+        (
+            "15 01 10 00000000000000010000000000000001 1d 1d0000000a00 0101 0001 0101 816602 0001 0201 0001 0001 817602 0401 ff 01 01 01 01 01 00 00 01 01 0167 01 01 01 01 00000000000000010000000000000001 2594f6faa1010000 01 01 0163 2594f6faa1010000 2594f6faa1010000 01 00000000000000010000000000000001",
+            "stream 1 last 1-1 first 1-1 deleted 0-0 added 1 1-1:f=v, group g at 1-1 read 1 1-1@1795211826213x1 c 1795211826213 1795211826213 owns 1-1",
+        ),
+        (
+            "13 00 00 05 06 00 00 05 06 07 00",
+            "stream 0 last 5-6 first 0-0 deleted 5-6 added 7",
+        ),
+        (
             "09 19 02 03666f6f 03 00 626172 05 68656c6c6f 05 01 776f726c64 5a ff",
             "hash listpack{foo=bar hello=world}",
         ),
@@ -259,7 +322,8 @@ fn random_value(random: &mut Random) -> NewValue<'static, Value> {
     let count = [1, 5, 100, 600, 3000][random.below(5) as usize];
     let config = Config::default();
     let limits = Limits::of(&config);
-    match random.below(7) {
+    match random.below(8) {
+        7 => NewValue::Boxed(Box::new(Value::Stream(Box::new(random_stream(random))))),
         0 => NewValue::Int(random.next_u64() as i64 >> random.below(60)),
         1 => NewValue::Long(Box::new([&b"x"[..], &word()].concat())),
         2 => {
@@ -309,6 +373,49 @@ fn random_value(random: &mut Random) -> NewValue<'static, Value> {
             NewValue::Boxed(Box::new(Value::Zset(zset)))
         }
     }
+}
+
+/// A random stream with deleted entries, groups, and pending entries with owners.
+fn random_stream(random: &mut Random) -> Stream {
+    let mut stream = Stream::new();
+    let limits = NodeLimits::new(4096, [3, 100][random.below(2) as usize]);
+    let count = random.below(300);
+    for number in 1..=count {
+        let field = format!("f{}", random.below(3));
+        let value = vec![b'v'; random.below(50) as usize];
+        let fields = [field.as_bytes(), &value];
+        stream.append(
+            StreamId::new(number, random.below(3)),
+            fields.into_iter(),
+            limits,
+        );
+    }
+    let gone: Vec<StreamId> = stream
+        .range(StreamId::MIN, StreamId::MAX)
+        .map(|entry| entry.id)
+        .filter(|_| random.below(4) == 0)
+        .collect();
+    stream.delete(gone.into_iter());
+    for name in ["g", "h"] {
+        let read = [-1, 5][random.below(2) as usize];
+        let mut group = crate::structures::stream::Group::new(
+            name.as_bytes(),
+            StreamId::new(random.below(300), 0),
+            read,
+        );
+        for consumer in ["c", "d", "idle"] {
+            let place = group.create_consumer(consumer.as_bytes(), 1000).unwrap();
+            group.consumer_mut(place).active_time = 1000;
+            for number in 0..random.below(20) {
+                if consumer != "idle" {
+                    let id = StreamId::new(random.below(300), number);
+                    group.assign(id, place, random.below(1 << 40) as i64, 1 + number);
+                }
+            }
+        }
+        assert!(stream.put_group(Box::new(group)).is_ok());
+    }
+    stream
 }
 
 fn show_new(value: &NewValue<'_, Value>) -> String {
@@ -366,8 +473,7 @@ fn no_damage_to_a_payload_makes_it_panic() {
                 Value::Set(set) => set.check(),
                 Value::Hash(hash) => hash.check(),
                 Value::Zset(zset) => zset.check(),
-                #[allow(unreachable_patterns)]
-                _ => {}
+                Value::Stream(stream) => stream.check(),
             }
         }
     }

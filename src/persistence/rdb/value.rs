@@ -7,7 +7,8 @@
 use super::code::{NODE_PACKED, NODE_PLAIN, value_type};
 use super::input::{Input, Text};
 use super::old;
-use super::problem::{Halt, What};
+use super::problem::{Halt, Problem, What};
+use super::stream::Reading;
 use crate::base::number::parse_i64;
 use crate::config::Config;
 use crate::keyspace::Value;
@@ -66,6 +67,104 @@ pub enum Content {
     Value(Box<Value>),
     /// A structure without elements: no key may hold it.
     Empty,
+    /// A value as it stands in the file, to be decoded by whoever takes it.
+    Raw(Raw),
+}
+
+/// A value as it stands in a file.
+#[derive(Clone, Debug)]
+pub struct Raw {
+    kind: u8,
+    bytes: Vec<u8>,
+    /// Where it begins in the file.
+    offset: u64,
+}
+
+impl Raw {
+    /// Takes a whole value out of the input as it is, if it is no longer than `bytes_max` and its type is one whose
+    /// length shows without decoding it. Asks for more bytes while it may still turn out to be so.
+    pub(super) fn cut(
+        kind: u8,
+        input: &mut Input<'_>,
+        bytes_max: usize,
+    ) -> Result<Option<Raw>, Halt> {
+        let (at, offset, at_hand) = (input.at, input.offset(), input.left());
+        match skip(kind, input) {
+            Ok(()) if input.at - at <= bytes_max => {
+                let bytes = input.since(at).to_vec();
+                return Ok(Some(Raw {
+                    kind,
+                    bytes,
+                    offset,
+                }));
+            }
+            Err(Halt::More(more)) if at_hand < bytes_max => return Err(Halt::More(more)),
+            // What is wrong shows again where it is decoded.
+            _ => {}
+        }
+        input.at = at;
+        Ok(None)
+    }
+
+    /// Bytes it takes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it takes none, which no value does.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The value.
+    pub fn decode(&self, limits: &Limits) -> Result<Content, Problem> {
+        let mut input = Input::new(&self.bytes, self.offset, true);
+        let decoded = Building::begin(self.kind, &mut input, limits)
+            .and_then(|mut building| building.go_on(&mut input, limits));
+        decoded.map_err(|halt| match halt {
+            Halt::Bad(problem) => problem,
+            Halt::More(_) => Problem {
+                offset: self.offset,
+                what: What::Truncated,
+            },
+        })
+    }
+}
+
+/// Passes over a value. What is empty, unknown or a stream is refused: it is decoded where it is read.
+fn skip(kind: u8, input: &mut Input<'_>) -> Result<(), Halt> {
+    use value_type::*;
+    let elements = match kind {
+        STRING | HASH_ZIPMAP | LIST_ZIPLIST | SET_INTSET | ZSET_ZIPLIST | HASH_ZIPLIST
+        | HASH_LISTPACK | ZSET_LISTPACK | SET_LISTPACK => 1,
+        LIST | SET | HASH | ZSET | ZSET_2 | LIST_QUICKLIST | LIST_QUICKLIST_2 => input.length()?,
+        _ => 0,
+    };
+    if elements == 0 {
+        return Err(input.bad(What::Type(kind)));
+    }
+    for _ in 0..elements {
+        match kind {
+            LIST_QUICKLIST_2 => {
+                input.length()?;
+                input.skip_string()?;
+            }
+            HASH => {
+                input.skip_string()?;
+                input.skip_string()?;
+            }
+            ZSET => {
+                input.skip_string()?;
+                input.text_score()?;
+            }
+            ZSET_2 => {
+                input.skip_string()?;
+                input.f64_le()?;
+            }
+            _ => input.skip_string()?,
+        }
+    }
+    Ok(())
 }
 
 impl Content {
@@ -90,13 +189,23 @@ impl Content {
     /// As something to be put into an entry.
     ///
     /// # Panics
-    /// If it is empty.
+    /// If it is empty or raw.
     pub fn into_new(self) -> NewValue<'static, Value> {
         match self {
             Content::Int(value) => NewValue::Int(value),
             Content::Bytes(bytes) => NewValue::Long(Box::new(bytes)),
             Content::Value(value) => NewValue::Boxed(value),
             Content::Empty => panic!("an empty structure is no value"),
+            Content::Raw(_) => panic!("a raw value is decoded first"),
+        }
+    }
+
+    /// Bytes of what has yet to be decoded.
+    pub fn raw_len(&self) -> usize {
+        match self {
+            Content::Raw(raw) => raw.len(),
+            Content::Bytes(bytes) => bytes.len(),
+            _ => 0,
         }
     }
 
@@ -140,6 +249,7 @@ pub(super) enum Building {
         zset: Zset,
         kind: u8,
     },
+    Stream(Box<Reading>),
 }
 
 /// Sorted sets that come member by member are trees until all are there: a listpack finds each place by walking.
@@ -183,6 +293,9 @@ impl Building {
                 zset: Zset::for_contents(1, 1, TREE),
                 kind,
             },
+            STREAM | STREAM_2 | STREAM_3 => {
+                Building::Stream(Box::new(Reading::begin(kind, input)?))
+            }
             STRING | HASH_ZIPMAP | LIST_ZIPLIST | SET_INTSET | ZSET_ZIPLIST | HASH_ZIPLIST
             | HASH_LISTPACK | ZSET_LISTPACK | SET_LISTPACK => Building::Whole(kind),
             MODULE | MODULE_2 => {
@@ -200,7 +313,7 @@ impl Building {
             let before = input.at;
             match self.step(input, limits) {
                 Ok(false) => {}
-                Ok(true) => return self.finish(limits),
+                Ok(true) => return self.finish(input, limits),
                 Err(halt) => {
                     if let Halt::More(_) = halt {
                         input.at = before;
@@ -226,6 +339,7 @@ impl Building {
         let at = input.at;
         let left = match self {
             Building::Whole(_) => return Ok(false),
+            Building::Stream(reading) => return reading.step(input),
             Building::List { left, list } => {
                 if *left > 0 {
                     list.push(End::Tail, input.string()?.bytes(&mut one), limits.list);
@@ -278,7 +392,7 @@ impl Building {
         Ok(false)
     }
 
-    fn finish(&mut self, limits: &Limits) -> Result<Content, Halt> {
+    fn finish(&mut self, input: &Input<'_>, limits: &Limits) -> Result<Content, Halt> {
         let done = std::mem::replace(self, Building::Whole(0));
         Ok(Content::of(match done {
             Building::List { list, .. } | Building::Nodes { list, .. } => {
@@ -289,6 +403,11 @@ impl Building {
             Building::Zset { mut zset, .. } => {
                 zset.pack_if_small(limits.zset);
                 Value::Zset(zset)
+            }
+            Building::Stream(reading) => {
+                // A stream without entries is a stream.
+                let stream = Box::new(reading.finish(input)?);
+                return Ok(Content::Value(Box::new(Value::Stream(stream))));
             }
             Building::Whole(_) => unreachable!("a value of one piece has no steps"),
         }))

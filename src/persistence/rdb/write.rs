@@ -14,7 +14,6 @@ use crate::structures::hash::Hash;
 use crate::structures::listpack::{Item, TextBuffer};
 use crate::structures::quicklist::Walked;
 use crate::structures::set::Set;
-use crate::structures::stream::{Stream, StreamId};
 
 /// Longer strings are no integers of 32 bits.
 const INTEGER_TEXT_MAX: usize = 11;
@@ -255,48 +254,6 @@ impl Writer {
             Payload::Boxed(Value::Stream(stream)) => self.stream(stream, &mut spill),
         }
         spill(&mut self.out);
-    }
-
-    /// A stream in the form of Redis 7.0: its nodes, its numbers, its groups with what is pending.
-    fn stream(&mut self, stream: &Stream, spill: &mut impl FnMut(&mut Vec<u8>)) {
-        self.count(stream.nodes_len());
-        for (id, node) in stream.nodes() {
-            self.string(&id.to_bytes());
-            self.string(node.bytes());
-            spill(&mut self.out);
-        }
-        self.length(stream.length());
-        for id in [stream.last_id, stream.first_id(), stream.max_deleted_id] {
-            self.length(id.ms);
-            self.length(id.seq);
-        }
-        self.length(stream.entries_added);
-        self.count(stream.groups().len());
-        for group in stream.groups() {
-            self.string(group.name());
-            self.length(group.last_id.ms);
-            self.length(group.last_id.seq);
-            self.length(group.entries_read as u64);
-            self.count(group.pending_len());
-            for (id, pending) in group.pending_from(StreamId::MIN) {
-                self.out.extend_from_slice(&id.to_bytes());
-                self.out
-                    .extend_from_slice(&pending.delivery_time.to_le_bytes());
-                self.length(pending.deliveries);
-                spill(&mut self.out);
-            }
-            self.count(group.consumers_len());
-            for consumer in group.consumers() {
-                self.string(consumer.name());
-                self.out
-                    .extend_from_slice(&consumer.seen_time.to_le_bytes());
-                self.count(consumer.pending_len());
-                for id in consumer.pending_from(StreamId::MIN) {
-                    self.out.extend_from_slice(&id.to_bytes());
-                    spill(&mut self.out);
-                }
-            }
-        }
     }
 
     fn item(&mut self, item: Item<'_>) {

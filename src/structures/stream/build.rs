@@ -67,6 +67,17 @@ impl StreamBuilder {
         Ok(GroupBuilder { group })
     }
 
+    /// A group that was begun, to go on with.
+    ///
+    /// # Panics
+    /// If it was not.
+    pub fn group_at_hand(&mut self, name: &[u8]) -> GroupBuilder<'_> {
+        let group = self.stream.group_mut(name);
+        GroupBuilder {
+            group: group.expect("the group was begun"),
+        }
+    }
+
     /// The stream. Whatever is pending must have an owner.
     pub fn finish(self) -> Result<Stream, StreamError> {
         let owned = |group: &Group| {

@@ -1,0 +1,59 @@
+//! Taking in keys from a file while the server starts: shipments come by mail and are decoded where they belong.
+//!
+//! Until the last one of all cores has been taken in, commands that need the data are answered with LOADING, nothing
+//! expires and nothing is evicted.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::mesh::message::CoreMessage;
+use crate::persistence::flow::Shipment;
+use crate::persistence::load::LoadError;
+use crate::persistence::rdb::{Content, Limits};
+
+use super::core::Core;
+
+impl Core {
+    /// Closes the gate if a file is to be loaded.
+    pub(super) fn begin_loading(&mut self) {
+        self.gates.loading = self.observatory.snapshots.loading.load(Relaxed);
+        if let Some(shard) = &mut self.shard {
+            shard.expiry_paused = self.gates.loading;
+        }
+    }
+
+    /// All cores have their keys: opens the gate.
+    pub(super) fn loading_ended(&mut self) {
+        self.gates.loading = false;
+        if let Some(shard) = &mut self.shard {
+            shard.expiry_paused = self.pause.until_ms > 0;
+        }
+    }
+
+    /// Takes in a shipment, or keeps it until the shard is back.
+    pub(super) fn take_in(&mut self, shipment: Shipment) {
+        let Some(shard) = &mut self.shard else {
+            self.deferred.push(CoreMessage::Load(shipment));
+            return;
+        };
+        let Shipment { keys, bytes, flow } = shipment;
+        let limits = Limits::of(&self.config);
+        let mut empty = 0;
+        let outcome = keys.into_iter().try_for_each(|mut loaded| {
+            if let Content::Raw(raw) = &loaded.content {
+                loaded.content = raw
+                    .decode(&limits)
+                    .map_err(|problem| LoadError::Content(Default::default(), problem))?;
+            }
+            if matches!(loaded.content, Content::Empty) {
+                log::info!(
+                    "rdbLoadObject skipping empty key: {}",
+                    String::from_utf8_lossy(&loaded.key)
+                );
+                empty += 1;
+                return Ok(());
+            }
+            shard.take_in(loaded, false)
+        });
+        flow.taken_in(bytes, empty, outcome);
+    }
+}

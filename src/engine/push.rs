@@ -1,0 +1,531 @@
+//! How any core says something to clients of any core: messages to subscribers and whatever else a client is sent
+//! without having asked.
+//!
+//! What a turn has to say is kept by the core it goes to and leaves once, at the end of the turn and before any reply of
+//! it: a client that has read the reply to a PUBLISH can rely on its message being there first. A core reads its mail
+//! before it reads its clients, so what has been said before a request was sent is written before its reply.
+//!
+//! Messages for several cores are put into all their inboxes under one latch, the sender's own inbox included, so that
+//! all subscribers see them in the same order. Who has subscribed is known on every shard (`pubsub::Audience`): a
+//! message without subscribers costs a look-up.
+//!
+//! A subscription is confirmed when all shards know of it. Until then the client's output is held back as it is, so
+//! that a message that comes meanwhile stands behind the confirmation.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::mesh::Place;
+use crate::mesh::message::{CoreMessage, Push};
+use crate::net::Connection;
+use crate::pubsub::{
+    Change, Message, Outgoing, Publication, Registry, Subscriptions, Topic, confirmation,
+};
+use crate::resp::Reply;
+use crate::resp::request::Args;
+use crate::shard::{Shard, Shards};
+
+use super::core::{Core, Held};
+
+/// Bytes on their way to one core at most. Beyond that nobody's requests are executed here until it has caught up.
+const BACKLOG_MAX: usize = 64 << 20;
+
+/// What a core has to say, and to whom.
+#[derive(Default)]
+pub(super) struct Pushing {
+    /// This core's subscribers.
+    registry: Registry<Place>,
+    /// What each core is to get.
+    boxes: Vec<Vec<Push>>,
+    /// Something in the boxes goes to several cores.
+    spread: bool,
+    /// The own inbox holds something that this core has said.
+    own_mailed: bool,
+    /// Anything at all is to be done at the end of the turn.
+    due: bool,
+    /// Numbers of receivers for connections of each core.
+    counts: Vec<Vec<(Place, usize)>>,
+    /// The connection whose PUBLISH is being run; it waits if the message goes to other cores.
+    asker: Option<Place>,
+    /// Whether it must wait.
+    asker_waits: bool,
+    /// Subscriptions that other cores have not been told of.
+    changes: Vec<Change>,
+    /// Those that the own shard does not know of, because it was away.
+    own_changes: Vec<Change>,
+    /// Number of the last announcement of changes.
+    announced: u64,
+    /// The last announcement that each core's shard has taken in.
+    known: Vec<u64>,
+    /// Connections whose output is held back until all shards know of an announcement.
+    unconfirmed: VecDeque<(u64, Place)>,
+    /// Clients with subscriptions.
+    clients: u64,
+    /// Some core is too far behind.
+    pub(super) choked: bool,
+    /// Room for a list of receivers.
+    receivers: Vec<Place>,
+}
+
+impl Pushing {
+    pub fn new(shards: usize) -> Self {
+        Pushing {
+            boxes: (0..shards).map(|_| Vec::new()).collect(),
+            counts: vec![Vec::new(); shards],
+            known: vec![0; shards],
+            ..Pushing::default()
+        }
+    }
+}
+
+impl Core {
+    // Saying something.
+
+    /// Takes over what a command on `shard` has said.
+    #[cold]
+    pub(super) fn take_news(&mut self, shard: &mut Shard) {
+        for (_, outgoing) in shard.news.take() {
+            self.say(outgoing);
+        }
+    }
+
+    /// The same for a step over several shards, in the order in which it was said.
+    #[cold]
+    pub(super) fn take_news_of(&mut self, shards: &mut Shards<'_>) {
+        let mut all = Vec::new();
+        for shard in shards.iter_mut() {
+            shard.news.number_by(None);
+            all.extend(shard.news.take());
+        }
+        all.sort_by_key(|(number, _)| *number);
+        for (_, outgoing) in all {
+            self.say(outgoing);
+        }
+    }
+
+    fn say(&mut self, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::Publication(cores, publication) => {
+                self.send_publication(&cores, publication);
+            }
+        }
+    }
+
+    fn send_publication(&mut self, cores: &[u16], publication: Arc<Publication>) {
+        let pushing = &mut self.pushing;
+        pushing.due = true;
+        let mut asker = None;
+        if let Some(place) = pushing.asker {
+            // Only own subscribers, to be told at the end of this turn: their number is known.
+            let at_once = cores == [self.index as u16]
+                && !pushing.spread
+                && !pushing.own_mailed
+                && self.deferred.is_empty();
+            if !at_once {
+                asker = Some((self.index as u16, place));
+                pushing.asker_waits = true;
+                publication.leaves(cores.len());
+            }
+        }
+        pushing.spread |= cores.len() > 1;
+        for &core in cores {
+            pushing.boxes[usize::from(core)].push(Push::Publication {
+                publication: publication.clone(),
+                asker,
+            });
+        }
+    }
+
+    /// Says something to one client of any core; nothing happens if it has gone.
+    pub(super) fn push_to(&mut self, core: usize, place: Place, message: Arc<Message>) {
+        self.pushing.due = true;
+        self.pushing.boxes[core].push(Push::Client { place, message });
+    }
+
+    /// Runs PUBLISH for a connection. Where the message goes to other cores the connection waits until all of them have
+    /// it, and gets the number of receivers that they report.
+    pub(super) fn publish_for(
+        &mut self,
+        connection: &mut Connection,
+        run: impl FnOnce(&mut Self, &mut Connection),
+    ) {
+        self.pushing.asker = Some(connection.place);
+        run(self, connection);
+        self.pushing.asker = None;
+        self.pushing.asker_waits = false;
+    }
+
+    /// Whether the message that has just been published is still to be counted.
+    pub(super) fn publication_is_under_way(&self) -> bool {
+        self.pushing.asker_waits
+    }
+
+    // Leaving.
+
+    /// Everything said so far leaves.
+    pub(super) fn flush_pushes(&mut self) {
+        if let Some(mut shard) = self.shard.take() {
+            if shard.news.has_some() {
+                self.take_news(&mut shard); // keys that expired or were evicted between requests
+            }
+            self.shard = Some(shard);
+        }
+        if self.pushing.choked {
+            self.pushing.choked = self.is_choked();
+        }
+        if !self.pushing.due {
+            return;
+        }
+        self.pushing.due = false;
+        let own = self.index;
+        if !self.pushing.spread && !self.pushing.own_mailed {
+            self.deliver_own(&mut None);
+        }
+        let spread = std::mem::take(&mut self.pushing.spread);
+        let links = self.links.clone();
+        let mut told = Vec::new();
+        links.together(spread, || {
+            for core in 0..self.shards {
+                if self.pushing.boxes[core].is_empty() {
+                    continue;
+                }
+                let pushes = std::mem::take(&mut self.pushing.boxes[core]);
+                let bytes = pushes.iter().map(Push::size).sum();
+                let link = links.core(core);
+                let before = link.push_backlog.fetch_add(bytes, Ordering::Relaxed);
+                self.pushing.choked |= before + bytes > BACKLOG_MAX;
+                link.mail(CoreMessage::Push(pushes));
+                told.push(core);
+            }
+        });
+        self.pushing.own_mailed |= told.contains(&own);
+        self.announce_changes(&mut told);
+        for core in 0..self.shards {
+            let counts = &mut self.pushing.counts[core];
+            if core != own && !counts.is_empty() {
+                let counts = std::mem::take(counts);
+                links.core(core).mail(CoreMessage::Counted(counts));
+                told.push(core);
+            }
+        }
+        for core in told {
+            if core != own {
+                self.wake(core);
+            }
+        }
+    }
+
+    fn is_choked(&self) -> bool {
+        let backlog = |core: usize| self.links.core(core).push_backlog.load(Ordering::Relaxed);
+        (0..self.shards).any(|core| backlog(core) > BACKLOG_MAX)
+    }
+
+    // Arriving.
+
+    /// The inbox is about to be read: what this core has told itself is in it.
+    pub(super) fn before_mail(&mut self) {
+        self.pushing.own_mailed = false;
+    }
+
+    /// Other cores have said something to clients of this one.
+    pub(super) fn on_pushes(&mut self, pushes: Vec<Push>) {
+        let bytes = pushes.iter().map(Push::size).sum();
+        self.link().push_backlog.fetch_sub(bytes, Ordering::Relaxed);
+        for push in pushes {
+            self.deliver(push, &mut None);
+        }
+    }
+
+    /// Delivers what this core says to its own clients. `current` is the connection that is in hand.
+    fn deliver_own(&mut self, current: &mut Option<&mut Connection>) {
+        let own = self.index;
+        for push in std::mem::take(&mut self.pushing.boxes[own]) {
+            self.deliver(push, current);
+        }
+    }
+
+    fn deliver(&mut self, push: Push, current: &mut Option<&mut Connection>) {
+        match push {
+            Push::Publication { publication, asker } => {
+                let receivers = self.deliver_publication(&publication, current);
+                if let Some((home, place)) = asker
+                    && let Some(receivers) = publication.delivered(receivers)
+                {
+                    if usize::from(home) == self.index {
+                        self.on_counted(place, receivers);
+                    } else {
+                        self.pushing.counts[usize::from(home)].push((place, receivers));
+                        self.pushing.due = true;
+                    }
+                }
+            }
+            Push::Client { place, message } => {
+                self.append(place, &message, current);
+            }
+        }
+    }
+
+    fn deliver_publication(
+        &mut self,
+        publication: &Publication,
+        current: &mut Option<&mut Connection>,
+    ) -> usize {
+        let (topic, channel) = (publication.topic, publication.channel());
+        let mut receivers = std::mem::take(&mut self.pushing.receivers);
+        let registry = &self.pushing.registry;
+        registry.subscribers(topic, channel, &mut receivers);
+        let patterns: Vec<Box<[u8]>> = match topic {
+            Topic::Channel => registry.patterns(channel).map(Box::from).collect(),
+            Topic::Shard | Topic::Pattern => Vec::new(),
+        };
+        let mut count = 0;
+        for place in receivers.drain(..) {
+            count += usize::from(self.append(place, publication.message(), current));
+        }
+        for pattern in &patterns {
+            let message = publication.message_for(pattern);
+            let registry = &self.pushing.registry;
+            registry.subscribers(Topic::Pattern, pattern, &mut receivers);
+            for place in receivers.drain(..) {
+                count += usize::from(self.append(place, &message, current));
+            }
+        }
+        self.pushing.receivers = receivers;
+        count
+    }
+
+    /// Writes a message to a client of this core; false when it has gone.
+    fn append(
+        &mut self,
+        place: Place,
+        message: &Message,
+        current: &mut Option<&mut Connection>,
+    ) -> bool {
+        if let Some(connection) = current
+            && connection.place == place
+        {
+            return write(connection, message); // its block is closed by whoever has it in hand
+        }
+        let Some(mut connection) = self.take_connection(place) else {
+            return false;
+        };
+        let written = write(&mut connection, message);
+        connection.output.close_reply();
+        self.put_back(connection);
+        written
+    }
+
+    /// A PUBLISH has reached all its receivers.
+    pub(super) fn on_counted(&mut self, place: Place, receivers: usize) {
+        let Some(mut connection) = self.take_connection(place) else {
+            return;
+        };
+        connection.waiting = false;
+        self.write_reply(&mut connection, |reply| reply.count(receivers));
+        self.resume(&mut connection);
+        self.put_back(connection);
+    }
+
+    // Subscriptions.
+
+    /// Messages so far concern the subscriptions so far: they are written before any of them changes.
+    pub(super) fn settle_messages(&mut self, connection: &mut Connection) {
+        if !self.pushing.spread && !self.pushing.own_mailed {
+            self.deliver_own(&mut Some(connection));
+        }
+    }
+
+    /// Begins or ends subscriptions and confirms each into `out`. `held` are shards that a transaction has in hand.
+    pub(super) fn change_subscriptions(
+        &mut self,
+        connection: &mut Connection,
+        (topic, begins): (Topic, bool),
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+        held: &mut Held,
+    ) {
+        let mut subscriptions = connection.client.subscriptions.take().unwrap_or_default();
+        let mut reply = Reply::new(out, connection.client.resp3);
+        let place = connection.place;
+        let count = |subscriptions: &Subscriptions| subscriptions.count_beside(topic);
+        if begins {
+            for name in args.iter_from(1) {
+                if subscriptions.add(topic, name) {
+                    self.pushing.registry.add(topic, name, place);
+                    self.note_change(topic, true, name.into(), held);
+                    connection.unconfirmed = true;
+                }
+                confirmation(topic, true, Some(name), count(&subscriptions), &mut reply);
+            }
+        } else if args.len() > 1 {
+            for name in args.iter_from(1) {
+                if subscriptions.remove(topic, name) {
+                    self.pushing.registry.remove(topic, name, place);
+                    self.note_change(topic, false, name.into(), held);
+                    connection.unconfirmed = true;
+                }
+                confirmation(topic, false, Some(name), count(&subscriptions), &mut reply);
+            }
+        } else {
+            let names = subscriptions.take(topic);
+            if names.is_empty() {
+                confirmation(topic, false, None, count(&subscriptions), &mut reply);
+            }
+            let mut left = count(&subscriptions) + names.len();
+            for name in names {
+                left -= 1;
+                confirmation(topic, false, Some(&name), left, &mut reply);
+                self.pushing.registry.remove(topic, &name, place);
+                self.note_change(topic, false, name, held);
+                connection.unconfirmed = true;
+            }
+        }
+        self.keep_subscriptions(connection, subscriptions);
+    }
+
+    fn keep_subscriptions(
+        &mut self,
+        connection: &mut Connection,
+        subscriptions: Box<Subscriptions>,
+    ) {
+        let before =
+            std::mem::replace(&mut connection.client.subscribed, !subscriptions.is_empty());
+        match (before, connection.client.subscribed) {
+            (false, true) => self.pushing.clients += 1,
+            (true, false) => self.pushing.clients -= 1,
+            _ => {}
+        }
+        self.counters().pubsub_clients.set(self.pushing.clients);
+        connection.client.subscriptions = connection.client.subscribed.then_some(subscriptions);
+    }
+
+    /// Ends all subscriptions without a word: RESET and the end of a connection.
+    pub(super) fn forget_subscriptions(&mut self, connection: &mut Connection) {
+        let Some(mut subscriptions) = connection.client.subscriptions.take() else {
+            return;
+        };
+        for topic in [Topic::Channel, Topic::Pattern, Topic::Shard] {
+            for name in subscriptions.take(topic) {
+                self.pushing.registry.remove(topic, &name, connection.place);
+                self.note_change(topic, false, name, &mut Held::new());
+                connection.unconfirmed = true;
+            }
+        }
+        self.keep_subscriptions(connection, subscriptions);
+    }
+
+    /// A subscription begins or ends: the own shard knows at once if it is in hand, others at the end of the turn.
+    fn note_change(&mut self, topic: Topic, begins: bool, name: Box<[u8]>, held: &mut Held) {
+        let change = Change {
+            topic,
+            begins,
+            name,
+        };
+        let own = self.index;
+        let shard = match &mut self.shard {
+            Some(shard) => Some(shard),
+            None => held.iter_mut().find(|shard| shard.index == own),
+        };
+        match shard {
+            Some(shard) => shard.news.audience.apply(own as u16, &change),
+            None => self.pushing.own_changes.push(change.clone()),
+        }
+        self.pushing.due = true;
+        self.pushing.changes.push(change);
+    }
+
+    /// Tells all shards of the turn's changes.
+    fn announce_changes(&mut self, told: &mut Vec<usize>) {
+        if self.pushing.changes.is_empty() {
+            return;
+        }
+        let own = self.index;
+        let changes: Arc<[Change]> = std::mem::take(&mut self.pushing.changes).into();
+        self.pushing.announced += 1;
+        let number = self.pushing.announced;
+        let from = own as u16;
+        for core in (0..self.shards).filter(|core| *core != own) {
+            self.links.core(core).mail(CoreMessage::Audience {
+                from,
+                number,
+                changes: changes.clone(),
+            });
+            told.push(core);
+        }
+        let own_changes = std::mem::take(&mut self.pushing.own_changes);
+        if own_changes.is_empty() && self.deferred.is_empty() {
+            self.on_audience_known(own, number);
+        } else {
+            self.on_audience(from, number, own_changes.into());
+        }
+    }
+
+    /// A core tells of changes among its subscribers.
+    pub(super) fn on_audience(&mut self, from: u16, number: u64, changes: Arc<[Change]>) {
+        let Some(shard) = &mut self.shard else {
+            self.deferred.push(CoreMessage::Audience {
+                from,
+                number,
+                changes,
+            });
+            return;
+        };
+        for change in changes.iter() {
+            shard.news.audience.apply(from, change);
+        }
+        let by = self.index as u16;
+        if usize::from(from) == self.index {
+            self.on_audience_known(self.index, number);
+        } else {
+            let from = usize::from(from);
+            self.links
+                .core(from)
+                .mail(CoreMessage::AudienceKnown { by, number });
+            self.wake(from);
+        }
+    }
+
+    /// A core's shard knows of an announcement.
+    pub(super) fn on_audience_known(&mut self, by: usize, number: u64) {
+        let pushing = &mut self.pushing;
+        pushing.known[by] = pushing.known[by].max(number);
+        let known = pushing.known.iter().copied().min().unwrap_or(0);
+        while let Some(&(number, place)) = self.pushing.unconfirmed.front()
+            && number <= known
+        {
+            self.pushing.unconfirmed.pop_front();
+            if let Some(mut connection) = self.take_connection(place) {
+                connection.waiting = false;
+                connection.output.hold(false);
+                self.resume(&mut connection);
+                self.put_back(connection);
+            }
+        }
+    }
+
+    /// Holds back a connection whose subscriptions have changed until all shards know. Its reply is written.
+    pub(super) fn await_confirmation(&mut self, connection: &mut Connection) {
+        if !std::mem::take(&mut connection.unconfirmed) || connection.closed {
+            return;
+        }
+        if self.shards == 1 && self.pushing.own_changes.is_empty() {
+            return;
+        }
+        connection.waiting = true;
+        connection.output.hold(true);
+        let number = self.pushing.announced + 1;
+        self.pushing
+            .unconfirmed
+            .push_back((number, connection.place));
+    }
+}
+
+fn write(connection: &mut Connection, message: &Message) -> bool {
+    if connection.closed {
+        return false;
+    }
+    let bytes = message.bytes(connection.client.resp3);
+    connection.output.buffer().extend_from_slice(bytes);
+    true
+}

@@ -1,0 +1,442 @@
+//! Running scripts: what a script calls is run like the commands of EXEC, over shards in hand.
+//!
+//! A script may touch keys that it did not declare, so it runs over all shards: they are borrowed at once or lent, and a
+//! script is a transaction like any other. Nobody sees half of it, and one `now` holds for all of it.
+
+use std::sync::Arc;
+
+use crate::base::clock::ticks;
+use crate::command::permit;
+use crate::command::client::{Client, Context, CoreView, Step};
+use crate::command::scripting;
+use crate::command::spec::{Flags, Run, Source};
+use crate::command::table::Registered;
+use crate::net::Connection;
+use crate::resp::request::{Args, Caller, OwnedArgs};
+use crate::resp::{ErrorReply, Reply};
+use crate::script::{self, Call, Host, Pulse, Running, Script, Sha, Shebang};
+use crate::transaction::Work;
+
+use super::core::{Core, Held};
+use super::evict::Room;
+use super::wide::{Errand, Pending};
+
+/// What a script may do, as found out before it starts.
+#[derive(Clone, Copy)]
+struct Rights {
+    /// It may not write.
+    read_only: bool,
+    /// Memory was used up when it started, and it has not said that it may run then.
+    short_of_memory: bool,
+}
+
+impl Core {
+    /// A request for a script: refused here or run as soon as all shards are in hand.
+    pub(super) fn run_script_wide(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) {
+        // What is wrong with the request itself needs no shard.
+        if let Err(error) = self.script_of(command, args) {
+            let mut out = std::mem::take(connection.output.buffer());
+            let start = out.len();
+            self.failed(command, &error, &mut out, start);
+            self.ran(command, args);
+            *connection.output.buffer() = out;
+            self.after_reply(connection, start);
+            return;
+        }
+        if self.shards == 1
+            && let Some(shard) = self.shard.take()
+        {
+            let mut held = vec![shard];
+            let mut out = std::mem::take(connection.output.buffer());
+            let start = out.len();
+            self.run_script(connection, &mut held, command, args, &mut out);
+            *connection.output.buffer() = out;
+            self.shard = held.pop();
+            self.after_reply(connection, start);
+            return;
+        }
+        let errand = Errand::Script(command, OwnedArgs::copy_of(args));
+        self.begin(connection, self.everyone(), Pending::Lent(errand), Work::Lend);
+    }
+
+    /// The script that a request names, compiled on this core and cached.
+    fn script_of(
+        &mut self,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) -> Result<(Sha, Arc<Script>), ErrorReply> {
+        let Run::Script { source, .. } = command.spec.run else {
+            unreachable!("{} runs no script", command.name)
+        };
+        scripting::read(args)?;
+        let text = args.get(1);
+        let sha = match source {
+            Source::Sha => Sha::parse(text).ok_or(ErrorReply::NO_SCRIPT)?,
+            _ => Sha::of(text),
+        };
+        if let Some(script) = self.scripting.find(&sha)? {
+            return Ok((sha, script));
+        }
+        if source == Source::Sha {
+            return Err(ErrorReply::NO_SCRIPT);
+        }
+        let Shebang { flags, length } = Shebang::of_script(text)
+            .map_err(|text| ErrorReply::text([b"ERR ", &text[..]].concat()))?;
+        let script = Arc::new(Script {
+            body: text.to_vec(),
+            flags,
+            skip: length,
+        });
+        self.scripting.compile(sha, &script)?;
+        self.scripting.scripts.add(sha, script.clone());
+        Ok((sha, script))
+    }
+
+    /// Runs a script over shards in hand, which are all there are.
+    pub(super) fn run_script(
+        &mut self,
+        connection: &Connection,
+        held: &mut Held,
+        command: &'static Registered,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let begun = ticks();
+        let start = out.len();
+        if let Err(error) = self.run_script_checked(connection, held, command, args, out) {
+            self.failed(command, &error, out, start);
+        }
+        // The time of the commands it called is counted as theirs and as its own.
+        self.last_ticks = begun;
+        self.ran(command, args);
+    }
+
+    fn run_script_checked(
+        &mut self,
+        connection: &Connection,
+        held: &mut Held,
+        command: &'static Registered,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ErrorReply> {
+        let Run::Script { source, read_only } = command.spec.run else {
+            unreachable!("{} runs no script", command.name)
+        };
+        let (sha, script) = self.script_of(command, args)?;
+        let flags = script.flags;
+        let declared = !flags.has(script::Flags::COMPATIBLE);
+        let no_writes = declared && flags.has(script::Flags::NO_WRITES);
+        if read_only && declared && !no_writes {
+            return Err(ErrorReply::SCRIPT_MAY_WRITE);
+        }
+        let allow_oom = script::Flags::ALLOW_OOM.and(script::Flags::NO_WRITES);
+        let short = !(declared && flags.any(allow_oom)) && self.is_short_for_script(held);
+        if short && declared {
+            return Err(ErrorReply::SCRIPT_OUT_OF_MEMORY);
+        }
+        let rights = Rights {
+            read_only: read_only || no_writes,
+            short_of_memory: short,
+        };
+        let request = scripting::read(args)?;
+        let call = Call {
+            name: sha.as_str(),
+            keys: &request.keys,
+            args: &request.args,
+        };
+        let mut interpreter = self.scripting.take()?;
+        let time = self.config.busy_reply_threshold_ms;
+        let per_ms = self.observatory.scale.ticks(1_000_000);
+        let outer = std::mem::replace(&mut self.runs_script, true);
+        let mut host = ScriptHost {
+            now: self.now,
+            busy_at: (time > 0).then(|| ticks().saturating_add(time.saturating_mul(per_ms))),
+            is_busy: false,
+            turn_ticks: per_ms / 2,
+            name: sha.as_str(),
+            source,
+            request: args,
+            core: self,
+            held,
+            client: &connection.client,
+            stand_in: None,
+            db: args.caller.db,
+            rights,
+            has_written: false,
+        };
+        let errors = interpreter.run(&mut host, &call, &mut Reply::new(out, args.caller.resp3));
+        let was_busy = host.is_busy;
+        self.runs_script = outer;
+        if was_busy {
+            self.scripting.scripts.end_busy(self.index);
+            self.gates.busy = self.scripting.scripts.is_busy();
+            log::info!("The slow script {} has ended", sha.as_str());
+        }
+        self.counters().lua_eval_bytes.set(interpreter.memory() as u64);
+        self.scripting.put_back(interpreter);
+        errors.iter().for_each(|error| self.count_error(error));
+        if !errors.is_empty() {
+            self.counters().commands[usize::from(command.id)]
+                .failed
+                .add(1);
+        }
+        Ok(())
+    }
+
+    /// Whether memory is used up as a script begins.
+    fn is_short_for_script(&mut self, held: &mut Held) -> bool {
+        if !self.is_short() {
+            return false;
+        }
+        let own = held.iter().position(|shard| shard.index == self.index);
+        match own {
+            Some(own) => self.make_room_for_script(&mut held[own]) == Room::Nothing,
+            None => false,
+        }
+    }
+}
+
+/// The server as the running script sees it.
+struct ScriptHost<'a> {
+    core: &'a mut Core,
+    held: &'a mut Held,
+    client: &'a Client,
+    /// Who runs commands that ask something of a client, made when one is called.
+    stand_in: Option<Box<Client>>,
+    /// The database that the script has selected.
+    db: u32,
+    /// Unix milliseconds of the whole script.
+    now: i64,
+    rights: Rights,
+    has_written: bool,
+    /// Clock ticks from which on the server is busy with it; or when it lets the core live next, once it is.
+    busy_at: Option<u64>,
+    is_busy: bool,
+    turn_ticks: u64,
+    /// What it is called, and the request that began it.
+    name: &'a str,
+    source: Source,
+    request: &'a Args<'a>,
+}
+
+impl ScriptHost<'_> {
+    /// The script is over its time: every core answers BUSY from here on.
+    #[cold]
+    fn begin_busy(&mut self) {
+        let is_eval = self.source != Source::Function;
+        log::warn!(
+            "Slow script detected: still in execution after {} milliseconds. You can try killing it with {} KILL. \
+             It is called {}.",
+            self.core.config.busy_reply_threshold_ms,
+            if is_eval { "SCRIPT" } else { "FUNCTION" },
+            self.name
+        );
+        self.core.scripting.scripts.begin_busy(Running {
+            core: self.core.index,
+            name: self.name.to_owned(),
+            command: self.request.iter_from(0).map(<[u8]>::to_vec).collect(),
+            since_ms: self.now,
+            is_eval,
+            has_written: self.has_written,
+            killed: false,
+        });
+        let home = self.core.index;
+        for core in (0..self.core.shards).filter(|&core| core != home) {
+            self.core.wake(core);
+        }
+    }
+
+    /// The command that a script names.
+    fn find(&self, args: &Args<'_>) -> Result<&'static Registered, &'static str> {
+        const UNKNOWN: &str = "Unknown Redis command called from script";
+        const ARITY: &str = "Wrong number of args calling Redis command from script";
+        let command = self.core.table.find(args.get(0)).ok_or(UNKNOWN)?;
+        let command = match (command.subcommands.is_empty(), args.opt(1)) {
+            (true, _) => command,
+            (false, Some(word)) => command.subcommand(word).ok_or(UNKNOWN)?,
+            (false, None) => command.bare().ok_or(ARITY)?,
+        };
+        if command.spec.arity.accepts(args.len()) {
+            Ok(command)
+        } else {
+            Err(ARITY)
+        }
+    }
+
+    /// Why the caller's permissions do not let the script run a command, if so: the one place that asks them.
+    fn forbidden(&self, command: &'static Registered, args: &Args<'_>) -> Option<Vec<u8>> {
+        if self.client.is_trusted() {
+            return None;
+        }
+        let user = &self.client.user;
+        let reply = permit::check(user, command, args).err()?.into_reply(user, command);
+        let text = reply.as_bytes();
+        Some(text.strip_prefix(b"NOPERM ").unwrap_or(text).to_vec())
+    }
+
+    /// Why a command may not run, if it may not.
+    fn refusal(&self, command: &'static Registered, args: &Args<'_>) -> Option<Vec<u8>> {
+        let flags = command.spec.flags;
+        if flags.has(Flags::NOSCRIPT) {
+            return Some(b"This Redis command is not allowed from script".to_vec());
+        }
+        if let Some(reason) = self.forbidden(command, args) {
+            return Some([b"ACL failure in script: ", &reason[..]].concat());
+        }
+        if self.rights.read_only && flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
+            return Some(b"Write commands are not allowed from read-only scripts.".to_vec());
+        }
+        if self.rights.short_of_memory && !self.has_written && flags.has(Flags::DENYOOM) {
+            return Some([b"-", ErrorReply::OUT_OF_MEMORY.as_bytes()].concat());
+        }
+        None
+    }
+
+    /// Runs a command that concerns the client rather than keys.
+    fn call_client(
+        &mut self,
+        command: &'static Registered,
+        handler: crate::command::client::ClientFn,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let start = out.len();
+        for shard in self.held.iter() {
+            super::background::publish_shard(self.core.observatory.core(shard.index), shard);
+        }
+        let (now, caller) = (self.now, args.caller);
+        let client = self.client;
+        let stand_in = self.stand_in.get_or_insert_with(|| {
+            let (peer, local) = (client.peer.clone(), client.local.clone());
+            let mut stand_in =
+                Client::new(client.id, peer, local, client.unix, client.fd, now, &self.core.users);
+            stand_in.user = client.user.clone();
+            Box::new(stand_in)
+        });
+        (stand_in.db, stand_in.resp3) = (caller.db, caller.resp3);
+        let core = CoreView {
+            index: self.core.index,
+            shards: self.core.shards,
+            now,
+            config: &self.core.config,
+            users: &self.core.users,
+            observatory: &self.core.observatory,
+            scripting: &self.core.scripting,
+        };
+        let mut context = Context {
+            client: stand_in,
+            core: &core,
+        };
+        let outcome = handler(&mut context, args, &mut Reply::new(out, caller.resp3));
+        self.db = stand_in.db;
+        let outcome = outcome.and_then(|step| match step {
+            Step::Whole(plan) => {
+                self.core.plan_held(self.held, command, plan, args, out);
+                Ok(())
+            }
+            Step::Fail(error) => Err(error),
+            // What would have to wait for other cores is no command for a script, as their flags say.
+            Step::Ask { .. } => Err(ErrorReply::text("ERR This Redis command is not allowed from script")),
+            Step::Stall(time) => {
+                std::thread::sleep(time);
+                Ok(())
+            }
+            Step::Done
+            | Step::Close
+            | Step::Watch
+            | Step::Unwatch
+            | Step::Reset
+            | Step::Exec
+            | Step::Block(_)
+            | Step::Subscription { .. } => Ok(()),
+        });
+        if let Err(error) = outcome {
+            self.core.failed(command, &error, out, start);
+        }
+        self.core.ran(command, args);
+    }
+}
+
+impl Host for ScriptHost<'_> {
+    fn call(&mut self, args: &OwnedArgs, resp3: bool, out: &mut Vec<u8>) -> Result<(), Vec<u8>> {
+        let args = args.args(Caller {
+            client: self.client.id,
+            db: self.db,
+            no_touch: self.client.no_touch,
+            deny_blocking: true,
+            resp3,
+        });
+        let found = self.find(&args);
+        let refusal = match found {
+            Ok(command) => self.refusal(command, &args),
+            Err(text) => Some(text.as_bytes().to_vec()),
+        };
+        if let Some(text) = refusal {
+            let error = match text.strip_prefix(b"-") {
+                Some(text) => ErrorReply::text(text),
+                None => ErrorReply::text([b"ERR ", &text[..]].concat()),
+            };
+            self.core.count_error(&error);
+            if let Ok(command) = found {
+                self.core.counters().commands[usize::from(command.id)]
+                    .rejected
+                    .add(1);
+            }
+            return Err(text);
+        }
+        let command = found.expect("what was not found has been refused");
+        self.has_written |= command.spec.flags.has(Flags::WRITE);
+        match command.spec.run {
+            Run::Client(handler) => self.call_client(command, handler, &args, out),
+            _ => self.core.run_held(self.held, command, &args, out),
+        }
+        Ok(())
+    }
+
+    fn pulse(&mut self) -> Pulse {
+        let now = ticks();
+        if self.busy_at.is_none_or(|at| now < at) {
+            return Pulse::Continue;
+        }
+        if !self.is_busy {
+            self.is_busy = true;
+            self.begin_busy();
+        }
+        self.busy_at = Some(now.wrapping_add(self.turn_ticks));
+        self.core.busy_turn();
+        let scripts = &self.core.scripting.scripts;
+        if scripts.update_busy(self.core.index, self.has_written) || self.core.stopping {
+            Pulse::Kill
+        } else {
+            Pulse::Continue
+        }
+    }
+
+    fn set_repl(&mut self, _: u8) {
+        // Nothing reads the effect stream yet; where effects are sent, these flags say which of them leave.
+    }
+
+    fn may_run(&mut self, args: &OwnedArgs) -> Option<bool> {
+        let args = args.args(Caller::default());
+        let command = self.core.table.find(args.get(0))?;
+        let command = match (command.subcommands.is_empty(), args.opt(1)) {
+            (false, Some(word)) => command.subcommand(word)?,
+            _ => command,
+        };
+        Some(self.forbidden(command, &args).is_none())
+    }
+
+    fn log(&mut self, level: u8, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        match level {
+            0 => log::debug!("{line}"),
+            1 | 2 => log::info!("{line}"),
+            _ => log::warn!("{line}"),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Files: the one place that makes, replaces and removes them.
+//!
+//! A file becomes live by fsync, rename, and fsync of its directory; until then it has a name of its own, and what was
+//! there before is untouched. What the disk does goes through [`Disk`], so that tests can make any of it fail.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Bytes after which a growing file is told to the disk (`rdb-save-incremental-fsync`), so that the last fsync is not a
+/// long one.
+pub const SYNC_EVERY: u64 = 4 << 20;
+
+/// A file that is being written.
+pub trait Output: Send {
+    /// Appends bytes.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Waits until all of it is on the disk.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// What this room asks of a disk.
+pub trait Disk: Send + Sync {
+    /// Makes a file, or empties one that is there.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Output>>;
+    /// Gives a file another name, replacing what has it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Waits until the names in a directory are on the disk.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+    /// Opens a file to read; its size in bytes beside it.
+    fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)>;
+}
+
+/// The real one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Output for fs::File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Output>> {
+        Ok(Box::new(fs::File::create(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        fs::File::open(directory)?.sync_all()
+    }
+
+    fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)> {
+        let file = fs::File::open(path)?;
+        let size = file.metadata()?.len();
+        Ok((Box::new(file), size))
+    }
+}
+
+/// Counts what passes and tells the disk now and then.
+struct Syncing {
+    inner: Box<dyn Output>,
+    unsynced: u64,
+    every: u64,
+}
+
+impl Output for Syncing {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.inner.append(bytes)?;
+        self.unsynced += bytes.len() as u64;
+        if self.unsynced >= self.every {
+            self.unsynced = 0;
+            self.inner.sync()?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.inner.sync()
+    }
+}
+
+/// Writes a file that replaces `path` when it is complete. On any error what was there stays, and nothing else remains.
+/// `incremental` tells the disk every [`SYNC_EVERY`] bytes.
+pub fn replace(
+    disk: &dyn Disk,
+    path: &Path,
+    incremental: bool,
+    write: impl FnOnce(&mut dyn Output) -> io::Result<()>,
+) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // The name is Redis's, whose tools and users know it for what it is.
+    let temporary: PathBuf = directory.join(format!("temp-{}.rdb", std::process::id()));
+    let result = (|| {
+        let mut output = Syncing {
+            inner: disk.create(&temporary)?,
+            unsynced: 0,
+            every: if incremental { SYNC_EVERY } else { u64::MAX },
+        };
+        write(&mut output)?;
+        output.sync()?;
+        disk.rename(&temporary, path).map_err(|error| {
+            log::warn!(
+                "Error moving temp DB file {} on the final destination {} (in server root dir {}): {error}",
+                name_of(&temporary),
+                name_of(path),
+                directory.display()
+            );
+            error
+        })?;
+        disk.sync_directory(directory)
+    })();
+    if result.is_err() {
+        let _ = disk.remove(&temporary);
+    }
+    result
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+
+    /// A disk in memory, on which the operation number `fails_at` fails.
+    #[derive(Clone, Default)]
+    pub(crate) struct FaultyDisk {
+        pub files: Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>,
+        operations: Arc<Mutex<usize>>,
+        pub fails_at: Option<usize>,
+    }
+
+    impl FaultyDisk {
+        fn operation(&self) -> io::Result<()> {
+            let mut operations = self.operations.lock().unwrap();
+            *operations += 1;
+            if Some(*operations - 1) == self.fails_at {
+                return Err(io::Error::from_raw_os_error(28));
+            }
+            Ok(())
+        }
+    }
+
+    struct FaultyFile(FaultyDisk, PathBuf);
+
+    impl Output for FaultyFile {
+        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0.operation()?;
+            let mut files = self.0.files.lock().unwrap();
+            files.get_mut(&self.1).unwrap().extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.0.operation()
+        }
+    }
+
+    impl Disk for FaultyDisk {
+        fn create(&self, path: &Path) -> io::Result<Box<dyn Output>> {
+            self.operation()?;
+            self.files.lock().unwrap().insert(path.into(), Vec::new());
+            Ok(Box::new(FaultyFile(self.clone(), path.into())))
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.operation()?;
+            let mut files = self.files.lock().unwrap();
+            let content = files.remove(from).unwrap();
+            files.insert(to.into(), content);
+            Ok(())
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.files.lock().unwrap().remove(path);
+            Ok(())
+        }
+
+        fn sync_directory(&self, _: &Path) -> io::Result<()> {
+            self.operation()
+        }
+
+        fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)> {
+            self.operation()?;
+            let content = self.files.lock().unwrap()[path].clone();
+            let size = content.len() as u64;
+            Ok((Box::new(io::Cursor::new(content)), size))
+        }
+    }
+
+    #[test]
+    fn whatever_fails_the_old_file_stays_or_the_new_one_is_whole() {
+        let path = Path::new("/data/dump.rdb");
+        for fails_at in 0..8 {
+            let disk = FaultyDisk {
+                fails_at: Some(fails_at),
+                ..FaultyDisk::default()
+            };
+            disk.files
+                .lock()
+                .unwrap()
+                .insert(path.into(), b"old".to_vec());
+            let result = replace(&disk, path, true, |output| {
+                output.append(b"ne")?;
+                output.append(b"w")
+            });
+            let files = disk.files.lock().unwrap();
+            assert_eq!(files.len(), 1, "nothing else remains");
+            // Create, append, append, sync, rename, sync of the directory.
+            let expected: &[u8] = if fails_at < 5 { b"old" } else { b"new" };
+            assert_eq!(files[path], expected);
+            assert_eq!(result.is_ok(), fails_at >= 6, "{fails_at}");
+        }
+    }
+}

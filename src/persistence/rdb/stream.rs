@@ -1,0 +1,214 @@
+//! Streams in snapshots: nodes, numbers, then each group with what is pending and who owns it.
+//!
+//! ```text
+//!   nodes  ( key(16 bytes) listpack )*
+//!   length last_id [ first_id max_deleted_id entries_added ]                          from Redis 7.0 on
+//!   groups ( name last_id [ entries_read ]                                            from Redis 7.0 on
+//!            pending ( id(16) delivery_time(i64 LE) deliveries )*
+//!            consumers ( name seen_time(i64 LE) [ active_time(i64 LE) ]               from Redis 7.2 on
+//!                        owned ( id(16) )* )* )*
+//! ```
+//!
+//! Ids among the numbers are two lengths each. Written is the form of 7.0, which has no active times: they come back as
+//! the seen times.
+
+use super::code::value_type;
+use super::input::Input;
+use super::problem::{Halt, What};
+use super::write::Writer;
+use crate::structures::listpack::TextBuffer;
+use crate::structures::stream::{ConsumerPlace, Stream, StreamBuilder, StreamId};
+
+/// A stream of which a part is there.
+pub(super) struct Reading {
+    builder: StreamBuilder,
+    kind: u8,
+    phase: Phase,
+    /// Groups that have yet to come, the one at hand not counted.
+    groups: u64,
+    /// The group at hand.
+    group: Vec<u8>,
+    /// Its consumers that have yet to come.
+    consumers: u64,
+}
+
+/// What comes next.
+#[derive(Clone, Copy)]
+enum Phase {
+    Nodes(u64),
+    Numbers,
+    Group,
+    Pending(u64),
+    Consumer,
+    Owned(ConsumerPlace, u64),
+}
+
+impl Reading {
+    pub fn begin(kind: u8, input: &mut Input<'_>) -> Result<Reading, Halt> {
+        Ok(Reading {
+            builder: StreamBuilder::new(),
+            kind,
+            phase: Phase::Nodes(input.length()?),
+            groups: 0,
+            group: Vec::new(),
+            consumers: 0,
+        })
+    }
+
+    /// Takes one element; true when the stream is complete. Nothing is changed when bytes are missing.
+    pub fn step(&mut self, input: &mut Input<'_>) -> Result<bool, Halt> {
+        let at = input.at;
+        let has_history = self.kind != value_type::STREAM;
+        self.phase = match self.phase {
+            Phase::Nodes(0) => Phase::Numbers,
+            Phase::Nodes(left) => {
+                let key = input.string()?;
+                let blob = input.blob()?;
+                let key = <[u8; 16]>::try_from(key.bytes(&mut TextBuffer::new()))
+                    .map_err(|_| input.bad_at(at, What::StreamKey))?;
+                self.builder
+                    .node(StreamId::from_bytes(key), &blob)
+                    .map_err(|error| input.bad_at(at, What::Stream(error)))?;
+                Phase::Nodes(left - 1)
+            }
+            Phase::Numbers => {
+                let length = input.length()?;
+                let last_id = id(input)?;
+                let history = if has_history {
+                    let _first_id = id(input)?;
+                    Some((id(input)?, input.length()?))
+                } else {
+                    None
+                };
+                let groups = input.length()?;
+                self.builder
+                    .numbers(length, last_id)
+                    .map_err(|error| input.bad_at(at, What::Stream(error)))?;
+                if let Some((max_deleted_id, entries_added)) = history {
+                    self.builder.history(max_deleted_id, entries_added);
+                }
+                self.groups = groups;
+                Phase::Group
+            }
+            Phase::Group if self.groups == 0 => return Ok(true),
+            Phase::Group => {
+                let name = input.string()?.into_vec();
+                let last_id = id(input)?;
+                let read = has_history
+                    .then(|| input.length())
+                    .transpose()?
+                    .map(|read| read as i64);
+                let pending = input.length()?;
+                self.builder
+                    .group(&name, last_id, read)
+                    .map_err(|error| input.bad_at(at, What::Stream(error)))?;
+                self.group = name;
+                self.groups -= 1;
+                Phase::Pending(pending)
+            }
+            Phase::Pending(0) => {
+                self.consumers = input.length()?;
+                Phase::Consumer
+            }
+            Phase::Pending(left) => {
+                let entry = raw_id(input)?;
+                let delivery_time = input.i64_le()?;
+                let deliveries = input.length()?;
+                self.builder
+                    .group_at_hand(&self.group)
+                    .pending(entry, delivery_time, deliveries)
+                    .map_err(|error| input.bad_at(at, What::Stream(error)))?;
+                Phase::Pending(left - 1)
+            }
+            Phase::Consumer if self.consumers == 0 => Phase::Group,
+            Phase::Consumer => {
+                let name = input.string()?;
+                let seen_time = input.i64_le()?;
+                let active_time = if self.kind == value_type::STREAM_3 {
+                    input.i64_le()?
+                } else {
+                    seen_time
+                };
+                let owned = input.length()?;
+                let place = self
+                    .builder
+                    .group_at_hand(&self.group)
+                    .consumer(name.bytes(&mut TextBuffer::new()), seen_time, active_time)
+                    .map_err(|error| input.bad_at(at, What::Stream(error)))?;
+                self.consumers -= 1;
+                Phase::Owned(place, owned)
+            }
+            Phase::Owned(_, 0) => Phase::Consumer,
+            Phase::Owned(place, left) => {
+                let entry = raw_id(input)?;
+                self.builder
+                    .group_at_hand(&self.group)
+                    .own(place, entry)
+                    .map_err(|error| input.bad_at(at, What::Stream(error)))?;
+                Phase::Owned(place, left - 1)
+            }
+        };
+        Ok(false)
+    }
+
+    pub fn finish(self, input: &Input<'_>) -> Result<Stream, Halt> {
+        self.builder
+            .finish()
+            .map_err(|error| input.bad(What::Stream(error)))
+    }
+}
+
+fn id(input: &mut Input<'_>) -> Result<StreamId, Halt> {
+    Ok(StreamId::new(input.length()?, input.length()?))
+}
+
+fn raw_id(input: &mut Input<'_>) -> Result<StreamId, Halt> {
+    Ok(StreamId::new(input.u64_be()?, input.u64_be()?))
+}
+
+impl Writer {
+    fn id(&mut self, id: StreamId) {
+        self.length(id.ms);
+        self.length(id.seq);
+    }
+
+    /// A stream as it is now; `spill` as in [`Writer::value`].
+    pub(super) fn stream(&mut self, stream: &Stream, spill: &mut impl FnMut(&mut Vec<u8>)) {
+        self.count(stream.nodes_len());
+        for (id, node) in stream.nodes() {
+            self.string(&id.to_bytes());
+            self.string(node.bytes());
+            spill(&mut self.out);
+        }
+        self.length(stream.length());
+        self.id(stream.last_id);
+        self.id(stream.first_id());
+        self.id(stream.max_deleted_id);
+        self.length(stream.entries_added);
+        self.count(stream.groups().len());
+        for group in stream.groups() {
+            self.string(group.name());
+            self.id(group.last_id);
+            self.length(group.entries_read as u64);
+            self.count(group.pending_len());
+            for (id, pending) in group.pending_from(StreamId::MIN) {
+                self.out.extend_from_slice(&id.to_bytes());
+                self.out
+                    .extend_from_slice(&pending.delivery_time.to_le_bytes());
+                self.length(pending.deliveries);
+                spill(&mut self.out);
+            }
+            self.count(group.consumers_len());
+            for consumer in group.consumers() {
+                self.string(consumer.name());
+                self.out
+                    .extend_from_slice(&consumer.seen_time.to_le_bytes());
+                self.count(consumer.pending_len());
+                for id in consumer.pending_from(StreamId::MIN) {
+                    self.out.extend_from_slice(&id.to_bytes());
+                    spill(&mut self.out);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A whole data set as one snapshot file, written while nothing changes.
+
+use std::io;
+use std::path::Path;
+
+use super::file::{self, Disk, Output};
+use super::rdb::{Usage, Writer};
+use crate::base::crc64;
+use crate::base::number::{format_i64, format_u64};
+use crate::keyspace::{KeyEntry, Keyspace};
+
+/// Bytes gathered before they go to the file.
+const CHUNK: usize = 256 * 1024;
+
+/// What a snapshot says and how it is written.
+pub struct About<'a> {
+    /// Unix milliseconds.
+    pub now: i64,
+    /// Memory in use, in bytes.
+    pub used_memory: u64,
+    /// Compress strings.
+    pub compress: bool,
+    /// Write a checksum rather than zero.
+    pub check_sum: bool,
+    /// Tell the disk every few megabytes.
+    pub incremental_sync: bool,
+    /// It is the base of an append-only file.
+    pub aof_base: bool,
+    /// Sources of function libraries.
+    pub functions: &'a [Vec<u8>],
+    /// What is noted of a key's use.
+    pub usage: &'a dyn Fn(&KeyEntry) -> Usage,
+}
+
+/// Passes what has been written on to the file.
+struct Sink<'a> {
+    output: &'a mut dyn Output,
+    sum: u64,
+    check_sum: bool,
+    /// The first failure; after it nothing more is written.
+    failed: Option<io::Error>,
+}
+
+impl Sink<'_> {
+    fn spill(&mut self, bytes: &mut Vec<u8>, at_least: usize) {
+        if bytes.len() < at_least.max(1) {
+            return;
+        }
+        if self.failed.is_none() {
+            if self.check_sum {
+                self.sum = crc64::update(self.sum, bytes);
+            }
+            self.failed = self.output.append(bytes).err();
+        }
+        bytes.clear();
+    }
+}
+
+/// Writes the shards of one server into the file at `path`, replacing what is there; gives the number of keys.
+pub fn save(
+    disk: &dyn Disk,
+    path: &Path,
+    keyspaces: &[&Keyspace],
+    about: &About<'_>,
+) -> io::Result<u64> {
+    let mut keys = 0;
+    file::replace(disk, path, about.incremental_sync, |output| {
+        keys = write(output, keyspaces, about)?;
+        Ok(())
+    })?;
+    Ok(keys)
+}
+
+/// Writes them to an output; gives the number of keys.
+pub fn write(
+    output: &mut dyn Output,
+    keyspaces: &[&Keyspace],
+    about: &About<'_>,
+) -> io::Result<u64> {
+    let mut writer = Writer::new(about.compress);
+    let mut sink = Sink {
+        output,
+        sum: 0,
+        check_sum: about.check_sum,
+        failed: None,
+    };
+    header(&mut writer, about);
+    let databases = keyspaces
+        .first()
+        .map_or(0, |keyspace| keyspace.databases());
+    let mut keys = 0;
+    for db in 0..databases {
+        let of = |count: fn(&crate::keyspace::Db) -> usize| -> usize {
+            keyspaces.iter().map(|one| count(one.db(db))).sum()
+        };
+        let total = of(crate::keyspace::Db::keys);
+        if total == 0 {
+            continue;
+        }
+        writer.select(db, total, of(crate::keyspace::Db::expires));
+        for keyspace in keyspaces {
+            for entry in keyspace.entries(db) {
+                let payload = entry.payload();
+                writer.entry(
+                    entry.key(),
+                    Writer::type_of(&payload),
+                    entry.expire_at(),
+                    (about.usage)(entry),
+                );
+                writer.value(&payload, |out| sink.spill(out, CHUNK));
+                keys += 1;
+            }
+            if let Some(error) = sink.failed.take() {
+                return Err(error);
+            }
+        }
+    }
+    writer.end();
+    sink.spill(&mut writer.out, 0);
+    if let Some(error) = sink.failed {
+        return Err(error);
+    }
+    let sum = if about.check_sum { sink.sum } else { 0 };
+    sink.output.append(&sum.to_le_bytes())?;
+    Ok(keys)
+}
+
+fn header(writer: &mut Writer, about: &About<'_>) {
+    writer.magic();
+    writer.aux(b"redis-ver", b"7.2.4");
+    writer.aux(b"redis-bits", b"64");
+    writer.aux(b"ctime", &format_i64(about.now / 1000));
+    writer.aux(b"used-mem", &format_u64(about.used_memory));
+    writer.aux(b"aof-base", if about.aof_base { b"1" } else { b"0" });
+    for source in about.functions {
+        writer.function(source);
+    }
+}

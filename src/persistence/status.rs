@@ -1,0 +1,62 @@
+//! What is known about snapshots: when the last one was written, whether one is being loaded and how far.
+//!
+//! One value for the whole server, shared by whoever writes, loads or reports. All of it is numbers of their own; nobody
+//! draws conclusions from two of them together but INFO, which may be a moment behind.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// See the head of the file.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// Unix seconds of the last snapshot that was written (LASTSAVE); the start of the server before the first.
+    pub saved_at: AtomicI64,
+    /// Changes of all shards when it was written.
+    pub saved_changes: AtomicU64,
+    /// Snapshots begun since start.
+    pub saves: AtomicU64,
+    /// A file is being loaded and most commands are refused.
+    pub loading: AtomicBool,
+    /// Unix seconds of the beginning of that.
+    pub load_started_at: AtomicI64,
+    /// Size of the file, in bytes.
+    pub load_total: AtomicU64,
+    /// Bytes of it that have been read.
+    pub load_done: AtomicU64,
+    /// Memory in use when the file was written, as it says itself.
+    pub load_used_memory: AtomicU64,
+    /// Keys that the last loading has brought.
+    pub keys_loaded: AtomicU64,
+    /// Keys of that file whose time had come.
+    pub keys_expired: AtomicU64,
+    /// The server is stopping: loading is given up.
+    pub stopping: AtomicBool,
+}
+
+impl Status {
+    /// That of a server started at this time, in Unix milliseconds.
+    pub fn new(started_ms: i64) -> Self {
+        Status {
+            saved_at: AtomicI64::new(started_ms / 1000),
+            ..Status::default()
+        }
+    }
+
+    /// A snapshot has been written at `now_ms`, when the shards had counted so many changes.
+    pub fn saved(&self, now_ms: i64, changes: u64) {
+        self.saved_at.store(now_ms / 1000, Relaxed);
+        self.saved_changes.store(changes, Relaxed);
+    }
+
+    /// Changes since the last snapshot, of `changes` in all.
+    pub fn unsaved(&self, changes: u64) -> u64 {
+        changes.saturating_sub(self.saved_changes.load(Relaxed))
+    }
+
+    /// Loading begins.
+    pub fn load_begins(&self, now_ms: i64, bytes: u64) {
+        self.load_started_at.store(now_ms / 1000, Relaxed);
+        self.load_total.store(bytes, Relaxed);
+        self.load_done.store(0, Relaxed);
+        self.load_used_memory.store(0, Relaxed);
+    }
+}

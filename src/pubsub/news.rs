@@ -1,0 +1,170 @@
+//! What handlers have to say to clients: it is collected with the shard they run on, and the engine delivers it when the
+//! command, transaction or script is over.
+//!
+//! A handler knows no sockets. It finds out here who would listen, so that nothing is built for nobody.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::audience::{Audience, Cores};
+use super::message::Publication;
+use super::subscriptions::Topic;
+
+/// Bits of `notify-keyspace-events` that say on which channels events appear: `K` and `E`.
+const ON_KEY_CHANNEL: u32 = 1;
+const ON_EVENT_CHANNEL: u32 = 1 << 1;
+
+/// Something to be delivered.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// A message to all subscribers on these cores.
+    Publication(Cores, Arc<Publication>),
+}
+
+/// What is said on one shard, and who would hear it.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Who has subscribed where.
+    pub audience: Audience,
+    /// Bits of `notify-keyspace-events`; zero unless some event would appear on some channel.
+    events: u32,
+    /// Each with its number among what is said on several shards in one step.
+    outbox: Vec<(u64, Outgoing)>,
+    /// Numbers for what is said on several shards in one step.
+    numbers: Option<Arc<AtomicU64>>,
+    /// Room for names of channels.
+    name: Vec<u8>,
+}
+
+impl News {
+    /// The bits of `notify-keyspace-events`.
+    pub fn set_events(&mut self, bits: u32) {
+        let channels = ON_KEY_CHANNEL | ON_EVENT_CHANNEL;
+        self.events = if bits & channels == 0 { 0 } else { bits };
+    }
+
+    /// Whether events of some class are wanted: the branch that every change pays.
+    #[inline]
+    pub fn wants_events(&self) -> bool {
+        self.events != 0
+    }
+
+    /// Whether events of this class are wanted.
+    #[inline]
+    pub fn wants(&self, class: u32) -> bool {
+        self.events & class != 0
+    }
+
+    /// Something happened to a key. Nothing is kept of it if nobody would hear it.
+    #[cold]
+    pub fn event(&mut self, db: usize, event: &str, key: &[u8]) {
+        if self.audience.is_empty() {
+            return;
+        }
+        let mut name = std::mem::take(&mut self.name);
+        for (bit, kind, about, payload) in [
+            (ON_KEY_CHANNEL, "keyspace", key, event.as_bytes()),
+            (ON_EVENT_CHANNEL, "keyevent", event.as_bytes(), key),
+        ] {
+            if self.events & bit != 0 {
+                name.clear();
+                write!(name, "__{kind}@{db}__:").expect("a vector takes what is written");
+                name.extend_from_slice(about);
+                self.publish(Topic::Channel, &name, payload);
+            }
+        }
+        self.name = name;
+    }
+
+    /// Leaves a message for whoever has subscribed. Gives the number of receivers: all whose subscription has been
+    /// confirmed, and possibly some whose subscription is about to be.
+    pub fn publish(&mut self, topic: Topic, channel: &[u8], payload: &[u8]) -> usize {
+        let cores = self.audience.cores(topic, channel);
+        if cores.is_empty() {
+            return 0;
+        }
+        let publication = Arc::new(Publication::new(topic, channel, payload));
+        self.say(Outgoing::Publication(cores, publication));
+        self.audience.receivers(topic, channel)
+    }
+
+    fn say(&mut self, outgoing: Outgoing) {
+        let numbers = self.numbers.as_ref();
+        let number = numbers.map_or(0, |numbers| numbers.fetch_add(1, Ordering::Relaxed));
+        self.outbox.push((number, outgoing));
+    }
+
+    /// A step over several shards begins: what is said on any of them is numbered from here on. Or it ends.
+    pub fn number_by(&mut self, numbers: Option<Arc<AtomicU64>>) {
+        self.numbers = numbers;
+    }
+
+    /// Whether something waits to be delivered.
+    #[inline]
+    pub fn has_some(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// What waits to be delivered, in order, with its numbers.
+    pub fn take(&mut self) -> std::vec::Drain<'_, (u64, Outgoing)> {
+        self.outbox.drain(..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pubsub::Change;
+
+    fn heard(news: &mut News) -> Vec<String> {
+        let all = news
+            .take()
+            .map(|(_, Outgoing::Publication(_, publication))| {
+                String::from_utf8_lossy(publication.message().bytes(false)).replace("\r\n", " ")
+            });
+        all.collect()
+    }
+
+    fn listening() -> News {
+        let mut news = News::default();
+        let all = Change {
+            topic: Topic::Pattern,
+            begins: true,
+            name: Box::from(&b"*"[..]),
+        };
+        news.audience.apply(0, &all);
+        news
+    }
+
+    #[test]
+    fn an_event_appears_on_the_channels_that_are_switched_on() {
+        let mut news = listening();
+        news.set_events(0b1000);
+        assert!(!news.wants_events(), "no channel");
+        news.set_events(0b1011);
+        assert!(news.wants(0b1000) && !news.wants(0b100));
+        news.event(9, "set", b"k");
+        assert_eq!(
+            heard(&mut news),
+            [
+                "*3 $7 message $16 __keyspace@9__:k $3 set ",
+                "*3 $7 message $18 __keyevent@9__:set $1 k "
+            ]
+        );
+        assert!(!news.has_some());
+    }
+
+    #[test]
+    fn nothing_is_kept_for_nobody() {
+        let mut news = News::default();
+        news.set_events(0b1011);
+        news.event(0, "set", b"k");
+        assert_eq!(news.publish(Topic::Channel, b"c", b"m"), 0);
+        assert!(!news.has_some());
+        let mut news = listening();
+        assert_eq!(news.publish(Topic::Channel, b"c", b"m"), 1);
+        assert_eq!(news.publish(Topic::Shard, b"c", b"m"), 0);
+        assert!(news.has_some());
+    }
+}

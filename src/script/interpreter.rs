@@ -1,0 +1,248 @@
+//! One core's Lua: it compiles scripts, keeps them, and runs them against a `Host`.
+//!
+//! An interpreter belongs to one thread. Its memory is bounded; a script that needs more gets an error and the
+//! interpreter goes on. Errors are Lua's own long jumps inside the C library; the crate `mlua` keeps them from crossing
+//! our functions.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
+
+use crate::resp::{ErrorReply, Reply};
+
+use super::api::{self, DONE, Exchange, NO, Question, REFUSED, Shared, ask};
+use super::convert;
+use super::host::{Host, Pulse};
+use super::raised::{self, raise};
+
+/// Instructions between two looks at the time.
+const PULSE_INSTRUCTIONS: u32 = 10_000;
+
+/// What an interpreter is for: scripts of EVAL and functions of libraries never see each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// EVAL and its kin.
+    Eval,
+    /// FCALL.
+    Functions,
+}
+
+/// What to run, with what.
+pub struct Call<'a> {
+    /// Under which name it was defined, and what errors call it.
+    pub name: &'a str,
+    /// The keys.
+    pub keys: &'a [&'a [u8]],
+    /// The other arguments.
+    pub args: &'a [&'a [u8]],
+}
+
+/// One core's Lua.
+pub struct Interpreter {
+    lua: Lua,
+    kind: Kind,
+    shared: Shared,
+    environment: Table,
+    define: Function,
+    run: Function,
+    next: Function,
+    memory_max: usize,
+}
+
+impl Interpreter {
+    /// A new one that may use so many bytes of memory (zero: no bound). Fails when that is too little.
+    pub fn new(kind: Kind, memory_max: usize) -> Result<Self, String> {
+        Self::build(kind, memory_max).map_err(|error| raised::shown(&error))
+    }
+
+    fn build(kind: Kind, memory_max: usize) -> mlua::Result<Self> {
+        let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
+        // pcall and xpcall as they are: the server does not go on after a panic anyway.
+        let options = LuaOptions::new().catch_rust_panics(true);
+        let lua = Lua::new_with(libraries, options)?;
+        let shared: Shared = Rc::new(RefCell::new(Exchange::default()));
+        let libraries = lua.create_table()?;
+        libraries.set("redis", api::redis_table(&lua, &shared, kind)?)?;
+        let prelude = lua
+            .load(include_str!("prelude.lua"))
+            .set_name("=prelude")
+            .set_mode(ChunkMode::Text);
+        let next: Function = lua.globals().get("next")?;
+        let sandbox: Table = prelude.call((api::host_table(&lua)?, libraries))?;
+        let environment: Table = sandbox.get("environment")?;
+        lua.set_globals(environment.clone())?;
+        let doom: Function = sandbox.get("doom")?;
+        let of = shared.clone();
+        let triggers = HookTriggers::new().every_nth_instruction(PULSE_INSTRUCTIONS);
+        lua.set_global_hook(triggers, move |lua, _| on_pulse(lua, &of, &doom))?;
+        lua.set_memory_limit(memory_max)?;
+        Ok(Interpreter {
+            kind,
+            shared,
+            environment,
+            define: sandbox.get("define")?,
+            run: sandbox.get("run")?,
+            next,
+            memory_max,
+            lua,
+        })
+    }
+
+    /// Compiles a script and keeps it under a name. `Err` is Lua's text.
+    pub fn define(&mut self, name: &str, code: &[u8]) -> Result<(), Vec<u8>> {
+        let function = self
+            .lua
+            .load(code)
+            .set_name("@user_script")
+            .set_mode(ChunkMode::Text)
+            .set_environment(self.environment.clone())
+            .into_function();
+        let defined = function.and_then(|function| self.define.call::<()>((name, function)));
+        defined.map_err(|error| raised::shown(&error).into_bytes())
+    }
+
+    /// Bytes of memory in use.
+    pub fn memory(&self) -> usize {
+        self.lua.used_memory()
+    }
+
+    /// Runs what was defined. Writes the reply; gives the error replies within it that nobody has counted yet.
+    pub fn run(
+        &mut self,
+        host: &mut dyn Host,
+        call: &Call<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Vec<ErrorReply> {
+        let start = reply.buffer().len();
+        let outcome = self.run_with(host, call, reply);
+        {
+            let mut exchange = self.shared.borrow_mut();
+            exchange.host = None;
+            exchange.resp3 = false;
+        }
+        // A script that has used up much leaves room for the next one.
+        if self.memory_max > 0 && self.lua.used_memory() > self.memory_max / 2 {
+            let _ = self.lua.gc_collect();
+        }
+        let errors = outcome.unwrap_or_else(|error| {
+            // Lua itself has failed outside the script: its memory is used up.
+            reply.buffer().truncate(start);
+            let text = failed_to_run(call.name, raised::shown(&error).as_bytes());
+            reply.error(&ErrorReply::text(text.clone()));
+            vec![text]
+        });
+        errors.into_iter().map(ErrorReply::text).collect()
+    }
+
+    fn run_with(
+        &mut self,
+        host: &mut dyn Host,
+        call: &Call<'_>,
+        reply: &mut Reply<'_>,
+    ) -> mlua::Result<Vec<Vec<u8>>> {
+        let host = RefCell::new(host);
+        let shared = self.shared.clone();
+        let answer = |_: &Lua, question: u8| Ok(answer(&mut **host.borrow_mut(), &shared, question));
+        self.lua.scope(|scope| {
+            self.shared.borrow_mut().host = Some(scope.create_function(answer)?);
+            let strings = |list: &[&[u8]]| -> mlua::Result<Table> {
+                let table = self.lua.create_table_with_capacity(list.len(), 0)?;
+                for (place, text) in list.iter().enumerate() {
+                    table.raw_set(place + 1, self.lua.create_string(text)?)?;
+                }
+                Ok(table)
+            };
+            let (keys, args) = (strings(call.keys)?, strings(call.args)?);
+            let as_globals = self.kind == Kind::Eval;
+            let (ok, value): (bool, Value) = self.run.call((call.name, keys, args, as_globals))?;
+            if ok {
+                let resp3 = self.shared.borrow().resp3;
+                convert::to_reply(&self.next, value, resp3, reply)
+            } else {
+                let (text, counted) = error_text(call.name, &value)?;
+                reply.error(&ErrorReply::text(text.clone()));
+                Ok(if counted { Vec::new() } else { vec![text] })
+            }
+        })
+    }
+}
+
+/// The reply to a script that ended by an error.
+fn error_text(name: &str, value: &Value) -> mlua::Result<(Vec<u8>, bool)> {
+    let Value::Table(table) = value else {
+        let text = match value {
+            Value::String(text) => text.as_bytes().to_vec(),
+            Value::Error(error) => raised::shown(error).into_bytes(),
+            _ => b"execution failure".to_vec(),
+        };
+        return Ok((failed_to_run(name, &text), false));
+    };
+    let field = |name: &str| -> mlua::Result<Option<Vec<u8>>> {
+        Ok(match table.raw_get(name)? {
+            Value::String(text) => Some(text.as_bytes().to_vec()),
+            Value::Integer(number) => Some(number.to_string().into_bytes()),
+            Value::Number(number) => Some(number.to_string().into_bytes()),
+            _ => None,
+        })
+    };
+    let mut text = field("err")?.unwrap_or_else(|| b"ERR unknown error".to_vec());
+    if let (Some(source), Some(line)) = (field("source")?, field("line")?) {
+        for part in [b" script: ", name.as_bytes(), b", on ", &source, b":", &line, b"."] {
+            text.extend_from_slice(part);
+        }
+    }
+    Ok((text, convert::is_counted(table)?))
+}
+
+fn failed_to_run(name: &str, text: &[u8]) -> Vec<u8> {
+    let text = &text[..text.len().min(100)];
+    [b"ERR Error running script ", name.as_bytes(), b", ", text].concat()
+}
+
+/// Hands a question of a script to its host.
+fn answer(host: &mut dyn Host, shared: &Shared, question: u8) -> u8 {
+    let exchange = &mut *shared.borrow_mut();
+    let question = Question::ALL[usize::from(question)];
+    match question {
+        Question::Call => match host.call(&exchange.args, exchange.resp3, &mut exchange.reply) {
+            Ok(()) => DONE,
+            Err(text) => {
+                exchange.text = text;
+                REFUSED
+            }
+        },
+        Question::Pulse => match host.pulse() {
+            Pulse::Continue => DONE,
+            Pulse::Kill => REFUSED,
+        },
+        Question::SetRepl => {
+            host.set_repl(exchange.number);
+            DONE
+        }
+        Question::MayRun => match host.may_run(&exchange.args) {
+            Some(true) => DONE,
+            Some(false) => NO,
+            None => REFUSED,
+        },
+        Question::Log => {
+            host.log(exchange.number, &exchange.text);
+            DONE
+        }
+    }
+}
+
+/// Called every so many instructions: lets the server live while a script runs long, and ends the script when it says so.
+fn on_pulse(lua: &Lua, shared: &Shared, doom: &Function) -> mlua::Result<VmState> {
+    const KILLED: &[u8] = b"Script killed by user with SCRIPT KILL...";
+    if shared.borrow().host.is_none() || ask(shared, Question::Pulse)? != REFUSED {
+        return Ok(VmState::Continue);
+    }
+    let error = raised::error_table(lua, &raised::with_code(KILLED), false)?;
+    doom.call::<()>(error)?;
+    Err(raise(KILLED))
+}
+
+#[cfg(test)]
+mod tests;

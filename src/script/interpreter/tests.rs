@@ -1,0 +1,211 @@
+//! Scripts in the sandbox, against a host that only echoes.
+
+use super::*;
+use crate::resp::request::{Caller, OwnedArgs};
+
+/// Answers every command with its arguments, or what it was told to.
+#[derive(Default)]
+struct Echo {
+    reply: Option<&'static [u8]>,
+    pulses: usize,
+    kill_at: Option<usize>,
+    calls: Vec<String>,
+}
+
+impl Host for Echo {
+    fn call(&mut self, args: &OwnedArgs, _: bool, out: &mut Vec<u8>) -> Result<(), Vec<u8>> {
+        let args = args.args(Caller::default());
+        let words: Vec<_> = args.iter_from(0).map(String::from_utf8_lossy).collect();
+        self.calls.push(words.join(" "));
+        if args.is(0, "nope") {
+            return Err(b"Unknown Redis command called from script".to_vec());
+        }
+        match self.reply {
+            Some(reply) => out.extend_from_slice(reply),
+            None => Reply::new(out, false).bulk(words.join(" ").as_bytes()),
+        }
+        Ok(())
+    }
+
+    fn pulse(&mut self) -> Pulse {
+        self.pulses += 1;
+        match self.kill_at {
+            Some(at) if self.pulses >= at => Pulse::Kill,
+            _ => Pulse::Continue,
+        }
+    }
+
+    fn set_repl(&mut self, _: u8) {}
+
+    fn may_run(&mut self, args: &OwnedArgs) -> Option<bool> {
+        match args.args(Caller::default()).get(0) {
+            b"get" => Some(true),
+            b"set" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn log(&mut self, _: u8, _: &[u8]) {}
+}
+
+fn run_on(lua: &mut Interpreter, host: &mut Echo, code: &str) -> String {
+    if let Err(text) = lua.define("f", code.as_bytes()) {
+        return String::from_utf8(text).unwrap();
+    }
+    let mut out = Vec::new();
+    let call = Call {
+        name: "f",
+        keys: &[b"k1", b"k2"],
+        args: &[b"a1"],
+    };
+    lua.run(host, &call, &mut Reply::new(&mut out, false));
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn run(code: &str) -> String {
+    let mut lua = Interpreter::new(Kind::Eval, 64 << 20).unwrap();
+    run_on(&mut lua, &mut Echo::default(), code)
+}
+
+#[test]
+fn values_become_replies() {
+    assert_eq!(run("return 1"), ":1\r\n");
+    assert_eq!(run("return -3.99"), ":-3\r\n");
+    assert_eq!(run("return 'x'"), "$1\r\nx\r\n");
+    assert_eq!(run("return {1,2,{3,'four'},nil,5}"), "*3\r\n:1\r\n:2\r\n*2\r\n:3\r\n$4\r\nfour\r\n");
+    assert_eq!(run("return true"), ":1\r\n");
+    assert_eq!(run("return false"), "$-1\r\n");
+    assert_eq!(run("return"), "$-1\r\n");
+    assert_eq!(run("return {ok='fine'}"), "+fine\r\n");
+    assert_eq!(run("return {err='ERR bad'}"), "-ERR bad\r\n");
+    assert_eq!(run("return {double=1.5}"), "$3\r\n1.5\r\n");
+    assert_eq!(run("return {map={a=1}}"), "*2\r\n$1\r\na\r\n:1\r\n");
+    assert_eq!(run("return {set={a=true}}"), "*1\r\n$1\r\na\r\n");
+    assert_eq!(run("return {big_number='12'}"), "$2\r\n12\r\n");
+    assert_eq!(run("return {verbatim_string={format='txt',string='hi'}}"), "$2\r\nhi\r\n");
+    assert_eq!(run("return {KEYS[1],KEYS[2],ARGV[1],#KEYS}"), "*4\r\n$2\r\nk1\r\n$2\r\nk2\r\n$2\r\na1\r\n:2\r\n");
+    assert!(run("local a = {}; local b = {a}; a[1] = b; return a").ends_with("-ERR reached lua stack limit\r\n"));
+}
+
+#[test]
+fn a_command_is_called_and_its_reply_is_a_value() {
+    assert_eq!(run("return redis.call('get', 'x', 10, 3.25)"), "$13\r\nget x 10 3.25\r\n");
+    let typed = |reply: &'static [u8], code: &str| {
+        let mut lua = Interpreter::new(Kind::Eval, 0).unwrap();
+        let mut host = Echo { reply: Some(reply), ..Echo::default() };
+        run_on(&mut lua, &mut host, code)
+    };
+    assert_eq!(typed(b"$-1\r\n", "return redis.call('x') == false"), ":1\r\n");
+    assert_eq!(typed(b"*2\r\n:1\r\n$-1\r\n", "local a = redis.call('x') return {a[1], a[2] == false}"), "*2\r\n:1\r\n:1\r\n");
+    assert_eq!(typed(b"+OK\r\n", "return redis.call('x').ok"), "$2\r\nOK\r\n");
+    assert_eq!(typed(b"-ERR no\r\n", "return redis.pcall('x').err"), "$6\r\nERR no\r\n");
+    assert_eq!(typed(b"-ERR no\r\n", "return redis.call('x')"), "-ERR no script: f, on @user_script:1.\r\n");
+    assert_eq!(typed(b"-ERR no\r\n", "local ok, e = pcall(redis.call, 'x') return {tostring(ok), e}"), "*2\r\n$5\r\nfalse\r\n$6\r\nERR no\r\n");
+    assert_eq!(typed(b"%1\r\n$1\r\na\r\n,1.5\r\n", "redis.setresp(3) return redis.call('x').map.a.double * 2"), ":3\r\n");
+    assert_eq!(typed(b"~1\r\n$1\r\na\r\n", "return tostring(redis.call('x').set.a)"), "$4\r\ntrue\r\n");
+}
+
+#[test]
+fn errors_name_the_script_and_its_line() {
+    assert_eq!(run("\nerror('boom')"), "-ERR user_script:2: boom script: f, on @user_script:2.\r\n");
+    assert_eq!(run("return redis.call('nope')"), "-ERR Unknown Redis command called from script script: f, on @user_script:1.\r\n");
+    assert_eq!(run("return redis.call()"), "-ERR Please specify at least one argument for this redis lib call script: f, on @user_script:1.\r\n");
+    assert_eq!(run("return redis.call({})"), "-ERR Lua redis lib command arguments must be strings or integers script: f, on @user_script:1.\r\n");
+    assert_eq!(run("error({err='MY problem'})"), "-MY problem script: f, on @user_script:1.\r\n");
+    assert_eq!(run("return redis.error_reply('MY problem')"), "-MY problem\r\n");
+    assert_eq!(run("return ]"), "user_script:1: unexpected symbol near ']'");
+}
+
+#[test]
+fn the_sandbox_keeps_what_it_has() {
+    let read_only = |code: &str| {
+        let reply = run(code);
+        assert!(reply.contains("Attempt to modify a readonly table script: f, on @user_script:1."), "{code}: {reply}");
+    };
+    read_only("x = 1");
+    read_only("redis.call = 1");
+    read_only("_G.x = 1");
+    read_only("setmetatable(_G, {})");
+    read_only("local g = getmetatable(_G) g.__index = nil");
+    read_only("rawset(_G, 'x', 1)");
+    read_only("string.rep = 1");
+    read_only("setfenv(0, {})");
+    assert_eq!(run("return foo"), "-ERR user_script:1: Script attempted to access nonexistent global variable 'foo' script: f, on @user_script:1.\r\n");
+    for name in ["print", "dofile", "loadfile", "require", "module", "debug", "io", "newproxy", "package"] {
+        assert!(run(&format!("return {name}")).contains("nonexistent global variable"), "{name}");
+    }
+    let mut lua = Interpreter::new(Kind::Eval, 0).unwrap();
+    let mut host = Echo::default();
+    run_on(&mut lua, &mut host, "table.insert(_G, 5) table.insert(redis, 5)");
+    assert_eq!(run_on(&mut lua, &mut host, "return {tostring(rawget(_G, 1)), #redis}"), "*2\r\n$3\r\nnil\r\n:0\r\n");
+    assert_eq!(run("local n = 0 for k in pairs(redis) do n = n + 1 end return n > 15"), ":1\r\n");
+    assert_eq!(run("return ('abc'):upper()"), "$3\r\nABC\r\n");
+    assert_eq!(run("return loadstring(string.dump(function() return 1 end)) == nil"), ":1\r\n");
+    assert_eq!(run("return loadstring('return 1+1')()"), ":2\r\n");
+    assert_eq!(run("local t = setmetatable({}, {__index = function(_, k) return k .. '!' end}) return t.x"), "$2\r\nx!\r\n");
+    assert_eq!(run("local function f() return getfenv(1) == _G end return f()"), ":1\r\n");
+}
+
+#[test]
+fn random_numbers_are_the_same_everywhere() {
+    let code = "local t = {} for i = 1, 3 do t[i] = math.random(1000000) end return t";
+    assert_eq!(run(code), run(code));
+    let seeded = "math.randomseed(17) return tostring(math.random())";
+    assert_eq!(run(seeded), run(seeded));
+}
+
+#[test]
+fn a_killed_script_ends_whatever_it_catches() {
+    for code in [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "while true do xpcall(function() while true do end end, function() end) end",
+        "while true do local c = coroutine.create(function() while true do end end) coroutine.resume(c) end",
+        "while true do pcall(table.sort, {3, 2, 1}, function() while true do end end) end",
+        "while true do load(function() while true do end end) end",
+        "while true do pcall(pcall, pcall, function() while true do end end) end",
+    ] {
+        let mut lua = Interpreter::new(Kind::Eval, 64 << 20).unwrap();
+        let mut host = Echo { kill_at: Some(20), ..Echo::default() };
+        let reply = run_on(&mut lua, &mut host, code);
+        assert!(reply.starts_with("-ERR Script killed by user with SCRIPT KILL..."), "{code}: {reply}");
+        assert_eq!(run_on(&mut lua, &mut Echo::default(), "return 1"), ":1\r\n");
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_the_interpreter_survives() {
+    let mut lua = Interpreter::new(Kind::Eval, 16 << 20).unwrap();
+    for code in [
+        "local s = 'x' while true do s = s .. s end",
+        "local t = {} for i = 1, 1e9 do t[i] = {i} end",
+        "return string.rep('x', 1e9)",
+        "local t = {} while true do pcall(function() t[#t + 1] = string.rep('x', 1e6) .. #t end) if #t > 100 then return 1 end if not pcall(string.rep, 'y', 2e6) then error('full') end end",
+    ] {
+        let reply = run_on(&mut lua, &mut Echo::default(), code);
+        assert!(reply.starts_with('-'), "{code}: {reply}");
+        assert_eq!(run_on(&mut lua, &mut Echo::default(), "return 1"), ":1\r\n", "after {code}");
+    }
+}
+
+#[test]
+fn a_stack_that_overflows_is_an_error() {
+    assert!(run("local function f() return 1 + f() end return f()").contains("stack overflow"));
+    assert!(run("local t = {} for i = 1, 7000 do t[i] = 'x' end return #redis.call(unpack(t))").starts_with(':'));
+    assert!(run("return redis.call(unpack({}, 1, 1e7))").starts_with('-'));
+    let many = "local t = {} for i = 1, 7997 do t[i] = 'x' end return #redis.call(unpack(t))";
+    assert!(run(many).starts_with([':', '-']));
+}
+
+#[test]
+fn small_functions_of_redis_answer_as_theirs_do() {
+    assert_eq!(run("return redis.sha1hex('')"), "$40\r\nda39a3ee5e6b4b0d3255bfef95601890afd80709\r\n");
+    assert_eq!(run("return {redis.acl_check_cmd('get', 'k'), tostring(redis.acl_check_cmd('set', 'k', 'v'))}"), "*2\r\n:1\r\n$5\r\nfalse\r\n");
+    assert!(run("return redis.acl_check_cmd('zzz')").contains("Invalid command passed to redis.acl_check_cmd()"));
+    assert!(run("redis.set_repl(10)").contains("Invalid replication flags"));
+    assert!(run("redis.setresp(4)").contains("RESP version must be 2 or 3."));
+    assert!(run("redis.log(10, 'x')").contains("Invalid debug level."));
+    assert_eq!(run("return redis.REDIS_VERSION"), "$5\r\n7.2.4\r\n");
+    assert_eq!(run("return redis.replicate_commands()"), ":1\r\n");
+    assert_eq!(run("return redis.status_reply('x')"), "+x\r\n");
+}

@@ -1,0 +1,22 @@
+//! Lua scripts and function libraries: the sandbox, what scripts may call, how values become replies and back.
+//!
+//! The room knows no shard and no socket: what a running script asks for goes to a `Host`, which the engine implements.
+//! `interpreter.rs` is a core's Lua; `prelude.lua` the sandbox as scripts see it; `store.rs` what all cores share: the
+//! cached scripts, the function libraries and what is running.
+
+mod api;
+mod convert;
+mod core_scripts;
+mod flags;
+mod host;
+mod interpreter;
+mod libraries;
+mod raised;
+mod store;
+
+pub use core_scripts::CoreScripts;
+pub use flags::{Flags, Shebang};
+pub use host::{Host, Pulse};
+pub use interpreter::{Call, Interpreter, Kind};
+pub use libraries::{Function, Libraries, Library};
+pub use store::{Running, Script, Scripts, Sha};

@@ -1,0 +1,347 @@
+-- The sandbox in which scripts run: builtins that know protected tables, and the call from the server into a script.
+-- It is given what the server provides; what scripts see are proxies without a field of their own, so that nothing of
+-- what one script does to them reaches the next one.
+
+local host, libraries = ...
+
+local error, type, tostring, tonumber, next, rawset, rawget =
+  error, type, tostring, tonumber, next, rawset, rawget
+local real_pcall, real_xpcall, real_pairs, real_setmetatable = pcall, xpcall, pairs, setmetatable
+local real_getfenv, real_setfenv, real_load, real_loadstring, real_dump = getfenv, setfenv, load, loadstring, string.dump
+local resume = coroutine.resume
+local untangle, raised_at = host.untangle, host.raised_at
+local string_byte = string.byte
+
+-- `doomed` is the error that ends the running script, whatever the script does to catch it.
+local doomed = nil
+
+local READ_ONLY = "Attempt to modify a readonly table"
+
+-- What scripts see of a table, and the other way round.
+local reals = {}
+
+local function refuse_change()
+  error(READ_ONLY, 2)
+end
+
+local function protect(real, shown_metatable)
+  local proxy = {}
+  reals[proxy] = real
+  return real_setmetatable(proxy, {
+    __index = real,
+    __newindex = refuse_change,
+    __metatable = shown_metatable or false,
+  })
+end
+
+-- An error as the script may see it. What the server raises is wrapped; what is to end the script stays so.
+local function plain(e)
+  if doomed then
+    error(doomed, 0)
+  end
+  if type(e) == "userdata" then
+    e = untangle(e)
+  end
+  return e
+end
+
+local function after_pcall(ok, ...)
+  if ok then
+    return true, ...
+  end
+  local e = plain((...))
+  -- Errors of commands are tables since 7.0; pcall goes on giving their text.
+  if type(e) == "table" then
+    local text = e.err
+    if type(text) == "string" or type(text) == "number" then
+      e = text
+    end
+  end
+  return false, e
+end
+
+local function after_xpcall(ok, ...)
+  if doomed then
+    error(doomed, 0)
+  end
+  return ok, ...
+end
+
+local function after_resume(ok, ...)
+  if ok then
+    return true, ...
+  end
+  return false, plain((...))
+end
+
+local function after_load(chunk, ...)
+  if doomed then
+    error(doomed, 0)
+  end
+  if chunk then
+    return chunk
+  end
+  return nil, plain((...))
+end
+
+local function type_error(place, name, wanted, value)
+  local got = value == nil and "no value" or type(value)
+  error("bad argument #" .. place .. " to '" .. name .. "' (" .. wanted .. " expected, got " .. got .. ")", 3)
+end
+
+local globals = {}
+
+function globals.pcall(...)
+  return after_pcall(real_pcall(...))
+end
+
+function globals.xpcall(f, handler)
+  return after_xpcall(real_xpcall(f, function(e)
+    return handler(plain(e))
+  end))
+end
+
+local function next_of_proxy(proxy, key)
+  local real = reals[proxy]
+  local field, value = next(real, key)
+  return field, value
+end
+
+function globals.pairs(t)
+  if type(t) ~= "table" then
+    type_error(1, "pairs", "table", t)
+  end
+  if reals[t] then
+    return next_of_proxy, t, nil
+  end
+  return real_pairs(t)
+end
+
+function globals.rawset(t, key, value)
+  if type(t) ~= "table" then
+    type_error(1, "rawset", "table", t)
+  end
+  if reals[t] then
+    error(READ_ONLY, 2)
+  end
+  if key == nil then
+    error("table index is nil", 2)
+  end
+  if key ~= key then
+    error("table index is NaN", 2)
+  end
+  return rawset(t, key, value)
+end
+
+function globals.rawget(t, key)
+  if type(t) ~= "table" then
+    type_error(1, "rawget", "table", t)
+  end
+  return rawget(reals[t] or t, key)
+end
+
+function globals.setmetatable(t, metatable)
+  if type(t) ~= "table" then
+    type_error(1, "setmetatable", "table", t)
+  end
+  if metatable ~= nil and type(metatable) ~= "table" then
+    error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
+  end
+  if reals[t] then
+    error(READ_ONLY, 2)
+  end
+  -- Called by pcall it refuses without naming this place.
+  local ok, text = real_pcall(real_setmetatable, t, metatable)
+  if not ok then
+    error(text, 2)
+  end
+  return t
+end
+
+-- One level more than the script counts: this function.
+function globals.getfenv(f)
+  if f == nil then
+    f = 1
+  end
+  local level = type(f) ~= "function" and tonumber(f) or nil
+  if level and level >= 1 then
+    f = level + 1
+  end
+  return real_getfenv(f)
+end
+
+function globals.setfenv(f, env)
+  local level = type(f) ~= "function" and tonumber(f) or nil
+  if level == 0 then
+    error(READ_ONLY, 2)
+  end
+  if level and level >= 1 then
+    f = level + 1
+  end
+  return real_setfenv(f, env)
+end
+
+-- Precompiled code could break the interpreter: only text is read.
+local function is_text(piece)
+  return type(piece) ~= "string" or string_byte(piece, 1) ~= 27
+end
+
+local NO_BINARY = "attempt to load a binary chunk"
+
+function globals.loadstring(text, name)
+  if type(text) == "number" then
+    text = tostring(text)
+  end
+  if type(text) ~= "string" then
+    type_error(1, "loadstring", "string", text)
+  end
+  if not is_text(text) then
+    return nil, NO_BINARY
+  end
+  return real_loadstring(text, name or text)
+end
+
+function globals.load(reader, name)
+  if type(reader) ~= "function" then
+    type_error(1, "load", "function", reader)
+  end
+  local first = true
+  return after_load(real_load(function()
+    local piece = reader()
+    if first and piece ~= nil and piece ~= "" then
+      first = false
+      if not is_text(piece) then
+        error(NO_BINARY, 0)
+      end
+    end
+    return piece
+  end, name))
+end
+
+local builtins = getfenv(0)
+for _, name in real_pairs({
+  "tostring", "next", "assert", "tonumber", "rawequal", "collectgarbage", "getmetatable", "type", "select",
+  "unpack", "gcinfo", "ipairs", "error", "_VERSION",
+}) do
+  globals[name] = builtins[name]
+end
+
+local function copy(from)
+  local to = {}
+  for key, value in real_pairs(from) do
+    to[key] = value
+  end
+  return to
+end
+
+local strings = copy(string)
+local routines = copy(coroutine)
+
+function routines.resume(...)
+  return after_resume(resume(...))
+end
+
+local maths = copy(math)
+maths.random, maths.randomseed = host.random, host.randomseed
+
+globals.string = protect(strings)
+globals.table = protect(copy(table))
+globals.math = protect(maths)
+globals.coroutine = protect(routines)
+globals.os = protect({ clock = os.clock })
+for name, library in real_pairs(libraries) do
+  globals[name] = protect(library)
+end
+
+-- Strings find their methods here; the table behind them is out of reach.
+local of_strings = getmetatable("")
+of_strings.__index = strings
+of_strings.__metatable = protect({ __index = globals.string })
+
+local function missing_global(_, name)
+  if type(name) ~= "string" and type(name) ~= "number" then
+    error("Second argument to luaProtectedTableError must be a string or number", 2)
+  end
+  error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+end
+
+real_setmetatable(globals, { __index = missing_global })
+local shown = protect(globals, protect({ __index = missing_global }))
+globals._G = shown
+
+-- table.insert writes past __newindex: what it left in a proxy goes.
+local function sweep()
+  for proxy in next, reals do
+    local key = next(proxy)
+    while key ~= nil do
+      rawset(proxy, key, nil)
+      key = next(proxy)
+    end
+  end
+end
+
+-- Running.
+
+local function on_error(e)
+  if type(e) == "userdata" then
+    e = untangle(e)
+  end
+  if type(e) ~= "table" then
+    e = { err = "ERR " .. tostring(e) }
+  end
+  local source, line = raised_at()
+  if source then
+    e.source, e.line = source, line
+  end
+  return e
+end
+
+local functions = {}
+local running, first, second
+
+local function enter()
+  return running(first, second)
+end
+
+local sandbox = {}
+
+sandbox.environment = shown
+
+function sandbox.define(name, f)
+  functions[name] = f
+end
+
+function sandbox.forget(name)
+  functions[name] = nil
+end
+
+-- Runs a defined function. KEYS and ARGV are globals to EVAL and arguments to FCALL.
+function sandbox.run(name, keys, argv, as_globals)
+  running, first, second = functions[name], keys, argv
+  if as_globals then
+    globals.KEYS, globals.ARGV = keys, argv
+    first, second = nil, nil
+  end
+  doomed = nil
+  local ok, result = real_xpcall(enter, on_error)
+  doomed, running, first, second = nil, nil, nil, nil
+  sweep()
+  return ok, result
+end
+
+-- Runs a library's code, which registers functions.
+function sandbox.load(chunk)
+  running, first, second = chunk, nil, nil
+  doomed = nil
+  local ok, result = real_xpcall(enter, on_error)
+  doomed, running = nil, nil
+  sweep()
+  return ok, result
+end
+
+-- From now on nothing is caught: the script ends with this error.
+function sandbox.doom(e)
+  doomed = e
+end
+
+return sandbox
