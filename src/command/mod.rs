@@ -14,6 +14,7 @@ mod acl;
 mod draw;
 mod flush;
 mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod list;

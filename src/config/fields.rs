@@ -213,6 +213,8 @@ fields! {
     zset_max_listpack_entries: usize = "zset-max-listpack-entries";
     /// Bytes of a member in such a sorted set, at most.
     zset_max_listpack_value: usize = "zset-max-listpack-value";
+    /// Whose order of texts SORT ALPHA follows; empty means the environment's.
+    locale_collate: String = "locale-collate";
     /// Bytes a sparse HyperLogLog may have, header included.
     hll_sparse_max_bytes: u64 = "hll-sparse-max-bytes";
 

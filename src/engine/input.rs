@@ -433,8 +433,9 @@ impl Core {
                 );
                 if muted {
                     self.after_reply(connection, start);
+                } else {
+                    connection.output.close_reply();
                 }
-                connection.output.close_reply();
             }
             self.end_unit(shard);
             return Flow::Next;

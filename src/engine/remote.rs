@@ -170,7 +170,10 @@ impl Core {
                 self.execute(shard, command, handler, args, out);
                 None
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+            Run::Keys { plan, .. }
+            | Run::Plan(plan)
+            | Run::Reach { plan, .. }
+            | Run::Whole(plan) => {
                 self.execute_plan(&mut [shard], command, plan, args, out)
             }
             Run::Client(_) | Run::Script { .. } | Run::Container => {

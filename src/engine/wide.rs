@@ -123,7 +123,11 @@ impl Core {
                 }
                 self.take_step(connection, command, args, step, start);
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) => {
+            Run::Reach { plan, everything } if self.shards > 1 && everything(args) => {
+                let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
+                self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
+            }
+            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Reach { plan, .. } => {
                 let owners = self.owners_of(command, args);
                 match owners[..] {
                     [] => self.run_plan_here(connection, command, plan, args),
@@ -714,7 +718,10 @@ impl Core {
                 }
                 merge(how, &replies, &mut Reply::new(out, args.caller.resp3));
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+            Run::Keys { plan, .. }
+            | Run::Plan(plan)
+            | Run::Reach { plan, .. }
+            | Run::Whole(plan) => {
                 self.plan_held(held, command, plan, args, out);
             }
             Run::Any(_) | Run::Publish(_) => {
@@ -794,7 +801,8 @@ impl Core {
                 Run::Any(_) | Run::Publish(_) => keyless = true,
                 Run::Script { .. } => (travels, all) = (false, true),
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
-                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
+                Run::Reach { everything, .. } if everything(&args) => all = true,
+                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) | Run::Reach { .. } => {
                     match key_places(queued.command.spec, &args) {
                         Some(places) if !places.is_empty() => {
                             for (place, _) in places {

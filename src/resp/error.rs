@@ -343,6 +343,31 @@ texts! {
     HLL_NOT_SPARSE = "ERR HLL encoding is not sparse";
     /// PFDEBUG on a missing key.
     PFDEBUG_NO_KEY = "ERR The specified key does not exist";
+    /// A unit of length that is none.
+    GEO_UNIT = "ERR unsupported unit provided. please use M, KM, FT, MI";
+    /// A radius that is no number.
+    GEO_RADIUS = "ERR need numeric radius";
+    /// A radius below zero.
+    GEO_RADIUS_NEGATIVE = "ERR radius cannot be negative";
+    /// BYBOX with a width that is no number.
+    GEO_WIDTH = "ERR need numeric width";
+    /// BYBOX with a height that is no number.
+    GEO_HEIGHT = "ERR need numeric height";
+    /// BYBOX with a side below zero.
+    GEO_BOX_NEGATIVE = "ERR height or width cannot be negative";
+    /// A search around a member that the index does not have.
+    GEO_NO_MEMBER = "ERR could not decode requested zset member";
+    /// A search for no results.
+    GEO_COUNT = "ERR COUNT must be > 0";
+    /// ANY without COUNT.
+    GEO_ANY = "ERR the ANY argument requires COUNT argument";
+    /// GEOSEARCHSTORE with an option that shows something.
+    GEOSEARCHSTORE_WITH =
+        "ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
+    /// GEORADIUS and GEORADIUSBYMEMBER that store and show something.
+    GEORADIUS_STORE_WITH = "ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
+    /// SORT of texts as numbers.
+    SORT_SCORES = "ERR One or more scores can't be converted into double";
     /// SCRIPT, EVAL etc. on a lent shard: reserved for commands this build lacks.
     NOT_FROM_HERE = "ERR this command cannot run in this context";
 }
@@ -617,6 +642,25 @@ impl ErrorReply {
         let mut text = b"ERR Unsupported option ".to_vec();
         text.extend_from_slice(printed(option, usize::MAX));
         Self::text(text)
+    }
+
+    /// Coordinates that are off the map.
+    pub fn geo_point(longitude: f64, latitude: f64) -> Self {
+        Self::text(format!(
+            "ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}"
+        ))
+    }
+
+    /// A search that does not say where; `name` as the client wrote it.
+    pub fn geo_from(name: &[u8]) -> Self {
+        let text = b"ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for ";
+        Self::text([&text[..], printed(name, usize::MAX)].concat())
+    }
+
+    /// A search that does not say how far; `name` as the client wrote it.
+    pub fn geo_by(name: &[u8]) -> Self {
+        let text = b"ERR exactly one of BYRADIUS and BYBOX can be specified for ";
+        Self::text([&text[..], printed(name, usize::MAX)].concat())
     }
 
     /// PFDEBUG with a subcommand it does not know.

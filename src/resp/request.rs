@@ -172,16 +172,6 @@ impl OwnedArgs {
         Args::new(&self.bytes, &self.spans, caller)
     }
 
-    /// How long it was as a request, an array of bulk strings.
-    pub fn wire_bytes(&self) -> usize {
-        let headed = |number: usize| number.to_string().len() + 3;
-        let words = self.spans.iter().map(|span| span.length as usize);
-        headed(self.spans.len())
-            + words
-                .map(|length| headed(length) + length + 2)
-                .sum::<usize>()
-    }
-
     /// Appends an argument.
     pub fn push(&mut self, part: &[u8]) {
         self.spans.push(Span {
@@ -200,6 +190,16 @@ impl OwnedArgs {
     /// How many arguments there are.
     pub fn count(&self) -> usize {
         self.spans.len()
+    }
+
+    /// How long it was as a request, an array of bulk strings.
+    pub fn wire_bytes(&self) -> usize {
+        let headed = |number: usize| number.to_string().len() + 3;
+        let words = self.spans.iter().map(|span| span.length as usize);
+        headed(self.spans.len())
+            + words
+                .map(|length| headed(length) + length + 2)
+                .sum::<usize>()
     }
 
     /// Bytes held.

@@ -13,9 +13,9 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmStat
 use crate::resp::{ErrorReply, Reply};
 
 use super::api::{self, DONE, Exchange, NO, Question, REFUSED, Shared, ask};
-use super::convert;
 use super::host::{Host, Pulse};
 use super::raised::{self, raise};
+use super::{bits, convert, json, msgpack, structs};
 
 /// Instructions between two looks at the time.
 const PULSE_INSTRUCTIONS: u32 = 10_000;
@@ -65,6 +65,10 @@ impl Interpreter {
         let shared: Shared = Rc::new(RefCell::new(Exchange::default()));
         let libraries = lua.create_table()?;
         libraries.set("redis", api::redis_table(&lua, &shared, kind)?)?;
+        libraries.set("bit", bits::library(&lua)?)?;
+        libraries.set("cjson", json::library(&lua)?)?;
+        libraries.set("cmsgpack", msgpack::library(&lua)?)?;
+        libraries.set("struct", structs::library(&lua)?)?;
         let prelude = lua
             .load(include_str!("prelude.lua"))
             .set_name("=prelude")

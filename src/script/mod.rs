@@ -5,14 +5,20 @@
 //! cached scripts, the function libraries and what is running.
 
 mod api;
+mod arguments;
+mod bits;
 mod convert;
 mod core_scripts;
 mod flags;
 mod host;
 mod interpreter;
+mod json;
+mod json_read;
 mod libraries;
+mod msgpack;
 mod raised;
 mod store;
+mod structs;
 
 pub use core_scripts::CoreScripts;
 pub use flags::{Flags, Shebang};

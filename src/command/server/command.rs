@@ -276,6 +276,7 @@ fn key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
     }
     reply.bulk(b"flags");
     words(reply, spec.access.names(), "");
+    let mut find = spec.find;
     reply.bulk(b"begin_search");
     reply.map(2);
     match spec.begin {
@@ -288,11 +289,19 @@ fn key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
             named(reply, "keyword", word);
             named_integer(reply, "startfrom", from.into());
         }
-        Begin::Unknown => typed(reply, "unknown", 0),
+        Begin::Computed { word: "", .. } | Begin::Unknown => {
+            typed(reply, "unknown", 0);
+            find = Find::Unknown;
+        }
+        Begin::Computed { word, from, .. } => {
+            typed(reply, "keyword", 2);
+            named(reply, "keyword", word);
+            named_integer(reply, "startfrom", from.into());
+        }
     }
     reply.bulk(b"find_keys");
     reply.map(2);
-    match spec.find {
+    match find {
         Find::Range { last, step, limit } => {
             typed(reply, "range", 3);
             named_integer(reply, "lastkey", last.into());

@@ -114,10 +114,13 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     Directive::new(
         "locale-collate",
         None,
-        Kind::TEXT,
+        Kind::Text {
+            unset_when_empty: false,
+            check: check_locale,
+        },
         "",
         AtRunTime,
-        Accepted("this build has no SORT, the only command that compares by locale"),
+        Honoured,
     ),
     Directive::new(
         "ignore-warnings",
@@ -355,6 +358,14 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     )
     .hidden(),
 ];
+
+/// A locale must be one that the C library knows.
+fn check_locale(name: &[u8]) -> Result<(), &'static str> {
+    match std::str::from_utf8(name) {
+        Ok(name) if crate::base::collate::is_known(name) => Ok(()),
+        _ => Err("Invalid locale name"),
+    }
+}
 
 /// A template names only variables that exist and does not come out empty; `{{` stands for a brace.
 fn check_title_template(template: &[u8]) -> Result<(), &'static str> {

