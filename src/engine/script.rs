@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::base::clock::ticks;
+use crate::base::clock::{ticks, unix_us};
 use crate::command::permit;
 use crate::command::client::{Client, Context, CoreView, Step};
 use crate::command::scripting;
 use crate::command::spec::{Flags, Run, Source};
 use crate::command::table::Registered;
+use crate::command::trace;
 use crate::net::Connection;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
@@ -29,6 +30,9 @@ struct Rights {
     /// Memory was used up when it started, and it has not said that it may run then.
     short_of_memory: bool,
 }
+
+/// Whose the commands of scripts are, to MONITOR.
+const SHOWN_AS: &str = "lua";
 
 impl Core {
     /// A request for a script: refused here or run as soon as all shards are in hand.
@@ -55,6 +59,7 @@ impl Core {
             let mut out = std::mem::take(connection.output.buffer());
             let start = out.len();
             self.run_script(connection, &mut held, command, args, &mut out);
+            self.show_script();
             *connection.output.buffer() = out;
             self.shard = held.pop();
             self.after_reply(connection, start);
@@ -108,12 +113,23 @@ impl Core {
     ) {
         let begun = ticks();
         let start = out.len();
+        if !self.monitors.is_empty() {
+            let source = trace::monitor_source(&connection.client);
+            let line = trace::monitor_line(command, args, &source, unix_us());
+            self.script_lines.extend(line);
+        }
         if let Err(error) = self.run_script_checked(connection, held, command, args, out) {
             self.failed(command, &error, out, start);
         }
         // The time of the commands it called is counted as theirs and as its own.
         self.last_ticks = begun;
         self.ran(command, args);
+    }
+
+    /// Shows the script that has just run, as one block.
+    pub(super) fn show_script(&mut self) {
+        let lines = std::mem::take(&mut self.script_lines);
+        self.send_to_monitors(lines);
     }
 
     fn run_script_checked(
@@ -391,6 +407,10 @@ impl Host for ScriptHost<'_> {
         }
         let command = found.expect("what was not found has been refused");
         self.has_written |= command.spec.flags.has(Flags::WRITE);
+        if !self.core.monitors.is_empty() && trace::is_monitored(command) {
+            let line = trace::monitor_line(command, &args, SHOWN_AS, unix_us());
+            self.core.script_lines.extend(line);
+        }
         match command.spec.run {
             Run::Client(handler) => self.call_client(command, handler, &args, out),
             _ => self.core.run_held(self.held, command, &args, out),

@@ -668,6 +668,7 @@ impl Core {
                 let args = args.args(connection.client.caller());
                 let mut out = std::mem::take(connection.output.buffer());
                 self.run_script(connection, &mut held, command, &args, &mut out);
+                self.show_script();
                 *connection.output.buffer() = out;
                 self.after_reply(connection, start);
                 self.resume(connection);
@@ -940,6 +941,7 @@ impl Core {
                             &args,
                             &mut out,
                         );
+                        exec.block.append(&mut self.script_lines);
                     } else {
                         self.run_held(&mut exec.held, queued.command, &args, &mut out);
                     }
