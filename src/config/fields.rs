@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::choice::{
-    ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction, Supervised,
+    ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction,
+    Supervised,
 };
 use super::directive::{self, Directive};
 use super::special::BufferLimits;
@@ -169,6 +170,8 @@ fields! {
     maxclients: u32 = "maxclients";
     /// Which keyspace events are published, as the bits that Redis gives the letters; 0 means none.
     notify_keyspace_events: u32 = "notify-keyspace-events";
+    /// Keys that are remembered for tracking clients at most; 0 means no limit.
+    tracking_table_max_keys: u64 = "tracking-table-max-keys";
     /// Bytes of unread replies: for normal clients, replicas and subscribers.
     client_output_buffer_limit: [BufferLimits; 3] = "client-output-buffer-limit";
     /// Bytes of one client's unfinished input at most.

@@ -7,5 +7,5 @@ pub mod logging;
 mod users;
 
 pub use self::core::{Control, ControlParts};
-pub use users::{all_channels, load_users};
 pub use listen::{ListenError, Listener, listen};
+pub use users::{all_channels, load_users};

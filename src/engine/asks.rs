@@ -182,6 +182,14 @@ impl Core {
             CoreAsk::Unblock { client, error } => {
                 CoreAnswer::Count(self.unblock_client(client, error).into())
             }
+            CoreAsk::FindClient(id) => {
+                let known = self.connections.iter().flatten();
+                let mut living = known.filter(|connection| !connection.closed);
+                match living.find(|connection| connection.client.id == id) {
+                    Some(found) => CoreAnswer::Found((self.index as u16, found.place.token())),
+                    None => CoreAnswer::Done,
+                }
+            }
             CoreAsk::ResetStats => {
                 self.counters().reset();
                 if let Some(shard) = &mut self.shard {

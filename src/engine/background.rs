@@ -27,6 +27,10 @@ pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
     counters
         .blocking_keys_gone
         .set(shard.blocked.when_gone() as u64);
+    let tracking = &shard.news.tracking;
+    counters.tracking_keys.set(tracking.keys() as u64);
+    counters.tracking_items.set(tracking.items() as u64);
+    counters.tracking_prefixes.set(tracking.prefixes() as u64);
     let audience = &shard.news.audience;
     counters
         .pubsub_channels
@@ -72,14 +76,14 @@ impl Core {
         if self.clients.are_limited() {
             self.limit_clients();
         }
-        if let Some(shard) = self.shard.take() {
-            self.end_unit(shard); // a deletion may be what somebody waits for
-        }
         if self.now >= self.next_tick_ms {
             self.tick();
             self.next_tick_ms = self.now + self.tick_interval();
         } else if self.expiry.pressing {
             self.expire_some();
+        }
+        if let Some(shard) = self.shard.take() {
+            self.end_unit(shard); // a deletion may be what somebody waits for
         }
     }
 

@@ -345,6 +345,7 @@ impl Core {
                 && (self.shard.is_some() || self.gates.busy)
                 && !self.pushing.choked)
             || self.has_background_work()
+            || self.pushing.due
             || !self.to_schedule.is_empty()
             // This core may have been the last to arrive, after it looked for complete ones.
             || self.under_way.iter().any(|transaction| transaction.is_complete())
@@ -723,6 +724,7 @@ impl Core {
         self.leave_block(connection);
         self.discount_client(connection);
         self.forget_subscriptions(connection);
+        self.forget_tracking(connection);
         crate::base::sys::shutdown_socket(connection.fd);
     }
 
@@ -783,7 +785,7 @@ impl Core {
         for mut shard in held {
             let owner = shard.index;
             if shard.news.has_some() {
-                self.take_news(&mut shard);
+                self.take_news(&mut shard, 0);
             }
             super::background::publish_shard(self.observatory.core(owner), &shard);
             if owner == self.index {

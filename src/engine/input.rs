@@ -4,7 +4,7 @@
 //! from memory side by side before the first one runs. The fork between "here" and "elsewhere" is in `dispatch` and
 //! nowhere else.
 
-use crate::command::client::{Multi, Queued, ReplyMode};
+use crate::command::client::{Client, Multi, Queued, ReplyMode};
 use crate::command::permit::Refusal;
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
@@ -395,7 +395,10 @@ impl Core {
         let mut muted = false;
         if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
             match self.gate(connection, command, &args, room) {
-                None => muted = connection.client.reply_mode != ReplyMode::On,
+                None => {
+                    muted = connection.client.reply_mode != ReplyMode::On;
+                    args.caller = connection.client.caller();
+                }
                 Some(flow) => return flow,
             }
         }
@@ -527,6 +530,10 @@ impl Core {
         args: &Args<'_>,
         room: Room,
     ) -> Option<Flow> {
+        if self.shard.is_none() && connection.client.tracking.is_some() {
+            return Some(Flow::Hold); // it is not to lose its CLIENT CACHING to a second attempt
+        }
+        end_caching(&mut connection.client);
         self.gates.out_of_memory = room == Room::Nothing;
         if connection.client.is_plain_but_restricted() && !self.has_gates() && room == Room::Enough
         {
@@ -732,6 +739,21 @@ enum Cut {
     Failed(usize, Vec<u8>),
     /// To this offset; what follows is an inline request with quotes.
     Quoted(usize),
+}
+
+/// CLIENT CACHING concerns the command after it, a whole transaction included.
+fn end_caching(client: &mut Client) {
+    let last_is_client = client
+        .last_command
+        .is_some_and(|last| last.parent == Some("CLIENT"));
+    if let Some(tracking) = &mut client.tracking
+        && tracking.caching
+        && client.multi.is_none()
+        && !last_is_client
+    {
+        tracking.caching = false;
+        client.refresh();
+    }
 }
 
 /// Whether the "command" is what a browser says that was tricked into talking to us.

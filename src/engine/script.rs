@@ -61,8 +61,10 @@ impl Core {
             self.run_script(connection, &mut held, command, args, &mut out);
             self.show_script();
             *connection.output.buffer() = out;
-            self.shard = held.pop();
             self.after_reply(connection, start);
+            if let Some(shard) = held.pop() {
+                self.end_unit(shard);
+            }
             return;
         }
         let errand = Errand::Script(command, OwnedArgs::copy_of(args));
@@ -381,11 +383,10 @@ impl ScriptHost<'_> {
 impl Host for ScriptHost<'_> {
     fn call(&mut self, args: &OwnedArgs, resp3: bool, out: &mut Vec<u8>) -> Result<(), Vec<u8>> {
         let args = args.args(Caller {
-            client: self.client.id,
             db: self.db,
-            no_touch: self.client.no_touch,
             deny_blocking: true,
             resp3,
+            ..self.client.caller()
         });
         let found = self.find(&args);
         let refusal = match found {

@@ -225,6 +225,7 @@ impl Core {
             if self.publication_is_under_way() {
                 connection.output.buffer().truncate(start);
                 connection.waiting = true;
+                connection.publishing = true;
                 return;
             }
             self.after_reply(connection, start);
@@ -319,6 +320,7 @@ impl Core {
         if connection.client.closing {
             connection.ending = true; // CLIENT KILL of oneself
         }
+        self.note_tracking(connection);
         if let Some(user) = connection.client.denied.take() {
             self.note_refused_password(connection, args, user);
         }
@@ -340,7 +342,10 @@ impl Core {
         start: usize,
     ) {
         match step {
-            Step::Done => self.after_reply(connection, start),
+            Step::Done => {
+                self.after_reply(connection, start);
+                self.await_confirmation(connection);
+            }
             Step::Close => {
                 self.after_reply(connection, start);
                 connection.ending = true;
@@ -361,6 +366,7 @@ impl Core {
                 self.forget_watches(connection);
                 self.monitor_ended(connection.client.id);
                 self.forget_subscriptions(connection);
+                self.note_tracking(connection);
                 self.after_reply(connection, start);
                 self.await_confirmation(connection);
             }
@@ -682,6 +688,7 @@ impl Core {
                 *connection.output.buffer() = out;
                 self.after_reply(connection, start);
                 self.resume(connection);
+                self.serve_held(&mut held);
                 Some(held)
             }
             Errand::Watch(keys) => {
@@ -1259,6 +1266,7 @@ impl Core {
             self.failed(command, &error, &mut out, 0);
         }
         self.ran_since(command, &args.args(connection.client.caller()), asked);
+        self.note_tracking(&mut connection);
         match exec {
             Some(mut exec) => {
                 let start = exec.out.len();
@@ -1271,7 +1279,10 @@ impl Core {
                 self.write_reply(&mut connection, |reply| {
                     reply.buffer().extend_from_slice(&out)
                 });
-                self.resume(&mut connection);
+                self.await_confirmation(&mut connection);
+                if !connection.waiting {
+                    self.resume(&mut connection);
+                }
             }
         }
         self.put_back(connection);

@@ -219,6 +219,26 @@ texts! {
     /// EXEC with arguments.
     EXEC_WITH_ARGUMENTS =
         "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+    /// CLIENT TRACKING with two clients to redirect to.
+    TRACKING_REDIRECT_TWICE = "ERR A client can only redirect to a single other client";
+    /// CLIENT TRACKING with a client to redirect to that is not there.
+    TRACKING_REDIRECT_MISSING = "ERR The client ID you want redirect to does not exist";
+    /// CLIENT TRACKING with PREFIX alone.
+    TRACKING_PREFIX_WITHOUT_BCAST = "ERR PREFIX option requires BCAST mode to be enabled";
+    /// CLIENT TRACKING that would change between BCAST and not.
+    TRACKING_SWITCH_BCAST = "ERR You can't switch BCAST mode on/off before disabling tracking for this client, and then re-enabling it with a different mode.";
+    /// CLIENT TRACKING with BCAST and an option that it excludes.
+    TRACKING_OPT_WITH_BCAST = "ERR OPTIN and OPTOUT are not compatible with BCAST";
+    /// CLIENT TRACKING with two options that exclude each other.
+    TRACKING_OPTIN_OPTOUT = "ERR You can't specify both OPTIN mode and OPTOUT mode";
+    /// CLIENT TRACKING that would change between OPTIN and OPTOUT.
+    TRACKING_SWITCH_OPT = "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a different mode.";
+    /// CLIENT CACHING by a client that tracks nothing.
+    CACHING_WITHOUT_TRACKING = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
+    /// CLIENT CACHING YES without OPTIN.
+    CACHING_YES_WITHOUT_OPTIN = "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.";
+    /// CLIENT CACHING NO without OPTOUT.
+    CACHING_NO_WITHOUT_OPTOUT = "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.";
     /// A command that may not be queued.
     NOT_IN_MULTI = "ERR Command not allowed inside a transaction";
     /// Memory is used up and the command would use more.
@@ -429,6 +449,18 @@ impl ErrorReply {
         text.extend_from_slice(b"'. Try ");
         text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
         text.extend_from_slice(b" HELP.");
+        Self::text(text)
+    }
+
+    /// CLIENT TRACKING with a prefix that some other one (`an existing`, `another provided`) meets.
+    pub fn prefix_overlaps(prefix: &[u8], which: &str, other: &[u8]) -> Self {
+        let mut text = b"ERR Prefix '".to_vec();
+        text.extend_from_slice(prefix);
+        text.extend_from_slice(b"' overlaps with ");
+        text.extend_from_slice(which.as_bytes());
+        text.extend_from_slice(b" prefix '");
+        text.extend_from_slice(other);
+        text.extend_from_slice(b"'. Prefixes for a single client must not overlap.");
         Self::text(text)
     }
 

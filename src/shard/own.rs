@@ -134,6 +134,7 @@ impl Beside<'_> {
         self.stats.expired += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
         self.heed(db, key);
+        self.news.changed(key.bytes, true);
         self.notify(db, key, Class::Expired, "expired");
     }
 
@@ -151,6 +152,7 @@ impl Beside<'_> {
         self.stats.evicted += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
         self.heed(db, key);
+        self.news.changed(key.bytes, true);
         self.notify(db, key, Class::Evicted, "evicted");
     }
 
@@ -217,6 +219,24 @@ impl Shard {
         }
     }
 
+    /// A client that tracks what it reads has read this key: it will be told when the key changes. While more keys are
+    /// remembered than this shard's share of `tracking-table-max-keys`, others are dropped, as if they had changed.
+    pub fn remember_read(&mut self, client: u64, key: &[u8]) {
+        self.news.tracking.remember(client, key);
+        let limit = self.config.tracking_table_max_keys;
+        if limit == 0 {
+            return;
+        }
+        let share = (limit / self.keyspace.shards() as u64).max(1);
+        while self.news.tracking.keys() as u64 > share {
+            let random = &mut self.random;
+            let Some(key) = self.news.tracking.any_key(|| random.next_u64()) else {
+                break;
+            };
+            self.news.forget(&key);
+        }
+    }
+
     /// Leaves a message for subscribers, to be delivered when the running command, transaction or script is over, and
     /// gives the number of receivers. PUBLISH and SPUBLISH, wherever they run. It changes no data and stands in no
     /// file; replicas, which there are none of yet, would get it.
@@ -250,9 +270,10 @@ impl Shard {
     ) {
         self.effects.count(changes);
         // One branch for all who might want to know.
-        if (self.watched.len() | self.blocked.len() != 0) | self.news.wants_events() {
+        if (self.watched.len() | self.blocked.len() != 0) | self.news.is_attentive() {
             let (_, mut beside) = self.split();
             beside.heed(db, key);
+            beside.news.changed(key.bytes, false);
             beside.notify(db, key, class, event);
         }
     }

@@ -263,14 +263,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Honoured,
     )
     .sensitive(),
-    Directive::new(
-        "aclfile",
-        None,
-        Kind::TEXT,
-        "",
-        AtStart,
-        Honoured,
-    ),
+    Directive::new("aclfile", None, Kind::TEXT, "", AtStart, Honoured),
     Directive::new(
         "acl-pubsub-default",
         None,
