@@ -66,6 +66,7 @@ pub(super) const SORT: Command = Command {
             Argument::key("key"),
             Argument::new("by-pattern", ArgumentKind::Pattern)
                 .token("BY")
+                .shown("pattern")
                 .optional(),
             Argument::block(
                 "limit",
@@ -75,6 +76,7 @@ pub(super) const SORT: Command = Command {
             .optional(),
             Argument::new("get-pattern", ArgumentKind::Pattern)
                 .token("GET")
+                .shown("pattern")
                 .optional()
                 .multiple()
                 .multiple_token(),
@@ -123,6 +125,7 @@ pub(super) const SORT_RO: Command = Command {
             Argument::key("key"),
             Argument::new("by-pattern", ArgumentKind::Pattern)
                 .token("BY")
+                .shown("pattern")
                 .optional(),
             Argument::block(
                 "limit",
@@ -132,6 +135,7 @@ pub(super) const SORT_RO: Command = Command {
             .optional(),
             Argument::new("get-pattern", ArgumentKind::Pattern)
                 .token("GET")
+                .shown("pattern")
                 .optional()
                 .multiple()
                 .multiple_token(),
