@@ -248,7 +248,11 @@ pub struct ClientTracking {
 impl ClientTracking {
     /// Whether the keys that the next command reads are remembered.
     fn remembers(&self) -> bool {
-        !self.bcast && (!self.optin || self.caching) && !(self.optout && self.caching)
+        !self.bcast
+            && match self.caching {
+                true => !self.optout,
+                false => !self.optin,
+            }
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use super::choice::{
     ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction,
-    Supervised,
+    Supervised, SyslogFacility,
 };
 use super::directive::{self, Directive};
 use super::special::BufferLimits;
@@ -72,7 +72,8 @@ enums!(
     OomScoreAdj,
     PipelineOrder,
     ProtectedAction,
-    Supervised
+    Supervised,
+    SyslogFacility
 );
 
 macro_rules! variants {
@@ -240,6 +241,14 @@ fields! {
     oom_score_adj_values: [i32; 3] = "oom-score-adj-values";
     /// Whether transparent huge pages are turned off for the process.
     disable_thp: bool = "disable-thp";
+    /// Who may change modules.
+    enable_module_command: ProtectedAction = "enable-module-command";
+    /// Whether the system's log gets our lines too.
+    syslog_enabled: bool = "syslog-enabled";
+    /// How they are called there.
+    syslog_ident: String = "syslog-ident";
+    /// What they are taken for there.
+    syslog_facility: SyslogFacility = "syslog-facility";
     /// Who may use DEBUG.
     enable_debug_command: ProtectedAction = "enable-debug-command";
     /// Who may change protected directives with CONFIG SET.

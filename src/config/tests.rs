@@ -401,7 +401,6 @@ fn what_this_build_cannot_promise_is_refused() {
         ("loadmodule a.so 1", "modules", ""),
         ("search.maxresults 1", "modules", ""),
         ("sentinel", "the Sentinel mode", ""),
-        ("syslog-enabled yes", "a log to syslog", " or set it to no"),
         (
             "shutdown-on-sigterm save force",
             "snapshots",

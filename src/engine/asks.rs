@@ -19,8 +19,7 @@ impl Core {
     pub(super) fn take_mail(&mut self) {
         self.before_mail();
         // A script that runs too long reads mail from within: the order stays.
-        self.inbox
-            .extend(self.links.core(self.index).take_mail());
+        self.inbox.extend(self.links.core(self.index).take_mail());
         while let Some(message) = self.inbox.pop_front() {
             self.on_message(message);
         }

@@ -3,7 +3,7 @@
 use crate::mesh::message::ClientKind;
 use crate::observe::CoreCounters;
 use crate::pubsub::Topic;
-use crate::shard::Shard;
+use crate::shard::{FORGET_STEP, Shard};
 
 use super::core::{Core, FAREWELL_MS, IDLE_TICK_MS, TICK_MS};
 
@@ -90,6 +90,9 @@ impl Core {
     fn tick(&mut self) {
         if self.pause.until_ms > 0 && self.pause.until_ms <= self.now {
             self.end_pause();
+        }
+        if let Some(shard) = &mut self.shard {
+            shard.limit_tracking(FORGET_STEP); // the limit may have been lowered
         }
         self.begin_expiry();
         self.look_after_connections();

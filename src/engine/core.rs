@@ -18,8 +18,8 @@ use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::resp::request::Span;
-use crate::script::CoreScripts;
 use crate::ring::{Completion, Operation, Ring};
+use crate::script::CoreScripts;
 use crate::shard::Shard;
 use crate::transaction::Transaction;
 

@@ -391,15 +391,27 @@ impl Core {
         } else {
             Room::Enough
         };
-        connection.client.last_command = Some(command);
+        let previous = connection.client.last_command.replace(command);
         let mut muted = false;
         if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
+            if connection.client.tracking.is_some() {
+                if self.shard.is_none() {
+                    connection.client.last_command = previous;
+                    return Flow::Hold;
+                }
+                end_caching(&mut connection.client, previous);
+            }
             match self.gate(connection, command, &args, room) {
                 None => {
                     muted = connection.client.reply_mode != ReplyMode::On;
                     args.caller = connection.client.caller();
                 }
-                Some(flow) => return flow,
+                Some(flow) => {
+                    if matches!(flow, Flow::Hold) {
+                        connection.client.last_command = previous;
+                    }
+                    return flow;
+                }
             }
         }
         connection.commands += 1;
@@ -473,7 +485,8 @@ impl Core {
             return Flow::Hold;
         }
         // Of what a busy server runs, nothing wants a shard.
-        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_))) {
+        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_)))
+        {
             return Flow::Hold;
         }
         self.run_wide(connection, command, args);
@@ -518,7 +531,10 @@ impl Core {
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
-        self.gates.loading || self.gates.busy || self.pause.until_ms > 0 || !self.monitors.is_empty()
+        self.gates.loading
+            || self.gates.busy
+            || self.pause.until_ms > 0
+            || !self.monitors.is_empty()
     }
 
     /// The slow way in: gates, MULTI's queue, CLIENT REPLY, CLIENT PAUSE, MONITOR. `None` lets the command run.
@@ -530,10 +546,6 @@ impl Core {
         args: &Args<'_>,
         room: Room,
     ) -> Option<Flow> {
-        if self.shard.is_none() && connection.client.tracking.is_some() {
-            return Some(Flow::Hold); // it is not to lose its CLIENT CACHING to a second attempt
-        }
-        end_caching(&mut connection.client);
         self.gates.out_of_memory = room == Room::Nothing;
         if connection.client.is_plain_but_restricted() && !self.has_gates() && room == Room::Enough
         {
@@ -741,11 +753,10 @@ enum Cut {
     Quoted(usize),
 }
 
-/// CLIENT CACHING concerns the command after it, a whole transaction included.
-fn end_caching(client: &mut Client) {
-    let last_is_client = client
-        .last_command
-        .is_some_and(|last| last.parent == Some("CLIENT"));
+/// CLIENT CACHING concerns the command after it, a whole transaction included. `previous` is the command that ran before
+/// the one at hand.
+fn end_caching(client: &mut Client, previous: Option<&'static Registered>) {
+    let last_is_client = previous.is_some_and(|last| last.parent == Some("CLIENT"));
     if let Some(tracking) = &mut client.tracking
         && tracking.caching
         && client.multi.is_none()

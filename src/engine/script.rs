@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::clock::{ticks, unix_us};
-use crate::command::permit;
+use crate::command::permit::{self, Refusal};
 use crate::command::client::{Client, Context, CoreView, Step};
 use crate::command::scripting;
 use crate::command::spec::{Flags, Run, Source};
@@ -15,7 +15,7 @@ use crate::command::trace;
 use crate::net::Connection;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
-use crate::script::{self, Call, Host, Pulse, Running, Script, Sha, Shebang};
+use crate::script::{self, Call, Host, Kind, Pulse, Running, Script, Sha, Shebang};
 use crate::transaction::Work;
 
 use super::core::{Core, Held};
@@ -33,6 +33,21 @@ struct Rights {
 
 /// Whose the commands of scripts are, to MONITOR.
 const SHOWN_AS: &str = "lua";
+
+/// What a script is called.
+enum Name {
+    Script(Sha),
+    Function(String),
+}
+
+impl Name {
+    fn as_str(&self) -> &str {
+        match self {
+            Name::Script(sha) => sha.as_str(),
+            Name::Function(name) => name,
+        }
+    }
+}
 
 impl Core {
     /// A request for a script: refused here or run as soon as all shards are in hand.
@@ -71,23 +86,39 @@ impl Core {
         self.begin(connection, self.everyone(), Pending::Lent(errand), Work::Lend);
     }
 
-    /// The script that a request names, compiled on this core and cached.
+    /// The script or function that a request names, compiled on this core and cached: its name and its flags.
     fn script_of(
         &mut self,
         command: &'static Registered,
         args: &Args<'_>,
-    ) -> Result<(Sha, Arc<Script>), ErrorReply> {
+    ) -> Result<(Name, script::Flags), ErrorReply> {
         let Run::Script { source, .. } = command.spec.run else {
             unreachable!("{} runs no script", command.name)
         };
-        scripting::read(args)?;
         let text = args.get(1);
+        if source == Source::Function {
+            let flags = self.scripting.function(text)?;
+            let flags = flags.ok_or(ErrorReply::FUNCTION_NOT_FOUND)?;
+            scripting::read(args).map_err(|error| {
+                if error == ErrorReply::NOT_INTEGER {
+                    ErrorReply::BAD_NUMBER_OF_KEYS
+                } else {
+                    error
+                }
+            })?;
+            let name = String::from_utf8_lossy(text).into_owned();
+            return Ok((Name::Function(name), flags));
+        }
+        if source == Source::Sha && text.len() != 40 {
+            return Err(ErrorReply::NO_SCRIPT);
+        }
+        scripting::read(args)?;
         let sha = match source {
             Source::Sha => Sha::parse(text).ok_or(ErrorReply::NO_SCRIPT)?,
             _ => Sha::of(text),
         };
         if let Some(script) = self.scripting.find(&sha)? {
-            return Ok((sha, script));
+            return Ok((Name::Script(sha), script.flags));
         }
         if source == Source::Sha {
             return Err(ErrorReply::NO_SCRIPT);
@@ -100,8 +131,8 @@ impl Core {
             skip: length,
         });
         self.scripting.compile(sha, &script)?;
-        self.scripting.scripts.add(sha, script.clone());
-        Ok((sha, script))
+        self.scripting.scripts.add(sha, script);
+        Ok((Name::Script(sha), flags))
     }
 
     /// Runs a script over shards in hand, which are all there are.
@@ -145,8 +176,11 @@ impl Core {
         let Run::Script { source, read_only } = command.spec.run else {
             unreachable!("{} runs no script", command.name)
         };
-        let (sha, script) = self.script_of(command, args)?;
-        let flags = script.flags;
+        let (name, flags) = self.script_of(command, args)?;
+        let kind = match name {
+            Name::Script(_) => Kind::Eval,
+            Name::Function(_) => Kind::Functions,
+        };
         let declared = !flags.has(script::Flags::COMPATIBLE);
         let no_writes = declared && flags.has(script::Flags::NO_WRITES);
         if read_only && declared && !no_writes {
@@ -163,11 +197,11 @@ impl Core {
         };
         let request = scripting::read(args)?;
         let call = Call {
-            name: sha.as_str(),
+            name: name.as_str(),
             keys: &request.keys,
             args: &request.args,
         };
-        let mut interpreter = self.scripting.take()?;
+        let mut interpreter = self.scripting.take(kind)?;
         let time = self.config.busy_reply_threshold_ms;
         let per_ms = self.observatory.scale.ticks(1_000_000);
         let outer = std::mem::replace(&mut self.runs_script, true);
@@ -176,7 +210,7 @@ impl Core {
             busy_at: (time > 0).then(|| ticks().saturating_add(time.saturating_mul(per_ms))),
             is_busy: false,
             turn_ticks: per_ms / 2,
-            name: sha.as_str(),
+            name: name.as_str(),
             source,
             request: args,
             core: self,
@@ -193,10 +227,14 @@ impl Core {
         if was_busy {
             self.scripting.scripts.end_busy(self.index);
             self.gates.busy = self.scripting.scripts.is_busy();
-            log::info!("The slow script {} has ended", sha.as_str());
+            log::info!("The slow script {} has ended", name.as_str());
         }
-        self.counters().lua_eval_bytes.set(interpreter.memory() as u64);
-        self.scripting.put_back(interpreter);
+        let counters = self.counters();
+        match kind {
+            Kind::Eval => counters.lua_eval_bytes.set(interpreter.memory() as u64),
+            Kind::Functions => counters.lua_function_bytes.set(interpreter.memory() as u64),
+        }
+        self.scripting.put_back(kind, interpreter);
         errors.iter().for_each(|error| self.count_error(error));
         if !errors.is_empty() {
             self.counters().commands[usize::from(command.id)]
@@ -292,7 +330,12 @@ impl ScriptHost<'_> {
             return None;
         }
         let user = &self.client.user;
-        let reply = permit::check(user, command, args).err()?.into_reply(user, command);
+        let refusal = permit::check(user, command, args).err()?;
+        if let Refusal::Denied(denial) = refusal {
+            self.core
+                .note_denial_in_script(self.client, command, args, denial);
+        }
+        let reply = refusal.into_reply(user, command);
         let text = reply.as_bytes();
         Some(text.strip_prefix(b"NOPERM ").unwrap_or(text).to_vec())
     }
@@ -449,7 +492,8 @@ impl Host for ScriptHost<'_> {
             (false, Some(word)) => command.subcommand(word)?,
             _ => command,
         };
-        Some(self.forbidden(command, &args).is_none())
+        let client = self.client;
+        Some(client.is_trusted() || permit::denial(&client.user, command, &args).is_none())
     }
 
     fn log(&mut self, level: u8, line: &[u8]) {

@@ -395,8 +395,14 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
     ]);
     lines.put("rdb_saves", snapshots.saves.load(Relaxed));
     lines.put("rdb_last_cow_size", 0);
-    lines.put("rdb_last_load_keys_expired", snapshots.keys_expired.load(Relaxed));
-    lines.put("rdb_last_load_keys_loaded", snapshots.keys_loaded.load(Relaxed));
+    lines.put(
+        "rdb_last_load_keys_expired",
+        snapshots.keys_expired.load(Relaxed),
+    );
+    lines.put(
+        "rdb_last_load_keys_loaded",
+        snapshots.keys_loaded.load(Relaxed),
+    );
     lines.all(&[
         ("aof_enabled", "0"),
         ("aof_rewrite_in_progress", "0"),

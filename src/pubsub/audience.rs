@@ -86,7 +86,7 @@ impl Audience {
     pub fn subscribers(&self, topic: Topic, name: &[u8]) -> usize {
         self.topics[topic as usize]
             .get(name)
-            .map_or(0, |counts| sum(counts))
+            .map_or(0, sum)
     }
 
     /// How many names of a topic have subscribers.

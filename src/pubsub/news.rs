@@ -192,11 +192,12 @@ mod tests {
     use crate::pubsub::Subscription;
 
     fn heard(news: &mut News) -> Vec<String> {
-        let all = news
-            .take()
-            .map(|(_, Outgoing::Publication(_, publication))| {
+        let all = news.take().map(|(_, outgoing)| match outgoing {
+            Outgoing::Publication(_, publication) => {
                 String::from_utf8_lossy(publication.message().bytes(false)).replace("\r\n", " ")
-            });
+            }
+            _ => panic!("nobody tracks keys here"),
+        });
         all.collect()
     }
 

@@ -200,6 +200,10 @@ texts! {
     SORT_BY_DENIED = "ERR BY option of SORT denied due to insufficient ACL permissions.";
     /// SORT GET without the right to read every key.
     SORT_GET_DENIED = "ERR GET option of SORT denied due to insufficient ACL permissions.";
+    /// MODULE LOAD and its kin while `enable-module-command` does not let this client.
+    MODULE_NOT_ALLOWED = "ERR MODULE command not allowed. If the enable-module-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
+    /// MODULE UNLOAD.
+    NO_SUCH_MODULE = "ERR Error unloading module: no such module with that name";
     /// HELLO before AUTH.
     HELLO_NO_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
     /// HELLO with a version other than 2 and 3.
@@ -275,6 +279,10 @@ texts! {
     NOT_BUSY = "NOTBUSY No scripts in execution right now.";
     /// SCRIPT KILL of a script that has written.
     UNKILLABLE = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+    /// FCALL of a function that no library has.
+    FUNCTION_NOT_FOUND = "ERR Function not found";
+    /// FCALL with a number of keys that is none.
+    BAD_NUMBER_OF_KEYS = "ERR Bad number of keys provided";
     /// SCRIPT FLUSH with an option it does not know.
     SCRIPT_FLUSH_OPTION = "ERR SCRIPT FLUSH only support SYNC|ASYNC option";
     /// SCRIPT DEBUG with a mode it does not know.
@@ -482,7 +490,11 @@ impl ErrorReply {
 
     /// XREAD (or XREADGROUP, with `is_group`) whose keys and ids are not as many.
     pub fn unbalanced_streams(is_group: bool) -> Self {
-        let (name, sign) = if is_group { ("xreadgroup", '>') } else { ("xread", '$') };
+        let (name, sign) = if is_group {
+            ("xreadgroup", '>')
+        } else {
+            ("xread", '$')
+        };
         Self::text(format!(
             "ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{sign}' must be specified."
         ))

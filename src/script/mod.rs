@@ -17,6 +17,7 @@ mod json_read;
 mod libraries;
 mod msgpack;
 mod raised;
+mod register;
 mod store;
 mod structs;
 
@@ -24,5 +25,5 @@ pub use core_scripts::CoreScripts;
 pub use flags::{Flags, Shebang};
 pub use host::{Host, Pulse};
 pub use interpreter::{Call, Interpreter, Kind};
-pub use libraries::{Function, Libraries, Library};
+pub use libraries::{Function, Libraries, Library, Metadata};
 pub use store::{Running, Script, Scripts, Sha};

@@ -20,6 +20,9 @@ pub const FREE_AT_ONCE_MAX: usize = 64;
 /// The same for the nodes of a list, of which each is an allocation for many elements.
 const NODES_AT_ONCE_MAX: usize = 16;
 
+/// Keys of tracking clients that are forgotten at once when there are too many.
+pub const FORGET_STEP: usize = 1024;
+
 /// Event classes of keyspace notifications (`notify-keyspace-events`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the classes are Redis's
@@ -216,6 +219,7 @@ impl Shard {
         if !Arc::ptr_eq(&self.config, config) {
             self.config = config.clone();
             self.news.set_events(config.notify_keyspace_events);
+            self.limit_tracking(FORGET_STEP);
         }
     }
 
@@ -223,12 +227,20 @@ impl Shard {
     /// remembered than this shard's share of `tracking-table-max-keys`, others are dropped, as if they had changed.
     pub fn remember_read(&mut self, client: u64, key: &[u8]) {
         self.news.tracking.remember(client, key);
+        self.limit_tracking(2);
+    }
+
+    /// Drops so many remembered keys at most while there are more than this shard's share of the limit.
+    pub fn limit_tracking(&mut self, most: usize) {
         let limit = self.config.tracking_table_max_keys;
         if limit == 0 {
             return;
         }
         let share = (limit / self.keyspace.shards() as u64).max(1);
-        while self.news.tracking.keys() as u64 > share {
+        for _ in 0..most {
+            if self.news.tracking.keys() as u64 <= share {
+                break;
+            }
             let random = &mut self.random;
             let Some(key) = self.news.tracking.any_key(|| random.next_u64()) else {
                 break;
