@@ -173,6 +173,7 @@ if command -v redis-server >/dev/null 2>&1; then
         step "pubsub-$shards" 120 python3 "$clients/pubsub.py" --shards $shards
     done
     step "command-table" 60 python3 "$clients/command_table.py"
+    step "every-command" 60 python3 "$clients/every_command.py"
     for shards in 1 2; do
         step "server-commands-$shards" 60 python3 "$clients/server_commands.py" --shards $shards
     done

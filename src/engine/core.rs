@@ -157,6 +157,8 @@ pub struct Core {
     pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pushing: Pushing,
+    /// What monitors are to see of the script that has just run: itself and the commands it called.
+    pub(super) script_lines: Vec<u8>,
     pub(super) pause: Pause,
     pub(super) blocked_by_pause: Vec<u32>,
     pub(super) stopping: bool,
@@ -260,6 +262,7 @@ impl Core {
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
             pushing: Pushing::new(shards),
+            script_lines: Vec::new(),
             pause: Pause::default(),
             blocked_by_pause: Vec::new(),
             stopping: false,

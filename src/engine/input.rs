@@ -509,7 +509,8 @@ impl Core {
     ) {
         let place = connection.place;
         let caller = connection.client.caller();
-        let shown = (!self.monitors.is_empty()).then(|| trace::monitor_source(&connection.client));
+        let shown = (!self.monitors.is_empty() && !command.spec.flags.has(Flags::BLOCKING))
+            .then(|| trace::monitor_source(&connection.client));
         let wave = self.wave_of(connection);
         let spare = &mut self.spare_parts;
         let part = wave.part(owner, || {
@@ -583,10 +584,18 @@ impl Core {
             self.write_reply(connection, |reply| reply.simple("QUEUED"));
             return Some(Flow::Next);
         }
-        if !self.monitors.is_empty() && matches!(command.spec.run, Run::Shard(_)) {
-            // Shown now if it runs now. If another core runs it, that core shows it.
-            let key = args.key(usize::from(command.first_key));
-            if self.shard.is_some() && usize::from(key.slot) % self.shards == self.index {
+        if !self.monitors.is_empty() && self.shard.is_some() {
+            // Shown now if it runs now. If another core runs it, that core shows it; but one that may block is shown as
+            // it comes, once, since it may run again and again before it is served.
+            let now = match command.spec.run {
+                _ if command.spec.flags.has(Flags::BLOCKING) => true,
+                Run::Shard(_) => {
+                    let key = args.key(usize::from(command.first_key));
+                    usize::from(key.slot) % self.shards == self.index
+                }
+                _ => false,
+            };
+            if now {
                 self.feed_monitors(&connection.client, command, args);
             }
         }

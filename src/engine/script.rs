@@ -31,6 +31,9 @@ struct Rights {
     short_of_memory: bool,
 }
 
+/// Whose the commands of scripts are, to MONITOR.
+const SHOWN_AS: &str = "lua";
+
 /// What a script is called.
 enum Name {
     Script(Sha),
@@ -71,6 +74,7 @@ impl Core {
             let mut out = std::mem::take(connection.output.buffer());
             let start = out.len();
             self.run_script(connection, &mut held, command, args, &mut out);
+            self.show_script();
             *connection.output.buffer() = out;
             self.after_reply(connection, start);
             if let Some(shard) = held.pop() {
@@ -146,12 +150,23 @@ impl Core {
     ) {
         let begun = ticks();
         let start = out.len();
+        if !self.monitors.is_empty() {
+            let source = trace::monitor_source(&connection.client);
+            let line = trace::monitor_line(command, args, &source, unix_us());
+            self.script_lines.extend(line);
+        }
         if let Err(error) = self.run_script_checked(connection, held, command, args, out) {
             self.failed(command, &error, out, start);
         }
         // The time of the commands it called is counted as theirs and as its own.
         self.last_ticks = begun;
         self.ran(command, args);
+    }
+
+    /// Shows the script that has just run, as one block.
+    pub(super) fn show_script(&mut self) {
+        let lines = std::mem::take(&mut self.script_lines);
+        self.send_to_monitors(lines);
     }
 
     fn run_script_checked(
@@ -461,6 +476,10 @@ impl Host for ScriptHost<'_> {
             self.core.send_to_monitors(line);
         }
         self.has_written |= command.spec.flags.has(Flags::WRITE);
+        if !self.core.monitors.is_empty() && trace::is_monitored(command) {
+            let line = trace::monitor_line(command, &args, SHOWN_AS, unix_us());
+            self.core.script_lines.extend(line);
+        }
         match command.spec.run {
             Run::Client(handler) => self.call_client(command, handler, &args, out),
             _ => self.core.run_held(self.held, command, &args, out),

@@ -118,7 +118,10 @@ impl Core {
                 let step = self.call_client(connection, command, args, &mut out, handler);
                 *connection.output.buffer() = out;
                 // EXEC is shown behind its commands.
-                if !self.monitors.is_empty() && !matches!(step, Step::Exec) {
+                if !self.monitors.is_empty()
+                    && !matches!(step, Step::Exec)
+                    && !command.spec.flags.has(Flags::BLOCKING)
+                {
                     self.feed_monitors(&connection.client, command, args);
                 }
                 self.take_step(connection, command, args, step, start);
@@ -237,7 +240,7 @@ impl Core {
         args: &Args<'_>,
     ) {
         if let Some(mut shard) = self.shard.take() {
-            if !self.monitors.is_empty() && !matches!(command.spec.run, Run::Client(_)) {
+            if self.is_shown_when_run(command) {
                 self.feed_monitors(&connection.client, command, args);
             }
             let start = connection.output.buffer().len();
@@ -407,6 +410,13 @@ impl Core {
                 self.after_reply(connection, start);
             }
         }
+    }
+
+    /// Whether somebody monitors and the command is one to be shown as its plan runs.
+    fn is_shown_when_run(&self, command: &Registered) -> bool {
+        !self.monitors.is_empty()
+            && !matches!(command.spec.run, Run::Client(_))
+            && !command.spec.flags.has(Flags::BLOCKING)
     }
 
     /// DEBUG SLEEP: nobody is served for so long, on no core.
@@ -650,7 +660,7 @@ impl Core {
                 connection.waiting = false;
                 let start = connection.output.buffer().len();
                 let args = args.args(connection.client.caller());
-                if !self.monitors.is_empty() && !matches!(command.spec.run, Run::Client(_)) {
+                if self.is_shown_when_run(command) {
                     self.feed_monitors(&connection.client, command, &args);
                 }
                 let wait =
@@ -674,6 +684,7 @@ impl Core {
                 let args = args.args(connection.client.caller());
                 let mut out = std::mem::take(connection.output.buffer());
                 self.run_script(connection, &mut held, command, &args, &mut out);
+                self.show_script();
                 *connection.output.buffer() = out;
                 self.after_reply(connection, start);
                 self.resume(connection);
@@ -947,6 +958,7 @@ impl Core {
                             &args,
                             &mut out,
                         );
+                        exec.block.append(&mut self.script_lines);
                     } else {
                         self.run_held(&mut exec.held, queued.command, &args, &mut out);
                     }

@@ -363,6 +363,7 @@ fn reset(
 ) -> Result<Step, ErrorReply> {
     let client = &mut *context.client;
     client.multi = None;
+    client.monitor = false;
     client.db = 0;
     client.resp3 = false;
     client.name.clear();

@@ -64,7 +64,7 @@ pub(super) const SORT: Command = Command {
         summary: "Sorts the elements of a list, a set or a sorted set, and may store the result.",
         arguments: &[
             Argument::key("key"),
-            pattern("by-pattern").token("BY").optional(),
+            pattern("by-pattern").token("BY").shown("pattern").optional(),
             Argument::block(
                 "limit",
                 &[Argument::integer("offset"), Argument::integer("count")],
@@ -73,6 +73,7 @@ pub(super) const SORT: Command = Command {
             .optional(),
             pattern("get-pattern")
                 .token("GET")
+                .shown("pattern")
                 .optional()
                 .multiple()
                 .multiple_token(),
@@ -119,7 +120,7 @@ pub(super) const SORT_RO: Command = Command {
         summary: "Sorts the elements of a list, a set or a sorted set.",
         arguments: &[
             Argument::key("key"),
-            pattern("by-pattern").token("BY").optional(),
+            pattern("by-pattern").token("BY").shown("pattern").optional(),
             Argument::block(
                 "limit",
                 &[Argument::integer("offset"), Argument::integer("count")],
@@ -128,6 +129,7 @@ pub(super) const SORT_RO: Command = Command {
             .optional(),
             pattern("get-pattern")
                 .token("GET")
+                .shown("pattern")
                 .optional()
                 .multiple()
                 .multiple_token(),

@@ -44,7 +44,7 @@ pub(super) const PFADD: Command = Command {
 pub(super) const PFCOUNT: Command = Command {
     name: "PFCOUNT",
     arity: Arity::AtLeast(2),
-    flags: Flags::READONLY,
+    flags: Flags::READONLY.and(Flags::MAY_REPLICATE),
     acl: Acl::HYPERLOGLOG,
     keys: &[KeySpec {
         notes: "RW since the estimate is kept in the value, which the replicas then learn",

@@ -411,7 +411,11 @@ fn arguments(reply: &mut Reply<'_>, arguments_of: &[Argument]) {
         named(reply, "name", argument.name);
         named(reply, "type", argument.kind.name());
         if !holds_others {
-            named(reply, "display_text", argument.name);
+            let shown = match argument.display {
+                "" => argument.name,
+                other => other,
+            };
+            named(reply, "display_text", shown);
         }
         if let Some(spec) = argument.key_spec {
             named_integer(reply, "key_spec_index", spec.into());

@@ -161,7 +161,7 @@ pub(super) const XGROUP: Command = Command {
                         "id-selector",
                         &[Argument::string("id"), Argument::word("new-id", "$")],
                     ),
-                    Argument::integer("entriesread")
+                    Argument::integer("entriesread").shown("entries-read")
                         .token("ENTRIESREAD")
                         .optional(),
                 ],
