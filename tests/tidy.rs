@@ -36,6 +36,7 @@ const IMPURE: &[&str] = &[
 const UNSAFE: &[(&str, &str)] = &[
     ("base/allocator.rs", "the allocator's controls"),
     ("base/clock.rs", "the processor's time stamp counter"),
+    ("base/collate.rs", "the C library's orders of texts"),
     ("base/sys.rs", "system calls without a safe form"),
     ("base/system.rs", "system calls without a safe form"),
     ("mesh/berth.rs", "the cell in which a shard is lent"),

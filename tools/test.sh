@@ -150,6 +150,9 @@ fi
 for shards in 1 2 4; do
     step "runtime-$shards" 150 python3 "$clients/runtime.py" --shards $shards
 done
+for shards in 1 4; do
+    step "operations-$shards" 60 python3 "$clients/operations.py" --shards $shards
+done
 for shards in 1 2 5; do
     step "history-$shards" 120 python3 "$clients/history.py" --shards $shards --seconds 4 --seed 7200 --signals push,exec,mset
 done
@@ -160,8 +163,10 @@ for shards in 1 4; do
     step "eviction-$shards" 150 python3 "$clients/eviction.py" --shards $shards
 done
 for shards in 1 4; do
-    step "streams-$shards" 60 python3 "$clients/streams.py" --shards $shards
     step "acl-$shards" 60 python3 "$clients/acl.py" --shards $shards
+    step "streams-$shards" 60 python3 "$clients/streams.py" --shards $shards
+    step "scripting-$shards" 60 python3 "$clients/scripting.py" --shards $shards
+    step "persistence-$shards" 120 python3 "$clients/persistence.py" --shards $shards --keys 100000
 done
 if command -v redis-server >/dev/null 2>&1; then
     for shards in 1 4; do

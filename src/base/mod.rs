@@ -5,7 +5,9 @@
 pub mod allocator;
 pub mod bits;
 pub mod clock;
+pub mod collate;
 pub mod crc64;
+pub mod geo;
 pub mod glob;
 pub mod hash;
 pub mod long_double;

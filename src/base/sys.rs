@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Ends both directions of a socket; pending receives on it complete.
 pub fn shutdown_socket(fd: RawFd) {
@@ -140,4 +141,68 @@ pub fn name_thread(name: &str) {
     bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
     // SAFETY: the name is a live array that ends in a zero byte.
     unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) };
+}
+
+/// Where a report of a fault goes beside standard error; negative for nowhere.
+static REPORT_FD: AtomicI32 = AtomicI32::new(-1);
+
+/// Makes faults in machine code (a bad address, a bad instruction, a division by zero) leave a line before they end the
+/// process: on standard error and on `log`, a descriptor that stays open.
+pub fn report_faults(log: RawFd) {
+    REPORT_FD.store(log, Ordering::Relaxed);
+    for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL] {
+        // SAFETY: an all-zero `sigaction` is a valid one (no flags, an empty mask), completed by the next lines.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = on_fault as *const () as usize;
+        // On the stack that each thread has for signals, since its own may be what is used up; once only, so that a
+        // fault in the handler ends the process.
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESETHAND;
+        // SAFETY: the handler has the signature that SA_SIGINFO asks for and does only what is allowed in one.
+        unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    }
+}
+
+/// Writes the report and lets the signal end the process as it would have.
+extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let mut line = [0u8; 160];
+    let mut length = 0;
+    let mut add = |bytes: &[u8]| {
+        line[length..length + bytes.len()].copy_from_slice(bytes);
+        length += bytes.len();
+    };
+    // SAFETY: the kernel hands over a valid siginfo, and these four signals carry an address.
+    let address = unsafe { (*info).si_addr() } as usize;
+    let mut digits = [0u8; 20];
+    add(b"\n=== SLOTWISE BUG REPORT: crashed by signal: ");
+    add(decimal(signal.unsigned_abs() as usize, 10, &mut digits));
+    add(b", accessing address: 0x");
+    add(decimal(address, 16, &mut digits));
+    add(b" ===\nPlease report this with the log lines above.\n");
+    for fd in [libc::STDERR_FILENO, REPORT_FD.load(Ordering::Relaxed)] {
+        if fd >= 0 {
+            // SAFETY: write is allowed in a signal handler, and the line is live.
+            unsafe { libc::write(fd, line.as_ptr().cast(), length) };
+        }
+    }
+    // SAFETY: raise is allowed in a signal handler; the default action is in force again (SA_RESETHAND).
+    unsafe { libc::raise(signal) };
+}
+
+/// A number as text, without allocation: a signal handler may not allocate.
+fn decimal(mut number: usize, base: usize, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[number % base];
+        number /= base;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+/// A memory fault, as DEBUG SEGFAULT wants one.
+pub fn fault() {
+    // SAFETY: raising a signal at oneself touches no memory.
+    unsafe { libc::raise(libc::SIGSEGV) };
 }

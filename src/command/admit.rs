@@ -15,6 +15,8 @@ pub struct Gates {
     pub out_of_memory: bool,
     /// The dataset is being loaded.
     pub loading: bool,
+    /// A script or function runs too long.
+    pub busy: bool,
 }
 
 /// The command that `args` name, checked for existence and arity: what is wrong with the request itself.

@@ -150,7 +150,9 @@ fn flush(
         _ => return Err(ErrorReply::SYNTAX),
     };
     let parts: Vec<&[u8]> = args.iter_from(0).collect();
+    shards.any().news.flushed(true);
     for shard in shards.iter_mut() {
+        shard.news.flushed(false);
         for db in dbs.clone() {
             shard.touch_watched_keys_of(db);
             let flushed = shard.keyspace.take_db(db);
@@ -193,6 +195,9 @@ fn swapdb(
             // A watched key has changed where it was there before or is there now.
             shard.touch_watched_keys_of(first);
             shard.touch_watched_keys_of(second);
+            // What is there in name only does not come into the place of a watched key (SWAPDB, 7.2).
+            shard.expire_watched_keys_of(first, second);
+            shard.expire_watched_keys_of(second, first);
             shard.keyspace.swap(first, second);
             shard.touch_watched_keys_of(first);
             shard.touch_watched_keys_of(second);
@@ -292,6 +297,18 @@ mod tests {
         assert_eq!(h.line("GET c"), "$5\r\nthree\r\n");
         let broken = watched.map(|token| token.is_broken());
         assert_eq!(broken, [true, true, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn swapping_in_a_key_whose_time_has_come_breaks_no_watch() {
+        let mut h = Harness::new(1);
+        h.line("SET x stale PX 1");
+        let later = h.shards[0].now + 10;
+        h.shards[0].set_now(later);
+        let token = watch(&mut h, 1, "x");
+        assert_eq!(h.line("SWAPDB 0 1"), "+OK\r\n");
+        assert!(!token.is_broken());
+        assert_eq!(h.line("DBSIZE"), ":0\r\n");
     }
 
     #[test]

@@ -123,7 +123,10 @@ impl Harness {
                         &mut reply,
                     )
                 }
-                Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+                Run::Keys { plan, .. }
+                | Run::Plan(plan)
+                | Run::Reach { plan, .. }
+                | Run::Whole(plan) => {
                     let mut held: Vec<&mut Shard> = self.shards.iter_mut().collect();
                     plan(&mut Shards::new(&mut held, total), &args, &mut reply)
                 }

@@ -29,6 +29,10 @@ fn collect(spec: &KeySpec, args: &Args<'_>, places: &mut KeyPlaces) -> Option<()
             Some(place) => place + 1,
             None => return Some(()),
         },
+        Begin::Computed { place, .. } => match place(args) {
+            Some(place) => place,
+            None => return Some(()),
+        },
         Begin::Unknown => return Some(()),
     };
     if begin >= count {

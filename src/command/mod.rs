@@ -9,11 +9,12 @@ pub mod spec;
 pub mod table;
 pub mod trace;
 
-mod bitmap;
 mod acl;
+mod bitmap;
 mod draw;
 mod flush;
 mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod list;

@@ -6,6 +6,7 @@
 pub use crate::acl::Category as Acl;
 use crate::base::bits::bits;
 use crate::command::client::{ClientFn, PlanFn, ShardFn};
+use crate::resp::request::Args;
 
 /// A command or, within a container, a subcommand.
 #[derive(Debug)]
@@ -188,6 +189,16 @@ pub enum Begin {
         /// The search then starts at the first argument.
         past: &'static [(&'static str, u8)],
     },
+    /// At an argument that the command's own syntax tells: an option that may come several times, or may be the value of
+    /// another one. It is for the server's own use; COMMAND INFO shows what a client can make of it.
+    Computed {
+        /// Where the key is, when the request has it.
+        place: fn(&Args<'_>) -> Option<usize>,
+        /// Shown as a search for this word; where it is empty, the key counts as unknown.
+        word: &'static str,
+        /// Where that search starts.
+        from: i8,
+    },
     /// Not known without running the command.
     Unknown,
 }
@@ -307,6 +318,14 @@ pub enum Run {
     },
     /// Several keys that concern each other: one step over all shards concerned.
     Plan(PlanFn),
+    /// As `Plan`, but some requests have keys that their arguments do not name (SORT with BY or GET): those are one step
+    /// over every shard.
+    Reach {
+        /// Runs with all shards concerned at hand.
+        plan: PlanFn,
+        /// Whether a request may touch keys anywhere.
+        everything: fn(&Args<'_>) -> bool,
+    },
     /// Every shard answers; the answers merge.
     Every {
         /// Runs on each shard.
@@ -352,6 +371,7 @@ impl std::fmt::Debug for Run {
             Run::Shard(_) => "Shard",
             Run::Keys { .. } => "Keys",
             Run::Plan(_) => "Plan",
+            Run::Reach { .. } => "Reach",
             Run::Every { .. } => "Every",
             Run::Cursor(_) => "Cursor",
             Run::Any(_) => "Any",
@@ -406,6 +426,8 @@ pub enum Group {
     Connection,
     /// Keys of any type.
     Generic,
+    /// Geo indexes.
+    Geo,
     /// Hashes.
     Hash,
     /// HyperLogLogs.
@@ -437,6 +459,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::Geo => "geo",
             Group::Hash => "hash",
             Group::Hyperloglog => "hyperloglog",
             Group::List => "list",

@@ -45,6 +45,7 @@ fn groups() -> &'static [&'static [Command]] {
         super::connection::COMMANDS,
         super::flush::COMMANDS,
         super::generic::COMMANDS,
+        super::geo::COMMANDS,
         super::hash::COMMANDS,
         super::hyperloglog::COMMANDS,
         super::list::COMMANDS,

@@ -40,6 +40,9 @@ pub struct Directive {
 pub enum Change {
     /// At start only.
     AtStart,
+    /// At start only, but CONFIG SET may name the value in force: for what Redis does not have, since tools that put back
+    /// all that CONFIG GET gave know which of Redis's to leave out and not which of ours.
+    Settled,
     /// With CONFIG SET.
     AtRunTime,
     /// With CONFIG SET if `enable-protected-configs` lets this client.

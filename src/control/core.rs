@@ -20,6 +20,7 @@ use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
 use super::listen::Listener;
+use super::oom::OomScore;
 
 /// How often signals and slow duties are looked after.
 const CRON: Duration = Duration::from_millis(100);
@@ -34,6 +35,8 @@ pub struct ControlParts {
     pub config: Arc<Config>,
     /// All users.
     pub users: Arc<Users>,
+    /// The process's score at start.
+    pub oom_score: OomScore,
     /// Sockets to accept from.
     pub listeners: Vec<Listener>,
     /// Set by SIGTERM and SIGINT.
@@ -58,13 +61,17 @@ pub struct Control {
     pub(super) config: Arc<Config>,
     pub(super) users: Arc<Users>,
     pub(super) last_client_id: u64,
-    ring: Ring,
-    listeners: Vec<Listener>,
+    pub(super) ring: Ring,
+    /// The token of an accept is the listener's place here; places are not used again.
+    pub(super) listeners: Vec<Option<Listener>>,
     terminate: Arc<AtomicBool>,
     config_file: Option<std::path::PathBuf>,
     rounds: HashMap<u64, Round>,
     next_round: u64,
     monitors: Vec<(u16, u64)>,
+    oom_score: OomScore,
+    /// CLIENT PAUSE: until when (Unix milliseconds), and whether it is for writes only.
+    pause: (i64, bool),
     stopping: bool,
     next_look_ms: i64,
 }
@@ -76,22 +83,28 @@ impl Control {
         crate::base::sys::name_thread("control");
         parts.links.control().set_wake(ring.wake_handle());
         ring.signal_completions_on(ring.wake_handle().event_fd())?;
-        Ok(Control {
+        let mut control = Control {
             links: parts.links,
             observatory: parts.observatory,
             config: parts.config,
             users: parts.users,
             last_client_id: 0,
             ring,
-            listeners: parts.listeners,
+            listeners: Vec::new(),
             terminate: parts.terminate,
             config_file: parts.config_file,
             rounds: HashMap::new(),
             next_round: 0,
             monitors: Vec::new(),
+            oom_score: parts.oom_score,
+            pause: (0, false),
             stopping: false,
             next_look_ms: 0,
-        })
+        };
+        for listener in parts.listeners {
+            control.accept_from(listener);
+        }
+        Ok(control)
     }
 
     pub(super) fn counters(&self) -> &CoreCounters {
@@ -100,9 +113,6 @@ impl Control {
 
     /// Serves until the server stops.
     pub async fn run(mut self) {
-        for (token, listener) in self.listeners.iter().enumerate() {
-            self.ring.accept(listener.fd.as_raw_fd(), token as u64);
-        }
         let handle = self.ring.wake_handle();
         let event = match handle.event_file() {
             Ok(event) => event,
@@ -138,11 +148,11 @@ impl Control {
             if completion.operation != Operation::Accept {
                 continue;
             }
-            let listener = completion.token as usize;
-            let (fd, unix) = (
-                self.listeners[listener].fd.as_raw_fd(),
-                self.listeners[listener].unix,
-            );
+            // None once it has been closed: what it still accepted is dropped.
+            let Some(Some(listener)) = self.listeners.get(completion.token as usize) else {
+                continue;
+            };
+            let (fd, unix) = (listener.fd.as_raw_fd(), listener.unix);
             if let Some(connection) = completion.connection {
                 self.on_accepted(connection, unix);
             } else {
@@ -191,7 +201,9 @@ impl Control {
                     client_is_local: local,
                     loading: self.observatory.snapshots.loading.load(Ordering::Relaxed),
                 };
-                let changed = self.config.set(&pairs, context).and_then(carry_out);
+                let changed = self.config.set(&pairs, context);
+                let changed = changed.and_then(|changed| self.carry_out(changed));
+                let changed = changed.and_then(|config| self.with_oom_score(config));
                 match changed {
                     Ok(config) => {
                         let config = Arc::new(config);
@@ -214,8 +226,8 @@ impl Control {
             CoreAsk::ChangeUsers { change, asker } => {
                 self.change_users((from, ticket), change, asker);
             }
-            CoreAsk::ConfigRewrite => {
-                let answer = match self.rewrite() {
+            CoreAsk::ConfigRewrite { all } => {
+                let answer = match self.rewrite(all) {
                     Ok(()) => CoreAnswer::Done,
                     Err(text) => CoreAnswer::Failed(text.into_bytes()),
                 };
@@ -224,13 +236,16 @@ impl Control {
             CoreAsk::SetPause {
                 until_ms,
                 writes_only,
-            } => self.ask_all(
-                CoreAsk::Pause {
-                    until_ms,
-                    writes_only,
-                },
-                Some((from, ticket)),
-            ),
+            } => {
+                let (until_ms, writes_only) = self.pause_for(until_ms, writes_only);
+                self.ask_all(
+                    CoreAsk::Pause {
+                        until_ms,
+                        writes_only,
+                    },
+                    Some((from, ticket)),
+                );
+            }
             CoreAsk::SetMonitor { core, client, on } => {
                 self.monitors.retain(|monitor| *monitor != (core, client));
                 if on {
@@ -255,7 +270,33 @@ impl Control {
         }
     }
 
-    fn rewrite(&self) -> Result<(), String> {
+    /// Sets the process's score if `config` asks for another one than now.
+    fn with_oom_score(&self, config: Config) -> Result<Config, SetError> {
+        let asks = |config: &Config| (config.oom_score_adj, config.oom_score_adj_values);
+        if asks(&config) != asks(&self.config)
+            && let Err(error) = self.oom_score.apply(&config)
+        {
+            log::warn!("Unable to write oom_score_adj: {error}");
+            return Err(SetError::failed(
+                "oom-score-adj",
+                "Failed to apply new oom_score_adj configuration, check server logs.",
+            ));
+        }
+        Ok(config)
+    }
+
+    /// What a CLIENT PAUSE comes to beside the one under way: the later end and the stricter kind (7.2). Zero ends all.
+    fn pause_for(&mut self, until_ms: i64, writes_only: bool) -> (i64, bool) {
+        let (old_until_ms, old_writes_only) = self.pause;
+        self.pause = if until_ms == 0 || old_until_ms <= unix_ms() {
+            (until_ms, writes_only)
+        } else {
+            (until_ms.max(old_until_ms), writes_only && old_writes_only)
+        };
+        self.pause
+    }
+
+    fn rewrite(&self, all: bool) -> Result<(), String> {
         let Some(path) = &self.config_file else {
             return Err("ERR The server is running without a config file".to_owned());
         };
@@ -264,7 +305,7 @@ impl Control {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(format!("ERR Rewriting config file: {error}")),
         };
-        let text = crate::config::rewrite(&old, &self.config, &self.user_lines());
+        let text = crate::config::rewrite(&old, &self.config, &self.user_lines(), all);
         crate::base::sys::replace_file(path, &text)
             .map_err(|error| format!("ERR Rewriting config file: {error}"))
     }
@@ -337,22 +378,43 @@ impl Control {
     }
 }
 
-/// Does what a change of configuration asks of the process, before the new values are in force. What cannot be done
-/// refuses the whole change.
-fn carry_out(changed: Changed) -> Result<Config, SetError> {
-    for warning in &changed.warnings {
-        log::warn!("{warning}");
+impl Control {
+    /// Does what a change of configuration asks of the process, before the new values are in force. What cannot be done
+    /// refuses the whole change, and nothing of it stays.
+    fn carry_out(&mut self, changed: Changed) -> Result<Config, SetError> {
+        for warning in &changed.warnings {
+            log::warn!("{warning}");
+        }
+        let directory = std::env::current_dir();
+        let addresses = changed
+            .names
+            .iter()
+            .find(|name| matches!(**name, "port" | "bind"))
+            .copied();
+        let config = carry_out(changed)?;
+        let Some(name) = addresses else {
+            return Ok(config);
+        };
+        if let Err(error) = self.listen_anew(&config) {
+            log::warn!("{error}");
+            if let Ok(directory) = directory {
+                let _ = std::env::set_current_dir(directory); // it was ours a moment ago
+            }
+            let reason = match name {
+                "port" => "Unable to listen on this port. Check server logs.",
+                _ => "Failed to bind to specified addresses.",
+            };
+            return Err(SetError::failed(name, reason));
+        }
+        Ok(config)
     }
+}
+
+/// What a change asks of the process but for the addresses.
+fn carry_out(changed: Changed) -> Result<Config, SetError> {
     let mut config = changed.config;
     for name in changed.names {
         match name {
-            "port" | "bind" => {
-                return Err(SetError::failed(
-                    name,
-                    "this build of Slotwise cannot change its addresses while it runs; \
-                     set them in the configuration file and start again",
-                ));
-            }
             "maxclients" => {
                 let wanted = u64::from(config.maxclients) + sys::RESERVED_FDS;
                 if sys::raise_open_files(wanted) < wanted {

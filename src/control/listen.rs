@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::Config;
+
+use super::core::Control;
 
 /// How often an address in use is tried: for a second in all. The kernel takes a ring apart some time after its process
 /// was killed, and the accept in it holds the socket until then; a restart at once must not fail for that.
@@ -25,6 +27,8 @@ pub struct Listener {
     pub fd: OwnedFd,
     /// A unix socket.
     pub unix: bool,
+    /// The word of `bind` and the port that it stands for; none for a unix socket.
+    address: Option<(String, u16)>,
 }
 
 /// Why an address cannot be listened on.
@@ -32,6 +36,12 @@ pub struct Listener {
 pub struct ListenError {
     address: String,
     error: io::Error,
+}
+
+impl ListenError {
+    fn is_in_use(&self) -> bool {
+        self.error.kind() == io::ErrorKind::AddrInUse
+    }
 }
 
 impl fmt::Display for ListenError {
@@ -66,25 +76,7 @@ impl std::error::Error for ListenError {}
 
 /// Opens all sockets that the configuration names.
 pub fn listen(config: &Config) -> Result<Vec<Listener>, ListenError> {
-    let mut listeners = Vec::new();
-    if config.port != 0 {
-        for word in &config.bind {
-            let (optional, word) = match word.strip_prefix('-') {
-                Some(rest) => (true, rest),
-                None => (false, word.as_str()),
-            };
-            match tcp(word, config) {
-                Ok(listener) => listeners.push(listener),
-                Err(error) if optional && may_be_missing(&error) => {}
-                Err(error) => {
-                    return Err(ListenError {
-                        address: format!("{word}:{}", config.port),
-                        error,
-                    });
-                }
-            }
-        }
-    }
+    let mut listeners = open_all(&addresses(config), config, BIND_TRIES)?;
     if let Some(path) = &config.unixsocket {
         listeners.push(unix(path, config).map_err(|error| ListenError {
             address: path.display().to_string(),
@@ -92,6 +84,134 @@ pub fn listen(config: &Config) -> Result<Vec<Listener>, ListenError> {
         })?);
     }
     Ok(listeners)
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Address {
+    /// It may be missing.
+    optional: bool,
+    word: String,
+    port: u16,
+}
+
+/// The TCP addresses that the configuration names.
+fn addresses(config: &Config) -> Vec<Address> {
+    let words = config.bind.iter().filter(|_| config.port != 0);
+    words
+        .map(|word| {
+            let bare = word.strip_prefix('-');
+            Address {
+                optional: bare.is_some(),
+                word: bare.unwrap_or(word).to_owned(),
+                port: config.port,
+            }
+        })
+        .collect()
+}
+
+/// Opens all of them or none. An address in use is tried so many times.
+fn open_all(
+    addresses: &[Address],
+    config: &Config,
+    tries: u32,
+) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        match tcp(&address.word, address.port, config.tcp_backlog, tries) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if address.optional && may_be_missing(&error) => {}
+            Err(error) => {
+                return Err(ListenError {
+                    address: format!("{}:{}", address.word, address.port),
+                    error,
+                });
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+impl Control {
+    /// Accepts from a listener.
+    pub(super) fn accept_from(&mut self, listener: Listener) {
+        self.ring
+            .accept(listener.fd.as_raw_fd(), self.listeners.len() as u64);
+        self.listeners.push(Some(listener));
+    }
+
+    /// Listens on the addresses of `config` in the place of those of now; those in both are not touched, and clients
+    /// stay connected. When an address cannot be had, all is as before (CONFIG SET port and bind).
+    pub(super) fn listen_anew(&mut self, config: &Config) -> Result<(), ListenError> {
+        let wanted = addresses(config);
+        let is_at = |listener: &Listener, address: &Address| {
+            let (word, port) = (&address.word, address.port);
+            listener
+                .address
+                .as_ref()
+                .is_some_and(|known| known.0 == *word && known.1 == port)
+        };
+        let open = self.listeners.iter().flatten();
+        let fresh: Vec<Address> = wanted
+            .iter()
+            .filter(|address| !open.clone().any(|listener| is_at(listener, address)))
+            .cloned()
+            .collect();
+        let leaving: Vec<usize> = (0..self.listeners.len())
+            .filter(|&place| {
+                self.listeners[place].as_ref().is_some_and(|listener| {
+                    listener.address.is_some() && !wanted.iter().any(|one| is_at(listener, one))
+                })
+            })
+            .collect();
+        match open_all(&fresh, config, 1) {
+            Ok(listeners) => {
+                self.close_listeners(&leaving);
+                listeners.into_iter().for_each(|one| self.accept_from(one));
+                return Ok(());
+            }
+            Err(error) if leaving.is_empty() || !error.is_in_use() => return Err(error),
+            Err(_) => {}
+        }
+        // One of ours may stand in the way: of one port, `*` and 127.0.0.1 exclude each other.
+        let before: Vec<Address> = self
+            .close_listeners(&leaving)
+            .into_iter()
+            .map(|(word, port)| Address {
+                optional: false,
+                word,
+                port,
+            })
+            .collect();
+        let opened = open_all(&fresh, config, 1);
+        match opened {
+            Ok(listeners) => {
+                listeners.into_iter().for_each(|one| self.accept_from(one));
+                Ok(())
+            }
+            Err(error) => {
+                match open_all(&before, config, BIND_TRIES) {
+                    Ok(listeners) => listeners.into_iter().for_each(|one| self.accept_from(one)),
+                    Err(lost) => log::error!("An address that was in use before is lost: {lost}"),
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes the listeners at these places and gives their addresses.
+    fn close_listeners(&mut self, places: &[usize]) -> Vec<(String, u16)> {
+        let mut addresses = Vec::new();
+        for &place in places {
+            if let Some(listener) = self.listeners[place].take() {
+                // The accept in the ring holds the socket for a while; shut down, it gives its address free at once.
+                crate::base::sys::shutdown_socket(listener.fd.as_raw_fd());
+                self.ring.cancel_accept(place as u64);
+                addresses.extend(listener.address);
+            }
+        }
+        addresses
+    }
 }
 
 /// Errors that an optional address may have: it, or its whole family, is not there.
@@ -109,7 +229,7 @@ fn may_be_missing(error: &io::Error) -> bool {
     )
 }
 
-fn tcp(word: &str, config: &Config) -> io::Result<Listener> {
+fn tcp(word: &str, port: u16, backlog: i32, mut tries: u32) -> io::Result<Listener> {
     let address: IpAddr = match word {
         "*" => Ipv4Addr::UNSPECIFIED.into(),
         "::*" => Ipv6Addr::UNSPECIFIED.into(),
@@ -118,13 +238,12 @@ fn tcp(word: &str, config: &Config) -> io::Result<Listener> {
             Err(_) => resolve(other)?,
         },
     };
-    let address = SocketAddr::new(address, config.port);
+    let address = SocketAddr::new(address, port);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    let mut tries = BIND_TRIES;
     while let Err(error) = socket.bind(&address.into()) {
         tries -= 1;
         if error.kind() != io::ErrorKind::AddrInUse || tries == 0 {
@@ -132,10 +251,11 @@ fn tcp(word: &str, config: &Config) -> io::Result<Listener> {
         }
         std::thread::sleep(BIND_PAUSE);
     }
-    socket.listen(config.tcp_backlog)?;
+    socket.listen(backlog)?;
     Ok(Listener {
         fd: socket.into(),
         unix: false,
+        address: Some((word.to_owned(), port)),
     })
 }
 
@@ -162,5 +282,6 @@ fn unix(path: &Path, config: &Config) -> io::Result<Listener> {
     Ok(Listener {
         fd: socket.into(),
         unix: true,
+        address: None,
     })
 }

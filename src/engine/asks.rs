@@ -12,12 +12,15 @@ use crate::resp::request::{Args, OwnedArgs};
 
 use super::blocked::Served;
 use super::core::{Core, Pause};
+use super::wide::Pending;
 
 impl Core {
     /// Reads the inbox.
     pub(super) fn take_mail(&mut self) {
         self.before_mail();
-        for message in self.links.clone().core(self.index).take_mail() {
+        // A script that runs too long reads mail from within: the order stays.
+        self.inbox.extend(self.links.core(self.index).take_mail());
+        while let Some(message) = self.inbox.pop_front() {
             self.on_message(message);
         }
     }
@@ -131,7 +134,14 @@ impl Core {
                 self.limit_clients();
                 let mut lines = Vec::new();
                 for connection in self.connections.iter().flatten().filter(|one| !one.closed) {
-                    let facts = connection.facts();
+                    let mut facts = connection.facts();
+                    // The request that asks is in nobody's buffer any more; Redis counts it while it runs.
+                    if let Some(Pending::Answers { args, .. }) =
+                        self.pending.get(&connection.place.index)
+                    {
+                        facts.input_bytes += args.wire_bytes();
+                        facts.argument_bytes += args.size();
+                    }
                     list_lines(&connection.client, &facts, &filter, self.now, &mut lines);
                 }
                 CoreAnswer::Lines(lines)
@@ -171,6 +181,14 @@ impl Core {
             CoreAsk::Unblock { client, error } => {
                 CoreAnswer::Count(self.unblock_client(client, error).into())
             }
+            CoreAsk::FindClient(id) => {
+                let known = self.connections.iter().flatten();
+                let mut living = known.filter(|connection| !connection.closed);
+                match living.find(|connection| connection.client.id == id) {
+                    Some(found) => CoreAnswer::Found((self.index as u16, found.place.token())),
+                    None => CoreAnswer::Done,
+                }
+            }
             CoreAsk::ResetStats => {
                 self.counters().reset();
                 if let Some(shard) = &mut self.shard {
@@ -186,7 +204,7 @@ impl Core {
             | CoreAsk::ConfigSet { .. }
             | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
-            | CoreAsk::ConfigRewrite
+            | CoreAsk::ConfigRewrite { .. }
             | CoreAsk::SetPause { .. }
             | CoreAsk::Shutdown { .. } => unreachable!("this question goes to the control core"),
         }
@@ -216,18 +234,16 @@ impl Core {
     /// Whether a command is held back now.
     pub(super) fn is_paused(&self, command: &Registered, client: &Client) -> bool {
         use crate::command::spec::Flags;
+        let writes = |command: &Registered| {
+            let kinds = Flags::WRITE.and(Flags::MAY_REPLICATE);
+            command.spec.flags.any(kinds)
+        };
         self.pause.until_ms > self.now
             && (!self.pause.writes_only
-                || command
-                    .spec
-                    .flags
-                    .any(Flags::WRITE.and(Flags::MAY_REPLICATE))
+                || writes(command)
                 || (command.name == "exec"
                     && client.multi.as_ref().is_some_and(|multi| {
-                        multi
-                            .queue
-                            .iter()
-                            .any(|queued| queued.command.spec.flags.has(Flags::WRITE))
+                        multi.queue.iter().any(|queued| writes(queued.command))
                     })))
     }
 
@@ -288,11 +304,8 @@ impl Core {
     /// Shows what a part of another core's connection has run, as one block when it is a transaction.
     #[cold]
     ///
-    /// `ran` is false when a broken watch has kept its commands from running.
-    pub(super) fn show_part(&mut self, part: &Part, ran: bool) {
-        let Some(source) = &part.shown else {
-            return;
-        };
+    /// `source` is whose it is; `ran` is false when a broken watch has kept its commands from running.
+    pub(super) fn show_part(&mut self, part: &Part, source: &str, ran: bool) {
         let mut lines = Vec::new();
         let now_us = unix_us();
         for request in part.requests.iter().filter(|_| ran) {

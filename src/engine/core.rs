@@ -18,8 +18,8 @@ use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::resp::request::Span;
-use crate::script::CoreScripts;
 use crate::ring::{Completion, Operation, Ring};
+use crate::script::CoreScripts;
 use crate::shard::Shard;
 use crate::transaction::Transaction;
 
@@ -129,7 +129,15 @@ pub struct Core {
     pub(super) items: Vec<Item>,
     /// Slot and hash of keys that a turn is about to look up.
     pub(super) hints: Vec<(u16, u64)>,
+    /// What the ring has brought and nobody has dealt with, the oldest at the end.
     pub(super) completions: Vec<Completion>,
+    fresh: Vec<Completion>,
+    /// What came for the connection whose script runs.
+    late: Vec<Completion>,
+    /// A script runs on this core.
+    pub(super) runs_script: bool,
+    /// Mail that has been taken and not been read.
+    pub(super) inbox: VecDeque<CoreMessage>,
     pub(super) spare_buffers: Vec<Vec<u8>>,
     pub(super) spare_parts: Vec<Box<Part>>,
     pub(super) spare_vectors: Vec<Vec<Box<Part>>>,
@@ -233,6 +241,10 @@ impl Core {
             items: Vec::new(),
             hints: Vec::new(),
             completions: Vec::new(),
+            fresh: Vec::new(),
+            late: Vec::new(),
+            runs_script: false,
+            inbox: VecDeque::new(),
             spare_buffers: Vec::new(),
             spare_parts: Vec::new(),
             spare_vectors: Vec::new(),
@@ -326,12 +338,16 @@ impl Core {
         let busy = std::mem::take(&mut self.follow_up)
             || (self.stalled.is_some() && self.shard.is_some())
             || self.held_shard.is_some()
-            || (!self.ready.is_empty() && self.shard.is_some() && !self.pushing.choked)
+            || (!self.ready.is_empty()
+                && (self.shard.is_some() || self.gates.busy)
+                && !self.pushing.choked)
             || self.has_background_work()
+            || self.pushing.due
             || !self.to_schedule.is_empty()
             // This core may have been the last to arrive, after it looked for complete ones.
             || self.under_way.iter().any(|transaction| transaction.is_complete())
             || self.outgoing.iter().any(|out| !out.requests.is_empty() || !out.replies.is_empty())
+            || !self.late.is_empty()
             || self.ring.has_completions();
         if busy {
             self.ring.turn(None);
@@ -427,6 +443,7 @@ impl Core {
         self.now = unix_ms();
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
+        self.gates.busy = self.scripting.scripts.is_busy();
         if self.shard.is_none() {
             self.regain_shard();
         }
@@ -440,20 +457,58 @@ impl Core {
         }
     }
 
-    fn take_completions(&mut self) {
-        let mut completions = std::mem::take(&mut self.completions);
-        self.ring.completions(&mut completions);
-        if completions.len() > 1 {
-            self.prefetch_first_keys(&completions);
+    /// Deals with what the ring has brought. A script that runs too long comes here again from within: what is left of
+    /// the turn it interrupts goes first.
+    pub(super) fn take_completions(&mut self) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        self.ring.completions(&mut fresh);
+        if fresh.len() > 1 {
+            self.prefetch_first_keys(&fresh);
         }
-        for completion in completions.drain(..) {
+        // In reverse, so that taking one from the end takes the oldest.
+        let left = std::mem::take(&mut self.completions);
+        self.completions.extend(fresh.drain(..).rev());
+        self.fresh = fresh;
+        if !self.runs_script {
+            self.completions.extend(self.late.drain(..).rev());
+        }
+        self.completions.extend(left);
+        while let Some(completion) = self.completions.pop() {
+            if self.runs_script && self.is_away(&completion) {
+                self.late.push(completion);
+                continue;
+            }
             match completion.operation {
                 Operation::Receive => self.on_receive(completion),
                 Operation::Send => self.on_sent(&completion),
                 Operation::Wake | Operation::Accept | Operation::Ignored => {}
             }
         }
-        self.completions = completions;
+    }
+
+    /// Whether it is for the connection whose script runs, which is in hand further up.
+    fn is_away(&self, completion: &Completion) -> bool {
+        if !matches!(completion.operation, Operation::Receive | Operation::Send) {
+            return false;
+        }
+        let place = Place::of_token(completion.token);
+        let index = place.index as usize;
+        self.connections.get(index).is_some_and(Option::is_none)
+            && self.generations[index] == place.generation
+    }
+
+    /// What a core does for its clients while a script of its own runs too long: it reads, refuses what a busy server
+    /// refuses, and sends.
+    pub(super) fn busy_turn(&mut self) {
+        self.now = unix_ms();
+        self.gates.busy = self.scripting.scripts.is_busy();
+        self.ring.turn(None);
+        self.take_completions();
+        if self.link().has_mail() {
+            self.take_mail();
+        }
+        self.run_ready();
+        self.send_dirty();
     }
 
     /// The connection of a token, if it is still the same one.
@@ -609,7 +664,7 @@ impl Core {
     }
 
     /// Hands every connection's output to the ring.
-    fn send_dirty(&mut self) {
+    pub(super) fn send_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for index in dirty.drain(..) {
             let Some(mut connection) = self.connections[index as usize].take() else {
@@ -636,7 +691,7 @@ impl Core {
     }
 
     /// Executes kept input of connections that may go on, each at most once a turn.
-    fn run_ready(&mut self) {
+    pub(super) fn run_ready(&mut self) {
         for _ in 0..self.ready.len() {
             let Some(index) = self.ready.pop_front() else {
                 break;
@@ -666,6 +721,7 @@ impl Core {
         self.leave_block(connection);
         self.discount_client(connection);
         self.forget_subscriptions(connection);
+        self.forget_tracking(connection);
         crate::base::sys::shutdown_socket(connection.fd);
     }
 
@@ -726,7 +782,7 @@ impl Core {
         for mut shard in held {
             let owner = shard.index;
             if shard.news.has_some() {
-                self.take_news(&mut shard);
+                self.take_news(&mut shard, 0);
             }
             super::background::publish_shard(self.observatory.core(owner), &shard);
             if owner == self.index {

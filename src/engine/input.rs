@@ -4,7 +4,7 @@
 //! from memory side by side before the first one runs. The fork between "here" and "elsewhere" is in `dispatch` and
 //! nowhere else.
 
-use crate::command::client::{Multi, Queued, ReplyMode};
+use crate::command::client::{Client, Multi, Queued, ReplyMode};
 use crate::command::permit::Refusal;
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
@@ -56,8 +56,8 @@ enum Flow {
 impl Core {
     /// Bytes have come for a connection: they are executed where they lie, and only what is left is copied.
     pub(super) fn on_bytes(&mut self, connection: &mut Connection, bytes: &[u8]) {
-        let must_wait = self.shard.is_none() || self.pushing.choked;
-        if connection.waiting || connection.pending_input() > 0 || must_wait {
+        let away = self.shard.is_none() && !self.gates.busy;
+        if connection.waiting || connection.pending_input() > 0 || away || self.pushing.choked {
             connection.keep_input(bytes);
             self.after_keeping(connection);
             return;
@@ -120,7 +120,7 @@ impl Core {
 
     /// Executes what was kept.
     pub(super) fn run_kept_input(&mut self, connection: &mut Connection) {
-        if self.shard.is_none() || self.pushing.choked {
+        if (self.shard.is_none() && !self.gates.busy) || self.pushing.choked {
             self.make_ready(connection);
             return;
         }
@@ -391,12 +391,27 @@ impl Core {
         } else {
             Room::Enough
         };
-        connection.client.last_command = Some(command);
+        let previous = connection.client.last_command.replace(command);
         let mut muted = false;
         if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
+            if connection.client.tracking.is_some() {
+                if self.shard.is_none() {
+                    connection.client.last_command = previous;
+                    return Flow::Hold;
+                }
+                end_caching(&mut connection.client, previous);
+            }
             match self.gate(connection, command, &args, room) {
-                None => muted = connection.client.reply_mode != ReplyMode::On,
-                Some(flow) => return flow,
+                None => {
+                    muted = connection.client.reply_mode != ReplyMode::On;
+                    args.caller = connection.client.caller();
+                }
+                Some(flow) => {
+                    if matches!(flow, Flow::Hold) {
+                        connection.client.last_command = previous;
+                    }
+                    return flow;
+                }
             }
         }
         connection.commands += 1;
@@ -433,8 +448,9 @@ impl Core {
                 );
                 if muted {
                     self.after_reply(connection, start);
+                } else {
+                    connection.output.close_reply();
                 }
-                connection.output.close_reply();
             }
             self.end_unit(shard);
             return Flow::Next;
@@ -468,7 +484,9 @@ impl Core {
         if connection.wave.is_some() {
             return Flow::Hold;
         }
-        if self.shard.is_none() {
+        // Of what a busy server runs, nothing wants a shard.
+        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_)))
+        {
             return Flow::Hold;
         }
         self.run_wide(connection, command, args);
@@ -512,7 +530,10 @@ impl Core {
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
-        self.gates.loading || self.pause.until_ms > 0 || !self.monitors.is_empty()
+        self.gates.loading
+            || self.gates.busy
+            || self.pause.until_ms > 0
+            || !self.monitors.is_empty()
     }
 
     /// The slow way in: gates, MULTI's queue, CLIENT REPLY, CLIENT PAUSE, MONITOR. `None` lets the command run.
@@ -525,9 +546,7 @@ impl Core {
         room: Room,
     ) -> Option<Flow> {
         self.gates.out_of_memory = room == Room::Nothing;
-        if connection.client.is_plain_but_restricted()
-            && !self.has_gates()
-            && room == Room::Enough
+        if connection.client.is_plain_but_restricted() && !self.has_gates() && room == Room::Enough
         {
             // Permissions depend on nothing that is under way.
             let outcome = admit::admit(command, &connection.client, args, self.gates);
@@ -540,6 +559,12 @@ impl Core {
         }
         if let Err(refusal) = admit::admit(command, &connection.client, args, self.gates) {
             return Some(self.reject(connection, command, args, refusal));
+        }
+        if self.gates.busy && !command.spec.flags.has(Flags::ALLOW_BUSY) {
+            self.counters().commands[usize::from(command.id)]
+                .rejected
+                .add(1);
+            return Some(self.refuse_busy(connection, command));
         }
         if room == Room::Later {
             self.wait_for_memory(connection);
@@ -594,6 +619,22 @@ impl Core {
             self.note_denial(connection, command, args, denial);
         }
         let error = refusal.into_reply(&connection.client.user, command);
+        self.refuse(connection, &error)
+    }
+
+    /// A script runs too long: what would need the data is refused.
+    #[cold]
+    fn refuse_busy(&mut self, connection: &mut Connection, command: &Registered) -> Flow {
+        let busy = self.scripting.scripts.busy_ones();
+        let error = match busy.first() {
+            Some(running) if !running.is_eval => ErrorReply::BUSY_FUNCTION,
+            _ => ErrorReply::BUSY_SCRIPT,
+        };
+        if transactions::is_exec(command) && connection.client.multi.take().is_some() {
+            self.forget_watches(connection);
+            self.write_error(connection, &ErrorReply::exec_abort(&error));
+            return Flow::Next;
+        }
         self.refuse(connection, &error)
     }
 
@@ -701,6 +742,20 @@ enum Cut {
     Failed(usize, Vec<u8>),
     /// To this offset; what follows is an inline request with quotes.
     Quoted(usize),
+}
+
+/// CLIENT CACHING concerns the command after it, a whole transaction included. `previous` is the command that ran before
+/// the one at hand.
+fn end_caching(client: &mut Client, previous: Option<&'static Registered>) {
+    let last_is_client = previous.is_some_and(|last| last.parent == Some("CLIENT"));
+    if let Some(tracking) = &mut client.tracking
+        && tracking.caching
+        && client.multi.is_none()
+        && !last_is_client
+    {
+        tracking.caching = false;
+        client.refresh();
+    }
 }
 
 /// Whether the "command" is what a browser says that was tricked into talking to us.

@@ -17,12 +17,12 @@ mod evict;
 mod execute;
 mod expire;
 mod input;
+mod loading;
 pub mod merge;
 mod push;
-mod loading;
 mod remote;
-mod users;
 mod script;
+mod users;
 mod wide;
 
 pub use self::core::{Core, CoreParts, SharedLinks};

@@ -5,16 +5,17 @@
 
 use std::sync::Arc;
 
-use crate::base::clock::ticks;
-use crate::command::permit;
+use crate::base::clock::{ticks, unix_us};
+use crate::command::permit::{self, Refusal};
 use crate::command::client::{Client, Context, CoreView, Step};
 use crate::command::scripting;
 use crate::command::spec::{Flags, Run, Source};
 use crate::command::table::Registered;
+use crate::command::trace;
 use crate::net::Connection;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
-use crate::script::{self, Call, Host, Pulse, Script, Sha, Shebang};
+use crate::script::{self, Call, Host, Kind, Pulse, Running, Script, Sha, Shebang};
 use crate::transaction::Work;
 
 use super::core::{Core, Held};
@@ -28,6 +29,21 @@ struct Rights {
     read_only: bool,
     /// Memory was used up when it started, and it has not said that it may run then.
     short_of_memory: bool,
+}
+
+/// What a script is called.
+enum Name {
+    Script(Sha),
+    Function(String),
+}
+
+impl Name {
+    fn as_str(&self) -> &str {
+        match self {
+            Name::Script(sha) => sha.as_str(),
+            Name::Function(name) => name,
+        }
+    }
 }
 
 impl Core {
@@ -56,31 +72,53 @@ impl Core {
             let start = out.len();
             self.run_script(connection, &mut held, command, args, &mut out);
             *connection.output.buffer() = out;
-            self.shard = held.pop();
             self.after_reply(connection, start);
+            if let Some(shard) = held.pop() {
+                self.end_unit(shard);
+            }
             return;
         }
         let errand = Errand::Script(command, OwnedArgs::copy_of(args));
-        self.begin(connection, self.everyone(), Pending::Lent(errand), Work::Lend);
+        self.begin(
+            connection,
+            self.everyone(),
+            Pending::Lent(errand),
+            Work::Lend,
+        );
     }
 
-    /// The script that a request names, compiled on this core and cached.
+    /// The script or function that a request names, compiled on this core and cached: its name and its flags.
     fn script_of(
         &mut self,
         command: &'static Registered,
         args: &Args<'_>,
-    ) -> Result<(Sha, Arc<Script>), ErrorReply> {
+    ) -> Result<(Name, script::Flags), ErrorReply> {
         let Run::Script { source, .. } = command.spec.run else {
             unreachable!("{} runs no script", command.name)
         };
-        scripting::read(args)?;
         let text = args.get(1);
+        if source == Source::Function {
+            let found = self.scripting.function(text)?;
+            let (name, flags) = found.ok_or(ErrorReply::FUNCTION_NOT_FOUND)?;
+            scripting::read(args).map_err(|error| {
+                if error == ErrorReply::NOT_INTEGER {
+                    ErrorReply::BAD_NUMBER_OF_KEYS
+                } else {
+                    error
+                }
+            })?;
+            return Ok((Name::Function(name), flags));
+        }
+        if source == Source::Sha && text.len() != 40 {
+            return Err(ErrorReply::NO_SCRIPT);
+        }
+        scripting::read(args)?;
         let sha = match source {
             Source::Sha => Sha::parse(text).ok_or(ErrorReply::NO_SCRIPT)?,
             _ => Sha::of(text),
         };
         if let Some(script) = self.scripting.find(&sha)? {
-            return Ok((sha, script));
+            return Ok((Name::Script(sha), script.flags));
         }
         if source == Source::Sha {
             return Err(ErrorReply::NO_SCRIPT);
@@ -93,8 +131,8 @@ impl Core {
             skip: length,
         });
         self.scripting.compile(sha, &script)?;
-        self.scripting.scripts.add(sha, script.clone());
-        Ok((sha, script))
+        self.scripting.scripts.add(sha, script);
+        Ok((Name::Script(sha), flags))
     }
 
     /// Runs a script over shards in hand, which are all there are.
@@ -124,11 +162,14 @@ impl Core {
         args: &Args<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorReply> {
-        let Run::Script { read_only, .. } = command.spec.run else {
+        let Run::Script { source, read_only } = command.spec.run else {
             unreachable!("{} runs no script", command.name)
         };
-        let (sha, script) = self.script_of(command, args)?;
-        let flags = script.flags;
+        let (name, flags) = self.script_of(command, args)?;
+        let kind = match name {
+            Name::Script(_) => Kind::Eval,
+            Name::Function(_) => Kind::Functions,
+        };
         let declared = !flags.has(script::Flags::COMPATIBLE);
         let no_writes = declared && flags.has(script::Flags::NO_WRITES);
         if read_only && declared && !no_writes {
@@ -145,13 +186,28 @@ impl Core {
         };
         let request = scripting::read(args)?;
         let call = Call {
-            name: sha.as_str(),
+            name: name.as_str(),
             keys: &request.keys,
             args: &request.args,
         };
-        let mut interpreter = self.scripting.take()?;
+        // Before the commands that it calls.
+        if !self.monitors.is_empty() {
+            let source = trace::monitor_source(&connection.client);
+            self.send_to_monitors(trace::monitor_line(command, args, &source, unix_us()));
+        }
+        let mut interpreter = self.scripting.take(kind)?;
+        let start = out.len();
+        let time = self.config.busy_reply_threshold_ms;
+        let per_ms = self.observatory.scale.ticks(1_000_000);
+        let outer = std::mem::replace(&mut self.runs_script, true);
         let mut host = ScriptHost {
             now: self.now,
+            busy_at: (time > 0).then(|| ticks().saturating_add(time.saturating_mul(per_ms))),
+            is_busy: false,
+            turn_ticks: per_ms / 2,
+            name: name.as_str(),
+            source,
+            request: args,
             core: self,
             held,
             client: &connection.client,
@@ -161,10 +217,22 @@ impl Core {
             has_written: false,
         };
         let errors = interpreter.run(&mut host, &call, &mut Reply::new(out, args.caller.resp3));
-        self.counters().lua_eval_bytes.set(interpreter.memory() as u64);
-        self.scripting.put_back(interpreter);
+        let was_busy = host.is_busy;
+        self.runs_script = outer;
+        if was_busy {
+            self.scripting.scripts.end_busy(self.index);
+            self.gates.busy = self.scripting.scripts.is_busy();
+            log::info!("The slow script {} has ended", name.as_str());
+        }
+        let counters = self.counters();
+        match kind {
+            Kind::Eval => counters.lua_eval_bytes.set(interpreter.memory() as u64),
+            Kind::Functions => counters.lua_function_bytes.set(interpreter.memory() as u64),
+        }
+        self.scripting.put_back(kind, interpreter);
         errors.iter().for_each(|error| self.count_error(error));
-        if !errors.is_empty() {
+        // An error of a command that the script passed on has been counted, and is a failure of the script too.
+        if !errors.is_empty() || out.get(start) == Some(&b'-') {
             self.counters().commands[usize::from(command.id)]
                 .failed
                 .add(1);
@@ -198,9 +266,43 @@ struct ScriptHost<'a> {
     now: i64,
     rights: Rights,
     has_written: bool,
+    /// Clock ticks from which on the server is busy with it; or when it lets the core live next, once it is.
+    busy_at: Option<u64>,
+    is_busy: bool,
+    turn_ticks: u64,
+    /// What it is called, and the request that began it.
+    name: &'a str,
+    source: Source,
+    request: &'a Args<'a>,
 }
 
 impl ScriptHost<'_> {
+    /// The script is over its time: every core answers BUSY from here on.
+    #[cold]
+    fn begin_busy(&mut self) {
+        let is_eval = self.source != Source::Function;
+        log::warn!(
+            "Slow script detected: still in execution after {} milliseconds. You can try killing it with {} KILL. \
+             It is called {}.",
+            self.core.config.busy_reply_threshold_ms,
+            if is_eval { "SCRIPT" } else { "FUNCTION" },
+            self.name
+        );
+        self.core.scripting.scripts.begin_busy(Running {
+            core: self.core.index,
+            name: self.name.to_owned(),
+            command: self.request.iter_from(0).map(<[u8]>::to_vec).collect(),
+            since_ms: self.now,
+            is_eval,
+            has_written: self.has_written,
+            killed: false,
+        });
+        let home = self.core.index;
+        for core in (0..self.core.shards).filter(|&core| core != home) {
+            self.core.wake(core);
+        }
+    }
+
     /// The command that a script names.
     fn find(&self, args: &Args<'_>) -> Result<&'static Registered, &'static str> {
         const UNKNOWN: &str = "Unknown Redis command called from script";
@@ -224,7 +326,12 @@ impl ScriptHost<'_> {
             return None;
         }
         let user = &self.client.user;
-        let reply = permit::check(user, command, args).err()?.into_reply(user, command);
+        let refusal = permit::check(user, command, args).err()?;
+        if let Refusal::Denied(denial) = refusal {
+            self.core
+                .note_denial_in_script(self.client, command, args, denial);
+        }
+        let reply = refusal.into_reply(user, command);
         let text = reply.as_bytes();
         Some(text.strip_prefix(b"NOPERM ").unwrap_or(text).to_vec())
     }
@@ -232,7 +339,7 @@ impl ScriptHost<'_> {
     /// Why a command may not run, if it may not.
     fn refusal(&self, command: &'static Registered, args: &Args<'_>) -> Option<Vec<u8>> {
         let flags = command.spec.flags;
-        if flags.has(Flags::NOSCRIPT) {
+        if flags.has(Flags::NOSCRIPT) && !self.core.scripting.scripts.is_everything_allowed() {
             return Some(b"This Redis command is not allowed from script".to_vec());
         }
         if let Some(reason) = self.forbidden(command, args) {
@@ -263,8 +370,15 @@ impl ScriptHost<'_> {
         let client = self.client;
         let stand_in = self.stand_in.get_or_insert_with(|| {
             let (peer, local) = (client.peer.clone(), client.local.clone());
-            let mut stand_in =
-                Client::new(client.id, peer, local, client.unix, client.fd, now, &self.core.users);
+            let mut stand_in = Client::new(
+                client.id,
+                peer,
+                local,
+                client.unix,
+                client.fd,
+                now,
+                &self.core.users,
+            );
             stand_in.user = client.user.clone();
             Box::new(stand_in)
         });
@@ -291,7 +405,9 @@ impl ScriptHost<'_> {
             }
             Step::Fail(error) => Err(error),
             // What would have to wait for other cores is no command for a script, as their flags say.
-            Step::Ask { .. } => Err(ErrorReply::text("ERR This Redis command is not allowed from script")),
+            Step::Ask { .. } => Err(ErrorReply::text(
+                "ERR This Redis command is not allowed from script",
+            )),
             Step::Stall(time) => {
                 std::thread::sleep(time);
                 Ok(())
@@ -315,12 +431,11 @@ impl ScriptHost<'_> {
 impl Host for ScriptHost<'_> {
     fn call(&mut self, args: &OwnedArgs, resp3: bool, out: &mut Vec<u8>) -> Result<(), Vec<u8>> {
         let args = args.args(Caller {
-            client: self.client.id,
             db: self.db,
-            no_touch: self.client.no_touch,
             deny_blocking: true,
-            in_script: true,
+            from_script: true,
             resp3,
+            ..self.client.caller()
         });
         let found = self.find(&args);
         let refusal = match found {
@@ -341,6 +456,10 @@ impl Host for ScriptHost<'_> {
             return Err(text);
         }
         let command = found.expect("what was not found has been refused");
+        if !self.core.monitors.is_empty() && trace::is_monitored(command) {
+            let line = trace::monitor_line(command, &args, "lua", unix_us());
+            self.core.send_to_monitors(line);
+        }
         self.has_written |= command.spec.flags.has(Flags::WRITE);
         match command.spec.run {
             Run::Client(handler) => self.call_client(command, handler, &args, out),
@@ -350,7 +469,22 @@ impl Host for ScriptHost<'_> {
     }
 
     fn pulse(&mut self) -> Pulse {
-        Pulse::Continue
+        let now = ticks();
+        if self.busy_at.is_none_or(|at| now < at) {
+            return Pulse::Continue;
+        }
+        if !self.is_busy {
+            self.is_busy = true;
+            self.begin_busy();
+        }
+        self.busy_at = Some(now.wrapping_add(self.turn_ticks));
+        self.core.busy_turn();
+        let scripts = &self.core.scripting.scripts;
+        if scripts.update_busy(self.core.index, self.has_written) || self.core.stopping {
+            Pulse::Kill
+        } else {
+            Pulse::Continue
+        }
     }
 
     fn set_repl(&mut self, _: u8) {
@@ -364,7 +498,8 @@ impl Host for ScriptHost<'_> {
             (false, Some(word)) => command.subcommand(word)?,
             _ => command,
         };
-        Some(self.forbidden(command, &args).is_none())
+        let client = self.client;
+        Some(client.is_trusted() || permit::denial(&client.user, command, &args).is_none())
     }
 
     fn log(&mut self, level: u8, line: &[u8]) {

@@ -123,7 +123,11 @@ impl Core {
                 }
                 self.take_step(connection, command, args, step, start);
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) => {
+            Run::Reach { plan, everything } if self.shards > 1 && everything(args) => {
+                let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
+                self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
+            }
+            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Reach { plan, .. } => {
                 let owners = self.owners_of(command, args);
                 match owners[..] {
                     [] => self.run_plan_here(connection, command, plan, args),
@@ -218,6 +222,7 @@ impl Core {
             if self.publication_is_under_way() {
                 connection.output.buffer().truncate(start);
                 connection.waiting = true;
+                connection.publishing = true;
                 return;
             }
             self.after_reply(connection, start);
@@ -312,6 +317,7 @@ impl Core {
         if connection.client.closing {
             connection.ending = true; // CLIENT KILL of oneself
         }
+        self.note_tracking(connection);
         if let Some(user) = connection.client.denied.take() {
             self.note_refused_password(connection, args, user);
         }
@@ -333,7 +339,10 @@ impl Core {
         start: usize,
     ) {
         match step {
-            Step::Done => self.after_reply(connection, start),
+            Step::Done => {
+                self.after_reply(connection, start);
+                self.await_confirmation(connection);
+            }
             Step::Close => {
                 self.after_reply(connection, start);
                 connection.ending = true;
@@ -354,6 +363,7 @@ impl Core {
                 self.forget_watches(connection);
                 self.monitor_ended(connection.client.id);
                 self.forget_subscriptions(connection);
+                self.note_tracking(connection);
                 self.after_reply(connection, start);
                 self.await_confirmation(connection);
             }
@@ -667,6 +677,7 @@ impl Core {
                 *connection.output.buffer() = out;
                 self.after_reply(connection, start);
                 self.resume(connection);
+                self.serve_held(&mut held);
                 Some(held)
             }
             Errand::Watch(keys) => {
@@ -714,7 +725,10 @@ impl Core {
                 }
                 merge(how, &replies, &mut Reply::new(out, args.caller.resp3));
             }
-            Run::Keys { plan, .. } | Run::Plan(plan) | Run::Whole(plan) => {
+            Run::Keys { plan, .. }
+            | Run::Plan(plan)
+            | Run::Reach { plan, .. }
+            | Run::Whole(plan) => {
                 self.plan_held(held, command, plan, args, out);
             }
             Run::Any(_) | Run::Publish(_) => {
@@ -794,7 +808,8 @@ impl Core {
                 Run::Any(_) | Run::Publish(_) => keyless = true,
                 Run::Script { .. } => (travels, all) = (false, true),
                 Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
-                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) => {
+                Run::Reach { everything, .. } if everything(&args) => all = true,
+                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) | Run::Reach { .. } => {
                     match key_places(queued.command.spec, &args) {
                         Some(places) if !places.is_empty() => {
                             for (place, _) in places {
@@ -916,6 +931,7 @@ impl Core {
             let start = exec.out.len();
             if let Some(error) = self.refused_at_exec(connection, queued.command, &args) {
                 self.failed(queued.command, &error, &mut exec.out, start);
+                exec.mute(connection.client.reply_mode, start);
                 continue;
             }
             let handler = match queued.command.spec.run {
@@ -1238,6 +1254,7 @@ impl Core {
             self.failed(command, &error, &mut out, 0);
         }
         self.ran_since(command, &args.args(connection.client.caller()), asked);
+        self.note_tracking(&mut connection);
         match exec {
             Some(mut exec) => {
                 let start = exec.out.len();
@@ -1250,7 +1267,10 @@ impl Core {
                 self.write_reply(&mut connection, |reply| {
                     reply.buffer().extend_from_slice(&out)
                 });
-                self.resume(&mut connection);
+                self.await_confirmation(&mut connection);
+                if !connection.waiting {
+                    self.resume(&mut connection);
+                }
             }
         }
         self.put_back(connection);

@@ -74,6 +74,15 @@ impl Watched {
         }
     }
 
+    /// Tells the keys watched in `db`.
+    pub fn names(&self, db: usize, mut each: impl FnMut(&[u8])) {
+        for (of, key) in self.by_key.keys() {
+            if *of == db as u32 {
+                each(key);
+            }
+        }
+    }
+
     /// How many keys are watched.
     #[inline]
     pub fn len(&self) -> usize {

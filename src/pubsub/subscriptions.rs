@@ -17,22 +17,41 @@ pub enum Topic {
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     names: [HashSet<Box<[u8]>>; 3],
+    bytes: usize,
 }
+
+/// Memory of a subscription beside its name, with the client and with its core.
+const EACH: usize = 64;
 
 impl Subscriptions {
     /// Adds one; false when it is there already.
     pub fn add(&mut self, topic: Topic, name: &[u8]) -> bool {
-        self.names[topic as usize].insert(name.into())
+        let is_new = self.names[topic as usize].insert(name.into());
+        if is_new {
+            self.bytes += name.len() + EACH;
+        }
+        is_new
     }
 
     /// Takes one away; false when there is none.
     pub fn remove(&mut self, topic: Topic, name: &[u8]) -> bool {
-        self.names[topic as usize].remove(name)
+        let was_there = self.names[topic as usize].remove(name);
+        if was_there {
+            self.bytes -= name.len() + EACH;
+        }
+        was_there
     }
 
     /// Takes all of a topic away.
     pub fn take(&mut self, topic: Topic) -> Vec<Box<[u8]>> {
-        self.names[topic as usize].drain().collect()
+        let names: Vec<Box<[u8]>> = self.names[topic as usize].drain().collect();
+        self.bytes -= names.iter().map(|name| name.len() + EACH).sum::<usize>();
+        names
+    }
+
+    /// Those of a topic.
+    pub fn of(&self, topic: Topic) -> impl Iterator<Item = &[u8]> {
+        self.names[topic as usize].iter().map(|name| &**name)
     }
 
     /// How many there are of a topic (CLIENT LIST `sub`, `psub`, `ssub`).
@@ -57,8 +76,6 @@ impl Subscriptions {
 
     /// Bytes of memory that they take, about.
     pub fn bytes(&self) -> usize {
-        const EACH: usize = 32;
-        let names = self.names.iter().flatten();
-        names.map(|name| name.len() + EACH).sum()
+        self.bytes
     }
 }

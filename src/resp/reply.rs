@@ -58,7 +58,10 @@ impl<'a> Reply<'a> {
 
     /// A status line of any bytes without line ends: what a script answers.
     pub fn status(&mut self, text: &[u8]) {
-        debug_assert!(!text.contains(&b'\r') && !text.contains(&b'\n'), "a status is one line");
+        debug_assert!(
+            !text.contains(&b'\r') && !text.contains(&b'\n'),
+            "a status is one line"
+        );
         self.out.push(b'+');
         self.out.extend_from_slice(text);
         self.out.extend_from_slice(b"\r\n");
@@ -151,13 +154,17 @@ impl<'a> Reply<'a> {
 
     /// A float: a double in RESP3, a bulk string in RESP2.
     pub fn double(&mut self, value: f64) {
-        let text = number::format_f64(value);
+        self.double_text(&number::format_f64(value));
+    }
+
+    /// A float whose text is given: coordinates have digits of their own.
+    pub fn double_text(&mut self, text: &[u8]) {
         if self.resp3 {
             self.out.push(b',');
-            self.out.extend_from_slice(text.as_bytes());
+            self.out.extend_from_slice(text);
             self.out.extend_from_slice(b"\r\n");
         } else {
-            self.bulk(text.as_bytes());
+            self.bulk(text);
         }
     }
 

@@ -46,10 +46,12 @@ pub struct Caller {
     pub no_touch: bool,
     /// The command runs inside EXEC or a script: it must not block.
     pub deny_blocking: bool,
-    /// The command runs inside a script.
-    pub in_script: bool,
+    /// It runs inside a script.
+    pub from_script: bool,
     /// The reply is written in RESP3.
     pub resp3: bool,
+    /// It wants to hear when keys change that it reads: CLIENT TRACKING.
+    pub remembers: bool,
 }
 
 impl Caller {
@@ -194,6 +196,16 @@ impl OwnedArgs {
         self.spans.len()
     }
 
+    /// How long it was as a request, an array of bulk strings.
+    pub fn wire_bytes(&self) -> usize {
+        let headed = |number: usize| number.to_string().len() + 3;
+        let words = self.spans.iter().map(|span| span.length as usize);
+        headed(self.spans.len())
+            + words
+                .map(|length| headed(length) + length + 2)
+                .sum::<usize>()
+    }
+
     /// Bytes held.
     pub fn size(&self) -> usize {
         self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
@@ -213,6 +225,15 @@ impl<'a> FromIterator<&'a [u8]> for OwnedArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owned_arguments_know_how_long_they_were_on_the_wire() {
+        let owned: OwnedArgs = [&b"client"[..], b"list"].into_iter().collect();
+        assert_eq!(
+            owned.wire_bytes(),
+            b"*2\r\n$6\r\nclient\r\n$4\r\nlist\r\n".len()
+        );
+    }
 
     #[test]
     fn a_known_key_is_used_for_its_own_index_only() {

@@ -11,7 +11,10 @@ use crate::resp::request::OwnedArgs;
 
 use super::convert;
 use super::interpreter::Kind;
-use super::raised::{error_table, raise, raise_argument, raise_counted, raise_text, untangle, with_code};
+use super::raised::{
+    error_table, raise, raise_argument, raise_counted, raise_text, untangle, with_code,
+};
+use super::register::{Loading, register};
 
 /// The version that scripts are told, as `redis_version` of INFO has it.
 pub(super) const REDIS_VERSION: &str = "7.2.4";
@@ -32,6 +35,8 @@ pub(super) struct Exchange {
     pub number: u8,
     /// redis.setresp(3).
     pub resp3: bool,
+    /// The library that is being loaded.
+    pub loading: Option<Loading>,
 }
 
 /// Shared by the functions of one interpreter.
@@ -67,8 +72,41 @@ pub(super) fn ask(shared: &Shared, question: Question) -> mlua::Result<u8> {
     let host = shared.borrow().host.clone();
     match host {
         Some(host) => host.call(question as u8),
-        None => Err(raise(b"This Redis API function is only available while a script runs")),
+        None => Err(raise(
+            b"This Redis API function is only available while a script runs",
+        )),
     }
+}
+
+/// Builds the table `redis` as a library's code sees it while it is loaded.
+fn registering_table(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
+    let redis = lua.create_table()?;
+    let of = shared.clone();
+    redis.set(
+        "register_function",
+        lua.create_function(move |lua, args: MultiValue| register(lua, &of, &args))?,
+    )?;
+    set_log(lua, &redis, shared)?;
+    set_version(&redis)?;
+    Ok(redis)
+}
+
+/// redis.log and its levels.
+fn set_log(lua: &Lua, redis: &Table, shared: &Shared) -> mlua::Result<()> {
+    let of = shared.clone();
+    redis.set(
+        "log",
+        lua.create_function(move |lua, args: MultiValue| log(lua, &of, &args))?,
+    )?;
+    for (level, name) in ["DEBUG", "VERBOSE", "NOTICE", "WARNING"].iter().enumerate() {
+        redis.set(format!("LOG_{name}"), level)?;
+    }
+    Ok(())
+}
+
+fn set_version(redis: &Table) -> mlua::Result<()> {
+    redis.set("REDIS_VERSION", REDIS_VERSION)?;
+    redis.set("REDIS_VERSION_NUM", REDIS_VERSION_NUM)
 }
 
 /// Builds the table `redis`.
@@ -84,11 +122,8 @@ pub(super) fn redis_table(lua: &Lua, shared: &Shared, kind: Kind) -> mlua::Resul
     redis.set("sha1hex", lua.create_function(sha1hex)?)?;
     redis.set("error_reply", lua.create_function(error_reply)?)?;
     redis.set("status_reply", lua.create_function(status_reply)?)?;
-    let of = shared.clone();
-    redis.set(
-        "log",
-        lua.create_function(move |lua, args: MultiValue| log(lua, &of, &args))?,
-    )?;
+    set_log(lua, &redis, shared)?;
+    set_version(&redis)?;
     let of = shared.clone();
     redis.set(
         "setresp",
@@ -114,26 +149,23 @@ pub(super) fn redis_table(lua: &Lua, shared: &Shared, kind: Kind) -> mlua::Resul
         )?;
     }
     for (name, value) in [
-        ("LOG_DEBUG", 0),
-        ("LOG_VERBOSE", 1),
-        ("LOG_NOTICE", 2),
-        ("LOG_WARNING", 3),
         ("REPL_NONE", 0),
         ("REPL_AOF", 1),
         ("REPL_SLAVE", 2),
         ("REPL_REPLICA", 2),
         ("REPL_ALL", 3),
-        ("REDIS_VERSION_NUM", REDIS_VERSION_NUM),
     ] {
         redis.set(name, value)?;
     }
-    redis.set("REDIS_VERSION", REDIS_VERSION)?;
     Ok(redis)
 }
 
 /// Builds what the prelude stands on.
-pub(super) fn host_table(lua: &Lua) -> mlua::Result<Table> {
+pub(super) fn host_table(lua: &Lua, shared: &Shared, kind: Kind) -> mlua::Result<Table> {
     let host = lua.create_table()?;
+    if kind == Kind::Functions {
+        host.set("registering", registering_table(lua, shared)?)?;
+    }
     host.set("untangle", lua.create_function(untangle)?)?;
     host.set("raised_at", lua.create_function(raised_at)?)?;
     // What drand48 begins with; every interpreter draws the same numbers, as every Redis does.
@@ -146,7 +178,7 @@ pub(super) fn host_table(lua: &Lua) -> mlua::Result<Table> {
     host.set(
         "randomseed",
         lua.create_function(move |lua, args: MultiValue| {
-            let seed = integer(lua, &args, 1, "randomseed")?;
+            let seed = integer(lua, &args, 1)?;
             state.set(u64::from(seed as u32) << 16 | 0x330E);
             Ok(())
         })?,
@@ -246,7 +278,7 @@ fn call(lua: &Lua, shared: &Shared, values: &MultiValue, raises: bool) -> mlua::
 const REPLY_KEPT_MAX: usize = 64 * 1024;
 
 /// The text of a value as `lua_tolstring` gives it: numbers have one.
-fn text_of(lua: &Lua, value: &Value) -> mlua::Result<Option<Vec<u8>>> {
+pub(super) fn text_of(lua: &Lua, value: &Value) -> mlua::Result<Option<Vec<u8>>> {
     let text = lua.coerce_string(value.clone())?;
     Ok(text.map(|text| text.as_bytes().to_vec()))
 }
@@ -360,7 +392,7 @@ fn acl_check_cmd(shared: &Shared, values: &MultiValue) -> mlua::Result<bool> {
 }
 
 /// Argument `place` as a C int.
-fn integer(lua: &Lua, values: &MultiValue, place: usize, function: &str) -> mlua::Result<i32> {
+fn integer(lua: &Lua, values: &MultiValue, place: usize) -> mlua::Result<i32> {
     let value = values.get(place - 1).cloned().unwrap_or(Value::Nil);
     let given = values.len() >= place;
     match lua.coerce_number(value.clone())? {
@@ -368,7 +400,7 @@ fn integer(lua: &Lua, values: &MultiValue, place: usize, function: &str) -> mlua
         None => {
             let got = if given { value.type_name() } else { "no value" };
             let problem = format!("number expected, got {got}");
-            Err(raise_argument(lua, place, function, &problem))
+            Err(raise_argument(lua, place, &problem))
         }
     }
 }
@@ -383,17 +415,17 @@ fn random(lua: &Lua, state: &Cell<u64>, values: &MultiValue) -> mlua::Result<f64
     match values.len() {
         0 => Ok(drawn),
         1 => {
-            let most = integer(lua, values, 1, "random")?;
+            let most = integer(lua, values, 1)?;
             if most < 1 {
-                return Err(raise_argument(lua, 1, "random", "interval is empty"));
+                return Err(raise_argument(lua, 1, "interval is empty"));
             }
             Ok((drawn * f64::from(most)).floor() + 1.0)
         }
         2 => {
-            let least = integer(lua, values, 1, "random")?;
-            let most = integer(lua, values, 2, "random")?;
+            let least = integer(lua, values, 1)?;
+            let most = integer(lua, values, 2)?;
             if least > most {
-                return Err(raise_argument(lua, 2, "random", "interval is empty"));
+                return Err(raise_argument(lua, 2, "interval is empty"));
             }
             let span = f64::from(most.wrapping_sub(least).wrapping_add(1));
             Ok((drawn * span).floor() + f64::from(least))

@@ -1,4 +1,4 @@
-//! Scripting as one core has it: its interpreters, and which scripts they have compiled.
+//! Scripting as one core has it: its interpreters, and what they have compiled and loaded.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -6,21 +6,26 @@ use std::sync::Arc;
 
 use crate::resp::ErrorReply;
 
+use super::flags::Flags;
 use super::interpreter::{Interpreter, Kind};
+use super::libraries::{Libraries, Library, Metadata};
 use super::store::{Script, Scripts, Sha};
 
 /// Memory of one interpreter at most, in bytes.
 const MEMORY_MAX: usize = 512 << 20;
 
-/// A core's scripting. Interpreters are made when first needed.
+/// A core's scripting. Interpreters are made when first needed, and are away while they run something.
 pub struct CoreScripts {
     /// What all cores share.
     pub scripts: Arc<Scripts>,
-    /// The interpreter of EVAL; away while it runs a script.
     eval: RefCell<Option<Box<Interpreter>>>,
     /// Scripts compiled by it, as of `generation`.
     compiled: RefCell<HashMap<Sha, Arc<Script>>>,
     generation: Cell<u64>,
+    functions: RefCell<Option<Box<Interpreter>>>,
+    /// The libraries loaded by it, as of `library_generation`.
+    loaded: RefCell<Arc<Libraries>>,
+    library_generation: Cell<u64>,
 }
 
 impl CoreScripts {
@@ -31,6 +36,9 @@ impl CoreScripts {
             eval: RefCell::new(None),
             compiled: RefCell::new(HashMap::new()),
             generation: Cell::new(0),
+            functions: RefCell::new(None),
+            loaded: RefCell::default(),
+            library_generation: Cell::new(0),
         }
     }
 
@@ -60,32 +68,103 @@ impl CoreScripts {
     /// Compiles a script for this core.
     pub fn compile(&self, sha: Sha, script: &Arc<Script>) -> Result<(), ErrorReply> {
         self.follow_flush();
-        let mut interpreter = self.take()?;
+        let mut interpreter = self.take(Kind::Eval)?;
         let outcome = interpreter.define(sha.as_str(), &script.body[script.skip..]);
-        self.put_back(interpreter);
+        self.put_back(Kind::Eval, interpreter);
         outcome.map_err(|text| ErrorReply::script_does_not_compile(&text))?;
         self.compiled.borrow_mut().insert(sha, script.clone());
         Ok(())
     }
 
-    /// Takes the interpreter of EVAL, made if there is none.
-    pub fn take(&self) -> Result<Box<Interpreter>, ErrorReply> {
-        if let Some(interpreter) = self.eval.borrow_mut().take() {
+    /// A function, loaded here: its name as its library has it, and its flags.
+    pub fn function(&self, name: &[u8]) -> Result<Option<(String, Flags)>, ErrorReply> {
+        self.follow_libraries()?;
+        let name = std::str::from_utf8(name).unwrap_or("");
+        let loaded = self.loaded.borrow();
+        let found = loaded.function(name);
+        Ok(found.map(|(_, function)| (function.name.clone(), function.flags)))
+    }
+
+    /// Loads the libraries that have come since this core looked, and forgets those that have gone.
+    fn follow_libraries(&self) -> Result<(), ErrorReply> {
+        let generation = self.scripts.library_generation();
+        if generation == self.library_generation.get() {
+            return Ok(());
+        }
+        let wanted = self.scripts.libraries();
+        let mut interpreter = self.take(Kind::Functions)?;
+        let loaded = self.loaded.replace(wanted.clone());
+        let is_in = |library: &Arc<Library>, all: &Libraries| {
+            all.find(&library.name)
+                .is_some_and(|other| Arc::ptr_eq(library, other))
+        };
+        for library in loaded.iter().filter(|library| !is_in(library, &wanted)) {
+            for function in &library.functions {
+                interpreter.forget(&function.name);
+            }
+        }
+        for library in wanted.iter().filter(|library| !is_in(library, &loaded)) {
+            // It has been loaded once, on the core where it came in, and does the same here.
+            let skip = Metadata::of_library(&library.code).map_or(0, |found| found.skip);
+            if let Err(text) = interpreter.load(&library.code[skip..], true) {
+                log::warn!(
+                    "The function library {} could not be loaded on this core: {}",
+                    library.name,
+                    String::from_utf8_lossy(&text)
+                );
+            }
+        }
+        self.put_back(Kind::Functions, interpreter);
+        self.library_generation.set(generation);
+        Ok(())
+    }
+
+    /// Runs a library's code to see what functions it has. `Err` is the text of the error.
+    pub fn read_library(&self, code: &[u8]) -> Result<Library, ErrorReply> {
+        let error = |text: &[u8]| ErrorReply::text([b"ERR ", text].concat());
+        let Metadata { name, skip } = Metadata::of_library(code).map_err(|text| error(&text))?;
+        let mut interpreter = self.take(Kind::Functions)?;
+        let outcome = interpreter.load(&code[skip..], false);
+        self.put_back(Kind::Functions, interpreter);
+        let functions = outcome.map_err(|text| error(&text))?;
+        if functions.is_empty() {
+            return Err(error(b"No functions registered"));
+        }
+        Ok(Library {
+            name,
+            code: code.to_vec(),
+            functions,
+        })
+    }
+
+    fn place(&self, kind: Kind) -> &RefCell<Option<Box<Interpreter>>> {
+        match kind {
+            Kind::Eval => &self.eval,
+            Kind::Functions => &self.functions,
+        }
+    }
+
+    /// Takes an interpreter, made if there is none.
+    pub fn take(&self, kind: Kind) -> Result<Box<Interpreter>, ErrorReply> {
+        if let Some(interpreter) = self.place(kind).borrow_mut().take() {
             return Ok(interpreter);
         }
-        Interpreter::new(Kind::Eval, MEMORY_MAX)
+        Interpreter::new(kind, MEMORY_MAX)
             .map(Box::new)
             .map_err(|text| ErrorReply::text(format!("ERR {text}")))
     }
 
     /// Puts it back. If scripts were flushed meanwhile it goes with them.
-    pub fn put_back(&self, interpreter: Box<Interpreter>) {
-        *self.eval.borrow_mut() = Some(interpreter);
+    pub fn put_back(&self, kind: Kind, interpreter: Box<Interpreter>) {
+        *self.place(kind).borrow_mut() = Some(interpreter);
         self.follow_flush();
     }
 
-    /// Bytes of memory that the interpreters use.
-    pub fn memory(&self) -> usize {
-        self.eval.borrow().as_ref().map_or(0, |one| one.memory())
+    /// Bytes of memory that an interpreter uses.
+    pub fn memory(&self, kind: Kind) -> usize {
+        self.place(kind)
+            .borrow()
+            .as_ref()
+            .map_or(0, |one| one.memory())
     }
 }

@@ -13,12 +13,20 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmStat
 use crate::resp::{ErrorReply, Reply};
 
 use super::api::{self, DONE, Exchange, NO, Question, REFUSED, Shared, ask};
-use super::convert;
 use super::host::{Host, Pulse};
 use super::raised::{self, raise};
+use super::register::Loading;
+use super::{bits, convert, json, msgpack, structs};
 
 /// Instructions between two looks at the time.
 const PULSE_INSTRUCTIONS: u32 = 10_000;
+
+/// Looks at the time that the code of a library may take: about half a second.
+const LOAD_PULSES_MAX: u32 = 5_000;
+
+/// Runs between two looks at the garbage, and steps of each look.
+const GARBAGE_EVERY: u64 = 50;
+const GARBAGE_STEPS: usize = 50;
 
 /// What an interpreter is for: scripts of EVAL and functions of libraries never see each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +54,12 @@ pub struct Interpreter {
     shared: Shared,
     environment: Table,
     define: Function,
+    forget: Function,
+    load: Function,
     run: Function,
     next: Function,
     memory_max: usize,
+    runs: u64,
 }
 
 impl Interpreter {
@@ -65,12 +76,16 @@ impl Interpreter {
         let shared: Shared = Rc::new(RefCell::new(Exchange::default()));
         let libraries = lua.create_table()?;
         libraries.set("redis", api::redis_table(&lua, &shared, kind)?)?;
+        libraries.set("bit", bits::library(&lua)?)?;
+        libraries.set("cjson", json::library(&lua)?)?;
+        libraries.set("cmsgpack", msgpack::library(&lua)?)?;
+        libraries.set("struct", structs::library(&lua)?)?;
         let prelude = lua
             .load(include_str!("prelude.lua"))
             .set_name("=prelude")
             .set_mode(ChunkMode::Text);
         let next: Function = lua.globals().get("next")?;
-        let sandbox: Table = prelude.call((api::host_table(&lua)?, libraries))?;
+        let sandbox: Table = prelude.call((api::host_table(&lua, &shared, kind)?, libraries))?;
         let environment: Table = sandbox.get("environment")?;
         lua.set_globals(environment.clone())?;
         let doom: Function = sandbox.get("doom")?;
@@ -83,9 +98,12 @@ impl Interpreter {
             shared,
             environment,
             define: sandbox.get("define")?,
+            forget: sandbox.get("forget")?,
+            load: sandbox.get("load")?,
             run: sandbox.get("run")?,
             next,
             memory_max,
+            runs: 0,
             lua,
         })
     }
@@ -101,6 +119,66 @@ impl Interpreter {
             .into_function();
         let defined = function.and_then(|function| self.define.call::<()>((name, function)));
         defined.map_err(|error| raised::shown(&error).into_bytes())
+    }
+
+    /// Runs a library's code (what follows its first line) and gives the functions that it registers. They can be called
+    /// from then on if `keep` says so. `Err` is the text of the error.
+    pub fn load(&mut self, code: &[u8], keep: bool) -> Result<Vec<super::Function>, Vec<u8>> {
+        let chunk = self
+            .lua
+            .load(code)
+            .set_name("@user_function")
+            .set_mode(ChunkMode::Text)
+            .set_environment(self.environment.clone())
+            .into_function()
+            .map_err(|error| {
+                let text = raised::shown(&error).into_bytes();
+                [b"Error compiling function: ", &text[..]].concat()
+            })?;
+        let failed = |text: &[u8]| [b"Error registering functions: ", text].concat();
+        let loaded = self.load_chunk(chunk, keep);
+        self.shared.borrow_mut().loading = None;
+        loaded
+            .unwrap_or_else(|error| Err(raised::shown(&error).into_bytes()))
+            .map_err(|text| failed(&text))
+    }
+
+    fn load_chunk(
+        &mut self,
+        chunk: Function,
+        keep: bool,
+    ) -> mlua::Result<Result<Vec<super::Function>, Vec<u8>>> {
+        let table = self.lua.create_table()?;
+        self.shared.borrow_mut().loading = Some(Loading {
+            functions: Vec::new(),
+            table: table.clone(),
+            pulses_left: LOAD_PULSES_MAX,
+        });
+        let outcome: Value = self.load.call(chunk)?;
+        if let Value::Table(error) = outcome {
+            let text = match error.raw_get("err")? {
+                Value::String(text) => text.as_bytes().to_vec(),
+                _ => b"ERR unknown error".to_vec(),
+            };
+            return Ok(Err(text));
+        }
+        let loading = self.shared.borrow_mut().loading.take();
+        let mut functions = loading.map_or_else(Vec::new, |loading| loading.functions);
+        functions.sort_by(|left, right| left.name.cmp(&right.name));
+        if keep {
+            for function in &functions {
+                let name = function.name.as_str();
+                self.define
+                    .call::<()>((name, table.raw_get::<Function>(name)?))?;
+            }
+        }
+        Ok(Ok(functions))
+    }
+
+    /// A function is gone.
+    pub fn forget(&mut self, name: &str) {
+        // It fails only for want of memory, and then nothing calls the function either: no library has it.
+        let _ = self.forget.call::<()>(name);
     }
 
     /// Bytes of memory in use.
@@ -122,10 +200,7 @@ impl Interpreter {
             exchange.host = None;
             exchange.resp3 = false;
         }
-        // A script that has used up much leaves room for the next one.
-        if self.memory_max > 0 && self.lua.used_memory() > self.memory_max / 2 {
-            let _ = self.lua.gc_collect();
-        }
+        self.collect_garbage();
         let errors = outcome.unwrap_or_else(|error| {
             // Lua itself has failed outside the script: its memory is used up.
             reply.buffer().truncate(start);
@@ -136,6 +211,21 @@ impl Interpreter {
         errors.into_iter().map(ErrorReply::text).collect()
     }
 
+    /// A little after every so many scripts, as Redis does; all of it after one that has used up much, so that there is
+    /// room for the next one. Collecting fails only for want of memory, and then the next script meets that.
+    fn collect_garbage(&mut self) {
+        self.runs += 1;
+        if self.memory_max > 0 && self.lua.used_memory() > self.memory_max / 2 {
+            let _ = self.lua.gc_collect();
+        } else if self.runs.is_multiple_of(GARBAGE_EVERY) {
+            for _ in 0..GARBAGE_STEPS {
+                if self.lua.gc_step().unwrap_or(true) {
+                    break;
+                }
+            }
+        }
+    }
+
     fn run_with(
         &mut self,
         host: &mut dyn Host,
@@ -144,7 +234,8 @@ impl Interpreter {
     ) -> mlua::Result<Vec<Vec<u8>>> {
         let host = RefCell::new(host);
         let shared = self.shared.clone();
-        let answer = |_: &Lua, question: u8| Ok(answer(&mut **host.borrow_mut(), &shared, question));
+        let answer =
+            |_: &Lua, question: u8| Ok(answer(&mut **host.borrow_mut(), &shared, question));
         self.lua.scope(|scope| {
             self.shared.borrow_mut().host = Some(scope.create_function(answer)?);
             let strings = |list: &[&[u8]]| -> mlua::Result<Table> {
@@ -189,7 +280,15 @@ fn error_text(name: &str, value: &Value) -> mlua::Result<(Vec<u8>, bool)> {
     };
     let mut text = field("err")?.unwrap_or_else(|| b"ERR unknown error".to_vec());
     if let (Some(source), Some(line)) = (field("source")?, field("line")?) {
-        for part in [b" script: ", name.as_bytes(), b", on ", &source, b":", &line, b"."] {
+        for part in [
+            b" script: ",
+            name.as_bytes(),
+            b", on ",
+            &source,
+            b":",
+            &line,
+            b".",
+        ] {
             text.extend_from_slice(part);
         }
     }
@@ -235,13 +334,26 @@ fn answer(host: &mut dyn Host, shared: &Shared, question: u8) -> u8 {
 
 /// Called every so many instructions: lets the server live while a script runs long, and ends the script when it says so.
 fn on_pulse(lua: &Lua, shared: &Shared, doom: &Function) -> mlua::Result<VmState> {
-    const KILLED: &[u8] = b"Script killed by user with SCRIPT KILL...";
-    if shared.borrow().host.is_none() || ask(shared, Question::Pulse)? != REFUSED {
+    let reason = {
+        let mut exchange = shared.borrow_mut();
+        if let Some(loading) = &mut exchange.loading {
+            loading.pulses_left = loading.pulses_left.saturating_sub(1);
+            if loading.pulses_left > 0 {
+                return Ok(VmState::Continue);
+            }
+            &b"FUNCTION LOAD timeout"[..]
+        } else if exchange.host.is_none() {
+            return Ok(VmState::Continue);
+        } else {
+            b"Script killed by user with SCRIPT KILL..."
+        }
+    };
+    if shared.borrow().host.is_some() && ask(shared, Question::Pulse)? != REFUSED {
         return Ok(VmState::Continue);
     }
-    let error = raised::error_table(lua, &raised::with_code(KILLED), false)?;
+    let error = raised::error_table(lua, &raised::with_code(reason), false)?;
     doom.call::<()>(error)?;
-    Err(raise(KILLED))
+    Err(raise(reason))
 }
 
 #[cfg(test)]

@@ -5,18 +5,25 @@
 //! cached scripts, the function libraries and what is running.
 
 mod api;
+mod arguments;
+mod bits;
 mod convert;
 mod core_scripts;
 mod flags;
 mod host;
 mod interpreter;
+mod json;
+mod json_read;
 mod libraries;
+mod msgpack;
 mod raised;
+mod register;
 mod store;
+mod structs;
 
 pub use core_scripts::CoreScripts;
 pub use flags::{Flags, Shebang};
 pub use host::{Host, Pulse};
 pub use interpreter::{Call, Interpreter, Kind};
-pub use libraries::{Function, Libraries, Library};
+pub use libraries::{Function, Libraries, Library, Metadata};
 pub use store::{Running, Script, Scripts, Sha};

@@ -27,11 +27,12 @@ end
 local function protect(real, shown_metatable)
   local proxy = {}
   reals[proxy] = real
-  return real_setmetatable(proxy, {
+  local metatable = {
     __index = real,
     __newindex = refuse_change,
     __metatable = shown_metatable or false,
-  })
+  }
+  return real_setmetatable(proxy, metatable), metatable
 end
 
 -- An error as the script may see it. What the server raises is wrapped; what is to end the script stays so.
@@ -244,19 +245,19 @@ end
 local maths = copy(math)
 maths.random, maths.randomseed = host.random, host.randomseed
 
-globals.string = protect(strings)
-globals.table = protect(copy(table))
-globals.math = protect(maths)
-globals.coroutine = protect(routines)
-globals.os = protect({ clock = os.clock })
+globals.string = (protect(strings))
+globals.table = (protect(copy(table)))
+globals.math = (protect(maths))
+globals.coroutine = (protect(routines))
+globals.os = (protect({ clock = os.clock }))
 for name, library in real_pairs(libraries) do
-  globals[name] = protect(library)
+  globals[name] = (protect(library))
 end
 
 -- Strings find their methods here; the table behind them is out of reach.
 local of_strings = getmetatable("")
 of_strings.__index = strings
-of_strings.__metatable = protect({ __index = globals.string })
+of_strings.__metatable = (protect({ __index = globals.string }))
 
 local function missing_global(_, name)
   if type(name) ~= "string" and type(name) ~= "number" then
@@ -266,8 +267,15 @@ local function missing_global(_, name)
 end
 
 real_setmetatable(globals, { __index = missing_global })
-local shown = protect(globals, protect({ __index = missing_global }))
+local shown, metatable_of_shown = protect(globals, (protect({ __index = missing_global })))
 globals._G = shown
+
+-- While a library is loaded there is nothing but what registers functions.
+local loading = nil
+if host.registering then
+  real_setmetatable(host.registering, { __index = missing_global })
+  loading = real_setmetatable({ redis = (protect(host.registering)) }, { __index = missing_global })
+end
 
 -- table.insert writes past __newindex: what it left in a proxy goes.
 local function sweep()
@@ -329,14 +337,24 @@ function sandbox.run(name, keys, argv, as_globals)
   return ok, result
 end
 
--- Runs a library's code, which registers functions.
+-- Runs a library's code, which registers functions. Gives nothing or the error.
 function sandbox.load(chunk)
-  running, first, second = chunk, nil, nil
   doomed = nil
-  local ok, result = real_xpcall(enter, on_error)
-  doomed, running = nil, nil
+  reals[shown], metatable_of_shown.__index = loading, loading
+  local ok, e = real_pcall(chunk)
+  reals[shown], metatable_of_shown.__index = globals, globals
+  doomed = nil
   sweep()
-  return ok, result
+  if ok then
+    return nil
+  end
+  if type(e) == "userdata" then
+    e = untangle(e)
+  end
+  if type(e) ~= "table" then
+    e = { err = "ERR " .. tostring(e) }
+  end
+  return e
 end
 
 -- From now on nothing is caught: the script ends with this error.

@@ -48,11 +48,13 @@ pub(super) fn raise_text(lua: &Lua, text: impl AsRef<[u8]>) -> Error {
     Error::external(Raised::Text(whole))
 }
 
-/// An error about an argument of a library function.
-pub(super) fn raise_argument(lua: &Lua, number: usize, function: &str, problem: &str) -> Error {
+/// An error about an argument of the library function that runs, which has the name that its caller uses for it.
+pub(super) fn raise_argument(lua: &Lua, number: usize, problem: &str) -> Error {
+    let name = lua.inspect_stack(0, |debug| Some(debug.names().name?.into_owned()));
+    let name = name.flatten().unwrap_or_else(|| "?".to_owned());
     raise_text(
         lua,
-        format!("bad argument #{number} to '{function}' ({problem})"),
+        format!("bad argument #{number} to '{name}' ({problem})"),
     )
 }
 
@@ -76,8 +78,14 @@ pub(super) fn with_code(text: &[u8]) -> Vec<u8> {
         },
     };
     let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    let from = rest.iter().position(|byte| !line_end(byte)).unwrap_or(rest.len());
-    let to = rest.iter().rposition(|byte| !line_end(byte)).map_or(from, |at| at + 1);
+    let from = rest
+        .iter()
+        .position(|byte| !line_end(byte))
+        .unwrap_or(rest.len());
+    let to = rest
+        .iter()
+        .rposition(|byte| !line_end(byte))
+        .map_or(from, |at| at + 1);
     [code, b" ", &rest[from..to]].concat()
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,15 +15,15 @@ use crate::acl::{UserLineError, Users};
 use crate::base::{clock, hash, sys};
 use crate::command::table;
 use crate::config::{CommandLine, Config, Invocation, Loaded, Supervised, Surroundings, load};
-use crate::control::{Control, ControlParts, all_channels, listen, load_users};
+use crate::control::{Control, ControlParts, OomScore, all_channels, listen, load_users};
 use crate::engine::{Core, CoreParts, SharedLinks};
 use crate::mesh::{Batch, Links, Receiver, Sender, channel};
 use crate::observe::{About, Observatory};
 use crate::ring;
 use crate::shard::Shard;
 
-use super::start;
 use super::placement::{Placement, placement};
+use super::start;
 use crate::control::logging;
 
 /// Batches that a ring between two cores holds.
@@ -184,7 +185,17 @@ fn serve(line: &CommandLine) -> Result<(), String> {
             config.logfile.as_deref().unwrap_or(Path::new("")).display()
         )
     })?;
+    if config.syslog_enabled
+        && let Err(error) = logging::start_syslog(&config.syslog_ident, config.syslog_facility)
+    {
+        log::warn!("The system's log cannot be reached, lines go to our own only: {error}");
+    }
+    let oom_score = OomScore::of_this_process();
+    if let Err(error) = oom_score.apply(&config) {
+        log::warn!("Unable to write oom_score_adj: {error}");
+    }
     crash_reports(&config);
+    report_faults(&config);
     let users = initial_users(&config, &loaded.users)?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
@@ -215,7 +226,15 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     {
         log::warn!("Can't write the pid file '{}': {error}", path.display());
     }
-    let result = run(&config, users, &place, listeners, config_file, supervised);
+    let result = run(
+        &config,
+        users,
+        &place,
+        listeners,
+        config_file,
+        supervised,
+        oom_score,
+    );
     if let Some(path) = pid_file(&config) {
         let _ = std::fs::remove_file(path);
     }
@@ -264,6 +283,7 @@ fn run(
     listeners: Vec<crate::control::Listener>,
     config_file: Option<PathBuf>,
     supervised: Supervised,
+    oom_score: OomScore,
 ) -> Result<(), String> {
     let shards = place.shards;
     let config = Arc::new(config.clone());
@@ -374,6 +394,7 @@ fn run(
         listeners,
         terminate: terminate.clone(),
         config_file,
+        oom_score,
     };
     let terminate_all = terminate;
     let port = config.port;
@@ -467,6 +488,20 @@ fn adjust_descriptors(config: &mut Config, shards: usize) {
             *config = changed.config;
         }
     }
+}
+
+/// Faults in machine code, of C libraries above all, are reported to the log as well.
+fn report_faults(config: &Config) {
+    let log = match &config.logfile {
+        None => Some(libc::STDOUT_FILENO),
+        // A descriptor of its own, kept to the end: a handler of signals can open nothing.
+        Some(path) => std::fs::OpenOptions::new()
+            .append(true)
+            .open(path)
+            .ok()
+            .map(IntoRawFd::into_raw_fd),
+    };
+    sys::report_faults(log.unwrap_or(-1));
 }
 
 /// A panic writes a report and ends the process: a half-changed shard never serves on.

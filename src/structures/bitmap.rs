@@ -153,6 +153,12 @@ impl FieldKind {
         }
     }
 
+    /// Whether a number is so far below a signed field's bounds that the way from it to the highest passes 64 bits.
+    pub fn wraps_below(self, value: i64) -> bool {
+        let (_, max) = self.bounds();
+        self.signed && self.bits < 64 && max - i128::from(value) > i128::from(i64::MAX)
+    }
+
     /// The field's lowest bits of `raw` as a number.
     fn number(self, raw: u64) -> i64 {
         let unused = 64 - self.bits;

@@ -87,8 +87,8 @@ impl Set {
     pub fn for_intersection(smallest: &Set) -> Self {
         match smallest {
             Set::Intset(_) => Set::Intset(Intset::new()),
-            Set::Listpack(_) => Set::Listpack(Listpack::new()),
-            Set::Table(_) => Set::Table(Table::new()),
+            // It becomes a table when it outgrows a listpack (SINTERSTORE, 7.2).
+            Set::Listpack(_) | Set::Table(_) => Set::Listpack(Listpack::new()),
         }
     }
 

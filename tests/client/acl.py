@@ -333,6 +333,62 @@ def changes_from_many_clients_all_happen(house):
             equal(client.must("ACL", "LIST"), [PLAIN_DEFAULT])
 
 
+@test
+def subscribers_that_lose_their_channel_are_closed_and_others_are_not(house):
+    with house.server() as server, server.client() as boss:
+        no = b"NOPERM No permissions to access a channel"
+        for name, command, channel in (("a", "SUBSCRIBE", "foo:1"), ("b", "PSUBSCRIBE", "bar:*"), ("c", "SSUBSCRIBE", "foo:2")):
+            boss.must("ACL", "SETUSER", name, "on", "nopass", "+@all", "&foo:*", "&bar:*")
+            kept, lost = connect_as(server, name), connect_as(server, name)
+            equal(lost.call("PUBLISH", "zap", "x"), no)
+            equal(lost.call(command, "zap"), no)
+            for client in (kept, lost):
+                client.send(command, channel if client is lost else "bar:*")
+                true(client.read()[0].value()[0] == command.lower().encode(), "the confirmation")
+            boss.must("ACL", "SETUSER", name, "&more")
+            boss.must("CLIENT", "LIST")
+            boss.must("ACL", "SETUSER", name, "resetchannels", "&bar:*", "&more")
+            if command == "PSUBSCRIBE":
+                boss.must("ACL", "SETUSER", name, "resetchannels", "&foo:*")
+            true(is_closed(lost), f"a client goes on listening after {command}")
+
+
+@test
+def a_blocked_client_that_loses_its_key_reads_why(house):
+    with house.server() as server, server.client() as boss:
+        boss.must("ACL", "SETUSER", "u", "on", "nopass", "+@all", "~*")
+        client = connect_as(server, "u")
+        for key in ("k1", "k2", "k3", "k4"):
+            client.send("BLPOP", key, "0")
+            wait_until(lambda: b"blocked_clients:1" in boss.must("INFO", "clients"), 5, "the block")
+            boss.must("ACL", "SETUSER", "u", "resetkeys")
+            boss.must("LPUSH", key, "x")
+            equal(client.read()[0].value(), b"NOPERM No permissions to access a key")
+            equal(boss.call("LLEN", key), 1)
+            boss.must("ACL", "SETUSER", "u", "~*")
+            equal(client.call("LPOP", key), b"x")
+        info = boss.must("INFO", "commandstats")
+        true(b"cmdstat_blpop:calls=0," in info and b"rejected_calls=4,failed_calls=0" in info, info)
+
+
+@test
+def scripts_run_what_their_caller_may(house):
+    with house.server() as server, server.client() as boss:
+        boss.must("ACL", "SETUSER", "u", "on", "nopass", "+eval", "+get", "~a*")
+        client = connect_as(server, "u")
+        for n in range(5):
+            equal(client.call("EVAL", "return redis.call('get', KEYS[1])", "1", f"a{n}"), None)
+        reply = client.call("EVAL", "return redis.call('incr', 'a')", "0")
+        true(b"ACL failure in script: User u has no permissions to run the 'incr' command" in reply, reply)
+        reply = client.call("EVAL", "return redis.pcall('get', 'b').err", "0")
+        true(b"ACL failure in script: No permissions to access a key" in reply, reply)
+        check = "return {redis.acl_check_cmd('get', 'a') and 1 or 0, redis.acl_check_cmd('get', 'b') and 1 or 0}"
+        equal(client.call("EVAL", check, "0"), [1, 0])
+        shown = [(e[b"context"], e[b"object"]) for e in log_of(boss)]
+        equal(shown, [(b"lua", b"b"), (b"lua", b"incr")])
+        true(b" cmd=eval user=u " in log_of(boss, 1)[0][b"client-info"], "who called the script")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD")

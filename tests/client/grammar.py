@@ -9,6 +9,7 @@ An entry says how replies compare:
   refcount any two integers: which objects are shared is no promise
   exec     entry by entry, as the queued commands compare
   score    byte for byte, or equal as numbers (see KNOWN_DIFFERENCES in differential.py)
+  sort     byte for byte (see KNOWN_DIFFERENCES), or as multisets where the order is open
   encoding OBJECT ENCODING, with the names 7.2 introduced
   clock    byte for byte but for times (see grammar_streams.py)
 `weight` is how often an entry is drawn. Keys come from a small pool whose first letter tells the type a key usually
@@ -17,6 +18,7 @@ holds; one in eight is drawn from the whole pool, which gives the wrong types.
 
 import struct
 
+import grammar_scripts
 import grammar_streams
 
 KEYS_PER_TYPE = 5
@@ -369,6 +371,173 @@ def config_words(d):
     return [b"GET", *(d.random.choice(names) for _ in range(d.random.choice([1, 1, 1, 2, 3])))]
 
 
+def bits_key(d):
+    """Strings for bits (b3: none). Kept apart, since 7.0 breaks a WATCH even where a bit stays what it was."""
+    return d.key("s") if d.chance(0.05) else b"b%d" % d.random.randrange(4)
+
+
+def bit_offset(d):
+    roll = d.random.random()
+    if roll < 0.05:
+        return d.random.choice([b"-1", b"x", b"4294967296", b"99999999999999999999", b"1.5", b""])
+    return str(d.random.choice([0, 1, 7, 8, 9, 63, 64, 65, 511, 5000, 9000]) if roll < 0.4 else d.random.randrange(120)).encode()
+
+
+def bit_range(d, ends):
+    words = []
+    for count in range(d.random.choice([0, 0, *ends])):
+        words.append(d.random.choice([b"BIT", b"byte", b"BIT", b"bits"]) if count == 2 else d.random.choice([d.index(), d.small(-80, 80)]))
+    return words
+
+
+def bitop(d):
+    word = d.random.choice(["AND", "OR", "XOR", "NOT", "or", "NAND"])
+    sources = [d.key("s") if d.chance(0.4) else bits_key(d) for _ in range(1 if word == "NOT" and d.chance(0.9) else d.random.randint(1, 4))]
+    return [word.encode(), b"b%d" % d.random.randrange(3), *sources]
+
+
+def field(d):
+    sign = d.random.choice("iu")
+    kind = d.random.choice([1, 2, 5, 8, 16, 31, 32, 33, 63, 64, 64])
+    if d.chance(0.04):
+        return [d.random.choice([b"u64", b"i65", b"i0", b"x8", b"", b"u", b"i8x"]), b"0"]
+    kind = min(kind, 63) if sign == "u" else kind
+    offset = b"#%d" % d.random.randrange(6) if d.chance(0.4) else bit_offset(d)
+    return [f"{sign}{kind}".encode(), offset]
+
+
+def bitfield(d, reads=False):
+    words = []
+    for _ in range(d.random.randint(0, 4)):
+        kind = "GET" if reads and d.chance(0.97) else d.random.choice(["GET", "SET", "INCRBY", "INCRBY", "OVERFLOW"])
+        if kind == "OVERFLOW":
+            words += [d.case(kind), d.random.choice([b"WRAP", b"sat", b"SAT", b"FAIL", b"FAIL", b"NONE"])]
+        elif kind == "GET":
+            words += [d.case(kind), *field(d)]
+        else:
+            words += [d.case(kind), *field(d), d.number()]
+    return [bits_key(d), *words]
+
+
+def hll_key(d):
+    """HyperLogLogs, apart from other strings: p3 holds what looks like one and is none."""
+    return d.key("s") if d.chance(0.04) else b"p%d" % d.random.randrange(4)
+
+
+def pfadd(d):
+    roll = d.random.random()
+    count = d.random.choice([40, 400]) if roll < 0.15 and d.many else d.random.randint(0, 5)
+    return [b"p%d" % d.random.randrange(3), *(b"%d" % d.random.randrange(100_000) for _ in range(count))]
+
+
+def hostile_hll(d):
+    header = d.random.choice([b"HYLL\x01", b"HYLL\x00", b"HYLL\x02", b"HYLX\x01"]) + b"\0" * d.random.choice([10, 11, 11, 11])
+    body = d.random.choice([b"\x7f\xff", b"\x7f\xfe", b"\x7f\xff\x00", b"\x7f\xf0\x80\x84\x0d", b"", b"\x00" * 12288])
+    return [b"p3", header + body]
+
+
+def place(d):
+    if d.chance(0.03):
+        return d.random.choice([[b"181", b"0"], [b"0", b"86"], [b"x", b"1"], [b"1", b""], [b"-180", b"85.05112878"], [b"inf", b"1"]])
+    if d.chance(0.4):
+        return [b"%.6f" % d.random.uniform(-180, 180), b"%.6f" % d.random.uniform(-85, 85)]
+    return [b"%.9f" % d.random.uniform(13, 16), b"%.9f" % d.random.uniform(37, 39)]
+
+
+def geo_key(d):
+    # g2 takes results: stored distances are places too, many of them the same one.
+    return d.key("z") if d.chance(0.05) else b"g%d" % d.random.randrange(2)
+
+
+def geo_member(d):
+    return b"m%d" % d.random.randrange(40)
+
+
+def geoadd(d):
+    options = d.options(d.option("NX"), d.option("XX"), d.option("CH"), share=0.12)
+    count = d.random.choice([20, 130]) if d.chance(0.08) and d.many else d.random.randint(1, 4)
+    words = [word for _ in range(count) for word in (*place(d), geo_member(d))]
+    return [b"g%d" % d.random.randrange(2), *options, *(words[:-1] if d.chance(0.02) else words)]
+
+
+def length(d):
+    if d.chance(0.03):
+        return d.random.choice([b"-1", b"x", b"0", b"inf", b""])
+    return b"%d" % d.random.choice([1, 10, 50, 100, 200, 500, 1000, 5000, 10000, 20000])
+
+
+def unit(d):
+    return d.random.choice([b"m", b"km", b"KM", b"km", b"mi", b"ft"] if d.chance(0.97) else [b"yd", b""])
+
+
+def geo_options(d, shows=0.3):
+    # COUNT with ANY takes whatever is found first, so it is the same only where all is found.
+    return d.options(d.option("WITHCOORD"), d.option("WITHDIST"), d.option("WITHHASH"), share=shows) + d.options(
+        lambda: [d.random.choice([b"ASC", b"desc"])],
+        lambda: [d.case("COUNT"), d.random.choice([b"1", b"3", b"10", b"1000", b"0", b"x"]), *([b"ANY"] if d.chance(0.3) else [])])
+
+
+def radius(by_member, stores):
+    def draw(d):
+        start = [geo_member(d)] if by_member else place(d)
+        words = [geo_key(d), *start, length(d), unit(d)]
+        if stores and d.chance(0.3):
+            return [*words, *geo_options(d, 0.03), d.random.choice([b"STORE", b"storedist"]), b"g2"]
+        return [*words, *geo_options(d)]
+    return draw
+
+
+def geosearch(d, stores=False):
+    start = [b"FROMMEMBER", geo_member(d)] if d.chance(0.5) else [d.case("FROMLONLAT"), *place(d)]
+    area = [d.case("BYRADIUS"), length(d), unit(d)] if d.chance(0.5) else [b"BYBOX", length(d), length(d), unit(d)]
+    words = start + area if d.chance(0.7) else area + start
+    if d.chance(0.03):
+        words = words[:-1]
+    words = [geo_key(d), *words, *geo_options(d, 0.03 if stores else 0.3)]
+    return [b"g2", *words, *([b"STOREDIST"] if d.chance(0.3) else [])] if stores else words
+
+
+def sort_key(d):
+    """What is sorted (o0 and o1 lists, o2 a set, o3 a sorted set): apart, so that no set comes where a list is thought."""
+    return b"h1" if d.chance(0.03) else b"s1" if d.chance(0.03) else b"o%d" % d.random.randrange(4)
+
+
+def sort(d, stores=True):
+    by = d.random.choice([None, None, b"s*", b"h*->m1", b"{tag}s*", b"none*", b"nosort", b"*"])
+    alpha = d.chance(0.5)
+    options = []
+    if by:
+        options.append([d.case("BY"), by])
+    if alpha:
+        options.append([d.case("ALPHA")])
+    if d.chance(0.3):
+        options.append([d.random.choice([b"ASC", b"desc"])])
+    # Which of equal elements come within a limit is nobody's promise.
+    loose = by is not None and (alpha or b"*" not in by)
+    if not loose and d.chance(0.3):
+        options.append([d.case("LIMIT"), d.index(), d.index()])
+    for _ in range(d.random.choice([0, 0, 1, 2])):
+        options.append([d.case("GET"), d.random.choice([b"#", b"s*", b"h*->m2", b"{tag}h*->m1", b"s0", b"*->", b"h*->"])])
+    if stores and alpha and not loose and d.chance(0.5):
+        options.append([d.case("STORE"), d.key("l")])
+    d.random.shuffle(options)
+    if d.chance(0.02):
+        options.append([d.random.choice([b"LIMIT", b"BY", b"BOGUS", b"STORE"])])
+    return [sort_key(d), *(word for option in options for word in option)]
+
+
+def loose_sort(words):
+    """Whether the order of a SORT's reply is open: nothing is sorted, or equal texts."""
+    upper = [bytes(word).upper() for word in words]
+    by = [words[at + 1] for at, word in enumerate(upper[:-1]) if word == b"BY"]
+    return bool(by) and (b"ALPHA" in upper or b"*" not in by[-1])
+
+
+def numbers(d, low, high):
+    return [d.random.choice([b"%d" % d.random.randint(-5, 5), b"%d" % d.random.randint(0, 4), b"m1", b"1.5", d.member()])
+            if d.chance(0.2) else b"%d" % d.random.randint(-5, 9) for _ in range(d.random.randint(low, high))]
+
+
 def db(d):
     return d.random.choice([b"0", b"0", b"1", b"2"]) if d.chance(0.95) else d.random.choice([b"16", b"-1", b"x", b""])
 
@@ -427,6 +596,43 @@ COMMANDS = [
     ("OBJECT", lambda d: [d.random.choice([b"FREQ", b"BOGUS", b"ENCODING", b"REFCOUNT"])] + d.keys(None, 0, 2), "refcount", 1),
     ("OBJECT", lambda d: [d.case("IDLETIME"), d.key()], "idle", 1),
     ("OBJECT", lambda d: [d.case("FREQ"), d.key()], "exact", 3),
+    # bits
+    ("SETBIT", lambda d: [bits_key(d), bit_offset(d), d.random.choice([b"0", b"1", b"1", b"2" if d.chance(0.1) else b"1"])], "exact", 2),
+    ("SADD", lambda d: [b"b3", d.member()], "exact", 0.2),
+    ("GETBIT", lambda d: [d.key("s") if d.chance(0.3) else bits_key(d), bit_offset(d)], "exact", 1),
+    ("BITCOUNT", lambda d: [d.key("s") if d.chance(0.5) else bits_key(d), *bit_range(d, [1, 2, 2, 3, 3])], "exact", 2),
+    ("BITPOS", lambda d: [d.key("s") if d.chance(0.5) else bits_key(d), d.random.choice([b"0", b"1", b"0", b"1", b"2"]),
+                          *bit_range(d, [1, 2, 3, 3])], "exact", 2),
+    ("BITOP", bitop, "exact", 2),
+    ("BITFIELD", bitfield, "exact", 2),
+    ("BITFIELD_RO", lambda d: bitfield(d, reads=True), "exact", 1),
+    ("GET", lambda d: [b"b%d" % d.random.randrange(3)], "exact", 0.5),
+    # HyperLogLogs
+    ("PFADD", pfadd, "exact", 2),
+    ("PFCOUNT", lambda d: [hll_key(d) for _ in range(d.random.choice([1, 1, 2, 3]))], "exact", 2),
+    ("PFMERGE", lambda d: [b"p%d" % d.random.randrange(3), *(hll_key(d) for _ in range(d.random.randint(0, 3)))], "exact", 1),
+    ("PFDEBUG", lambda d: [d.random.choice([b"GETREG", b"DECODE", b"encoding", b"BOGUS"]), hll_key(d)], "exact", 0.5),
+    ("SET", hostile_hll, "exact", 0.3),
+    ("GET", lambda d: [b"p%d" % d.random.randrange(3)], "exact", 0.5),
+    # geo indexes
+    ("GEOADD", geoadd, "exact", 2),
+    ("GEODIST", lambda d: [geo_key(d), geo_member(d), geo_member(d), *([unit(d)] if d.chance(0.5) else [])], "exact", 1),
+    ("GEOHASH", lambda d: [geo_key(d), *(geo_member(d) for _ in range(d.random.randint(0, 3)))], "exact", 1),
+    ("GEOPOS", lambda d: [geo_key(d), *(geo_member(d) for _ in range(d.random.randint(0, 3)))], "exact", 1),
+    ("GEORADIUS", radius(False, True), "exact", 1),
+    ("GEORADIUS_RO", radius(False, False), "exact", 0.5),
+    ("GEORADIUSBYMEMBER", radius(True, True), "exact", 1),
+    ("GEORADIUSBYMEMBER_RO", radius(True, False), "exact", 0.5),
+    ("GEOSEARCH", geosearch, "exact", 2),
+    ("GEOSEARCHSTORE", lambda d: geosearch(d, stores=True), "exact", 1),
+    # sorting
+    ("SORT", sort, "sort", 3),
+    ("SORT_RO", lambda d: sort(d, stores=False), "sort", 1),
+    ("RPUSH", lambda d: [b"o%d" % d.random.randrange(2), *numbers(d, 1, 8)], "exact", 1),
+    ("SADD", lambda d: [b"o2", *numbers(d, 1, 5)], "exact", 0.5),
+    # SORT leaves a sorted set packed where Redis unpacks it: this one never is.
+    ("ZADD", lambda d: [b"o3", b"0", b"9" * 70, *(word for member in numbers(d, 1, 4) for word in (d.small(), member))], "exact", 0.5),
+    ("DEL", lambda d: [b"o%d" % d.random.randrange(4)], "exact", 0.1),
     # lists
     ("LPUSH", lambda d: [d.key("l"), *d.members()], "exact", 3),
     ("RPUSH", lambda d: [d.key("l"), *d.members()], "exact", 3),
@@ -516,10 +722,11 @@ COMMANDS = [
     ("ZDIFFSTORE", lambda d: [d.key("z"), *zset_operands(d, store=True, plain=True)], "exact", 1),
     ("ZINTERCARD", lambda d: [*numkeys(d, "z"), *([d.case("LIMIT"), d.index()] if d.chance(0.4) else [])], "exact", 1),
     ("ZMPOP", mpop("z", "MIN", "MAX"), "score", 1.5),
-    *grammar_streams.COMMANDS,
     ("BZMPOP", lambda d: [timeout(d), *mpop("z", "MIN", "MAX")(d)], "score", 0.3),
     ("BZPOPMIN", lambda d: [*d.keys("z", 1, 3), timeout(d)], "score", 0.3),
     ("BZPOPMAX", lambda d: [*d.keys("z", 1, 3), timeout(d)], "score", 0.3),
+    *grammar_streams.COMMANDS,
+    *grammar_scripts.COMMANDS,
     # transactions; EXEC's reply compares entry by entry, as its commands do
     ("MULTI", lambda d: [], "exact", 3),
     ("EXEC", lambda d: [], "exec", 3),

@@ -1095,7 +1095,7 @@ def main():
                     print(house.shared.log_tail(60), flush=True)
     finally:
         house.close()
-    print(f"runtime with {options.shards} shards: {passed} passed, {failed} failed")
+    print(f"{Path(sys.argv[0]).stem} with {options.shards} shards: {passed} passed, {failed} failed")
     return 1 if failed else 0
 
 

@@ -283,6 +283,12 @@ fn write(
                 reply.integer(old);
                 continue;
             }
+            // Redis's sum overflows for the least numbers, so that they saturate at the other end.
+            What::Set(number)
+                if operation.overflow == Overflow::Saturate && kind.wraps_below(number) =>
+            {
+                i128::from(i64::MAX)
+            }
             // A number that is too large for an unsigned field counts as 64 bits without a sign.
             What::Set(number) if !kind.signed => i128::from(number as u64),
             What::Set(number) => i128::from(number),

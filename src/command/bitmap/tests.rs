@@ -136,6 +136,7 @@ fn fields_are_read_written_and_incremented() {
         BITFIELD k SET i5 #1 -3 GET i5 5 => *2 :0 :-3
         BITFIELD k GET u63 100000 => *1 :0
         BITFIELD k SET u8 0 -1 GET u8 0 => *2 :7 :255
+        BITFIELD low OVERFLOW SAT SET i8 0 -9223372036854775808 GET i8 0 SET i8 0 -200 GET i8 0 => *4 :0 :127 :127 :-128
         BITFIELD none GET u8 0 => *1 :0
         BITFIELD none => *0
         EXISTS none => :0

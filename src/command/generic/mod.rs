@@ -8,6 +8,7 @@ mod expire;
 mod moves;
 mod object;
 mod scan;
+mod sort;
 mod wait;
 
 pub use scan::cursor_slot;
@@ -34,6 +35,8 @@ pub(super) const COMMANDS: &[Command] = &[
     dump::RESTORE,
     dump::RESTORE_ASKING,
     scan::SCAN,
+    sort::SORT,
+    sort::SORT_RO,
     exists::TOUCH,
     expire::TTL,
     object::TYPE,

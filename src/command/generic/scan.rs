@@ -143,12 +143,16 @@ struct Filter<'a> {
 }
 
 impl Filter<'_> {
-    fn takes(&self, entry: &KeyEntry) -> bool {
+    /// Whether the name is one that is asked for.
+    fn takes_name(&self, entry: &KeyEntry) -> bool {
+        self.pattern
+            .is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
+    }
+
+    /// Whether the type is the one that is asked for.
+    fn takes_type(&self, entry: &KeyEntry) -> bool {
         self.type_name
             .is_none_or(|name| name.eq_ignore_ascii_case(type_name(entry).as_bytes()))
-            && self
-                .pattern
-                .is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
     }
 }
 
@@ -188,11 +192,15 @@ fn scan(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(),
         let shard = &*shard;
         let mut elements = Reply::new(&mut shown, reply.is_resp3());
         walk(shard, args.db(), cursor, filter.count, |entry| {
-            if !filter.takes(entry) {
+            if !filter.takes_name(entry) {
                 return;
             }
+            // A key whose time has come goes, whatever its type (SCAN, 7.2).
             if shard.is_due(entry) {
                 overdue.push(Box::<[u8]>::from(entry.key()));
+                return;
+            }
+            if !filter.takes_type(entry) {
                 return;
             }
             count += 1;

@@ -93,7 +93,10 @@ pub(super) const PFMERGE: Command = Command {
 pub(super) const PFDEBUG: Command = Command {
     name: "PFDEBUG",
     arity: Arity::Exactly(3),
-    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::ADMIN),
+    flags: Flags::WRITE
+        .and(Flags::DENYOOM)
+        .and(Flags::ADMIN)
+        .and(Flags::SYSTEM),
     acl: Acl::HYPERLOGLOG,
     keys: &[KeySpec::one(2, Access::RW.and(Access::ACCESS))],
     docs: Docs {
@@ -113,7 +116,7 @@ pub(super) const PFDEBUG: Command = Command {
 pub(super) const PFSELFTEST: Command = Command {
     name: "PFSELFTEST",
     arity: Arity::Exactly(1),
-    flags: Flags::ADMIN,
+    flags: Flags::ADMIN.and(Flags::SYSTEM),
     acl: Acl::HYPERLOGLOG,
     keys: &[],
     docs: Docs {
@@ -235,23 +238,22 @@ fn pfcount(
         reply.count(0);
         return Ok(());
     };
-    let bytes = bytes_of(entry)?;
-    let estimate = match hll::kept_estimate(bytes) {
-        Some(estimate) => estimate,
-        None => {
-            let estimate = hll::estimate(bytes)?;
-            if let Some(entry) = shard.keyspace.find_mut(args.db(), &key) {
-                entry.set_raw(true);
-                if let Some(bytes) = entry.bytes_mut() {
-                    hll::keep_estimate(bytes, estimate);
-                }
-            }
-            // The string has changed, and so for whoever watches it and for replicas; no event tells of it.
-            shard.effects.count(1);
-            shard.watched.touch(args.db(), key.bytes);
-            estimate
-        }
-    };
+    bytes_of(entry)?;
+    let entry = shard.keyspace.find_mut(args.db(), &key);
+    let entry = entry.expect("it was found just now");
+    entry.set_raw(true); // as in Redis, even where nothing is written
+    let kept = hll::kept_estimate(bytes_of(entry)?);
+    if let Some(estimate) = kept {
+        reply.integer(estimate as i64);
+        return Ok(());
+    }
+    let estimate = hll::estimate(bytes_of(entry)?)?;
+    if let Some(bytes) = entry.bytes_mut() {
+        hll::keep_estimate(bytes, estimate);
+    }
+    // The string has changed, and so for whoever watches it and for replicas; no event tells of it.
+    shard.effects.count(1);
+    shard.watched.touch(args.db(), key.bytes);
     reply.integer(estimate as i64);
     Ok(())
 }
@@ -305,6 +307,8 @@ fn pfdebug(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<
     let Some(entry) = shard.write(&args.caller, &key) else {
         return Err(ErrorReply::PFDEBUG_NO_KEY);
     };
+    bytes_of(entry)?;
+    entry.set_raw(true);
     let bytes = bytes_of(entry)?;
     let was_dense = hll::is_dense(bytes);
     if args.is(1, "GETREG") {

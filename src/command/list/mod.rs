@@ -35,7 +35,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// The limit of a node, from the configuration.
-fn fill(shard: &Shard) -> Fill {
+pub(super) fn fill(shard: &Shard) -> Fill {
     Fill::new(shard.config.list_max_listpack_size.into())
 }
 

@@ -4,6 +4,7 @@
 //! read here.
 
 mod eval;
+mod function;
 mod script;
 
 use super::spec::Command;
@@ -18,4 +19,5 @@ pub(super) const COMMANDS: &[Command] = &[
     eval::FCALL,
     eval::FCALL_RO,
     script::SCRIPT,
+    function::FUNCTION,
 ];

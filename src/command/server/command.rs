@@ -276,6 +276,7 @@ fn key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
     }
     reply.bulk(b"flags");
     words(reply, spec.access.names(), "");
+    let mut find = spec.find;
     reply.bulk(b"begin_search");
     reply.map(2);
     match spec.begin {
@@ -288,11 +289,19 @@ fn key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
             named(reply, "keyword", word);
             named_integer(reply, "startfrom", from.into());
         }
-        Begin::Unknown => typed(reply, "unknown", 0),
+        Begin::Computed { word: "", .. } | Begin::Unknown => {
+            typed(reply, "unknown", 0);
+            find = Find::Unknown;
+        }
+        Begin::Computed { word, from, .. } => {
+            typed(reply, "keyword", 2);
+            named(reply, "keyword", word);
+            named_integer(reply, "startfrom", from.into());
+        }
     }
     reply.bulk(b"find_keys");
     reply.map(2);
-    match spec.find {
+    match find {
         Find::Range { last, step, limit } => {
             typed(reply, "range", 3);
             named_integer(reply, "lastkey", last.into());
@@ -515,14 +524,29 @@ fn keys_of(args: &Args<'_>) -> Result<KeyPlaces, ErrorReply> {
 
 /// What a command whose specification leaves it open does to its key, read off its options.
 pub(in crate::command) fn access_of(command: &Registered, args: &Args<'_>) -> Access {
-    let has = |word: &str| (1..args.len()).any(|place| args.is(place, word));
     let reads_and_writes = Access::RW.and(Access::ACCESS).and(Access::UPDATE);
     match command.name.as_str() {
         "set" if (3..args.len()).any(|place| args.is(place, "GET")) => reads_and_writes,
         "set" => Access::OW.and(Access::UPDATE),
-        "bitfield" if !has("SET") && !has("INCRBY") => Access::RO.and(Access::ACCESS),
+        "bitfield" if bitfield_only_reads(args) => Access::RO.and(Access::ACCESS),
         _ => reads_and_writes,
     }
+}
+
+/// Whether a BITFIELD does nothing but GET. What it does not know may write, as in Redis.
+fn bitfield_only_reads(args: &Args<'_>) -> bool {
+    let mut at = 2;
+    while at < args.len() {
+        let more = args.len() - 1 - at;
+        if args.is(at, "GET") && more >= 2 {
+            at += 3;
+        } else if args.is(at, "OVERFLOW") && more >= 1 {
+            at += 2;
+        } else {
+            return false;
+        }
+    }
+    true
 }
 
 fn command_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {

@@ -158,7 +158,7 @@ fn config_rewrite(context: &mut Context<'_>, _: &Args<'_>, _: &mut Reply<'_>) ->
     }
     Ok(Step::Ask {
         whom: Whom::Control,
-        ask: CoreAsk::ConfigRewrite,
+        ask: CoreAsk::ConfigRewrite { all: false },
         then: ok_or_failed,
     })
 }

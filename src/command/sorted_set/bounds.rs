@@ -9,7 +9,7 @@ use crate::structures::ordered::{LexBound, ScoreBound};
 use crate::structures::zset::{PackLimits, Pair};
 
 /// How large a packed set may be.
-pub(super) fn pack_limits(shard: &Shard) -> PackLimits {
+pub(in crate::command) fn pack_limits(shard: &Shard) -> PackLimits {
     PackLimits {
         entries_max: shard.config.zset_max_listpack_entries,
         value_bytes_max: shard.config.zset_max_listpack_value,

@@ -658,7 +658,7 @@ fn diff<'a>(inputs: &[Input<'a>]) -> Vec<Pair<'a>> {
 }
 
 /// Sorts by score and then by name.
-fn in_order(mut members: Vec<Pair<'_>>) -> Vec<Pair<'_>> {
+pub(in crate::command) fn in_order(mut members: Vec<Pair<'_>>) -> Vec<Pair<'_>> {
     members.sort_unstable_by(|(name, score), (other_name, other_score)| {
         let scores = score.partial_cmp(other_score).unwrap_or(Ordering::Equal);
         scores.then_with(|| {

@@ -13,6 +13,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(super) use bounds::pack_limits;
+pub(super) use combine::in_order;
+
 use super::spec::Command;
 
 pub(super) const COMMANDS: &[Command] = &[

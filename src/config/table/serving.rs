@@ -2,7 +2,7 @@
 
 use super::{BYTES, COUNT, INT_MAX, LONG_MAX, PORT, UINT_MAX, refused};
 use crate::config::choice::PipelineOrder;
-use crate::config::directive::Change::{AtRunTime, AtStart};
+use crate::config::directive::Change::{AtRunTime, AtStart, Settled};
 use crate::config::directive::Directive;
 use crate::config::directive::Role::{Accepted, Honoured};
 use crate::config::value::Kind;
@@ -60,16 +60,16 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         None,
         Kind::Number(0, 1024),
         "0",
-        AtStart,
+        Settled,
         Honoured,
     ),
-    Directive::new("pin", None, Kind::YesNo, "yes", AtStart, Honoured),
+    Directive::new("pin", None, Kind::YesNo, "yes", Settled, Honoured),
     Directive::new(
         "server_cpulist",
         Some("server-cpulist"),
         Kind::OPTIONAL_TEXT,
         "",
-        AtStart,
+        Settled,
         Honoured,
     ),
     Directive::new("borrow", None, Kind::YesNo, "yes", AtRunTime, Honoured),
@@ -184,7 +184,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         super::LONG_COUNT,
         "1000000",
         AtRunTime,
-        Accepted("this build has no client-side caching"),
+        Honoured,
     ),
     Directive::new(
         "notify-keyspace-events",
