@@ -382,6 +382,7 @@ impl Client {
             db: self.db,
             no_touch: self.no_touch,
             deny_blocking: false,
+            from_script: false,
             resp3: self.resp3,
             remembers: self.remembers,
         }

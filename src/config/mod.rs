@@ -20,7 +20,6 @@ mod tests;
 
 pub use choice::{
     ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction,
-    Supervised,
     Supervised, SyslogFacility,
 };
 pub use command_line::{CommandLine, Invocation};

@@ -403,7 +403,7 @@ fn what_this_build_cannot_promise_is_refused() {
         ("sentinel", "the Sentinel mode", ""),
         (
             "shutdown-on-sigterm save force",
-            "snapshots",
+            "snapshots at shutdown",
             " or set it to default",
         ),
     ] {
@@ -654,7 +654,7 @@ fn set_takes_lists_in_one_argument() {
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 1048576 0 0"
     );
     assert!(
-        set(&config, &[("save", "900 1")]).unwrap().warnings[0].contains("the data set is lost")
+        set(&config, &[("save", "900 1")]).unwrap().warnings[0].contains("only when told to")
     );
     assert_eq!(
         set(&config, &[("tls-cert-file", "")]).unwrap().names,

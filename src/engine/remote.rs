@@ -174,9 +174,7 @@ impl Core {
             Run::Keys { plan, .. }
             | Run::Plan(plan)
             | Run::Reach { plan, .. }
-            | Run::Whole(plan) => {
-                self.execute_plan(&mut [shard], command, plan, args, out)
-            }
+            | Run::Whole(plan) => self.execute_plan(&mut [shard], command, plan, args, out),
             Run::Client(_) | Run::Script { .. } | Run::Container => {
                 unreachable!("{} does not travel", command.name)
             }

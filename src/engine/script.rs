@@ -83,7 +83,35 @@ impl Core {
             return;
         }
         let errand = Errand::Script(command, OwnedArgs::copy_of(args));
-        self.begin(connection, self.everyone(), Pending::Lent(errand), Work::Lend);
+        self.begin(
+            connection,
+            self.everyone(),
+            Pending::Lent(errand),
+            Work::Lend,
+        );
+    }
+
+    /// Whether a request runs a script that has declared that it does not write.
+    pub(super) fn is_reading_script(&self, command: &Registered, args: &Args<'_>) -> bool {
+        let Run::Script { source, .. } = command.spec.run else {
+            return false;
+        };
+        let Some(text) = args.opt(1) else {
+            return false;
+        };
+        let flags = match source {
+            Source::Body => Shebang::of_script(text).ok().map(|found| found.flags),
+            Source::Sha => Sha::parse(text)
+                .and_then(|sha| self.scripting.find(&sha).ok().flatten())
+                .map(|script| script.flags),
+            Source::Function => {
+                let found = self.scripting.function(text).ok().flatten();
+                found.map(|(_, flags)| flags)
+            }
+        };
+        flags.is_some_and(|flags| {
+            !flags.has(script::Flags::COMPATIBLE) && flags.has(script::Flags::NO_WRITES)
+        })
     }
 
     /// The script or function that a request names, compiled on this core and cached: its name and its flags.
@@ -97,8 +125,8 @@ impl Core {
         };
         let text = args.get(1);
         if source == Source::Function {
-            let flags = self.scripting.function(text)?;
-            let flags = flags.ok_or(ErrorReply::FUNCTION_NOT_FOUND)?;
+            let found = self.scripting.function(text)?;
+            let (name, flags) = found.ok_or(ErrorReply::FUNCTION_NOT_FOUND)?;
             scripting::read(args).map_err(|error| {
                 if error == ErrorReply::NOT_INTEGER {
                     ErrorReply::BAD_NUMBER_OF_KEYS
@@ -106,7 +134,6 @@ impl Core {
                     error
                 }
             })?;
-            let name = String::from_utf8_lossy(text).into_owned();
             return Ok((Name::Function(name), flags));
         }
         if source == Source::Sha && text.len() != 40 {
@@ -201,6 +228,11 @@ impl Core {
             keys: &request.keys,
             args: &request.args,
         };
+        // Before the commands that it calls.
+        if !self.monitors.is_empty() {
+            let source = trace::monitor_source(&connection.client);
+            self.send_to_monitors(trace::monitor_line(command, args, &source, unix_us()));
+        }
         let mut interpreter = self.scripting.take(kind)?;
         let time = self.config.busy_reply_threshold_ms;
         let per_ms = self.observatory.scale.ticks(1_000_000);
@@ -343,7 +375,7 @@ impl ScriptHost<'_> {
     /// Why a command may not run, if it may not.
     fn refusal(&self, command: &'static Registered, args: &Args<'_>) -> Option<Vec<u8>> {
         let flags = command.spec.flags;
-        if flags.has(Flags::NOSCRIPT) {
+        if flags.has(Flags::NOSCRIPT) && !self.core.scripting.scripts.is_everything_allowed() {
             return Some(b"This Redis command is not allowed from script".to_vec());
         }
         if let Some(reason) = self.forbidden(command, args) {
@@ -374,8 +406,15 @@ impl ScriptHost<'_> {
         let client = self.client;
         let stand_in = self.stand_in.get_or_insert_with(|| {
             let (peer, local) = (client.peer.clone(), client.local.clone());
-            let mut stand_in =
-                Client::new(client.id, peer, local, client.unix, client.fd, now, &self.core.users);
+            let mut stand_in = Client::new(
+                client.id,
+                peer,
+                local,
+                client.unix,
+                client.fd,
+                now,
+                &self.core.users,
+            );
             stand_in.user = client.user.clone();
             Box::new(stand_in)
         });
@@ -402,7 +441,9 @@ impl ScriptHost<'_> {
             }
             Step::Fail(error) => Err(error),
             // What would have to wait for other cores is no command for a script, as their flags say.
-            Step::Ask { .. } => Err(ErrorReply::text("ERR This Redis command is not allowed from script")),
+            Step::Ask { .. } => Err(ErrorReply::text(
+                "ERR This Redis command is not allowed from script",
+            )),
             Step::Stall(time) => {
                 std::thread::sleep(time);
                 Ok(())
@@ -428,6 +469,7 @@ impl Host for ScriptHost<'_> {
         let args = args.args(Caller {
             db: self.db,
             deny_blocking: true,
+            from_script: true,
             resp3,
             ..self.client.caller()
         });
@@ -450,6 +492,10 @@ impl Host for ScriptHost<'_> {
             return Err(text);
         }
         let command = found.expect("what was not found has been refused");
+        if !self.core.monitors.is_empty() && trace::is_monitored(command) {
+            let line = trace::monitor_line(command, &args, "lua", unix_us());
+            self.core.send_to_monitors(line);
+        }
         self.has_written |= command.spec.flags.has(Flags::WRITE);
         if !self.core.monitors.is_empty() && trace::is_monitored(command) {
             let line = trace::monitor_line(command, &args, SHOWN_AS, unix_us());

@@ -84,9 +84,7 @@ impl Audience {
 
     /// How many have subscribed to just this name (PUBSUB NUMSUB, SHARDNUMSUB).
     pub fn subscribers(&self, topic: Topic, name: &[u8]) -> usize {
-        self.topics[topic as usize]
-            .get(name)
-            .map_or(0, sum)
+        self.topics[topic as usize].get(name).map_or(0, sum)
     }
 
     /// How many names of a topic have subscribers.

@@ -727,6 +727,12 @@ impl ErrorReply {
         Self::text(text)
     }
 
+    /// XREAD and XREADGROUP with BLOCK in a script. `name` as the script wrote it.
+    pub fn block_in_script(name: &[u8]) -> Self {
+        let rest = b" command is not allowed with BLOCK option from scripts";
+        Self::text([b"ERR ", printed(name, usize::MAX), &rest[..]].concat())
+    }
+
     /// EVAL and SCRIPT LOAD of what is no Lua; `text` is Lua's.
     pub fn script_does_not_compile(text: &[u8]) -> Self {
         Self::text([b"ERR Error compiling script (new function): ", text].concat())

@@ -46,6 +46,8 @@ pub struct Caller {
     pub no_touch: bool,
     /// The command runs inside EXEC or a script: it must not block.
     pub deny_blocking: bool,
+    /// It runs inside a script.
+    pub from_script: bool,
     /// The reply is written in RESP3.
     pub resp3: bool,
     /// It wants to hear when keys change that it reads: CLIENT TRACKING.

@@ -11,8 +11,10 @@ use crate::resp::request::OwnedArgs;
 
 use super::convert;
 use super::interpreter::Kind;
+use super::raised::{
+    error_table, raise, raise_argument, raise_counted, raise_text, untangle, with_code,
+};
 use super::register::{Loading, register};
-use super::raised::{error_table, raise, raise_argument, raise_counted, raise_text, untangle, with_code};
 
 /// The version that scripts are told, as `redis_version` of INFO has it.
 pub(super) const REDIS_VERSION: &str = "7.2.4";
@@ -70,7 +72,9 @@ pub(super) fn ask(shared: &Shared, question: Question) -> mlua::Result<u8> {
     let host = shared.borrow().host.clone();
     match host {
         Some(host) => host.call(question as u8),
-        None => Err(raise(b"This Redis API function is only available while a script runs")),
+        None => Err(raise(
+            b"This Redis API function is only available while a script runs",
+        )),
     }
 }
 

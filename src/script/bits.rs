@@ -68,7 +68,11 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
 fn to_hex(lua: &Lua, values: MultiValue) -> mlua::Result<mlua::LuaString> {
     let args = Arguments::new(lua, "tohex", &values);
     let value = bits(&args, 1)?;
-    let digits = if args.len() < 2 { 8 } else { bits(&args, 2)? as i32 };
+    let digits = if args.len() < 2 {
+        8
+    } else {
+        bits(&args, 2)? as i32
+    };
     let count = digits.unsigned_abs().min(8) as usize;
     let text = if digits < 0 {
         format!("{value:08X}")

@@ -7,13 +7,20 @@ use crate::resp::Reply;
 
 use super::raised::error_table;
 
+/// Arrays within arrays of a command's reply at most; none comes near.
+const REPLY_DEPTH_MAX: usize = 100;
+
 /// Tables within tables of a returned value at most. Each is held by up to three of the 8000 references that Lua's own
 /// stack allows; Redis stops a little below 8000.
 const DEPTH_MAX: usize = 2500;
 
 /// A reply of this server's own commands as a Lua value. Such replies are well formed and never deep.
 pub(super) fn to_lua(lua: &Lua, reply: &[u8]) -> mlua::Result<Value> {
-    let mut reader = Reader { lua, rest: reply };
+    let mut reader = Reader {
+        lua,
+        rest: reply,
+        depth: 0,
+    };
     reader.value()
 }
 
@@ -21,6 +28,7 @@ pub(super) fn to_lua(lua: &Lua, reply: &[u8]) -> mlua::Result<Value> {
 struct Reader<'a> {
     lua: &'a Lua,
     rest: &'a [u8],
+    depth: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -33,11 +41,24 @@ impl<'a> Reader<'a> {
 
     fn bytes(&mut self, length: usize) -> &'a [u8] {
         let bytes = self.rest.get(..length).unwrap_or_default();
-        self.rest = self.rest.get(length + 2..).unwrap_or_default();
+        self.rest = self
+            .rest
+            .get(length.saturating_add(2)..)
+            .unwrap_or_default();
         bytes
     }
 
     fn value(&mut self) -> mlua::Result<Value> {
+        if self.depth == REPLY_DEPTH_MAX || self.rest.is_empty() {
+            return Ok(Value::Nil);
+        }
+        self.depth += 1;
+        let value = self.value_inside();
+        self.depth -= 1;
+        value
+    }
+
+    fn value_inside(&mut self) -> mlua::Result<Value> {
         let line = self.line();
         let Some((kind, text)) = line.split_first() else {
             return Ok(Value::Nil);
@@ -57,22 +78,29 @@ impl<'a> Reader<'a> {
             },
             b'%' => {
                 let map = self.lua.create_table()?;
-                for _ in 0..number() {
+                for _ in 0..self.fitting(number()) {
                     let key = self.value()?;
                     let value = self.value()?;
-                    map.raw_set(key, value)?;
+                    set_if_key(&map, key, value)?;
                 }
                 self.field("map", map)?
             }
             b'~' => {
                 let set = self.lua.create_table()?;
-                for _ in 0..number() {
+                for _ in 0..self.fitting(number()) {
                     let member = self.value()?;
-                    set.raw_set(member, true)?;
+                    set_if_key(&set, member, Value::Boolean(true))?;
                 }
                 self.field("set", set)?
             }
             b'_' => Value::Nil,
+            // An attribute is for whoever knows it; the reply comes after it.
+            b'|' => {
+                for _ in 0..self.fitting(number().saturating_mul(2)) {
+                    self.value()?;
+                }
+                return self.value();
+            }
             b'#' => Value::Boolean(text == b"t"),
             b',' => self.field("double", double(text))?,
             b'(' => self.field("big_number", self.lua.create_string(text)?)?,
@@ -89,12 +117,18 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// So many elements, or fewer when the bytes that are left cannot hold them: each takes three at least.
+    fn fitting(&self, count: i64) -> usize {
+        usize::try_from(count).unwrap_or(0).min(self.rest.len())
+    }
+
     fn string(&mut self, length: usize) -> mlua::Result<Value> {
         let bytes = self.bytes(length);
         Ok(Value::String(self.lua.create_string(bytes)?))
     }
 
     fn array(&mut self, count: usize) -> mlua::Result<Value> {
+        let count = self.fitting(i64::try_from(count).unwrap_or(i64::MAX));
         let table = self.lua.create_table_with_capacity(count, 0)?;
         for place in 1..=count {
             let value = self.value()?;
@@ -108,6 +142,15 @@ impl<'a> Reader<'a> {
         let table = self.lua.create_table_with_capacity(0, 1)?;
         table.raw_set(name, value)?;
         Ok(Value::Table(table))
+    }
+}
+
+/// Nil and NaN are no keys of tables in Lua.
+fn set_if_key(table: &Table, key: Value, value: Value) -> mlua::Result<()> {
+    match key {
+        Value::Nil => Ok(()),
+        Value::Number(number) if number.is_nan() => Ok(()),
+        key => table.raw_set(key, value),
     }
 }
 

@@ -76,12 +76,13 @@ impl CoreScripts {
         Ok(())
     }
 
-    /// The flags of a function, loaded here.
-    pub fn function(&self, name: &[u8]) -> Result<Option<Flags>, ErrorReply> {
+    /// A function, loaded here: its name as its library has it, and its flags.
+    pub fn function(&self, name: &[u8]) -> Result<Option<(String, Flags)>, ErrorReply> {
         self.follow_libraries()?;
         let name = std::str::from_utf8(name).unwrap_or("");
         let loaded = self.loaded.borrow();
-        Ok(loaded.function(name).map(|(_, function)| function.flags))
+        let found = loaded.function(name);
+        Ok(found.map(|(_, function)| (function.name.clone(), function.flags)))
     }
 
     /// Loads the libraries that have come since this core looked, and forgets those that have gone.
@@ -161,6 +162,9 @@ impl CoreScripts {
 
     /// Bytes of memory that an interpreter uses.
     pub fn memory(&self, kind: Kind) -> usize {
-        self.place(kind).borrow().as_ref().map_or(0, |one| one.memory())
+        self.place(kind)
+            .borrow()
+            .as_ref()
+            .map_or(0, |one| one.memory())
     }
 }

@@ -125,16 +125,28 @@ mod tests {
         let found = Shebang::of_script(script).unwrap();
         assert_eq!(found.flags, Flags::NO_WRITES.and(Flags::ALLOW_OOM));
         assert_eq!(&script[found.length..], b"\nreturn 1");
-        assert_eq!(Shebang::of_script(b"#!lua\n").unwrap().flags, Flags::default());
+        assert_eq!(
+            Shebang::of_script(b"#!lua\n").unwrap().flags,
+            Flags::default()
+        );
     }
 
     #[test]
     fn a_first_line_that_asks_for_something_else_is_refused() {
         for (script, text) in [
             ("#!lua", "Invalid script shebang"),
-            ("#!not-lua\n", "Unexpected engine in script shebang: #!not-lua"),
-            ("#!lua badger=data\n", "Unknown lua shebang option: badger=data"),
-            ("#!lua flags=bad\n", "Unexpected flag in script shebang: bad"),
+            (
+                "#!not-lua\n",
+                "Unexpected engine in script shebang: #!not-lua",
+            ),
+            (
+                "#!lua badger=data\n",
+                "Unknown lua shebang option: badger=data",
+            ),
+            (
+                "#!lua flags=bad\n",
+                "Unexpected flag in script shebang: bad",
+            ),
         ] {
             let error = Shebang::of_script(script.as_bytes()).unwrap_err();
             assert_eq!(String::from_utf8(error).unwrap(), text);

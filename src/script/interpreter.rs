@@ -24,6 +24,10 @@ const PULSE_INSTRUCTIONS: u32 = 10_000;
 /// Looks at the time that the code of a library may take: about half a second.
 const LOAD_PULSES_MAX: u32 = 5_000;
 
+/// Runs between two looks at the garbage, and steps of each look.
+const GARBAGE_EVERY: u64 = 50;
+const GARBAGE_STEPS: usize = 50;
+
 /// What an interpreter is for: scripts of EVAL and functions of libraries never see each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -55,6 +59,7 @@ pub struct Interpreter {
     run: Function,
     next: Function,
     memory_max: usize,
+    runs: u64,
 }
 
 impl Interpreter {
@@ -98,6 +103,7 @@ impl Interpreter {
             run: sandbox.get("run")?,
             next,
             memory_max,
+            runs: 0,
             lua,
         })
     }
@@ -162,7 +168,8 @@ impl Interpreter {
         if keep {
             for function in &functions {
                 let name = function.name.as_str();
-                self.define.call::<()>((name, table.raw_get::<Function>(name)?))?;
+                self.define
+                    .call::<()>((name, table.raw_get::<Function>(name)?))?;
             }
         }
         Ok(Ok(functions))
@@ -193,10 +200,7 @@ impl Interpreter {
             exchange.host = None;
             exchange.resp3 = false;
         }
-        // A script that has used up much leaves room for the next one.
-        if self.memory_max > 0 && self.lua.used_memory() > self.memory_max / 2 {
-            let _ = self.lua.gc_collect();
-        }
+        self.collect_garbage();
         let errors = outcome.unwrap_or_else(|error| {
             // Lua itself has failed outside the script: its memory is used up.
             reply.buffer().truncate(start);
@@ -207,6 +211,21 @@ impl Interpreter {
         errors.into_iter().map(ErrorReply::text).collect()
     }
 
+    /// A little after every so many scripts, as Redis does; all of it after one that has used up much, so that there is
+    /// room for the next one. Collecting fails only for want of memory, and then the next script meets that.
+    fn collect_garbage(&mut self) {
+        self.runs += 1;
+        if self.memory_max > 0 && self.lua.used_memory() > self.memory_max / 2 {
+            let _ = self.lua.gc_collect();
+        } else if self.runs.is_multiple_of(GARBAGE_EVERY) {
+            for _ in 0..GARBAGE_STEPS {
+                if self.lua.gc_step().unwrap_or(true) {
+                    break;
+                }
+            }
+        }
+    }
+
     fn run_with(
         &mut self,
         host: &mut dyn Host,
@@ -215,7 +234,8 @@ impl Interpreter {
     ) -> mlua::Result<Vec<Vec<u8>>> {
         let host = RefCell::new(host);
         let shared = self.shared.clone();
-        let answer = |_: &Lua, question: u8| Ok(answer(&mut **host.borrow_mut(), &shared, question));
+        let answer =
+            |_: &Lua, question: u8| Ok(answer(&mut **host.borrow_mut(), &shared, question));
         self.lua.scope(|scope| {
             self.shared.borrow_mut().host = Some(scope.create_function(answer)?);
             let strings = |list: &[&[u8]]| -> mlua::Result<Table> {
@@ -260,7 +280,15 @@ fn error_text(name: &str, value: &Value) -> mlua::Result<(Vec<u8>, bool)> {
     };
     let mut text = field("err")?.unwrap_or_else(|| b"ERR unknown error".to_vec());
     if let (Some(source), Some(line)) = (field("source")?, field("line")?) {
-        for part in [b" script: ", name.as_bytes(), b", on ", &source, b":", &line, b"."] {
+        for part in [
+            b" script: ",
+            name.as_bytes(),
+            b", on ",
+            &source,
+            b":",
+            &line,
+            b".",
+        ] {
             text.extend_from_slice(part);
         }
     }

@@ -163,7 +163,10 @@ fn decode(args: &Arguments<'_>, settings: &mut Settings) -> mlua::Result<MultiVa
     }
     let text = args.string(1)?;
     if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {
-        return Err(raise_text(args.lua, "JSON parser does not support UTF-16 or UTF-32"));
+        return Err(raise_text(
+            args.lua,
+            "JSON parser does not support UTF-16 or UTF-32",
+        ));
     }
     one(Parser::new(args.lua, &text, settings).whole()?)
 }
@@ -316,8 +319,12 @@ impl Writer<'_> {
                 b'\r' => self.out.extend_from_slice(b"\\r"),
                 0..=0x1f | 0x7f => {
                     let digits = b"0123456789abcdef";
-                    let (high, low) = (digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]);
-                    self.out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+                    let (high, low) = (
+                        digits[usize::from(byte >> 4)],
+                        digits[usize::from(byte & 15)],
+                    );
+                    self.out
+                        .extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
                 }
                 other => self.out.push(other),
             }

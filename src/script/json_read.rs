@@ -328,7 +328,11 @@ fn leading_number(text: &[u8]) -> Option<(f64, usize)> {
         (f64::INFINITY, 3)
     } else if begins(b"nan") {
         (f64::NAN, 3)
-    } else if begins(b"0x") && body.get(2).is_some_and(|byte| byte.is_ascii_hexdigit() || *byte == b'.') {
+    } else if begins(b"0x")
+        && body
+            .get(2)
+            .is_some_and(|byte| byte.is_ascii_hexdigit() || *byte == b'.')
+    {
         leading_hexadecimal(body)
     } else {
         leading_decimal(body)?

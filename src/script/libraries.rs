@@ -9,8 +9,7 @@ use super::flags::Flags;
 use crate::base::words::split;
 
 /// What names of libraries and functions are made of, as the error says it.
-pub(super) const NAME_RULE: &str =
-    "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long";
+pub(super) const NAME_RULE: &str = "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long";
 
 /// Whether a library or function may be called so.
 pub(super) fn is_name(name: &[u8]) -> bool {
@@ -93,7 +92,7 @@ pub struct Library {
 pub struct Libraries {
     /// In the order of their names.
     list: Vec<Arc<Library>>,
-    /// Which library has a function.
+    /// Which library has a function, by its name in lower case: FCALL does not mind the case.
     owners: HashMap<String, Arc<Library>>,
 }
 
@@ -133,10 +132,11 @@ impl Libraries {
         self.list.iter().find(|library| library.name == name)
     }
 
-    /// The function of that name and its library.
+    /// The function of that name, in any case, and its library.
     pub fn function(&self, name: &str) -> Option<(&Arc<Library>, &Function)> {
-        let library = self.owners.get(name)?;
-        let function = library.functions.iter().find(|one| one.name == name)?;
+        let library = self.owners.get(&name.to_ascii_lowercase())?;
+        let mut functions = library.functions.iter();
+        let function = functions.find(|one| one.name.eq_ignore_ascii_case(name))?;
         Some((library, function))
     }
 
@@ -152,14 +152,15 @@ impl Libraries {
             return Err(format!("Library '{}' already exists", library.name));
         }
         for function in &library.functions {
-            let owner = self.owners.get(&function.name);
+            let owner = self.owners.get(&function.name.to_ascii_lowercase());
             if owner.is_some_and(|owner| owner.name != library.name) {
                 return Err(format!("Function {} already exists", function.name));
             }
         }
         self.remove(&library.name);
         for function in &library.functions {
-            self.owners.insert(function.name.clone(), library.clone());
+            self.owners
+                .insert(function.name.to_ascii_lowercase(), library.clone());
         }
         let at = self.list.partition_point(|other| other.name < library.name);
         self.list.insert(at, library);
@@ -173,7 +174,7 @@ impl Libraries {
         };
         let library = self.list.remove(at);
         for function in &library.functions {
-            self.owners.remove(&function.name);
+            self.owners.remove(&function.name.to_ascii_lowercase());
         }
         true
     }
@@ -200,8 +201,14 @@ mod tests {
     fn a_function_belongs_to_one_library() {
         let mut all = Libraries::default();
         all.add(library("b", &["f", "g"]), false).unwrap();
-        assert_eq!(all.add(library("b", &["h"]), false), Err("Library 'b' already exists".into()));
-        assert_eq!(all.add(library("a", &["g"]), false), Err("Function g already exists".into()));
+        assert_eq!(
+            all.add(library("b", &["h"]), false),
+            Err("Library 'b' already exists".into())
+        );
+        assert_eq!(
+            all.add(library("a", &["g"]), false),
+            Err("Function g already exists".into())
+        );
         all.add(library("b", &["g"]), true).unwrap();
         all.add(library("a", &["f"]), false).unwrap();
         assert_eq!((all.len(), all.functions()), (2, 2));
@@ -219,7 +226,10 @@ mod tests {
         assert_eq!(read("x"), "Missing library metadata");
         assert_eq!(read("#!lua name=x"), "Invalid library metadata");
         assert_eq!(read("#!lua\n"), "Library name was not given");
-        assert_eq!(read("#!lua name=a name=b\n"), "Invalid metadata value, name argument was given multiple times");
+        assert_eq!(
+            read("#!lua name=a name=b\n"),
+            "Invalid metadata value, name argument was given multiple times"
+        );
         assert_eq!(read("#!lua foo=a\n"), "Invalid metadata value given: foo=a");
         assert_eq!(read("#!lua name=a-b\n"), NAME_RULE);
         assert_eq!(read("#!bad name=a\n"), "Engine 'bad' not found");

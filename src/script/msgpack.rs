@@ -308,7 +308,8 @@ fn unpack(args: &Arguments<'_>, limit: i64, offset: i64) -> mlua::Result<MultiVa
         rest: &data[offset as usize..],
     };
     let mut results = MultiValue::new();
-    const TOO_MANY: &str = "stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)";
+    const TOO_MANY: &str =
+        "stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)";
     while !reader.rest.is_empty() && (results.len() as i64) < limit {
         if results.len() >= RESULTS_MAX {
             return Err(raise_text(lua, TOO_MANY));

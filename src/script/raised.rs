@@ -76,8 +76,14 @@ pub(super) fn with_code(text: &[u8]) -> Vec<u8> {
         },
     };
     let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    let from = rest.iter().position(|byte| !line_end(byte)).unwrap_or(rest.len());
-    let to = rest.iter().rposition(|byte| !line_end(byte)).map_or(from, |at| at + 1);
+    let from = rest
+        .iter()
+        .position(|byte| !line_end(byte))
+        .unwrap_or(rest.len());
+    let to = rest
+        .iter()
+        .rposition(|byte| !line_end(byte))
+        .map_or(from, |at| at + 1);
     [code, b" ", &rest[from..to]].concat()
 }
 

@@ -53,7 +53,11 @@ pub(super) fn register(lua: &Lua, shared: &Shared, values: &MultiValue) -> mlua:
     let Some(loading) = &mut exchange.loading else {
         return Ok(());
     };
-    if loading.functions.iter().any(|other| other.name == name) {
+    if loading
+        .functions
+        .iter()
+        .any(|other| other.name.eq_ignore_ascii_case(&name))
+    {
         return Err(raise(b"Function already exists in the library"));
     }
     loading.table.raw_set(name.as_str(), callback)?;
@@ -133,9 +137,7 @@ fn named(lua: &Lua, value: &Value) -> mlua::Result<Said> {
                 }
             },
             _ => {
-                return Err(raise(
-                    b"unknown argument given to redis.register_function",
-                ));
+                return Err(raise(b"unknown argument given to redis.register_function"));
             }
         }
     }

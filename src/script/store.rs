@@ -79,20 +79,39 @@ pub struct Scripts {
     libraries: Mutex<Arc<Libraries>>,
     /// Rises with every change of the libraries.
     library_generation: AtomicU64,
+    /// Scripts may call what is not for scripts: for tests.
+    everything_allowed: AtomicBool,
 }
 
 impl Scripts {
     fn scripts(&self) -> MutexGuard<'_, HashMap<Sha, Arc<Script>>> {
-        self.scripts.lock().unwrap_or_else(|broken| broken.into_inner())
+        self.scripts
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Running>> {
-        self.running.lock().unwrap_or_else(|broken| broken.into_inner())
+        self.running
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    /// DEBUG SET-DISABLE-DENY-SCRIPTS.
+    pub fn allow_everything(&self, allowed: bool) {
+        self.everything_allowed.store(allowed, Ordering::Release);
+    }
+
+    /// Whether scripts may call what is not for scripts.
+    pub fn is_everything_allowed(&self) -> bool {
+        self.everything_allowed.load(Ordering::Acquire)
     }
 
     /// The function libraries as they are now.
     pub fn libraries(&self) -> Arc<Libraries> {
-        self.libraries.lock().unwrap_or_else(|broken| broken.into_inner()).clone()
+        self.libraries
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
+            .clone()
     }
 
     /// How often the libraries have changed.
@@ -106,7 +125,10 @@ impl Scripts {
         &self,
         change: impl FnOnce(&mut Libraries) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut current = self.libraries.lock().unwrap_or_else(|broken| broken.into_inner());
+        let mut current = self
+            .libraries
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner());
         let mut copy = Libraries::clone(&current);
         change(&mut copy)?;
         *current = Arc::new(copy);

@@ -79,9 +79,8 @@ impl<'a> Format<'a> {
             b'i' | b'I' => {
                 let size = self.number(4)?;
                 if size > INTEGER_BYTES_MAX {
-                    let text = format!(
-                        "integral size {size} is larger than limit of {INTEGER_BYTES_MAX}"
-                    );
+                    let text =
+                        format!("integral size {size} is larger than limit of {INTEGER_BYTES_MAX}");
                     return Err(raise_text(self.args.lua, text));
                 }
                 size
@@ -125,7 +124,10 @@ impl<'a> Format<'a> {
 }
 
 fn is_integer(option: u8) -> bool {
-    matches!(option, b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I')
+    matches!(
+        option,
+        b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I'
+    )
 }
 
 fn pack(lua: &Lua, values: MultiValue) -> mlua::Result<mlua::LuaString> {
@@ -265,7 +267,11 @@ fn unpack(lua: &Lua, values: MultiValue) -> mlua::Result<MultiValue> {
                     let Some(number) = lua.coerce_number(before)? else {
                         return Err(raise_text(lua, "format 'c0' needs a previous size"));
                     };
-                    size = if number < 0.0 { usize::MAX } else { number as usize };
+                    size = if number < 0.0 {
+                        usize::MAX
+                    } else {
+                        number as usize
+                    };
                     if !fits(at, size) {
                         return Err(too_short());
                     }

@@ -8,8 +8,8 @@ use crate::effect::Effects;
 use crate::keyspace::blocked::Blocked;
 use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
-use crate::pubsub::{News, Topic};
 use crate::persistence::Status;
+use crate::pubsub::{News, Topic};
 use crate::resp::request::Key;
 use crate::structures::quicklist;
 

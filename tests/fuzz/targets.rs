@@ -7,7 +7,12 @@ use slotwise::base::{glob, words};
 use slotwise::command::spec::Merge;
 use slotwise::config::{Invocation, Origin, Source, Surroundings, load, rewrite};
 use slotwise::engine::merge::merge;
+use slotwise::config::Config;
+use slotwise::keyspace::Value;
+use slotwise::persistence::rdb::{self, Content, Event, Problem, Reader};
 use slotwise::resp::Reply;
+use slotwise::resp::request::OwnedArgs;
+use slotwise::script::{Call, Host, Interpreter, Kind, Pulse};
 use slotwise::resp::parser::{Limits, Parsed, Parser, needs_unquoting, unquoted};
 use slotwise::structures::listpack::Listpack;
 use slotwise::structures::table::{Element, Table, walked};
@@ -381,6 +386,77 @@ pub fn listpack_bytes(data: &[u8]) {
     assert_eq!(forward, backward, "the same elements from both ends");
 }
 
+/// Foreign bytes after a value type are refused, or are a value that is sound and that reads back from what we write.
+/// Version and checksum are put behind them, so that no time is lost on guessing those.
+pub fn rdb_payload(data: &[u8]) {
+    let limits = rdb::Limits::of(&Config::default());
+    let sealed = rdb::seal(data.to_vec());
+    let Ok(content) = rdb::restore(&sealed, &limits, true) else {
+        return;
+    };
+    check_content(&content);
+    let written = content.with_new(|value| rdb::dump(&value.payload(), true));
+    assert!(rdb::restore(&written, &limits, true).is_ok(), "what is written reads back");
+}
+
+fn check_content(content: &Content) {
+    let Content::Value(value) = content else {
+        return;
+    };
+    match &**value {
+        Value::List(list) => list.check(),
+        Value::Set(set) => set.check(),
+        Value::Hash(hash) => hash.check(),
+        Value::Zset(zset) => zset.check(),
+        Value::Stream(stream) => stream.check(),
+    }
+}
+
+/// A file is refused at the same place, or gives the same keys, however it is cut into pieces.
+pub fn rdb_file(data: &[u8]) {
+    let Some((&cut, file)) = data.split_first() else {
+        return;
+    };
+    let whole = file_keys(file, usize::MAX, false);
+    assert_eq!(file_keys(file, 1 + usize::from(cut), false), whole);
+    let raw = file_keys(file, 1 + usize::from(cut), true);
+    assert_eq!(raw.1.is_none(), whole.1.is_none(), "raw values are the same values");
+    if whole.1.is_none() {
+        assert_eq!(raw.0, whole.0);
+    }
+}
+
+/// The keys with what they hold, and the problem that ended the reading.
+fn file_keys(file: &[u8], piece: usize, raw: bool) -> (Vec<String>, Option<Problem>) {
+    let limits = rdb::Limits::of(&Config::default());
+    let mut reader = Reader::new(limits, true);
+    if raw {
+        reader = reader.leave_raw();
+    }
+    let (mut pieces, mut keys) = (file.chunks(piece.min(file.len()).max(1)), Vec::new());
+    loop {
+        match reader.next() {
+            Err(problem) => return (keys, Some(problem)),
+            Ok(Event::End) => return (keys, None),
+            Ok(Event::More) => match pieces.next() {
+                Some(piece) => reader.feed(piece),
+                None => reader.end(),
+            },
+            Ok(Event::Key(mut loaded)) => {
+                if let Content::Raw(value) = &loaded.content {
+                    match value.decode(&limits) {
+                        Ok(content) => loaded.content = content,
+                        Err(problem) => return (keys, Some(problem)),
+                    }
+                }
+                check_content(&loaded.content);
+                keys.push(format!("{loaded:?}"));
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
 /// Pattern and text are parted by the first 0xFF. Matching ends, and agrees with what a few simple facts say.
 pub fn glob(data: &[u8]) {
     let at = data
@@ -418,4 +494,69 @@ pub fn glob(data: &[u8]) {
             "a star may stand for nothing"
         );
     }
+}
+
+/// Answers every command of a script with the same bytes.
+struct Answering<'a>(&'a [u8]);
+
+impl Host for Answering<'_> {
+    fn call(&mut self, _: &OwnedArgs, _: bool, out: &mut Vec<u8>) -> Result<(), Vec<u8>> {
+        out.extend_from_slice(self.0);
+        Ok(())
+    }
+
+    fn pulse(&mut self) -> Pulse {
+        Pulse::Kill
+    }
+
+    fn set_repl(&mut self, _: u8) {}
+
+    fn may_run(&mut self, _: &OwnedArgs) -> Option<bool> {
+        None
+    }
+
+    fn log(&mut self, _: u8, _: &[u8]) {}
+}
+
+/// The first byte chooses what reads the rest within a script; what was read goes back out as a reply.
+pub fn lua_values(data: &[u8]) {
+    const SCRIPTS: [&str; 5] = [
+        "return cjson.decode(ARGV[1])",
+        "return {cmsgpack.unpack(ARGV[1])}",
+        "return {struct.unpack(ARGV[1], ARGV[2])}",
+        "return redis.call('any')",
+        "local f = loadstring(ARGV[1]) if f then return f() end",
+    ];
+    thread_local! {
+        static LUA: std::cell::RefCell<Option<Interpreter>> = const { std::cell::RefCell::new(None) };
+    }
+    let Some((&kind, rest)) = data.split_first() else {
+        return;
+    };
+    let (left, right) = rest.split_at(rest.len() / 2);
+    let name = format!("script {}", usize::from(kind) % SCRIPTS.len());
+    let args: Vec<&[u8]> = if name.ends_with('2') {
+        vec![left, right]
+    } else {
+        vec![rest]
+    };
+    LUA.with_borrow_mut(|lua| {
+        let lua = lua.get_or_insert_with(|| {
+            let mut lua = Interpreter::new(Kind::Eval, 64 << 20).expect("there is memory for Lua");
+            for (number, script) in SCRIPTS.iter().enumerate() {
+                let name = format!("script {number}");
+                lua.define(&name, script.as_bytes())
+                    .expect("the script compiles");
+            }
+            lua
+        });
+        let mut out = Vec::new();
+        let call = Call {
+            name: &name,
+            keys: &[],
+            args: &args,
+        };
+        lua.run(&mut Answering(rest), &call, &mut Reply::new(&mut out, true));
+        assert!(!out.is_empty(), "every script is answered");
+    });
 }

@@ -8,15 +8,25 @@ use crate::resp::request::Args;
 
 use crate::command::parse::integer;
 
-const WORST_RW: &str = "What a script does with its keys is not known before: the most is assumed, RW and UPDATE";
-const WORST_RO: &str = "What a script does with its keys is not known before: the most is assumed, RO and ACCESS";
+const WORST_RW: &str =
+    "What a script does with its keys is not known before: the most is assumed, RW and UPDATE";
+const WORST_RO: &str =
+    "What a script does with its keys is not known before: the most is assumed, RO and ACCESS";
 
 pub(super) const EVAL: Command = Command {
     name: "EVAL",
     arity: Arity::AtLeast(3),
-    flags: Flags::NOSCRIPT.and(Flags::STALE).and(Flags::SKIP_MONITOR).and(Flags::MAY_REPLICATE).and(Flags::NO_MANDATORY_KEYS).and(Flags::MOVABLE_KEYS),
+    flags: Flags::NOSCRIPT
+        .and(Flags::STALE)
+        .and(Flags::SKIP_MONITOR)
+        .and(Flags::MAY_REPLICATE)
+        .and(Flags::NO_MANDATORY_KEYS)
+        .and(Flags::MOVABLE_KEYS),
     acl: Acl::SCRIPTING,
-    keys: &[KeySpec { notes: WORST_RW, ..KeySpec::counted(2, Access::RW.and(Access::ACCESS).and(Access::UPDATE)) }],
+    keys: &[KeySpec {
+        notes: WORST_RW,
+        ..KeySpec::counted(2, Access::RW.and(Access::ACCESS).and(Access::UPDATE))
+    }],
     docs: Docs {
         group: Group::Scripting,
         since: "2.6.0",
@@ -32,16 +42,27 @@ pub(super) const EVAL: Command = Command {
         tips: &[],
         deprecated: None,
     },
-    run: Run::Script { source: Source::Body, read_only: false },
+    run: Run::Script {
+        source: Source::Body,
+        read_only: false,
+    },
     subcommands: &[],
 };
 
 pub(super) const EVALSHA: Command = Command {
     name: "EVALSHA",
     arity: Arity::AtLeast(3),
-    flags: Flags::NOSCRIPT.and(Flags::STALE).and(Flags::SKIP_MONITOR).and(Flags::MAY_REPLICATE).and(Flags::NO_MANDATORY_KEYS).and(Flags::MOVABLE_KEYS),
+    flags: Flags::NOSCRIPT
+        .and(Flags::STALE)
+        .and(Flags::SKIP_MONITOR)
+        .and(Flags::MAY_REPLICATE)
+        .and(Flags::NO_MANDATORY_KEYS)
+        .and(Flags::MOVABLE_KEYS),
     acl: Acl::SCRIPTING,
-    keys: &[KeySpec::counted(2, Access::RW.and(Access::ACCESS).and(Access::UPDATE))],
+    keys: &[KeySpec::counted(
+        2,
+        Access::RW.and(Access::ACCESS).and(Access::UPDATE),
+    )],
     docs: Docs {
         group: Group::Scripting,
         since: "2.6.0",
@@ -57,16 +78,27 @@ pub(super) const EVALSHA: Command = Command {
         tips: &[],
         deprecated: None,
     },
-    run: Run::Script { source: Source::Sha, read_only: false },
+    run: Run::Script {
+        source: Source::Sha,
+        read_only: false,
+    },
     subcommands: &[],
 };
 
 pub(super) const EVAL_RO: Command = Command {
     name: "EVAL_RO",
     arity: Arity::AtLeast(3),
-    flags: Flags::READONLY.and(Flags::NOSCRIPT).and(Flags::STALE).and(Flags::SKIP_MONITOR).and(Flags::NO_MANDATORY_KEYS).and(Flags::MOVABLE_KEYS),
+    flags: Flags::READONLY
+        .and(Flags::NOSCRIPT)
+        .and(Flags::STALE)
+        .and(Flags::SKIP_MONITOR)
+        .and(Flags::NO_MANDATORY_KEYS)
+        .and(Flags::MOVABLE_KEYS),
     acl: Acl::SCRIPTING,
-    keys: &[KeySpec { notes: WORST_RO, ..KeySpec::counted(2, Access::RO.and(Access::ACCESS)) }],
+    keys: &[KeySpec {
+        notes: WORST_RO,
+        ..KeySpec::counted(2, Access::RO.and(Access::ACCESS))
+    }],
     docs: Docs {
         group: Group::Scripting,
         since: "7.0.0",
@@ -82,14 +114,22 @@ pub(super) const EVAL_RO: Command = Command {
         tips: &[],
         deprecated: None,
     },
-    run: Run::Script { source: Source::Body, read_only: true },
+    run: Run::Script {
+        source: Source::Body,
+        read_only: true,
+    },
     subcommands: &[],
 };
 
 pub(super) const EVALSHA_RO: Command = Command {
     name: "EVALSHA_RO",
     arity: Arity::AtLeast(3),
-    flags: Flags::READONLY.and(Flags::NOSCRIPT).and(Flags::STALE).and(Flags::SKIP_MONITOR).and(Flags::NO_MANDATORY_KEYS).and(Flags::MOVABLE_KEYS),
+    flags: Flags::READONLY
+        .and(Flags::NOSCRIPT)
+        .and(Flags::STALE)
+        .and(Flags::SKIP_MONITOR)
+        .and(Flags::NO_MANDATORY_KEYS)
+        .and(Flags::MOVABLE_KEYS),
     acl: Acl::SCRIPTING,
     keys: &[KeySpec::counted(2, Access::RO.and(Access::ACCESS))],
     docs: Docs {
@@ -107,16 +147,27 @@ pub(super) const EVALSHA_RO: Command = Command {
         tips: &[],
         deprecated: None,
     },
-    run: Run::Script { source: Source::Sha, read_only: true },
+    run: Run::Script {
+        source: Source::Sha,
+        read_only: true,
+    },
     subcommands: &[],
 };
 
 pub(super) const FCALL: Command = Command {
     name: "FCALL",
     arity: Arity::AtLeast(3),
-    flags: Flags::NOSCRIPT.and(Flags::STALE).and(Flags::SKIP_MONITOR).and(Flags::MAY_REPLICATE).and(Flags::NO_MANDATORY_KEYS).and(Flags::MOVABLE_KEYS),
+    flags: Flags::NOSCRIPT
+        .and(Flags::STALE)
+        .and(Flags::SKIP_MONITOR)
+        .and(Flags::MAY_REPLICATE)
+        .and(Flags::NO_MANDATORY_KEYS)
+        .and(Flags::MOVABLE_KEYS),
     acl: Acl::SCRIPTING,
-    keys: &[KeySpec { notes: WORST_RW, ..KeySpec::counted(2, Access::RW.and(Access::ACCESS).and(Access::UPDATE)) }],
+    keys: &[KeySpec {
+        notes: WORST_RW,
+        ..KeySpec::counted(2, Access::RW.and(Access::ACCESS).and(Access::UPDATE))
+    }],
     docs: Docs {
         group: Group::Scripting,
         since: "7.0.0",
@@ -132,16 +183,27 @@ pub(super) const FCALL: Command = Command {
         tips: &[],
         deprecated: None,
     },
-    run: Run::Script { source: Source::Function, read_only: false },
+    run: Run::Script {
+        source: Source::Function,
+        read_only: false,
+    },
     subcommands: &[],
 };
 
 pub(super) const FCALL_RO: Command = Command {
     name: "FCALL_RO",
     arity: Arity::AtLeast(3),
-    flags: Flags::READONLY.and(Flags::NOSCRIPT).and(Flags::STALE).and(Flags::SKIP_MONITOR).and(Flags::NO_MANDATORY_KEYS).and(Flags::MOVABLE_KEYS),
+    flags: Flags::READONLY
+        .and(Flags::NOSCRIPT)
+        .and(Flags::STALE)
+        .and(Flags::SKIP_MONITOR)
+        .and(Flags::NO_MANDATORY_KEYS)
+        .and(Flags::MOVABLE_KEYS),
     acl: Acl::SCRIPTING,
-    keys: &[KeySpec { notes: WORST_RO, ..KeySpec::counted(2, Access::RO.and(Access::ACCESS)) }],
+    keys: &[KeySpec {
+        notes: WORST_RO,
+        ..KeySpec::counted(2, Access::RO.and(Access::ACCESS))
+    }],
     docs: Docs {
         group: Group::Scripting,
         since: "7.0.0",
@@ -157,7 +219,10 @@ pub(super) const FCALL_RO: Command = Command {
         tips: &[],
         deprecated: None,
     },
-    run: Run::Script { source: Source::Function, read_only: true },
+    run: Run::Script {
+        source: Source::Function,
+        read_only: true,
+    },
     subcommands: &[],
 };
 

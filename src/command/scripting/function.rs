@@ -47,9 +47,7 @@ pub(super) const FUNCTION: Command = Command {
                 since: "7.0.0",
                 complexity: "O(1)",
                 summary: "Deletes a library with its functions.",
-                arguments: &[
-                    Argument::string("library-name"),
-                ],
+                arguments: &[Argument::string("library-name")],
                 history: &[],
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
                 deprecated: None,
@@ -87,12 +85,14 @@ pub(super) const FUNCTION: Command = Command {
                 since: "7.0.0",
                 complexity: "O(N) where N is the number of functions deleted",
                 summary: "Deletes all libraries with their functions.",
-                arguments: &[
-                    Argument::one_of("flush-type", &[
+                arguments: &[Argument::one_of(
+                    "flush-type",
+                    &[
                         Argument::word("async", "ASYNC"),
                         Argument::word("sync", "SYNC"),
-                    ]).optional(),
-                ],
+                    ],
+                )
+                .optional()],
                 history: &[],
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
                 deprecated: None,
@@ -150,7 +150,9 @@ pub(super) const FUNCTION: Command = Command {
                 complexity: "O(N) where N is the number of functions",
                 summary: "Lists the libraries and their functions.",
                 arguments: &[
-                    Argument::string("library-name-pattern").token("LIBRARYNAME").optional(),
+                    Argument::string("library-name-pattern")
+                        .token("LIBRARYNAME")
+                        .optional(),
                     Argument::word("withcode", "WITHCODE").optional(),
                 ],
                 history: &[],
@@ -195,11 +197,15 @@ pub(super) const FUNCTION: Command = Command {
                 summary: "Adds the libraries of a payload that FUNCTION DUMP made.",
                 arguments: &[
                     Argument::string("serialized-value"),
-                    Argument::one_of("policy", &[
-                        Argument::word("flush", "FLUSH"),
-                        Argument::word("append", "APPEND"),
-                        Argument::word("replace", "REPLACE"),
-                    ]).optional(),
+                    Argument::one_of(
+                        "policy",
+                        &[
+                            Argument::word("flush", "FLUSH"),
+                            Argument::word("append", "APPEND"),
+                            Argument::word("replace", "REPLACE"),
+                        ],
+                    )
+                    .optional(),
                 ],
                 history: &[],
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
@@ -221,7 +227,11 @@ pub(super) const FUNCTION: Command = Command {
                 summary: "Tells which function runs and how many there are.",
                 arguments: &[],
                 history: &[],
-                tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+                tips: &[
+                    "nondeterministic_output",
+                    "request_policy:all_shards",
+                    "response_policy:special",
+                ],
                 deprecated: None,
             },
             run: Run::Client(function_stats),
@@ -465,12 +475,18 @@ fn function_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Ou
                 "STATS",
                 &["Tell which function is over its time, if any, and how many there are."],
             ),
-            ("KILL", &["End a function that runs too long and has not written."]),
+            (
+                "KILL",
+                &["End a function that runs too long and has not written."],
+            ),
             (
                 "FLUSH [ASYNC|SYNC]",
                 &["Delete all libraries. Both modes do it at once, on every core."],
             ),
-            ("DUMP", &["Give all libraries as one payload for FUNCTION RESTORE."]),
+            (
+                "DUMP",
+                &["Give all libraries as one payload for FUNCTION RESTORE."],
+            ),
             (
                 "RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]",
                 &[

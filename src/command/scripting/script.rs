@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use crate::command::client::{Context, Step};
-use crate::command::spec::{
-    Acl, Argument, Arity, Command, Docs, Flags, Group, Run,
-};
+use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Run};
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 use crate::script::{Running, Script, Sha, Shebang};
@@ -41,13 +39,14 @@ pub(super) const SCRIPT: Command = Command {
                 since: "3.2.0",
                 complexity: "O(1)",
                 summary: "Would begin or end debugging sessions of Lua scripts.",
-                arguments: &[
-                    Argument::one_of("mode", &[
+                arguments: &[Argument::one_of(
+                    "mode",
+                    &[
                         Argument::word("yes", "YES"),
                         Argument::word("sync", "SYNC"),
                         Argument::word("no", "NO"),
-                    ]),
-                ],
+                    ],
+                )],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -66,11 +65,12 @@ pub(super) const SCRIPT: Command = Command {
                 since: "2.6.0",
                 complexity: "O(N) with N being the number of scripts to check (so checking a single script is an O(1) operation).",
                 summary: "Tells which Lua scripts are cached.",
-                arguments: &[
-                    Argument::string("sha1").multiple(),
-                ],
+                arguments: &[Argument::string("sha1").multiple()],
                 history: &[],
-                tips: &["request_policy:all_shards", "response_policy:agg_logical_and"],
+                tips: &[
+                    "request_policy:all_shards",
+                    "response_policy:agg_logical_and",
+                ],
                 deprecated: None,
             },
             run: Run::Client(script_exists),
@@ -87,12 +87,15 @@ pub(super) const SCRIPT: Command = Command {
                 since: "2.6.0",
                 complexity: "O(N) with N being the number of scripts in cache",
                 summary: "Drops all cached Lua scripts.",
-                arguments: &[
-                    Argument::one_of("flush-type", &[
+                arguments: &[Argument::one_of(
+                    "flush-type",
+                    &[
                         Argument::word("async", "ASYNC"),
                         Argument::word("sync", "SYNC"),
-                    ]).optional().since("6.2.0"),
-                ],
+                    ],
+                )
+                .optional()
+                .since("6.2.0")],
                 history: &[("6.2.0", "`ASYNC` and `SYNC` say how the memory is freed.")],
                 tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
                 deprecated: None,
@@ -149,9 +152,7 @@ pub(super) const SCRIPT: Command = Command {
                 since: "2.6.0",
                 complexity: "O(N) with N being the length in bytes of the script body.",
                 summary: "Caches a Lua script without running it.",
-                arguments: &[
-                    Argument::string("script"),
-                ],
+                arguments: &[Argument::string("script")],
                 history: &[],
                 tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
                 deprecated: None,
@@ -178,8 +179,8 @@ fn script_exists(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'
     reply.array(args.len() - 2);
     for digest in args.iter_from(2) {
         // Unlike EVALSHA this asks for the very digits: they are lower case.
-        let known = Sha::parse(digest)
-            .is_some_and(|sha| sha.0 == digest && scripts.find(&sha).is_some());
+        let known =
+            Sha::parse(digest).is_some_and(|sha| sha.0 == digest && scripts.find(&sha).is_some());
         reply.integer(known.into());
     }
     Ok(Step::Done)
@@ -203,13 +204,22 @@ fn script_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outc
     reply.help(
         "SCRIPT",
         &[
-            ("DEBUG (YES|SYNC|NO)", &["Turn debugging off; this server has no debugger to turn on."]),
-            ("EXISTS <sha1> [<sha1> ...]", &["Tell for each digest whether its script is cached."]),
+            (
+                "DEBUG (YES|SYNC|NO)",
+                &["Turn debugging off; this server has no debugger to turn on."],
+            ),
+            (
+                "EXISTS <sha1> [<sha1> ...]",
+                &["Tell for each digest whether its script is cached."],
+            ),
             (
                 "FLUSH [ASYNC|SYNC]",
                 &["Drop all cached scripts. Both modes do it at once, on every core."],
             ),
-            ("KILL", &["End a script that runs too long and has not written."]),
+            (
+                "KILL",
+                &["End a script that runs too long and has not written."],
+            ),
             ("LOAD <script>", &["Cache a script without running it."]),
         ],
     );
@@ -228,7 +238,9 @@ pub(super) fn kill(context: &mut Context<'_>, reply: &mut Reply<'_>, eval: bool)
             Ok(Step::Done)
         }
         Ok(false) => Err(ErrorReply::NOT_BUSY),
-        Err(Running { has_written: true, .. }) => Err(ErrorReply::UNKILLABLE),
+        Err(Running {
+            has_written: true, ..
+        }) => Err(ErrorReply::UNKILLABLE),
         Err(Running { is_eval: true, .. }) => Err(ErrorReply::BUSY_SCRIPT),
         Err(_) => Err(ErrorReply::BUSY_FUNCTION),
     }

@@ -3,6 +3,7 @@
 //! It is no container in the table, as in Redis: its words are its own affair. What looks at keys runs over every shard
 //! lent whole, so that DEBUG itself needs no key.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::base::glob;
@@ -61,8 +62,12 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
     } else if is("QUICKLIST-PACKED-THRESHOLD", 3) {
         packed_threshold(args.get(2))?;
         reply.ok();
-    } else if is("CHANGE-REPL-ID", 2) || is("PAUSE-CRON", 3) || is("SET-DISABLE-DENY-SCRIPTS", 3) {
-        // Without replicas, scripts and a cron job that could be paused there is nothing to switch.
+    } else if is("CHANGE-REPL-ID", 2) || is("PAUSE-CRON", 3) {
+        // Without replicas and a cron job that could be paused there is nothing to switch.
+        reply.ok();
+    } else if is("SET-DISABLE-DENY-SCRIPTS", 3) {
+        let allowed = parse_i64(args.get(2)).unwrap_or(0) != 0;
+        context.core.scripting.scripts.allow_everything(allowed);
         reply.ok();
     } else if is("DICT-RESIZING", 3) || is("REPLYBUFFER", 4) {
         // Tables grow bucket by bucket and buffers follow what is in them: nothing to switch either.
@@ -71,6 +76,11 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
         return Ok(Step::Whole(object));
     } else if is("LISTPACK", 3) {
         return Ok(Step::Whole(listpack));
+    } else if is("SET-SKIP-CHECKSUM-VALIDATION", 3) {
+        let skip = parse_i64(args.get(2)).unwrap_or(0) != 0;
+        let snapshots = &context.core.observatory.snapshots;
+        snapshots.skip_checksums.store(skip, Relaxed);
+        reply.ok();
     } else if args.is(1, "RELOAD") {
         return super::snapshot::reload(args);
     } else if is("DIGEST", 2) {
@@ -344,7 +354,11 @@ fn help(reply: &mut Reply<'_>) {
             ),
             (
                 "SET-DISABLE-DENY-SCRIPTS <0|1>",
-                &["Accepted for tests; there are no scripts."],
+                &["Whether scripts may call what is not for scripts."],
+            ),
+            (
+                "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+                &["Whether snapshots and payloads are taken without a look at their checksums."],
             ),
             (
                 "SLEEP <seconds>",

@@ -324,8 +324,13 @@ fn named_integer(reply: &mut Reply<'_>, name: &str, value: i64) {
 }
 
 /// The turn's time would do for one command, but two TIMEs in one pipeline should differ.
-fn time(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let now = unix_us();
+fn time(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    // Time stands still while a script runs.
+    let now = if args.caller.from_script {
+        context.core.now * 1000
+    } else {
+        unix_us()
+    };
     reply.array(2);
     reply.bulk_integer(now / 1_000_000);
     reply.bulk_integer(now % 1_000_000);

@@ -149,6 +149,9 @@ fn options<'a>(
     while at < args.len() {
         let more = args.len() - 1 - at;
         if args.is(at, "BLOCK") && more > 0 {
+            if args.caller.from_script {
+                return Err(ErrorReply::block_in_script(args.get(0)));
+            }
             found.block = Some(parse::timeout_ms(args, at + 1, shards.any().now)?);
             at += 2;
         } else if args.is(at, "COUNT") && more > 0 {

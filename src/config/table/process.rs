@@ -16,7 +16,7 @@ const PROTECTED: Kind = Kind::Choice(ProtectedAction::NAMES);
 
 const SAVE_AT_SHUTDOWN: Role = Role::Refused {
     asks: |value| matches!(value, Value::Choice(flags) if flags & SHUTDOWN_SAVE != 0),
-    feature: "snapshots",
+    feature: "snapshots at shutdown",
     instead: "default",
 };
 const FOR_DEBUGGING_REDIS: Role = Accepted("it exists to debug Redis itself");

@@ -34,7 +34,7 @@ fn seal(mut body: Vec<u8>) -> Vec<u8> {
 }
 
 fn load(body: &str) -> Result<Content, PayloadError> {
-    restore(&seal(hex(body)), &limits())
+    restore(&seal(hex(body)), &limits(), true)
 }
 
 /// A value as text: `list[a b]`, `set{a b}`, `hash{f=v}`, `zset{a=1}`, in the order of the structure but for sets and
@@ -292,7 +292,7 @@ fn what_is_wrong_is_refused_with_its_place() {
     }
     assert!(matches!(load("02 00"), Err(PayloadError::Content(_))));
     assert_eq!(
-        restore(b"short", &limits()).map(|_| ()),
+        restore(b"short", &limits(), true).map(|_| ()),
         Err(PayloadError::Footer)
     );
     // A length is believed only as far as there are bytes: nothing is allocated for four milliards of members.
@@ -444,7 +444,7 @@ fn any_value_reads_back_as_it_was_written() {
         let expected = show_new(&value);
         for compress in [false, true] {
             let bytes = dump(&payload_of(&value), compress);
-            let read = restore(&bytes, &limits()).expect("what was written is right");
+            let read = restore(&bytes, &limits(), true).expect("what was written is right");
             assert_eq!(show(&read), expected);
             let body = bytes.len() - 11;
             assert_eq!(payload::dump_bytes(&payload_of(&value), compress), body);
@@ -467,7 +467,7 @@ fn no_damage_to_a_payload_makes_it_panic() {
                 _ => bytes.truncate(at.max(1)),
             }
         }
-        if let Ok(Content::Value(value)) = restore(&seal(bytes), &limits()) {
+        if let Ok(Content::Value(value)) = restore(&seal(bytes), &limits(), true) {
             match &*value {
                 Value::List(list) => list.check(),
                 Value::Set(set) => set.check(),

@@ -72,7 +72,10 @@ fn values_become_replies() {
     assert_eq!(run("return 1"), ":1\r\n");
     assert_eq!(run("return -3.99"), ":-3\r\n");
     assert_eq!(run("return 'x'"), "$1\r\nx\r\n");
-    assert_eq!(run("return {1,2,{3,'four'},nil,5}"), "*3\r\n:1\r\n:2\r\n*2\r\n:3\r\n$4\r\nfour\r\n");
+    assert_eq!(
+        run("return {1,2,{3,'four'},nil,5}"),
+        "*3\r\n:1\r\n:2\r\n*2\r\n:3\r\n$4\r\nfour\r\n"
+    );
     assert_eq!(run("return true"), ":1\r\n");
     assert_eq!(run("return false"), "$-1\r\n");
     assert_eq!(run("return"), "$-1\r\n");
@@ -82,37 +85,106 @@ fn values_become_replies() {
     assert_eq!(run("return {map={a=1}}"), "*2\r\n$1\r\na\r\n:1\r\n");
     assert_eq!(run("return {set={a=true}}"), "*1\r\n$1\r\na\r\n");
     assert_eq!(run("return {big_number='12'}"), "$2\r\n12\r\n");
-    assert_eq!(run("return {verbatim_string={format='txt',string='hi'}}"), "$2\r\nhi\r\n");
-    assert_eq!(run("return {KEYS[1],KEYS[2],ARGV[1],#KEYS}"), "*4\r\n$2\r\nk1\r\n$2\r\nk2\r\n$2\r\na1\r\n:2\r\n");
-    assert!(run("local a = {}; local b = {a}; a[1] = b; return a").ends_with("-ERR reached lua stack limit\r\n"));
+    assert_eq!(
+        run("return {verbatim_string={format='txt',string='hi'}}"),
+        "$2\r\nhi\r\n"
+    );
+    assert_eq!(
+        run("return {KEYS[1],KEYS[2],ARGV[1],#KEYS}"),
+        "*4\r\n$2\r\nk1\r\n$2\r\nk2\r\n$2\r\na1\r\n:2\r\n"
+    );
+    assert!(
+        run("local a = {}; local b = {a}; a[1] = b; return a")
+            .ends_with("-ERR reached lua stack limit\r\n")
+    );
 }
 
 #[test]
 fn a_command_is_called_and_its_reply_is_a_value() {
-    assert_eq!(run("return redis.call('get', 'x', 10, 3.25)"), "$13\r\nget x 10 3.25\r\n");
+    assert_eq!(
+        run("return redis.call('get', 'x', 10, 3.25)"),
+        "$13\r\nget x 10 3.25\r\n"
+    );
     let typed = |reply: &'static [u8], code: &str| {
         let mut lua = Interpreter::new(Kind::Eval, 0).unwrap();
-        let mut host = Echo { reply: Some(reply), ..Echo::default() };
+        let mut host = Echo {
+            reply: Some(reply),
+            ..Echo::default()
+        };
         run_on(&mut lua, &mut host, code)
     };
-    assert_eq!(typed(b"$-1\r\n", "return redis.call('x') == false"), ":1\r\n");
-    assert_eq!(typed(b"*2\r\n:1\r\n$-1\r\n", "local a = redis.call('x') return {a[1], a[2] == false}"), "*2\r\n:1\r\n:1\r\n");
-    assert_eq!(typed(b"+OK\r\n", "return redis.call('x').ok"), "$2\r\nOK\r\n");
-    assert_eq!(typed(b"-ERR no\r\n", "return redis.pcall('x').err"), "$6\r\nERR no\r\n");
-    assert_eq!(typed(b"-ERR no\r\n", "return redis.call('x')"), "-ERR no script: f, on @user_script:1.\r\n");
-    assert_eq!(typed(b"-ERR no\r\n", "local ok, e = pcall(redis.call, 'x') return {tostring(ok), e}"), "*2\r\n$5\r\nfalse\r\n$6\r\nERR no\r\n");
-    assert_eq!(typed(b"%1\r\n$1\r\na\r\n,1.5\r\n", "redis.setresp(3) return redis.call('x').map.a.double * 2"), ":3\r\n");
-    assert_eq!(typed(b"~1\r\n$1\r\na\r\n", "return tostring(redis.call('x').set.a)"), "$4\r\ntrue\r\n");
+    assert_eq!(
+        typed(b"$-1\r\n", "return redis.call('x') == false"),
+        ":1\r\n"
+    );
+    assert_eq!(
+        typed(
+            b"*2\r\n:1\r\n$-1\r\n",
+            "local a = redis.call('x') return {a[1], a[2] == false}"
+        ),
+        "*2\r\n:1\r\n:1\r\n"
+    );
+    assert_eq!(
+        typed(b"+OK\r\n", "return redis.call('x').ok"),
+        "$2\r\nOK\r\n"
+    );
+    assert_eq!(
+        typed(b"-ERR no\r\n", "return redis.pcall('x').err"),
+        "$6\r\nERR no\r\n"
+    );
+    assert_eq!(
+        typed(b"-ERR no\r\n", "return redis.call('x')"),
+        "-ERR no script: f, on @user_script:1.\r\n"
+    );
+    assert_eq!(
+        typed(
+            b"-ERR no\r\n",
+            "local ok, e = pcall(redis.call, 'x') return {tostring(ok), e}"
+        ),
+        "*2\r\n$5\r\nfalse\r\n$6\r\nERR no\r\n"
+    );
+    assert_eq!(
+        typed(
+            b"%1\r\n$1\r\na\r\n,1.5\r\n",
+            "redis.setresp(3) return redis.call('x').map.a.double * 2"
+        ),
+        ":3\r\n"
+    );
+    assert_eq!(
+        typed(
+            b"~1\r\n$1\r\na\r\n",
+            "return tostring(redis.call('x').set.a)"
+        ),
+        "$4\r\ntrue\r\n"
+    );
 }
 
 #[test]
 fn errors_name_the_script_and_its_line() {
-    assert_eq!(run("\nerror('boom')"), "-ERR user_script:2: boom script: f, on @user_script:2.\r\n");
-    assert_eq!(run("return redis.call('nope')"), "-ERR Unknown Redis command called from script script: f, on @user_script:1.\r\n");
-    assert_eq!(run("return redis.call()"), "-ERR Please specify at least one argument for this redis lib call script: f, on @user_script:1.\r\n");
-    assert_eq!(run("return redis.call({})"), "-ERR Lua redis lib command arguments must be strings or integers script: f, on @user_script:1.\r\n");
-    assert_eq!(run("error({err='MY problem'})"), "-MY problem script: f, on @user_script:1.\r\n");
-    assert_eq!(run("return redis.error_reply('MY problem')"), "-MY problem\r\n");
+    assert_eq!(
+        run("\nerror('boom')"),
+        "-ERR user_script:2: boom script: f, on @user_script:2.\r\n"
+    );
+    assert_eq!(
+        run("return redis.call('nope')"),
+        "-ERR Unknown Redis command called from script script: f, on @user_script:1.\r\n"
+    );
+    assert_eq!(
+        run("return redis.call()"),
+        "-ERR Please specify at least one argument for this redis lib call script: f, on @user_script:1.\r\n"
+    );
+    assert_eq!(
+        run("return redis.call({})"),
+        "-ERR Lua redis lib command arguments must be strings or integers script: f, on @user_script:1.\r\n"
+    );
+    assert_eq!(
+        run("error({err='MY problem'})"),
+        "-MY problem script: f, on @user_script:1.\r\n"
+    );
+    assert_eq!(
+        run("return redis.error_reply('MY problem')"),
+        "-MY problem\r\n"
+    );
     assert_eq!(run("return ]"), "user_script:1: unexpected symbol near ']'");
 }
 
@@ -120,7 +192,10 @@ fn errors_name_the_script_and_its_line() {
 fn the_sandbox_keeps_what_it_has() {
     let read_only = |code: &str| {
         let reply = run(code);
-        assert!(reply.contains("Attempt to modify a readonly table script: f, on @user_script:1."), "{code}: {reply}");
+        assert!(
+            reply.contains("Attempt to modify a readonly table script: f, on @user_script:1."),
+            "{code}: {reply}"
+        );
     };
     read_only("x = 1");
     read_only("redis.call = 1");
@@ -130,20 +205,53 @@ fn the_sandbox_keeps_what_it_has() {
     read_only("rawset(_G, 'x', 1)");
     read_only("string.rep = 1");
     read_only("setfenv(0, {})");
-    assert_eq!(run("return foo"), "-ERR user_script:1: Script attempted to access nonexistent global variable 'foo' script: f, on @user_script:1.\r\n");
-    for name in ["print", "dofile", "loadfile", "require", "module", "debug", "io", "newproxy", "package"] {
-        assert!(run(&format!("return {name}")).contains("nonexistent global variable"), "{name}");
+    assert_eq!(
+        run("return foo"),
+        "-ERR user_script:1: Script attempted to access nonexistent global variable 'foo' script: f, on @user_script:1.\r\n"
+    );
+    for name in [
+        "print", "dofile", "loadfile", "require", "module", "debug", "io", "newproxy", "package",
+    ] {
+        assert!(
+            run(&format!("return {name}")).contains("nonexistent global variable"),
+            "{name}"
+        );
     }
     let mut lua = Interpreter::new(Kind::Eval, 0).unwrap();
     let mut host = Echo::default();
-    run_on(&mut lua, &mut host, "table.insert(_G, 5) table.insert(redis, 5)");
-    assert_eq!(run_on(&mut lua, &mut host, "return {tostring(rawget(_G, 1)), #redis}"), "*2\r\n$3\r\nnil\r\n:0\r\n");
-    assert_eq!(run("local n = 0 for k in pairs(redis) do n = n + 1 end return n > 15"), ":1\r\n");
+    run_on(
+        &mut lua,
+        &mut host,
+        "table.insert(_G, 5) table.insert(redis, 5)",
+    );
+    assert_eq!(
+        run_on(
+            &mut lua,
+            &mut host,
+            "return {tostring(rawget(_G, 1)), #redis}"
+        ),
+        "*2\r\n$3\r\nnil\r\n:0\r\n"
+    );
+    assert_eq!(
+        run("local n = 0 for k in pairs(redis) do n = n + 1 end return n > 15"),
+        ":1\r\n"
+    );
     assert_eq!(run("return ('abc'):upper()"), "$3\r\nABC\r\n");
-    assert_eq!(run("return loadstring(string.dump(function() return 1 end)) == nil"), ":1\r\n");
+    assert_eq!(
+        run("return loadstring(string.dump(function() return 1 end)) == nil"),
+        ":1\r\n"
+    );
     assert_eq!(run("return loadstring('return 1+1')()"), ":2\r\n");
-    assert_eq!(run("local t = setmetatable({}, {__index = function(_, k) return k .. '!' end}) return t.x"), "$2\r\nx!\r\n");
-    assert_eq!(run("local function f() return getfenv(1) == _G end return f()"), ":1\r\n");
+    assert_eq!(
+        run(
+            "local t = setmetatable({}, {__index = function(_, k) return k .. '!' end}) return t.x"
+        ),
+        "$2\r\nx!\r\n"
+    );
+    assert_eq!(
+        run("local function f() return getfenv(1) == _G end return f()"),
+        ":1\r\n"
+    );
 }
 
 #[test]
@@ -166,9 +274,15 @@ fn a_killed_script_ends_whatever_it_catches() {
         "while true do pcall(pcall, pcall, function() while true do end end) end",
     ] {
         let mut lua = Interpreter::new(Kind::Eval, 64 << 20).unwrap();
-        let mut host = Echo { kill_at: Some(20), ..Echo::default() };
+        let mut host = Echo {
+            kill_at: Some(20),
+            ..Echo::default()
+        };
         let reply = run_on(&mut lua, &mut host, code);
-        assert!(reply.starts_with("-ERR Script killed by user with SCRIPT KILL..."), "{code}: {reply}");
+        assert!(
+            reply.starts_with("-ERR Script killed by user with SCRIPT KILL..."),
+            "{code}: {reply}"
+        );
         assert_eq!(run_on(&mut lua, &mut Echo::default(), "return 1"), ":1\r\n");
     }
 }
@@ -184,14 +298,21 @@ fn memory_is_bounded_and_the_interpreter_survives() {
     ] {
         let reply = run_on(&mut lua, &mut Echo::default(), code);
         assert!(reply.starts_with('-'), "{code}: {reply}");
-        assert_eq!(run_on(&mut lua, &mut Echo::default(), "return 1"), ":1\r\n", "after {code}");
+        assert_eq!(
+            run_on(&mut lua, &mut Echo::default(), "return 1"),
+            ":1\r\n",
+            "after {code}"
+        );
     }
 }
 
 #[test]
 fn a_stack_that_overflows_is_an_error() {
     assert!(run("local function f() return 1 + f() end return f()").contains("stack overflow"));
-    assert!(run("local t = {} for i = 1, 7000 do t[i] = 'x' end return #redis.call(unpack(t))").starts_with(':'));
+    assert!(
+        run("local t = {} for i = 1, 7000 do t[i] = 'x' end return #redis.call(unpack(t))")
+            .starts_with(':')
+    );
     assert!(run("return redis.call(unpack({}, 1, 1e7))").starts_with('-'));
     let many = "local t = {} for i = 1, 7997 do t[i] = 'x' end return #redis.call(unpack(t))";
     assert!(run(many).starts_with([':', '-']));
@@ -199,9 +320,20 @@ fn a_stack_that_overflows_is_an_error() {
 
 #[test]
 fn small_functions_of_redis_answer_as_theirs_do() {
-    assert_eq!(run("return redis.sha1hex('')"), "$40\r\nda39a3ee5e6b4b0d3255bfef95601890afd80709\r\n");
-    assert_eq!(run("return {redis.acl_check_cmd('get', 'k'), tostring(redis.acl_check_cmd('set', 'k', 'v'))}"), "*2\r\n:1\r\n$5\r\nfalse\r\n");
-    assert!(run("return redis.acl_check_cmd('zzz')").contains("Invalid command passed to redis.acl_check_cmd()"));
+    assert_eq!(
+        run("return redis.sha1hex('')"),
+        "$40\r\nda39a3ee5e6b4b0d3255bfef95601890afd80709\r\n"
+    );
+    assert_eq!(
+        run(
+            "return {redis.acl_check_cmd('get', 'k'), tostring(redis.acl_check_cmd('set', 'k', 'v'))}"
+        ),
+        "*2\r\n:1\r\n$5\r\nfalse\r\n"
+    );
+    assert!(
+        run("return redis.acl_check_cmd('zzz')")
+            .contains("Invalid command passed to redis.acl_check_cmd()")
+    );
     assert!(run("redis.set_repl(10)").contains("Invalid replication flags"));
     assert!(run("redis.setresp(4)").contains("RESP version must be 2 or 3."));
     assert!(run("redis.log(10, 'x')").contains("Invalid debug level."));
@@ -213,29 +345,90 @@ fn small_functions_of_redis_answer_as_theirs_do() {
 #[test]
 fn json_goes_both_ways() {
     let text = |code: &str| run(code).split("\r\n").nth(1).unwrap_or("").to_owned();
-    assert_eq!(text("return cjson.encode({1,2,{a='b\"/'},true,cjson.null,1.5})"), r#"[1,2,{"a":"b\"\/"},true,null,1.5]"#);
+    assert_eq!(
+        text("return cjson.encode({1,2,{a='b\"/'},true,cjson.null,1.5})"),
+        r#"[1,2,{"a":"b\"\/"},true,null,1.5]"#
+    );
     assert_eq!(text("return cjson.encode({})"), "{}");
     assert_eq!(text("return cjson.encode({[1]=1,[3]=3})"), "[1,null,3]");
-    assert_eq!(text("return cjson.encode(cjson.decode('{\"a\":[1,{\"b\":\"\\\\u00e9\\\\ud83d\\\\ude00\"}],\"c\":null}').a)"), r#"[1,{"b":"\u{e9}\u{1f600}"}]"#.replace("\\u{e9}", "\u{e9}").replace("\\u{1f600}", "\u{1f600}"));
+    assert_eq!(
+        text(
+            "return cjson.encode(cjson.decode('{\"a\":[1,{\"b\":\"\\\\u00e9\\\\ud83d\\\\ude00\"}],\"c\":null}').a)"
+        ),
+        r#"[1,{"b":"\u{e9}\u{1f600}"}]"#
+            .replace("\\u{e9}", "\u{e9}")
+            .replace("\\u{1f600}", "\u{1f600}")
+    );
     assert_eq!(run("return cjson.decode('[10,-1.5e2]')[2]"), ":-150\r\n");
-    assert_eq!(run("return tostring(cjson.decode('0x10') + cjson.decode('1e1'))"), "$2\r\n26\r\n");
+    assert_eq!(
+        run("return tostring(cjson.decode('0x10') + cjson.decode('1e1'))"),
+        "$2\r\n26\r\n"
+    );
     for (code, part) in [
-        ("cjson.encode({[1]=1,[100]=1})", "user_script:1: Cannot serialise table: excessively sparse array"),
-        ("cjson.encode(print_me_not and 1 or pcall)", "nonexistent global variable 'print_me_not'"),
-        ("cjson.encode(pcall)", "Cannot serialise function: type not supported"),
-        ("cjson.encode(1/0)", "Cannot serialise number: must not be NaN or Inf"),
-        ("cjson.encode()", "bad argument #1 to 'encode' (expected 1 argument)"),
-        ("cjson.decode({})", "bad argument #1 to 'decode' (string expected, got table)"),
-        ("cjson.decode('[1,')", "Expected value but found T_END at character 4"),
-        ("cjson.decode('{1')", "Expected object key string but found T_NUMBER at character 2"),
-        ("cjson.decode('[1 2]')", "Expected comma or array end but found T_NUMBER at character 4"),
-        ("cjson.decode('.')", "Expected value but found invalid token at character 1"),
-        ("cjson.decode('\"\\\\x\"')", "Expected value but found invalid escape code at character 2"),
-        ("cjson.decode('\\0\\0')", "JSON parser does not support UTF-16 or UTF-32"),
-        ("local t = {} t[1] = t cjson.encode(t)", "Cannot serialise, excessive nesting (1001)"),
-        ("cjson.decode(string.rep('[', 2000))", "Found too many nested data structures (1001) at character 1001"),
-        ("cjson.decode_max_depth(1e9) cjson.decode(string.rep('[', 1e6))", "Found too many nested data structures"),
-        ("cjson.encode_max_depth(0)", "expected integer between 1 and 2147483647"),
+        (
+            "cjson.encode({[1]=1,[100]=1})",
+            "user_script:1: Cannot serialise table: excessively sparse array",
+        ),
+        (
+            "cjson.encode(print_me_not and 1 or pcall)",
+            "nonexistent global variable 'print_me_not'",
+        ),
+        (
+            "cjson.encode(pcall)",
+            "Cannot serialise function: type not supported",
+        ),
+        (
+            "cjson.encode(1/0)",
+            "Cannot serialise number: must not be NaN or Inf",
+        ),
+        (
+            "cjson.encode()",
+            "bad argument #1 to 'encode' (expected 1 argument)",
+        ),
+        (
+            "cjson.decode({})",
+            "bad argument #1 to 'decode' (string expected, got table)",
+        ),
+        (
+            "cjson.decode('[1,')",
+            "Expected value but found T_END at character 4",
+        ),
+        (
+            "cjson.decode('{1')",
+            "Expected object key string but found T_NUMBER at character 2",
+        ),
+        (
+            "cjson.decode('[1 2]')",
+            "Expected comma or array end but found T_NUMBER at character 4",
+        ),
+        (
+            "cjson.decode('.')",
+            "Expected value but found invalid token at character 1",
+        ),
+        (
+            "cjson.decode('\"\\\\x\"')",
+            "Expected value but found invalid escape code at character 2",
+        ),
+        (
+            "cjson.decode('\\0\\0')",
+            "JSON parser does not support UTF-16 or UTF-32",
+        ),
+        (
+            "local t = {} t[1] = t cjson.encode(t)",
+            "Cannot serialise, excessive nesting (1001)",
+        ),
+        (
+            "cjson.decode(string.rep('[', 2000))",
+            "Found too many nested data structures (1001) at character 1001",
+        ),
+        (
+            "cjson.decode_max_depth(1e9) cjson.decode(string.rep('[', 1e6))",
+            "Found too many nested data structures",
+        ),
+        (
+            "cjson.encode_max_depth(0)",
+            "expected integer between 1 and 2147483647",
+        ),
     ] {
         let reply = run(code);
         assert!(reply.contains(part), "{code}: {reply}");
@@ -244,23 +437,57 @@ fn json_goes_both_ways() {
 
 #[test]
 fn messages_are_packed_and_unpacked() {
-    let hex = |code: &str| run(&format!("local s = {code} return (s:gsub('.', function(c) return string.format('%02x', c:byte()) end))"));
-    assert_eq!(hex("cmsgpack.pack({1,2,-1,200,-200,70000,1.5,'ab',true,{}})"), "$40\r\n9a0102ffccc8d1ff38ce00011170ca3fc00000a2\r\n".replace("$40", "$48").replace("a2\r\n", "a26162c390\r\n"));
+    let hex = |code: &str| {
+        run(&format!(
+            "local s = {code} return (s:gsub('.', function(c) return string.format('%02x', c:byte()) end))"
+        ))
+    };
+    assert_eq!(
+        hex("cmsgpack.pack({1,2,-1,200,-200,70000,1.5,'ab',true,{}})"),
+        "$40\r\n9a0102ffccc8d1ff38ce00011170ca3fc00000a2\r\n"
+            .replace("$40", "$48")
+            .replace("a2\r\n", "a26162c390\r\n")
+    );
     assert_eq!(hex("cmsgpack.pack({a=1})"), "$8\r\n81a16101\r\n");
-    assert_eq!(run("return {cmsgpack.unpack(cmsgpack.pack(1, 'x', {1, 2}))}"), "*3\r\n:1\r\n$1\r\nx\r\n*2\r\n:1\r\n:2\r\n");
-    assert_eq!(run("return {cmsgpack.unpack_one(cmsgpack.pack(1, 2), 1)}"), "*2\r\n:-1\r\n:2\r\n");
-    assert_eq!(run("return {cmsgpack.unpack_limit(cmsgpack.pack(1, 2, 3), 2, 0)}"), "*3\r\n:2\r\n:1\r\n:2\r\n");
+    assert_eq!(
+        run("return {cmsgpack.unpack(cmsgpack.pack(1, 'x', {1, 2}))}"),
+        "*3\r\n:1\r\n$1\r\nx\r\n*2\r\n:1\r\n:2\r\n"
+    );
+    assert_eq!(
+        run("return {cmsgpack.unpack_one(cmsgpack.pack(1, 2), 1)}"),
+        "*2\r\n:-1\r\n:2\r\n"
+    );
+    assert_eq!(
+        run("return {cmsgpack.unpack_limit(cmsgpack.pack(1, 2, 3), 2, 0)}"),
+        "*3\r\n:2\r\n:1\r\n:2\r\n"
+    );
     for (code, part) in [
         ("cmsgpack.unpack('\\145\\1')", "Missing bytes in input."),
         ("cmsgpack.unpack('\\193')", "Bad data format in input."),
         ("cmsgpack.unpack('\\146\\1')", "Missing bytes in input."),
-        ("cmsgpack.unpack(string.rep('\\145', 1e5))", "too many return values at once"),
-        ("cmsgpack.unpack(string.rep('\\1', 1e5))", "too many return values at once"),
-        ("cmsgpack.pack()", "bad argument #0 to 'pack' (MessagePack pack needs input.)"),
-        ("cmsgpack.unpack_one('x', 9)", "Start offset 9 greater than input length 1."),
+        (
+            "cmsgpack.unpack(string.rep('\\145', 1e5))",
+            "too many return values at once",
+        ),
+        (
+            "cmsgpack.unpack(string.rep('\\1', 1e5))",
+            "too many return values at once",
+        ),
+        (
+            "cmsgpack.pack()",
+            "bad argument #0 to 'pack' (MessagePack pack needs input.)",
+        ),
+        (
+            "cmsgpack.unpack_one('x', 9)",
+            "Start offset 9 greater than input length 1.",
+        ),
     ] {
         let reply = run(code);
-        let wanted = if part == "Missing bytes in input." && code.contains("145") { reply.starts_with("$-1") || reply.contains(part) } else { reply.contains(part) };
+        let wanted = if part == "Missing bytes in input." && code.contains("145") {
+            reply.starts_with("$-1") || reply.contains(part)
+        } else {
+            reply.contains(part)
+        };
         assert!(wanted, "{code}: {reply}");
     }
     assert!(run("local t = {} t[1] = t return #cmsgpack.pack(t)").starts_with(':'));
@@ -269,26 +496,54 @@ fn messages_are_packed_and_unpacked() {
 #[test]
 fn structures_are_packed_and_bits_are_moved() {
     assert_eq!(run("return {struct.unpack('<i2>i2bBhc0s', struct.pack('<i2>i2bBhBc0s', -2, 300, -1, 255, 7, 3, 'abc', 'zz'):sub(1))}").starts_with('-'), true);
-    assert_eq!(run("return {struct.unpack('>I2<i4d', struct.pack('>I2<i4d', 258, -7, 2.5))}"), "*4\r\n:258\r\n:-7\r\n:2\r\n:15\r\n");
-    assert_eq!(run("return {struct.unpack('Bc0', struct.pack('Bc0', 3, 'abcdef'))}"), "*2\r\n$3\r\nabc\r\n:5\r\n");
+    assert_eq!(
+        run("return {struct.unpack('>I2<i4d', struct.pack('>I2<i4d', 258, -7, 2.5))}"),
+        "*4\r\n:258\r\n:-7\r\n:2\r\n:15\r\n"
+    );
+    assert_eq!(
+        run("return {struct.unpack('Bc0', struct.pack('Bc0', 3, 'abcdef'))}"),
+        "*2\r\n$3\r\nabc\r\n:5\r\n"
+    );
     assert_eq!(run("return struct.size('!4Bi4')"), ":8\r\n");
     for (code, part) in [
-        ("struct.pack('Z', 1)", "bad argument #1 to 'pack' (invalid format option 'Z')"),
-        ("struct.pack('i33', 1)", "integral size 33 is larger than limit of 32"),
+        (
+            "struct.pack('Z', 1)",
+            "bad argument #1 to 'pack' (invalid format option 'Z')",
+        ),
+        (
+            "struct.pack('i33', 1)",
+            "integral size 33 is larger than limit of 32",
+        ),
         ("struct.pack('i99999999999', 1)", "integral size overflow"),
-        ("struct.unpack('i4', 'abc')", "bad argument #2 to 'unpack' (data string too short)"),
-        ("struct.unpack('c0', 'abc')", "format 'c0' needs a previous size"),
+        (
+            "struct.unpack('i4', 'abc')",
+            "bad argument #2 to 'unpack' (data string too short)",
+        ),
+        (
+            "struct.unpack('c0', 'abc')",
+            "format 'c0' needs a previous size",
+        ),
         ("struct.unpack('s', 'abc')", "unfinished string in data"),
-        ("struct.unpack('b', 'abc', 0)", "offset must be 1 or greater"),
+        (
+            "struct.unpack('b', 'abc', 0)",
+            "offset must be 1 or greater",
+        ),
         ("struct.unpack('b', 'abc', -5)", "data string too short"),
         ("struct.size('s')", "option 's' has no fixed size"),
         ("struct.pack('!3')", "alignment 3 is not a power of 2"),
-        ("bit.band('x')", "bad argument #1 to 'band' (number expected, got string)"),
+        (
+            "bit.band('x')",
+            "bad argument #1 to 'band' (number expected, got string)",
+        ),
     ] {
         let reply = run(code);
         assert!(reply.contains(part), "{code}: {reply}");
     }
-    assert_eq!(run("return {bit.band(0xff, 0x0f), bit.bor(1, 2, 4), bit.bxor(5, 1), bit.bnot(0), bit.lshift(1, 31), bit.rshift(-1, 28), bit.arshift(-16, 2), bit.rol(0x12345678, 8), bit.bswap(1), bit.tobit(2^32 + 5)}"),
-        "*10\r\n:15\r\n:7\r\n:4\r\n:-1\r\n:-2147483648\r\n:15\r\n:-4\r\n:878082066\r\n:16777216\r\n:5\r\n");
+    assert_eq!(
+        run(
+            "return {bit.band(0xff, 0x0f), bit.bor(1, 2, 4), bit.bxor(5, 1), bit.bnot(0), bit.lshift(1, 31), bit.rshift(-1, 28), bit.arshift(-16, 2), bit.rol(0x12345678, 8), bit.bswap(1), bit.tobit(2^32 + 5)}"
+        ),
+        "*10\r\n:15\r\n:7\r\n:4\r\n:-1\r\n:-2147483648\r\n:15\r\n:-4\r\n:878082066\r\n:16777216\r\n:5\r\n"
+    );
     assert_eq!(run("return bit.tohex(255, -4)"), "$4\r\n00FF\r\n");
 }
