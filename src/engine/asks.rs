@@ -232,18 +232,21 @@ impl Core {
     // CLIENT PAUSE.
 
     /// Whether a command is held back now.
-    pub(super) fn is_paused(&self, command: &Registered, client: &Client) -> bool {
+    pub(super) fn is_paused(&self, command: &Registered, args: &Args<'_>, client: &Client) -> bool {
         use crate::command::spec::Flags;
-        let writes = |command: &Registered| {
+        // A script that says that it does not write is taken at its word.
+        let writes = |command: &Registered, args: &Args<'_>| {
             let kinds = Flags::WRITE.and(Flags::MAY_REPLICATE);
-            command.spec.flags.any(kinds)
+            command.spec.flags.any(kinds) && !self.is_reading_script(command, args)
         };
         self.pause.until_ms > self.now
             && (!self.pause.writes_only
-                || writes(command)
+                || writes(command, args)
                 || (command.name == "exec"
                     && client.multi.as_ref().is_some_and(|multi| {
-                        multi.queue.iter().any(|queued| writes(queued.command))
+                        multi.queue.iter().any(|queued| {
+                            writes(queued.command, &queued.args.args(client.caller()))
+                        })
                     })))
     }
 

@@ -571,7 +571,7 @@ impl Core {
             self.wait_for_memory(connection);
             return Some(Flow::Hold);
         }
-        if self.is_paused(command, &connection.client) {
+        if self.is_paused(command, args, &connection.client) {
             connection.waiting = true;
             self.blocked_by_pause.push(connection.place.index);
             self.counters().blocked.add(1);

@@ -91,6 +91,29 @@ impl Core {
         );
     }
 
+    /// Whether a request runs a script that has declared that it does not write.
+    pub(super) fn is_reading_script(&self, command: &Registered, args: &Args<'_>) -> bool {
+        let Run::Script { source, .. } = command.spec.run else {
+            return false;
+        };
+        let Some(text) = args.opt(1) else {
+            return false;
+        };
+        let flags = match source {
+            Source::Body => Shebang::of_script(text).ok().map(|found| found.flags),
+            Source::Sha => Sha::parse(text)
+                .and_then(|sha| self.scripting.find(&sha).ok().flatten())
+                .map(|script| script.flags),
+            Source::Function => {
+                let found = self.scripting.function(text).ok().flatten();
+                found.map(|(_, flags)| flags)
+            }
+        };
+        flags.is_some_and(|flags| {
+            !flags.has(script::Flags::COMPATIBLE) && flags.has(script::Flags::NO_WRITES)
+        })
+    }
+
     /// The script or function that a request names, compiled on this core and cached: its name and its flags.
     fn script_of(
         &mut self,

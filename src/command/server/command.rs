@@ -514,7 +514,7 @@ fn keys_of(args: &Args<'_>) -> Result<KeyPlaces, ErrorReply> {
     if !spec.arity.accepts(args.len()) {
         return Err(ErrorReply::INVALID_ARITY_FOR_COMMAND);
     }
-    let mut places = key_places(spec, args).ok_or(ErrorReply::INVALID_ARGUMENTS)?;
+    let mut places = key_places(spec, args).unwrap_or_default();
     if places.is_empty() && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
         return Err(ErrorReply::INVALID_ARGUMENTS);
     }
