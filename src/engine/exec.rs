@@ -6,28 +6,19 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use crate::base::clock::ticks;
-use crate::command::client::{
-    Context, CoreView, FinishFn, PlanFn, Queued, ReplyMode, Step, Watching, Whom,
-};
+use crate::command::client::{Queued, ReplyMode, Step, Watching};
 use crate::command::keys::key_places;
-use crate::command::spec::{Flags, Merge, Run};
+use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
-use crate::keyspace::blocked::Wait;
 use crate::keyspace::watch::WatchToken;
-use crate::mesh::Place;
-use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit, Watch};
-use crate::net::{Blocking, Connection};
-use crate::resp::request::{Args, Key, OwnedArgs, Span};
+use crate::mesh::message::{CoreMessage, ExecUnit, Watch};
+use crate::net::Connection;
+use crate::resp::request::{Args, Key, Span};
 use crate::resp::{ErrorReply, Reply};
-use crate::shard::Shard;
-use crate::transaction::{Outcome, Transaction, Work};
+use crate::transaction::Work;
 
 use super::core::{Core, Held};
 use super::evict::Room;
-use super::merge::merge;
 use super::questions::Question;
 use super::wide::{Errand, Owners, Pending};
 
@@ -75,7 +66,12 @@ impl Core {
     /// EXEC: finds out which shards it takes.
     ///
     /// `shown` is what monitors see of EXEC itself.
-    pub(super) fn exec(&mut self, connection: &mut Connection, command: &'static Registered, shown: Vec<u8>) {
+    pub(super) fn exec(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        shown: Vec<u8>,
+    ) {
         let begun = self.last_ticks;
         let Some(multi) = connection.client.multi.take() else {
             self.send_to_monitors(shown);
@@ -376,7 +372,12 @@ impl Core {
         );
     }
 
-    pub(super) fn watch_held(&mut self, connection: &mut Connection, keys: &[Box<[u8]>], held: &mut Held) {
+    pub(super) fn watch_held(
+        &mut self,
+        connection: &mut Connection,
+        keys: &[Box<[u8]>],
+        held: &mut Held,
+    ) {
         let db = connection.client.db;
         let watching = connection.client.watching.get_or_insert_with(|| {
             Box::new(Watching {

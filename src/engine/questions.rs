@@ -1,27 +1,14 @@
 //! Commands that other cores must answer: the question goes out by mail, the connection waits, the answers become a reply.
 
-use smallvec::SmallVec;
-
-use crate::base::clock::ticks;
-use crate::command::client::{
-    Context, CoreView, FinishFn, PlanFn, Queued, ReplyMode, Step, Watching, Whom,
-};
-use crate::command::keys::key_places;
-use crate::command::spec::{Flags, Merge, Run};
+use crate::command::client::{Context, CoreView, FinishFn, Whom};
 use crate::command::table::Registered;
-use crate::keyspace::blocked::Wait;
-use crate::keyspace::watch::WatchToken;
 use crate::mesh::Place;
-use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit, Watch};
-use crate::net::{Blocking, Connection};
-use crate::resp::request::{Args, Key, OwnedArgs, Span};
-use crate::resp::{ErrorReply, Reply};
-use crate::shard::Shard;
-use crate::transaction::{Outcome, Transaction, Work};
+use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage};
+use crate::net::Connection;
+use crate::resp::Reply;
+use crate::resp::request::{Args, OwnedArgs};
 
-use super::core::{Core, Held};
-use super::evict::Room;
-use super::merge::merge;
+use super::core::Core;
 use super::exec::Exec;
 use super::wide::Pending;
 

@@ -9,24 +9,20 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::base::clock::ticks;
-use crate::command::client::{
-    Context, CoreView, FinishFn, PlanFn, Queued, ReplyMode, Step, Watching, Whom,
-};
+use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Step};
 use crate::command::keys::key_places;
 use crate::command::spec::{Flags, Merge, Run};
 use crate::command::table::Registered;
 use crate::keyspace::blocked::Wait;
-use crate::keyspace::watch::WatchToken;
 use crate::mesh::Place;
-use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit, Watch};
+use crate::mesh::message::{CoreAnswer, CoreMessage};
 use crate::net::{Blocking, Connection};
-use crate::resp::request::{Args, Key, OwnedArgs, Span};
-use crate::resp::{ErrorReply, Reply};
+use crate::resp::Reply;
+use crate::resp::request::{Args, OwnedArgs};
 use crate::shard::Shard;
 use crate::transaction::{Outcome, Transaction, Work};
 
 use super::core::{Core, Held};
-use super::evict::Room;
 use super::exec::Exec;
 use super::merge::merge;
 use super::questions::Question;
@@ -61,7 +57,6 @@ pub(super) enum Errand {
     /// Run a script.
     Script(&'static Registered, OwnedArgs),
 }
-
 
 pub(super) type Owners = SmallVec<[u16; 16]>;
 
@@ -730,5 +725,4 @@ impl Core {
         let mut shards: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();
         self.execute_plan(&mut shards, command, plan, args, out)
     }
-
 }
