@@ -495,7 +495,7 @@ fn messages_are_packed_and_unpacked() {
 
 #[test]
 fn structures_are_packed_and_bits_are_moved() {
-    assert_eq!(run("return {struct.unpack('<i2>i2bBhc0s', struct.pack('<i2>i2bBhBc0s', -2, 300, -1, 255, 7, 3, 'abc', 'zz'):sub(1))}").starts_with('-'), true);
+    assert!(run("return {struct.unpack('<i2>i2bBhc0s', struct.pack('<i2>i2bBhBc0s', -2, 300, -1, 255, 7, 3, 'abc', 'zz'):sub(1))}").starts_with('-'));
     assert_eq!(
         run("return {struct.unpack('>I2<i4d', struct.pack('>I2<i4d', 258, -7, 2.5))}"),
         "*4\r\n:258\r\n:-7\r\n:2\r\n:15\r\n"
