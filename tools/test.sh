@@ -166,12 +166,14 @@ for shards in 1 4; do
     step "acl-$shards" 60 python3 "$clients/acl.py" --shards $shards
     step "streams-$shards" 60 python3 "$clients/streams.py" --shards $shards
     step "scripting-$shards" 60 python3 "$clients/scripting.py" --shards $shards
+    step "persistence-$shards" 120 python3 "$clients/persistence.py" --shards $shards --keys 100000
 done
 if command -v redis-server >/dev/null 2>&1; then
     for shards in 1 4; do
         step "pubsub-$shards" 120 python3 "$clients/pubsub.py" --shards $shards
     done
     step "command-table" 60 python3 "$clients/command_table.py"
+    step "every-command" 60 python3 "$clients/every_command.py"
     for shards in 1 2; do
         step "server-commands-$shards" 60 python3 "$clients/server_commands.py" --shards $shards
     done

@@ -5,8 +5,8 @@
 pub mod allocator;
 pub mod bits;
 pub mod clock;
-pub mod crc64;
 pub mod collate;
+pub mod crc64;
 pub mod geo;
 pub mod glob;
 pub mod hash;

@@ -257,6 +257,19 @@ pub fn format_f64(value: f64) -> NumberText {
     if let Some(integer) = f64_as_i64(value) {
         return format_i64(integer);
     }
+    format_f64_digits(value)
+}
+
+/// The same without the exception for integers: large ones are `1e+17` (DEBUG DIGEST, 7.2).
+pub fn format_f64_shortest(value: f64) -> NumberText {
+    if value.is_finite() && value != 0.0 {
+        format_f64_digits(value)
+    } else {
+        format_f64(value)
+    }
+}
+
+fn format_f64_digits(value: f64) -> NumberText {
     let mut buffer = zmij::Buffer::new();
     let (digits, exponent) = ShortDigits::of_text(buffer.format_finite(value.abs()).as_bytes());
     let mut text = NumberText::new();

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::keyspace::watch::WatchToken;
 use crate::mesh::message::{ClientFilter, ClientKind, CoreAnswer, CoreAsk};
 use crate::observe::Observatory;
-use crate::pubsub::{Subscriptions, Topic};
+use crate::pubsub::{Subscriptions, Topic, Whereabouts};
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
 use crate::script::CoreScripts;
@@ -182,6 +182,16 @@ pub struct Client {
     pub subscribed: bool,
     /// What it has subscribed to.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// CLIENT TRACKING.
+    pub tracking: Option<Box<ClientTracking>>,
+    /// What CLIENT TRACKING has asked for while the client to redirect to is looked for.
+    pub tracking_wanted: Option<Box<ClientTracking>>,
+    /// `tracking` has changed: the engine tells the shards.
+    pub tracking_changed: bool,
+    /// The keys that its next command reads are remembered for it.
+    pub remembers: bool,
+    /// Its commands need a second look: subscriptions forbid most of them, or CLIENT CACHING concerns the next one.
+    pub special: bool,
     /// The connection closes once the reply at hand is sent: CLIENT KILL of oneself.
     pub closing: bool,
     /// When it connected, Unix milliseconds.
@@ -210,6 +220,40 @@ pub struct Queued {
     pub command: &'static Registered,
     /// Its arguments.
     pub args: OwnedArgs,
+}
+
+/// CLIENT TRACKING.
+#[derive(Clone, Debug, Default)]
+pub struct ClientTracking {
+    /// The client that is told instead; zero for none.
+    pub redirect: u64,
+    /// Where that client is.
+    pub redirect_at: Option<Whereabouts>,
+    /// That client has gone.
+    pub broken: bool,
+    /// It is told of all keys with its prefixes.
+    pub bcast: bool,
+    /// Keys are remembered only after CLIENT CACHING YES.
+    pub optin: bool,
+    /// Keys are remembered except after CLIENT CACHING NO.
+    pub optout: bool,
+    /// CLIENT CACHING has been given for the next command.
+    pub caching: bool,
+    /// It is not told of its own changes.
+    pub noloop: bool,
+    /// Prefixes of BCAST, in order.
+    pub prefixes: Vec<Box<[u8]>>,
+}
+
+impl ClientTracking {
+    /// Whether the keys that the next command reads are remembered.
+    fn remembers(&self) -> bool {
+        !self.bcast
+            && match self.caching {
+                true => !self.optout,
+                false => !self.optin,
+            }
+    }
 }
 
 /// Keys watched.
@@ -258,6 +302,11 @@ impl Client {
             monitor: false,
             subscribed: false,
             subscriptions: None,
+            tracking: None,
+            tracking_wanted: None,
+            tracking_changed: false,
+            remembers: false,
+            special: false,
             closing: false,
             created_ms: now,
             active_ms: now,
@@ -335,6 +384,7 @@ impl Client {
             deny_blocking: false,
             from_script: false,
             resp3: self.resp3,
+            remembers: self.remembers,
         }
     }
 
@@ -344,7 +394,7 @@ impl Client {
         self.trusted
             && self.multi.is_none()
             && self.reply_mode == ReplyMode::On
-            && !(self.monitor | self.subscribed)
+            && !(self.monitor | self.special)
     }
 
     /// The permissions of its user are all that its commands must be looked at for.
@@ -354,7 +404,7 @@ impl Client {
             && !self.trusted
             && self.multi.is_none()
             && self.reply_mode == ReplyMode::On
-            && !(self.monitor | self.subscribed)
+            && !(self.monitor | self.special)
     }
 
     /// Whether it listens to something that its user, `before` as it was, must not use any more.
@@ -394,6 +444,14 @@ impl Client {
         }
     }
 
+    /// Protocol, subscriptions or tracking have changed: works out what depends on them.
+    pub fn refresh(&mut self) {
+        let tracking = self.tracking.as_ref();
+        self.remembers = tracking.is_some_and(|tracking| tracking.remembers());
+        self.special = self.subscribed && !self.resp3
+            || tracking.is_some_and(|tracking| tracking.optin || tracking.optout);
+    }
+
     /// How many subscriptions of a topic it has.
     pub fn subscriptions(&self, topic: Topic) -> usize {
         let subscriptions = self.subscriptions.as_ref();
@@ -412,7 +470,10 @@ impl Client {
                 .as_ref()
                 .is_none_or(|local| local == self.local.as_bytes())
             && filter.kind.is_none_or(|kind| kind == self.kind())
-            && filter.user.as_ref().is_none_or(|user| user == self.user.name())
+            && filter
+                .user
+                .as_ref()
+                .is_none_or(|user| user == self.user.name())
             && filter.not != Some(self.id)
     }
 }

@@ -150,7 +150,9 @@ fn flush(
         _ => return Err(ErrorReply::SYNTAX),
     };
     let parts: Vec<&[u8]> = args.iter_from(0).collect();
+    shards.any().news.flushed(true);
     for shard in shards.iter_mut() {
+        shard.news.flushed(false);
         for db in dbs.clone() {
             shard.touch_watched_keys_of(db);
             let flushed = shard.keyspace.take_db(db);

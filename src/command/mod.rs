@@ -9,8 +9,8 @@ pub mod spec;
 pub mod table;
 pub mod trace;
 
-mod bitmap;
 mod acl;
+mod bitmap;
 mod draw;
 mod flush;
 mod generic;

@@ -450,12 +450,12 @@ fn pubsub_help(_: &mut Shard, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use crate::command::harness::Harness;
-    use crate::pubsub::{Change, Topic};
+    use crate::pubsub::{Subscription, Topic};
 
     fn listening(topic: Topic, names: &[&str]) -> Harness {
         let mut harness = Harness::new(2);
         for (core, name) in names.iter().enumerate() {
-            let change = Change {
+            let change = Subscription {
                 topic,
                 begins: true,
                 name: name.as_bytes().into(),

@@ -494,6 +494,8 @@ pub struct Argument {
     pub since: &'static str,
     /// Version since which something else should be used.
     pub deprecated_since: &'static str,
+    /// What a tool shows for it, where that is not its name.
+    pub display: &'static str,
 }
 
 /// Kinds of arguments in COMMAND DOCS.
@@ -552,6 +554,7 @@ impl Argument {
             key_spec: None,
             since: "",
             deprecated_since: "",
+            display: "",
         }
     }
 
@@ -638,6 +641,12 @@ impl Argument {
             flags: self.flags.and(ArgumentFlags::MULTIPLE_TOKEN),
             ..self
         }
+    }
+
+    /// Shown by tools as this.
+    #[must_use]
+    pub const fn shown(self, display: &'static str) -> Argument {
+        Argument { display, ..self }
     }
 
     /// Added in this version.

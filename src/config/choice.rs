@@ -98,6 +98,28 @@ choices! {
         Absolute = "absolute",
     }
 
+    /// Which kind of message the system's log takes ours for (`syslog-facility`).
+    SyslogFacility {
+        /// Of a user's program.
+        User = "user",
+        /// For local use, from 0 on.
+        Local0 = "local0",
+        /// See above.
+        Local1 = "local1",
+        /// See above.
+        Local2 = "local2",
+        /// See above.
+        Local3 = "local3",
+        /// See above.
+        Local4 = "local4",
+        /// See above.
+        Local5 = "local5",
+        /// See above.
+        Local6 = "local6",
+        /// See above.
+        Local7 = "local7",
+    }
+
     /// Which channels a new user may use (`acl-pubsub-default`).
     ChannelDefault {
         /// All of them.

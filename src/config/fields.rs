@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::choice::{
-    ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction, Supervised,
+    ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction,
+    Supervised, SyslogFacility,
 };
 use super::directive::{self, Directive};
 use super::special::BufferLimits;
@@ -71,7 +72,8 @@ enums!(
     OomScoreAdj,
     PipelineOrder,
     ProtectedAction,
-    Supervised
+    Supervised,
+    SyslogFacility
 );
 
 macro_rules! variants {
@@ -169,6 +171,8 @@ fields! {
     maxclients: u32 = "maxclients";
     /// Which keyspace events are published, as the bits that Redis gives the letters; 0 means none.
     notify_keyspace_events: u32 = "notify-keyspace-events";
+    /// Keys that are remembered for tracking clients at most; 0 means no limit.
+    tracking_table_max_keys: u64 = "tracking-table-max-keys";
     /// Bytes of unread replies: for normal clients, replicas and subscribers.
     client_output_buffer_limit: [BufferLimits; 3] = "client-output-buffer-limit";
     /// Bytes of one client's unfinished input at most.
@@ -237,6 +241,14 @@ fields! {
     oom_score_adj_values: [i32; 3] = "oom-score-adj-values";
     /// Whether transparent huge pages are turned off for the process.
     disable_thp: bool = "disable-thp";
+    /// Who may change modules.
+    enable_module_command: ProtectedAction = "enable-module-command";
+    /// Whether the system's log gets our lines too.
+    syslog_enabled: bool = "syslog-enabled";
+    /// How they are called there.
+    syslog_ident: String = "syslog-ident";
+    /// What they are taken for there.
+    syslog_facility: SyslogFacility = "syslog-facility";
     /// Who may use DEBUG.
     enable_debug_command: ProtectedAction = "enable-debug-command";
     /// Who may change protected directives with CONFIG SET.

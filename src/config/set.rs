@@ -250,8 +250,8 @@ pub(super) fn warning(name: &str, value: &Value) -> Option<String> {
                 .to_string(),
         ),
         Value::SavePoints(points) if !points.is_empty() => Some(format!(
-            "{name} is set to '{}', but this build of Slotwise writes no snapshots yet: the data set is lost when the \
-             server stops. Set {name} to \"\" to say that this is meant.",
+            "{name} is set to '{}', but this build of Slotwise writes snapshots only when told to (SAVE): what \
+             has changed since is lost when the server stops. Set {name} to \"\" to say that this is meant.",
             String::from_utf8_lossy(&special::show(value))
         )),
         _ => None,

@@ -20,6 +20,7 @@ use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
 use super::listen::Listener;
+use super::oom::OomScore;
 
 /// How often signals and slow duties are looked after.
 const CRON: Duration = Duration::from_millis(100);
@@ -34,6 +35,8 @@ pub struct ControlParts {
     pub config: Arc<Config>,
     /// All users.
     pub users: Arc<Users>,
+    /// The process's score at start.
+    pub oom_score: OomScore,
     /// Sockets to accept from.
     pub listeners: Vec<Listener>,
     /// Set by SIGTERM and SIGINT.
@@ -66,6 +69,7 @@ pub struct Control {
     rounds: HashMap<u64, Round>,
     next_round: u64,
     monitors: Vec<(u16, u64)>,
+    oom_score: OomScore,
     /// CLIENT PAUSE: until when (Unix milliseconds), and whether it is for writes only.
     pause: (i64, bool),
     stopping: bool,
@@ -92,6 +96,7 @@ impl Control {
             rounds: HashMap::new(),
             next_round: 0,
             monitors: Vec::new(),
+            oom_score: parts.oom_score,
             pause: (0, false),
             stopping: false,
             next_look_ms: 0,
@@ -198,6 +203,7 @@ impl Control {
                 };
                 let changed = self.config.set(&pairs, context);
                 let changed = changed.and_then(|changed| self.carry_out(changed));
+                let changed = changed.and_then(|config| self.with_oom_score(config));
                 match changed {
                     Ok(config) => {
                         let config = Arc::new(config);
@@ -262,6 +268,21 @@ impl Control {
                 self.answer(from, ticket, CoreAnswer::Done);
             }
         }
+    }
+
+    /// Sets the process's score if `config` asks for another one than now.
+    fn with_oom_score(&self, config: Config) -> Result<Config, SetError> {
+        let asks = |config: &Config| (config.oom_score_adj, config.oom_score_adj_values);
+        if asks(&config) != asks(&self.config)
+            && let Err(error) = self.oom_score.apply(&config)
+        {
+            log::warn!("Unable to write oom_score_adj: {error}");
+            return Err(SetError::failed(
+                "oom-score-adj",
+                "Failed to apply new oom_score_adj configuration, check server logs.",
+            ));
+        }
+        Ok(config)
     }
 
     /// What a CLIENT PAUSE comes to beside the one under way: the later end and the stricter kind (7.2). Zero ends all.

@@ -4,12 +4,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter};
 
-use crate::config::LogLevel;
+use syslog::{Facility, Formatter3164, LoggerBackend};
+
+use crate::config::{LogLevel, SyslogFacility};
 
 /// How often the file's name is looked up again: a rotated log is followed within this time.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -52,6 +54,49 @@ impl Write for Followed {
     }
 }
 
+type Syslog = syslog::Logger<LoggerBackend, Formatter3164>;
+
+/// The system's log, if it gets our lines too.
+static SYSLOG: Mutex<Option<Syslog>> = Mutex::new(None);
+
+/// Sends lines to the system's log as well, as `name`.
+pub fn start_syslog(name: &str, facility: SyslogFacility) -> Result<(), String> {
+    let facility = match facility {
+        SyslogFacility::User => Facility::LOG_USER,
+        SyslogFacility::Local0 => Facility::LOG_LOCAL0,
+        SyslogFacility::Local1 => Facility::LOG_LOCAL1,
+        SyslogFacility::Local2 => Facility::LOG_LOCAL2,
+        SyslogFacility::Local3 => Facility::LOG_LOCAL3,
+        SyslogFacility::Local4 => Facility::LOG_LOCAL4,
+        SyslogFacility::Local5 => Facility::LOG_LOCAL5,
+        SyslogFacility::Local6 => Facility::LOG_LOCAL6,
+        SyslogFacility::Local7 => Facility::LOG_LOCAL7,
+    };
+    let logger = syslog::unix(Formatter3164 {
+        facility,
+        hostname: None,
+        process: name.to_owned(),
+        pid: std::process::id(),
+    })
+    .map_err(|error| error.to_string())?;
+    *SYSLOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(logger);
+    Ok(())
+}
+
+/// One line to the system's log. What cannot be delivered is lost there: it stands in our own log.
+fn tell_syslog(level: Level, line: &str) {
+    let mut syslog = SYSLOG.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(syslog) = syslog.as_mut() else {
+        return;
+    };
+    let _ = match level {
+        Level::Error | Level::Warn => syslog.warning(line),
+        Level::Info => syslog.notice(line),
+        Level::Debug => syslog.info(line),
+        Level::Trace => syslog.debug(line),
+    };
+}
+
 static STARTED: Mutex<bool> = Mutex::new(false);
 
 /// Begins to log: to `file`, or to standard output.
@@ -84,6 +129,7 @@ pub fn start(level: LogLevel, file: Option<&Path>) -> io::Result<()> {
             }
             _ => name,
         };
+        tell_syslog(record.level(), &format!("{core}: {}", record.args()));
         writeln!(
             out,
             "{}:M {now} {sign} {core}: {}",

@@ -4,8 +4,10 @@ mod accept;
 mod core;
 mod listen;
 pub mod logging;
+mod oom;
 mod users;
 
 pub use self::core::{Control, ControlParts};
-pub use users::{all_channels, load_users};
 pub use listen::{ListenError, Listener, listen};
+pub use oom::OomScore;
+pub use users::{all_channels, load_users};

@@ -19,8 +19,7 @@ impl Core {
     pub(super) fn take_mail(&mut self) {
         self.before_mail();
         // A script that runs too long reads mail from within: the order stays.
-        self.inbox
-            .extend(self.links.core(self.index).take_mail());
+        self.inbox.extend(self.links.core(self.index).take_mail());
         while let Some(message) = self.inbox.pop_front() {
             self.on_message(message);
         }
@@ -182,6 +181,14 @@ impl Core {
             CoreAsk::Unblock { client, error } => {
                 CoreAnswer::Count(self.unblock_client(client, error).into())
             }
+            CoreAsk::FindClient(id) => {
+                let known = self.connections.iter().flatten();
+                let mut living = known.filter(|connection| !connection.closed);
+                match living.find(|connection| connection.client.id == id) {
+                    Some(found) => CoreAnswer::Found((self.index as u16, found.place.token())),
+                    None => CoreAnswer::Done,
+                }
+            }
             CoreAsk::ResetStats => {
                 self.counters().reset();
                 if let Some(shard) = &mut self.shard {
@@ -225,18 +232,21 @@ impl Core {
     // CLIENT PAUSE.
 
     /// Whether a command is held back now.
-    pub(super) fn is_paused(&self, command: &Registered, client: &Client) -> bool {
+    pub(super) fn is_paused(&self, command: &Registered, args: &Args<'_>, client: &Client) -> bool {
         use crate::command::spec::Flags;
-        let writes = |command: &Registered| {
+        // A script that says that it does not write is taken at its word.
+        let writes = |command: &Registered, args: &Args<'_>| {
             let kinds = Flags::WRITE.and(Flags::MAY_REPLICATE);
-            command.spec.flags.any(kinds)
+            command.spec.flags.any(kinds) && !self.is_reading_script(command, args)
         };
         self.pause.until_ms > self.now
             && (!self.pause.writes_only
-                || writes(command)
+                || writes(command, args)
                 || (command.name == "exec"
                     && client.multi.as_ref().is_some_and(|multi| {
-                        multi.queue.iter().any(|queued| writes(queued.command))
+                        multi.queue.iter().any(|queued| {
+                            writes(queued.command, &queued.args.args(client.caller()))
+                        })
                     })))
     }
 

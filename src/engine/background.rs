@@ -3,7 +3,7 @@
 use crate::mesh::message::ClientKind;
 use crate::observe::CoreCounters;
 use crate::pubsub::Topic;
-use crate::shard::Shard;
+use crate::shard::{FORGET_STEP, Shard};
 
 use super::core::{Core, FAREWELL_MS, IDLE_TICK_MS, TICK_MS};
 
@@ -27,6 +27,10 @@ pub(super) fn publish_shard(counters: &CoreCounters, shard: &Shard) {
     counters
         .blocking_keys_gone
         .set(shard.blocked.when_gone() as u64);
+    let tracking = &shard.news.tracking;
+    counters.tracking_keys.set(tracking.keys() as u64);
+    counters.tracking_items.set(tracking.items() as u64);
+    counters.tracking_prefixes.set(tracking.prefixes() as u64);
     let audience = &shard.news.audience;
     counters
         .pubsub_channels
@@ -72,20 +76,23 @@ impl Core {
         if self.clients.are_limited() {
             self.limit_clients();
         }
-        if let Some(shard) = self.shard.take() {
-            self.end_unit(shard); // a deletion may be what somebody waits for
-        }
         if self.now >= self.next_tick_ms {
             self.tick();
             self.next_tick_ms = self.now + self.tick_interval();
         } else if self.expiry.pressing {
             self.expire_some();
         }
+        if let Some(shard) = self.shard.take() {
+            self.end_unit(shard); // a deletion may be what somebody waits for
+        }
     }
 
     fn tick(&mut self) {
         if self.pause.until_ms > 0 && self.pause.until_ms <= self.now {
             self.end_pause();
+        }
+        if let Some(shard) = &mut self.shard {
+            shard.limit_tracking(FORGET_STEP); // the limit may have been lowered
         }
         self.begin_expiry();
         self.look_after_connections();

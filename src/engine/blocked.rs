@@ -84,6 +84,7 @@ impl Core {
             self.counters().timed.set(self.deadlines.len() as u64);
         }
         connection.blocked = Some(Box::new(blocking));
+        self.read_on(connection); // it may have been held back while its command was on its way
     }
 
     /// Its command blocked on another core, which the part says that has come back. It may have been served already.
@@ -380,6 +381,9 @@ impl Core {
         );
         for shard in shards.iter_mut() {
             shard.effects.end(&args);
+            if shard.news.has_some() {
+                self.take_news(shard, args.caller.client);
+            }
         }
         if outcome.is_ok() && shards.take_wait().is_some() {
             self.last_ticks = ticks();

@@ -18,8 +18,8 @@ use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::resp::request::Span;
-use crate::script::CoreScripts;
 use crate::ring::{Completion, Operation, Ring};
+use crate::script::CoreScripts;
 use crate::shard::Shard;
 use crate::transaction::Transaction;
 
@@ -157,6 +157,8 @@ pub struct Core {
     pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pushing: Pushing,
+    /// What monitors are to see of the script that has just run: itself and the commands it called.
+    pub(super) script_lines: Vec<u8>,
     pub(super) pause: Pause,
     pub(super) blocked_by_pause: Vec<u32>,
     pub(super) stopping: bool,
@@ -260,6 +262,7 @@ impl Core {
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
             pushing: Pushing::new(shards),
+            script_lines: Vec::new(),
             pause: Pause::default(),
             blocked_by_pause: Vec::new(),
             stopping: false,
@@ -342,6 +345,7 @@ impl Core {
                 && (self.shard.is_some() || self.gates.busy)
                 && !self.pushing.choked)
             || self.has_background_work()
+            || self.pushing.due
             || !self.to_schedule.is_empty()
             // This core may have been the last to arrive, after it looked for complete ones.
             || self.under_way.iter().any(|transaction| transaction.is_complete())
@@ -720,6 +724,7 @@ impl Core {
         self.leave_block(connection);
         self.discount_client(connection);
         self.forget_subscriptions(connection);
+        self.forget_tracking(connection);
         crate::base::sys::shutdown_socket(connection.fd);
     }
 
@@ -780,7 +785,7 @@ impl Core {
         for mut shard in held {
             let owner = shard.index;
             if shard.news.has_some() {
-                self.take_news(&mut shard);
+                self.take_news(&mut shard, 0);
             }
             super::background::publish_shard(self.observatory.core(owner), &shard);
             if owner == self.index {

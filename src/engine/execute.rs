@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::base::clock::ticks;
 use crate::command::client::{PlanFn, ShardFn};
+use crate::command::keys::key_places;
+use crate::command::spec::Flags;
 use crate::command::table::Registered;
 use crate::keyspace::blocked::Wait;
 use crate::resp::request::Args;
@@ -44,8 +46,9 @@ impl Core {
             self.failed(command, &error, out, start);
         }
         shard.effects.end(args);
-        if shard.news.has_some() {
-            self.take_news(shard);
+        if shard.news.has_some() | args.caller.remembers {
+            remember_reads(&mut Shards::new(&mut [shard], self.shards), command, args);
+            self.take_news(shard, args.caller.client);
         }
     }
 
@@ -60,7 +63,8 @@ impl Core {
     ) -> Option<Wait> {
         let mut shards = Shards::new(held, self.shards);
         shards.iter_mut().for_each(|shard| shard.effects.begin());
-        let audible = !shards.any().news.audience.is_empty();
+        let news = &shards.any().news;
+        let audible = !news.audience.is_empty() | news.is_attentive();
         if audible && shards.held() > 1 {
             let numbers = Arc::default();
             for shard in shards.iter_mut() {
@@ -76,7 +80,8 @@ impl Core {
             shard.effects.end(args);
         }
         if audible {
-            self.take_news_of(&mut shards);
+            remember_reads(&mut shards, command, args);
+            self.take_news_of(&mut shards, args.caller.client);
         }
         if let Some(wait) = shards.take_wait()
             && !args.caller.deny_blocking
@@ -132,5 +137,18 @@ impl Core {
         if spent >= self.slow_ticks {
             self.slow(command, args, scale.ns(spent));
         }
+    }
+}
+
+/// Keeps in mind what a client has read that wants to hear of changes.
+#[cold]
+fn remember_reads(shards: &mut Shards<'_>, command: &'static Registered, args: &Args<'_>) {
+    let flags = command.spec.flags;
+    if !args.caller.remembers || !flags.has(Flags::READONLY) || flags.has(Flags::PUBSUB) {
+        return;
+    }
+    for (place, _) in key_places(command.spec, args).unwrap_or_default() {
+        let key = args.key(place as usize);
+        shards.of(&key).remember_read(args.caller.client, key.bytes);
     }
 }

@@ -4,7 +4,7 @@
 //! from memory side by side before the first one runs. The fork between "here" and "elsewhere" is in `dispatch` and
 //! nowhere else.
 
-use crate::command::client::{Multi, Queued, ReplyMode};
+use crate::command::client::{Client, Multi, Queued, ReplyMode};
 use crate::command::permit::Refusal;
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
@@ -391,12 +391,27 @@ impl Core {
         } else {
             Room::Enough
         };
-        connection.client.last_command = Some(command);
+        let previous = connection.client.last_command.replace(command);
         let mut muted = false;
         if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
+            if connection.client.tracking.is_some() {
+                if self.shard.is_none() {
+                    connection.client.last_command = previous;
+                    return Flow::Hold;
+                }
+                end_caching(&mut connection.client, previous);
+            }
             match self.gate(connection, command, &args, room) {
-                None => muted = connection.client.reply_mode != ReplyMode::On,
-                Some(flow) => return flow,
+                None => {
+                    muted = connection.client.reply_mode != ReplyMode::On;
+                    args.caller = connection.client.caller();
+                }
+                Some(flow) => {
+                    if matches!(flow, Flow::Hold) {
+                        connection.client.last_command = previous;
+                    }
+                    return flow;
+                }
             }
         }
         connection.commands += 1;
@@ -470,7 +485,8 @@ impl Core {
             return Flow::Hold;
         }
         // Of what a busy server runs, nothing wants a shard.
-        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_))) {
+        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_)))
+        {
             return Flow::Hold;
         }
         self.run_wide(connection, command, args);
@@ -493,7 +509,8 @@ impl Core {
     ) {
         let place = connection.place;
         let caller = connection.client.caller();
-        let shown = (!self.monitors.is_empty()).then(|| trace::monitor_source(&connection.client));
+        let shown = (!self.monitors.is_empty() && !command.spec.flags.has(Flags::BLOCKING))
+            .then(|| trace::monitor_source(&connection.client));
         let wave = self.wave_of(connection);
         let spare = &mut self.spare_parts;
         let part = wave.part(owner, || {
@@ -514,7 +531,10 @@ impl Core {
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
-        self.gates.loading || self.gates.busy || self.pause.until_ms > 0 || !self.monitors.is_empty()
+        self.gates.loading
+            || self.gates.busy
+            || self.pause.until_ms > 0
+            || !self.monitors.is_empty()
     }
 
     /// The slow way in: gates, MULTI's queue, CLIENT REPLY, CLIENT PAUSE, MONITOR. `None` lets the command run.
@@ -551,7 +571,7 @@ impl Core {
             self.wait_for_memory(connection);
             return Some(Flow::Hold);
         }
-        if self.is_paused(command, &connection.client) {
+        if self.is_paused(command, args, &connection.client) {
             connection.waiting = true;
             self.blocked_by_pause.push(connection.place.index);
             self.counters().blocked.add(1);
@@ -564,10 +584,18 @@ impl Core {
             self.write_reply(connection, |reply| reply.simple("QUEUED"));
             return Some(Flow::Next);
         }
-        if !self.monitors.is_empty() && matches!(command.spec.run, Run::Shard(_)) {
-            // Shown now if it runs now. If another core runs it, that core shows it.
-            let key = args.key(usize::from(command.first_key));
-            if self.shard.is_some() && usize::from(key.slot) % self.shards == self.index {
+        if !self.monitors.is_empty() && self.shard.is_some() {
+            // Shown now if it runs now. If another core runs it, that core shows it; but one that may block is shown as
+            // it comes, once, since it may run again and again before it is served.
+            let now = match command.spec.run {
+                _ if command.spec.flags.has(Flags::BLOCKING) => true,
+                Run::Shard(_) => {
+                    let key = args.key(usize::from(command.first_key));
+                    usize::from(key.slot) % self.shards == self.index
+                }
+                _ => false,
+            };
+            if now {
                 self.feed_monitors(&connection.client, command, args);
             }
         }
@@ -723,6 +751,20 @@ enum Cut {
     Failed(usize, Vec<u8>),
     /// To this offset; what follows is an inline request with quotes.
     Quoted(usize),
+}
+
+/// CLIENT CACHING concerns the command after it, a whole transaction included. `previous` is the command that ran before
+/// the one at hand.
+fn end_caching(client: &mut Client, previous: Option<&'static Registered>) {
+    let last_is_client = previous.is_some_and(|last| last.parent == Some("CLIENT"));
+    if let Some(tracking) = &mut client.tracking
+        && tracking.caching
+        && client.multi.is_none()
+        && !last_is_client
+    {
+        tracking.caching = false;
+        client.refresh();
+    }
 }
 
 /// Whether the "command" is what a browser says that was tricked into talking to us.

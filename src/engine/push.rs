@@ -12,7 +12,7 @@
 //! A subscription is confirmed when all shards know of it. Until then the client's output is held back as it is, so
 //! that a message that comes meanwhile stands behind the confirmation.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,7 +20,8 @@ use crate::mesh::Place;
 use crate::mesh::message::{CoreMessage, Push};
 use crate::net::Connection;
 use crate::pubsub::{
-    Change, Message, Outgoing, Publication, Registry, Subscriptions, Topic, confirmation,
+    Change, Form, Group, Invalidation, Message, Outgoing, Publication, Registry, Subscription,
+    Subscriptions, Topic, Tracker, confirmation,
 };
 use crate::resp::Reply;
 use crate::resp::request::Args;
@@ -43,7 +44,7 @@ pub(super) struct Pushing {
     /// The own inbox holds something that this core has said.
     own_mailed: bool,
     /// Anything at all is to be done at the end of the turn.
-    due: bool,
+    pub(super) due: bool,
     /// Numbers of receivers for connections of each core.
     counts: Vec<Vec<(Place, usize)>>,
     /// The connection whose PUBLISH is being run; it waits if the message goes to other cores.
@@ -62,6 +63,10 @@ pub(super) struct Pushing {
     unconfirmed: VecDeque<(u64, Place)>,
     /// Clients with subscriptions.
     clients: u64,
+    /// Clients that track keys.
+    trackers: u64,
+    /// Keys with the prefix of a group that have changed in this turn, each with the client that did it.
+    broadcast: Vec<(Arc<Group>, BTreeMap<Box<[u8]>, u64>)>,
     /// Some core is too far behind.
     pub(super) choked: bool,
     /// Room for a list of receivers.
@@ -82,17 +87,17 @@ impl Pushing {
 impl Core {
     // Saying something.
 
-    /// Takes over what a command on `shard` has said.
+    /// Takes over what a command of `client` on `shard` has said; zero when it was nobody's command.
     #[cold]
-    pub(super) fn take_news(&mut self, shard: &mut Shard) {
+    pub(super) fn take_news(&mut self, shard: &mut Shard, client: u64) {
         for (_, outgoing) in shard.news.take() {
-            self.say(outgoing);
+            self.say(outgoing, client);
         }
     }
 
     /// The same for a step over several shards, in the order in which it was said.
     #[cold]
-    pub(super) fn take_news_of(&mut self, shards: &mut Shards<'_>) {
+    pub(super) fn take_news_of(&mut self, shards: &mut Shards<'_>, client: u64) {
         let mut all = Vec::new();
         for shard in shards.iter_mut() {
             shard.news.number_by(None);
@@ -100,14 +105,68 @@ impl Core {
         }
         all.sort_by_key(|(number, _)| *number);
         for (_, outgoing) in all {
-            self.say(outgoing);
+            self.say(outgoing, client);
         }
     }
 
-    fn say(&mut self, outgoing: Outgoing) {
+    fn say(&mut self, outgoing: Outgoing, client: u64) {
         match outgoing {
             Outgoing::Publication(cores, publication) => {
                 self.send_publication(&cores, publication);
+            }
+            Outgoing::Invalid(tracker, key) => {
+                if !(tracker.noloop && key.is_some() && tracker.client == client) {
+                    let invalidation = Invalidation::new(key.map(|key| vec![key]));
+                    self.invalidate(&tracker, Arc::new(invalidation));
+                }
+            }
+            Outgoing::Changed { group, key, aside } => {
+                let pushing = &mut self.pushing;
+                pushing.due = true;
+                let known = pushing
+                    .broadcast
+                    .iter_mut()
+                    .find(|(known, _)| Arc::ptr_eq(known, &group));
+                let by = if aside { 0 } else { client };
+                match known {
+                    Some((_, keys)) => {
+                        keys.insert(key, by);
+                    }
+                    None => pushing.broadcast.push((group, BTreeMap::from([(key, by)]))),
+                }
+            }
+        }
+    }
+
+    /// Tells a tracking client, or the one that it redirects to.
+    fn invalidate(&mut self, tracker: &Tracker, invalidation: Arc<Invalidation>) {
+        let own = (tracker.at.0, Place::of_token(tracker.at.1));
+        let (core, token) = tracker.redirect.unwrap_or(tracker.at);
+        self.pushing.due = true;
+        self.pushing.boxes[usize::from(core)].push(Push::Invalidation {
+            place: Place::of_token(token),
+            on_behalf_of: tracker.redirect.map(|_| own),
+            invalidation,
+        });
+    }
+
+    /// Tells those who listen to prefixes of the turn's changes: one message for each prefix.
+    fn broadcast(&mut self) {
+        for (group, keys) in std::mem::take(&mut self.pushing.broadcast) {
+            let list = |without: Option<u64>| -> Vec<Box<[u8]>> {
+                let wanted = keys.iter().filter(|(_, by)| Some(**by) != without);
+                wanted.map(|(key, _)| key.clone()).collect()
+            };
+            let all = Arc::new(Invalidation::new(Some(list(None))));
+            for tracker in &group.trackers {
+                if !tracker.noloop {
+                    self.invalidate(tracker, all.clone());
+                    continue;
+                }
+                let others = list(Some(tracker.client));
+                if !others.is_empty() {
+                    self.invalidate(tracker, Arc::new(Invalidation::new(Some(others))));
+                }
             }
         }
     }
@@ -137,12 +196,6 @@ impl Core {
         }
     }
 
-    /// Says something to one client of any core; nothing happens if it has gone.
-    pub(super) fn push_to(&mut self, core: usize, place: Place, message: Arc<Message>) {
-        self.pushing.due = true;
-        self.pushing.boxes[core].push(Push::Client { place, message });
-    }
-
     /// Runs PUBLISH for a connection. Where the message goes to other cores the connection waits until all of them have
     /// it, and gets the number of receivers that they report.
     pub(super) fn publish_for(
@@ -167,7 +220,7 @@ impl Core {
     pub(super) fn flush_pushes(&mut self) {
         if let Some(mut shard) = self.shard.take() {
             if shard.news.has_some() {
-                self.take_news(&mut shard); // keys that expired or were evicted between requests
+                self.take_news(&mut shard, 0); // keys that expired or were evicted between requests
             }
             self.shard = Some(shard);
         }
@@ -179,6 +232,7 @@ impl Core {
         }
         self.pushing.due = false;
         let own = self.index;
+        self.broadcast();
         if !self.pushing.spread && !self.pushing.own_mailed {
             self.deliver_own(&mut None);
         }
@@ -260,8 +314,37 @@ impl Core {
                     }
                 }
             }
-            Push::Client { place, message } => {
-                self.append(place, &message, current);
+            Push::Invalidation {
+                place,
+                on_behalf_of,
+                invalidation,
+            } => {
+                let redirected = on_behalf_of.is_some();
+                let told = self.append_with(place, current, |connection| {
+                    let client = &connection.client;
+                    let form = if client.resp3 {
+                        Some(Form::Push)
+                    } else {
+                        (redirected && client.subscribed).then_some(Form::Message)
+                    };
+                    form.map(|form| invalidation.bytes(form))
+                });
+                if let (false, Some((core, place))) = (told, on_behalf_of) {
+                    self.pushing.due = true;
+                    self.pushing.boxes[usize::from(core)].push(Push::RedirectBroken { place });
+                }
+            }
+            Push::RedirectBroken { place } => {
+                let mut message = Vec::new();
+                self.append_with(place, current, |connection| {
+                    let tracking = connection.client.tracking.as_mut()?;
+                    tracking.broken = true;
+                    let mut reply = Reply::new(&mut message, true);
+                    reply.push(2);
+                    reply.bulk(b"tracking-redir-broken");
+                    reply.count(tracking.redirect as usize);
+                    connection.client.resp3.then_some(&message[..])
+                });
             }
         }
     }
@@ -302,15 +385,27 @@ impl Core {
         message: &Message,
         current: &mut Option<&mut Connection>,
     ) -> bool {
+        self.append_with(place, current, |connection| {
+            Some(message.bytes(connection.client.resp3))
+        })
+    }
+
+    /// The same with what `bytes` gives for the connection, if anything.
+    fn append_with<'a>(
+        &mut self,
+        place: Place,
+        current: &mut Option<&mut Connection>,
+        bytes: impl FnOnce(&mut Connection) -> Option<&'a [u8]>,
+    ) -> bool {
         if let Some(connection) = current
             && connection.place == place
         {
-            return write(connection, message); // its block is closed by whoever has it in hand
+            return write(connection, bytes); // its block is closed by whoever has it in hand
         }
         let Some(mut connection) = self.take_connection(place) else {
             return false;
         };
-        let written = write(&mut connection, message);
+        let written = write(&mut connection, bytes);
         connection.output.close_reply();
         self.put_back(connection);
         written
@@ -322,7 +417,9 @@ impl Core {
             return;
         };
         connection.waiting = false;
+        connection.publishing = false;
         self.write_reply(&mut connection, |reply| reply.count(receivers));
+        write_late(&mut connection);
         self.resume(&mut connection);
         self.put_back(connection);
     }
@@ -398,6 +495,7 @@ impl Core {
         }
         self.counters().pubsub_clients.set(self.pushing.clients);
         connection.client.subscriptions = connection.client.subscribed.then_some(subscriptions);
+        connection.client.refresh();
     }
 
     /// Ends all subscriptions without a word: RESET and the end of a connection.
@@ -415,21 +513,66 @@ impl Core {
         self.keep_subscriptions(connection, subscriptions);
     }
 
-    /// A subscription begins or ends: the own shard knows at once if it is in hand, others at the end of the turn.
     fn note_change(&mut self, topic: Topic, begins: bool, name: Box<[u8]>, held: &mut Held) {
-        let change = Change {
+        let subscription = Subscription {
             topic,
             begins,
             name,
         };
+        self.note(Change::Subscription(subscription), held);
+    }
+
+    /// A client begins to track keys, changes how, or ends.
+    pub(super) fn note_tracking(&mut self, connection: &mut Connection) {
+        let client = &mut connection.client;
+        if !std::mem::take(&mut client.tracking_changed) {
+            return;
+        }
+        client.refresh();
+        let tracker = client.tracking.as_ref().map(|tracking| {
+            Arc::new(Tracker {
+                client: client.id,
+                at: (self.index as u16, connection.place.token()),
+                redirect: tracking.redirect_at,
+                bcast: tracking.bcast,
+                noloop: tracking.noloop,
+                prefixes: tracking.prefixes.clone(),
+            })
+        });
+        match (connection.tracks, tracker.is_some()) {
+            (false, true) => self.pushing.trackers += 1,
+            (true, false) => self.pushing.trackers -= 1,
+            _ => {}
+        }
+        connection.tracks = tracker.is_some();
+        self.counters().tracking_clients.set(self.pushing.trackers);
+        connection.unconfirmed = true;
+        let change = Change::Tracker(connection.client.id, tracker);
+        self.note(change, &mut Held::new());
+    }
+
+    /// A connection tracks keys no longer, because it ends.
+    pub(super) fn forget_tracking(&mut self, connection: &mut Connection) {
+        if connection.tracks {
+            connection.client.tracking = None;
+            connection.client.tracking_changed = true;
+            self.note_tracking(connection);
+        }
+    }
+
+    /// Something changes that all shards must know: the own one knows at once if it is in hand, others at the end of the
+    /// turn.
+    fn note(&mut self, change: Change, held: &mut Held) {
         let own = self.index;
         let shard = match &mut self.shard {
             Some(shard) => Some(shard),
             None => held.iter_mut().find(|shard| shard.index == own),
         };
+        // In the order in which things happen: an end must not be known before its beginning.
+        let in_order = self.pushing.own_changes.is_empty() && self.deferred.is_empty();
         match shard {
-            Some(shard) => shard.news.audience.apply(own as u16, &change),
-            None => self.pushing.own_changes.push(change.clone()),
+            Some(shard) if in_order => shard.news.apply(own as u16, &change),
+            _ => self.pushing.own_changes.push(change.clone()),
         }
         self.pushing.due = true;
         self.pushing.changes.push(change);
@@ -472,7 +615,7 @@ impl Core {
             return;
         };
         for change in changes.iter() {
-            shard.news.audience.apply(from, change);
+            shard.news.apply(from, change);
         }
         let by = self.index as u16;
         if usize::from(from) == self.index {
@@ -521,11 +664,28 @@ impl Core {
     }
 }
 
-fn write(connection: &mut Connection, message: &Message) -> bool {
+/// Writes a message; behind the reply, if one is under way. False when the client has gone.
+fn write<'a>(
+    connection: &mut Connection,
+    bytes: impl FnOnce(&mut Connection) -> Option<&'a [u8]>,
+) -> bool {
     if connection.closed {
         return false;
     }
-    let bytes = message.bytes(connection.client.resp3);
-    connection.output.buffer().extend_from_slice(bytes);
+    if let Some(bytes) = bytes(connection) {
+        if connection.wave.is_some() || connection.publishing {
+            connection.late.extend_from_slice(bytes);
+        } else {
+            connection.output.buffer().extend_from_slice(bytes);
+        }
+    }
     true
+}
+
+/// The reply is written: messages that came meanwhile follow it.
+pub(super) fn write_late(connection: &mut Connection) {
+    if !connection.late.is_empty() {
+        connection.output.buffer().append(&mut connection.late);
+        connection.output.close_reply();
+    }
 }

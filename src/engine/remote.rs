@@ -13,6 +13,7 @@ use crate::resp::request::Args;
 use crate::shard::Shard;
 
 use super::core::Core;
+use super::push::write_late;
 
 /// Commands that may run on a borrowed shard at once: a core that would do the work of idle ones sends a message.
 const BORROW_MAX: usize = 16;
@@ -173,9 +174,7 @@ impl Core {
             Run::Keys { plan, .. }
             | Run::Plan(plan)
             | Run::Reach { plan, .. }
-            | Run::Whole(plan) => {
-                self.execute_plan(&mut [shard], command, plan, args, out)
-            }
+            | Run::Whole(plan) => self.execute_plan(&mut [shard], command, plan, args, out),
             Run::Client(_) | Run::Script { .. } | Run::Container => {
                 unreachable!("{} does not travel", command.name)
             }
@@ -227,9 +226,13 @@ impl Core {
             self.reuse_wave(wave);
             connection.waiting = false;
             match blocked {
-                Some(waiter) => self.blocked_afar(&mut connection, waiter),
+                Some(waiter) => {
+                    write_late(&mut connection);
+                    self.blocked_afar(&mut connection, waiter);
+                }
                 None => {
                     self.after_reply(&mut connection, start);
+                    write_late(&mut connection);
                     self.resume(&mut connection);
                 }
             }
@@ -324,7 +327,7 @@ impl Core {
         let mut parts = std::mem::replace(&mut self.outgoing[to].requests, spare);
         let done = self.run_parts(&mut shard, self.index, &mut parts);
         if shard.news.has_some() {
-            self.take_news(&mut shard); // of keys that expired where no command ran
+            self.take_news(&mut shard, 0); // of keys that expired where no command ran
         }
         self.counters().borrowed.add(commands as u64);
         super::background::publish_shard(self.observatory.core(to), &shard);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::base::clock::{ticks, unix_us};
 use crate::command::client::{Client, Context, CoreView, Step};
-use crate::command::permit;
+use crate::command::permit::{self, Refusal};
 use crate::command::scripting;
 use crate::command::spec::{Flags, Run, Source};
 use crate::command::table::Registered;
@@ -30,6 +30,9 @@ struct Rights {
     /// Memory was used up when it started, and it has not said that it may run then.
     short_of_memory: bool,
 }
+
+/// Whose the commands of scripts are, to MONITOR.
+const SHOWN_AS: &str = "lua";
 
 /// What a script is called.
 enum Name {
@@ -71,11 +74,12 @@ impl Core {
             let mut out = std::mem::take(connection.output.buffer());
             let start = out.len();
             self.run_script(connection, &mut held, command, args, &mut out);
+            self.show_script();
             *connection.output.buffer() = out;
+            self.after_reply(connection, start);
             if let Some(shard) = held.pop() {
                 self.end_unit(shard);
             }
-            self.after_reply(connection, start);
             return;
         }
         let errand = Errand::Script(command, OwnedArgs::copy_of(args));
@@ -85,6 +89,29 @@ impl Core {
             Pending::Lent(errand),
             Work::Lend,
         );
+    }
+
+    /// Whether a request runs a script that has declared that it does not write.
+    pub(super) fn is_reading_script(&self, command: &Registered, args: &Args<'_>) -> bool {
+        let Run::Script { source, .. } = command.spec.run else {
+            return false;
+        };
+        let Some(text) = args.opt(1) else {
+            return false;
+        };
+        let flags = match source {
+            Source::Body => Shebang::of_script(text).ok().map(|found| found.flags),
+            Source::Sha => Sha::parse(text)
+                .and_then(|sha| self.scripting.find(&sha).ok().flatten())
+                .map(|script| script.flags),
+            Source::Function => {
+                let found = self.scripting.function(text).ok().flatten();
+                found.map(|(_, flags)| flags)
+            }
+        };
+        flags.is_some_and(|flags| {
+            !flags.has(script::Flags::COMPATIBLE) && flags.has(script::Flags::NO_WRITES)
+        })
     }
 
     /// The script or function that a request names, compiled on this core and cached: its name and its flags.
@@ -146,12 +173,23 @@ impl Core {
     ) {
         let begun = ticks();
         let start = out.len();
+        if !self.monitors.is_empty() {
+            let source = trace::monitor_source(&connection.client);
+            let line = trace::monitor_line(command, args, &source, unix_us());
+            self.script_lines.extend(line);
+        }
         if let Err(error) = self.run_script_checked(connection, held, command, args, out) {
             self.failed(command, &error, out, start);
         }
         // The time of the commands it called is counted as theirs and as its own.
         self.last_ticks = begun;
         self.ran(command, args);
+    }
+
+    /// Shows the script that has just run, as one block.
+    pub(super) fn show_script(&mut self) {
+        let lines = std::mem::take(&mut self.script_lines);
+        self.send_to_monitors(lines);
     }
 
     fn run_script_checked(
@@ -326,9 +364,12 @@ impl ScriptHost<'_> {
             return None;
         }
         let user = &self.client.user;
-        let reply = permit::check(user, command, args)
-            .err()?
-            .into_reply(user, command);
+        let refusal = permit::check(user, command, args).err()?;
+        if let Refusal::Denied(denial) = refusal {
+            self.core
+                .note_denial_in_script(self.client, command, args, denial);
+        }
+        let reply = refusal.into_reply(user, command);
         let text = reply.as_bytes();
         Some(text.strip_prefix(b"NOPERM ").unwrap_or(text).to_vec())
     }
@@ -428,12 +469,11 @@ impl ScriptHost<'_> {
 impl Host for ScriptHost<'_> {
     fn call(&mut self, args: &OwnedArgs, resp3: bool, out: &mut Vec<u8>) -> Result<(), Vec<u8>> {
         let args = args.args(Caller {
-            client: self.client.id,
             db: self.db,
-            no_touch: self.client.no_touch,
             deny_blocking: true,
             from_script: true,
             resp3,
+            ..self.client.caller()
         });
         let found = self.find(&args);
         let refusal = match found {
@@ -459,6 +499,10 @@ impl Host for ScriptHost<'_> {
             self.core.send_to_monitors(line);
         }
         self.has_written |= command.spec.flags.has(Flags::WRITE);
+        if !self.core.monitors.is_empty() && trace::is_monitored(command) {
+            let line = trace::monitor_line(command, &args, SHOWN_AS, unix_us());
+            self.core.script_lines.extend(line);
+        }
         match command.spec.run {
             Run::Client(handler) => self.call_client(command, handler, &args, out),
             _ => self.core.run_held(self.held, command, &args, out),
@@ -496,7 +540,8 @@ impl Host for ScriptHost<'_> {
             (false, Some(word)) => command.subcommand(word)?,
             _ => command,
         };
-        Some(self.forbidden(command, &args).is_none())
+        let client = self.client;
+        Some(client.is_trusted() || permit::denial(&client.user, command, &args).is_none())
     }
 
     fn log(&mut self, level: u8, line: &[u8]) {

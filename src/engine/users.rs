@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::acl::{self, Denial, LogEntry, Reason, Users};
-use crate::command::client::Queued;
-use crate::command::connection::client_line;
+use crate::command::client::{Client, Queued};
+use crate::command::connection::{ConnectionFacts, client_line};
 use crate::command::permit::{self, Refusal};
 use crate::command::table::Registered;
 use crate::mesh::Place;
@@ -52,8 +52,37 @@ impl Core {
     /// Counts and writes down a denial.
     #[cold]
     pub(super) fn note_denial(
-        &mut self,
+        &self,
         connection: &Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+        denial: Denial,
+    ) {
+        let context = match connection.client.multi {
+            Some(_) => acl::Context::Multi,
+            None => acl::Context::TopLevel,
+        };
+        let who = (&connection.client, &connection.facts());
+        self.note_denial_in(context, who, command, args, denial);
+    }
+
+    /// The same of what a script called.
+    #[cold]
+    pub(super) fn note_denial_in_script(
+        &self,
+        client: &Client,
+        command: &'static Registered,
+        args: &Args<'_>,
+        denial: Denial,
+    ) {
+        let who = (client, &ConnectionFacts::default());
+        self.note_denial_in(acl::Context::Script, who, command, args, denial);
+    }
+
+    fn note_denial_in(
+        &self,
+        context: acl::Context,
+        who: (&Client, &ConnectionFacts),
         command: &'static Registered,
         args: &Args<'_>,
         denial: Denial,
@@ -62,18 +91,14 @@ impl Core {
             Reason::Command => command.name.as_bytes(),
             Reason::Key | Reason::Channel | Reason::Auth => args.get(denial.at),
         };
-        let context = match connection.client.multi {
-            Some(_) => acl::Context::Multi,
-            None => acl::Context::TopLevel,
-        };
-        let user = connection.client.user.name().to_vec();
-        self.write_denial(connection, denial.reason, context, object.to_vec(), user);
+        let user = who.0.user.name().to_vec();
+        self.write_denial(who, denial.reason, context, object.to_vec(), user);
     }
 
     /// AUTH or HELLO was refused: `user` is whom the client wanted to be.
     #[cold]
     pub(super) fn note_refused_password(
-        &mut self,
+        &self,
         connection: &Connection,
         args: &Args<'_>,
         user: Vec<u8>,
@@ -83,18 +108,13 @@ impl Core {
             true => acl::Context::Multi,
             false => acl::Context::TopLevel,
         };
-        self.write_denial(
-            connection,
-            Reason::Auth,
-            context,
-            args.get(0).to_vec(),
-            user,
-        );
+        let who = (&connection.client, &connection.facts());
+        self.write_denial(who, Reason::Auth, context, args.get(0).to_vec(), user);
     }
 
     fn write_denial(
-        &mut self,
-        connection: &Connection,
+        &self,
+        (client, facts): (&Client, &ConnectionFacts),
         reason: Reason,
         context: acl::Context,
         object: Vec<u8>,
@@ -107,7 +127,7 @@ impl Core {
             Reason::Channel => counters.channel_denied.add(1),
             Reason::Auth => counters.auth_denied.add(1),
         }
-        let mut client = client_line(&connection.client, &connection.facts(), self.now);
+        let mut client = client_line(client, facts, self.now);
         client.pop(); // its line end
         self.observatory.denials().record(
             LogEntry {
@@ -163,12 +183,8 @@ impl Core {
         }
         let refusal = permit::check(&client.user, command, args).err()?;
         if let Refusal::Denied(denial) = refusal {
-            let object = match denial.reason {
-                Reason::Command => command.name.as_bytes().to_vec(),
-                _ => args.get(denial.at).to_vec(),
-            };
-            let user = client.user.name().to_vec();
-            self.write_denial(connection, denial.reason, acl::Context::Multi, object, user);
+            let who = (client, &connection.facts());
+            self.note_denial_in(acl::Context::Multi, who, command, args, denial);
         }
         Some(refusal.into_exec_reply())
     }

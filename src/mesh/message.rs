@@ -12,8 +12,8 @@ use crate::base::slot::Slot;
 use crate::config::Config;
 use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
-use crate::pubsub::{Change, Message, Publication};
 use crate::persistence::flow::Shipment;
+use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::place::Place;
@@ -209,7 +209,7 @@ pub enum CoreMessage {
     Push(Vec<Push>),
     /// Connections of the receiver whose PUBLISH has reached everybody, with the numbers of receivers.
     Counted(Vec<(Place, usize)>),
-    /// Subscriptions of another core's clients that begin or end: to be known on the receiver's shard.
+    /// What another core's clients subscribe to and track, as it changes: to be known on the receiver's shard.
     Audience {
         /// Which core's.
         from: u16,
@@ -255,12 +255,19 @@ pub enum Push {
         /// The core and the connection that wait for the number of receivers.
         asker: Option<(u16, Place)>,
     },
-    /// To one client.
-    Client {
-        /// Which.
+    /// To one client: keys are no longer valid.
+    Invalidation {
+        /// Which client.
         place: Place,
-        /// What.
-        message: Arc<Message>,
+        /// The core and place of the client that has read them, if another one is told.
+        on_behalf_of: Option<(u16, Place)>,
+        /// Which keys.
+        invalidation: Arc<Invalidation>,
+    },
+    /// The client that this one redirects to has gone.
+    RedirectBroken {
+        /// Which client.
+        place: Place,
     },
 }
 
@@ -269,7 +276,8 @@ impl Push {
     pub fn size(&self) -> usize {
         match self {
             Push::Publication { publication, .. } => publication.size(),
-            Push::Client { message, .. } => message.size(),
+            Push::Invalidation { invalidation, .. } => invalidation.size(),
+            Push::RedirectBroken { .. } => 0,
         }
     }
 }
@@ -326,6 +334,8 @@ pub enum CoreAsk {
         /// By an error instead of a time-out.
         error: bool,
     },
+    /// Where a client is.
+    FindClient(u64),
     /// Set the counters to zero.
     ResetStats,
     /// Monitors were added or removed: `(core, client)` of all.
@@ -426,6 +436,8 @@ pub enum CoreAnswer {
     Done,
     /// So many.
     Count(usize),
+    /// Here.
+    Found(Whereabouts),
     /// Lines with the id they are ordered by.
     Lines(Vec<(u64, Vec<u8>)>),
     /// It cannot be done: the error's text.

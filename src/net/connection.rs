@@ -44,6 +44,12 @@ pub struct Connection {
     pub blocked: Option<Box<Blocking>>,
     /// What it was served before its core has heard that it is blocked.
     pub served: Option<(Arc<Waiter>, Vec<u8>)>,
+    /// The shards know it as one that tracks keys.
+    pub tracks: bool,
+    /// Its PUBLISH is under way.
+    pub publishing: bool,
+    /// Messages that came while a reply was under way, which they follow.
+    pub late: Vec<u8>,
     /// Its subscriptions have changed, and not all shards have been told.
     pub unconfirmed: bool,
     /// In the core's list of connections with something to send.
@@ -107,6 +113,9 @@ impl Connection {
             waiting: false,
             blocked: None,
             served: None,
+            tracks: false,
+            publishing: false,
+            late: Vec::new(),
             unconfirmed: false,
             dirty: false,
             ready: false,

@@ -1,8 +1,8 @@
 //! Counters with one writer: a plain load and store each, visible to every core.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::persistence::Status;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::acl::DenialLog;
 use crate::base::clock::TickScale;
@@ -187,6 +187,14 @@ core_counters! {
     output_limit_closed,
     /// Watched keys (a gauge).
     watched,
+    /// Clients that track keys (a gauge).
+    tracking_clients,
+    /// Keys remembered for them on this shard (a gauge).
+    tracking_keys,
+    /// The same, each as often as there are clients (a gauge).
+    tracking_items,
+    /// Prefixes that any client of the server tracks (a gauge).
+    tracking_prefixes,
     /// Clients with subscriptions (a gauge).
     pubsub_clients,
     /// Channels with subscribers on any core, as this core's shard knows them (a gauge).
@@ -257,6 +265,10 @@ impl CoreCounters {
             &self.lua_function_bytes,
             &self.allocated,
             &self.watched,
+            &self.tracking_clients,
+            &self.tracking_keys,
+            &self.tracking_items,
+            &self.tracking_prefixes,
             &self.pubsub_clients,
             &self.pubsub_channels,
             &self.pubsub_patterns,

@@ -272,7 +272,10 @@ fn clients(lines: &mut Lines, facts: &Facts<'_>) {
         "blocked_clients",
         observatory.sum(|core| core.blocked.get()),
     );
-    lines.put("tracking_clients", 0);
+    lines.put(
+        "tracking_clients",
+        observatory.sum(|core| core.tracking_clients.get()),
+    );
     lines.put(
         "pubsub_clients",
         observatory.sum(|core| core.pubsub_clients.get()),
@@ -392,8 +395,14 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
     ]);
     lines.put("rdb_saves", snapshots.saves.load(Relaxed));
     lines.put("rdb_last_cow_size", 0);
-    lines.put("rdb_last_load_keys_expired", snapshots.keys_expired.load(Relaxed));
-    lines.put("rdb_last_load_keys_loaded", snapshots.keys_loaded.load(Relaxed));
+    lines.put(
+        "rdb_last_load_keys_expired",
+        snapshots.keys_expired.load(Relaxed),
+    );
+    lines.put(
+        "rdb_last_load_keys_loaded",
+        snapshots.keys_loaded.load(Relaxed),
+    );
     lines.all(&[
         ("aof_enabled", "0"),
         ("aof_rewrite_in_progress", "0"),
@@ -549,11 +558,17 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
         ("active_defrag_key_misses", "0"),
         ("total_active_defrag_time", "0"),
         ("current_active_defrag_time", "0"),
-        ("tracking_total_keys", "0"),
-        ("tracking_total_items", "0"),
-        ("tracking_total_prefixes", "0"),
-        ("unexpected_error_replies", "0"),
     ]);
+    lines.put(
+        "tracking_total_keys",
+        observatory.sum(|core| core.tracking_keys.get()),
+    );
+    lines.put(
+        "tracking_total_items",
+        observatory.sum(|core| core.tracking_items.get()),
+    );
+    lines.put("tracking_total_prefixes", known.tracking_prefixes.get());
+    lines.all(&[("unexpected_error_replies", "0")]);
     lines.put(
         "total_error_replies",
         observatory.sum(|core| core.errors.get()),

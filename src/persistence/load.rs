@@ -124,7 +124,8 @@ pub fn load(
     let failed = |error| LoadError::Io(path.to_owned(), error);
     let (mut file, size) = disk.open(path).map_err(failed)?;
     status.load_begins(plan.now, size);
-    let mut reader = Reader::new(plan.limits, plan.check_sum);
+    let check_sum = plan.check_sum && !status.skip_checksums.load(Relaxed);
+    let mut reader = Reader::new(plan.limits, check_sum);
     if plan.leave_raw {
         reader = reader.leave_raw();
     }
@@ -133,7 +134,7 @@ pub fn load(
     let mut next_line = PROGRESS_EVERY;
     loop {
         let event = reader
-            .next()
+            .next_event()
             .map_err(|problem| LoadError::Content(path.to_owned(), problem))?;
         match event {
             Event::More => {
@@ -224,7 +225,9 @@ fn aux(name: &[u8], value: &[u8], plan: &Plan, status: &Status) {
     } else if name.starts_with(b"%") {
         log::info!("RDB '{}': {text}", String::from_utf8_lossy(name));
     } else if is("lua") {
-        log::warn!("The snapshot has a script, which is left out: scripts are not kept since Redis 7.0");
+        log::warn!(
+            "The snapshot has a script, which is left out: scripts are not kept since Redis 7.0"
+        );
     } else {
         log::debug!(
             "The snapshot's fact '{}' is not used",

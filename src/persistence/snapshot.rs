@@ -85,9 +85,7 @@ pub fn write(
         failed: None,
     };
     header(&mut writer, about);
-    let databases = keyspaces
-        .first()
-        .map_or(0, |keyspace| keyspace.databases());
+    let databases = keyspaces.first().map_or(0, |keyspace| keyspace.databases());
     let mut keys = 0;
     for db in 0..databases {
         let of = |count: fn(&crate::keyspace::Db) -> usize| -> usize {

@@ -28,6 +28,8 @@ pub struct Status {
     pub keys_loaded: AtomicU64,
     /// Keys of that file whose time had come.
     pub keys_expired: AtomicU64,
+    /// Checksums of files and payloads are not verified (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
+    pub skip_checksums: AtomicBool,
     /// The server is stopping: loading is given up.
     pub stopping: AtomicBool,
 }

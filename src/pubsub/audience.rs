@@ -15,7 +15,7 @@ pub type Cores = SmallVec<[u16; 4]>;
 
 /// A subscription that begins or ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct Subscription {
     /// Of which kind.
     pub topic: Topic,
     /// Begins or ends.
@@ -35,7 +35,7 @@ pub struct Audience {
 
 impl Audience {
     /// Takes note of a change on `core`.
-    pub fn apply(&mut self, core: u16, change: &Change) {
+    pub fn apply(&mut self, core: u16, change: &Subscription) {
         let names = &mut self.topics[change.topic as usize];
         let counts = names.entry(change.name.clone()).or_default();
         let by = if change.begins { 1 } else { -1 };
@@ -84,9 +84,7 @@ impl Audience {
 
     /// How many have subscribed to just this name (PUBSUB NUMSUB, SHARDNUMSUB).
     pub fn subscribers(&self, topic: Topic, name: &[u8]) -> usize {
-        self.topics[topic as usize]
-            .get(name)
-            .map_or(0, |counts| sum(counts))
+        self.topics[topic as usize].get(name).map_or(0, sum)
     }
 
     /// How many names of a topic have subscribers.
@@ -126,8 +124,8 @@ fn sum(counts: &Counts) -> usize {
 mod tests {
     use super::*;
 
-    fn change(topic: Topic, begins: bool, name: &[u8]) -> Change {
-        Change {
+    fn change(topic: Topic, begins: bool, name: &[u8]) -> Subscription {
+        Subscription {
             topic,
             begins,
             name: name.into(),

@@ -7,9 +7,10 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::audience::{Audience, Cores};
+use super::audience::{Audience, Cores, Subscription};
 use super::message::Publication;
 use super::subscriptions::Topic;
+use super::tracking::{Group, Tracker, Tracking};
 
 /// Bits of `notify-keyspace-events` that say on which channels events appear: `K` and `E`.
 const ON_KEY_CHANNEL: u32 = 1;
@@ -20,15 +21,40 @@ const ON_EVENT_CHANNEL: u32 = 1 << 1;
 pub enum Outgoing {
     /// A message to all subscribers on these cores.
     Publication(Cores, Arc<Publication>),
+    /// A client that has read this key, or all of them, is told that they are no longer valid.
+    Invalid(Arc<Tracker>, Option<Box<[u8]>>),
+    /// A key with the prefix of a group has changed.
+    Changed {
+        /// Who is told, at the end of the turn.
+        group: Arc<Group>,
+        /// The key.
+        key: Box<[u8]>,
+        /// By nobody: it expired or was evicted.
+        aside: bool,
+    },
 }
+
+/// A change that every shard is told of.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A subscription begins or ends.
+    Subscription(Subscription),
+    /// A client tracks keys in this way from now on, or not at all.
+    Tracker(u64, Option<Arc<Tracker>>),
+}
+
+/// Set in `News::attention` while some client tracks keys. Redis's letters need far fewer bits.
+const TRACKED: u32 = 1 << 31;
 
 /// What is said on one shard, and who would hear it.
 #[derive(Debug, Default)]
 pub struct News {
     /// Who has subscribed where.
     pub audience: Audience,
-    /// Bits of `notify-keyspace-events`; zero unless some event would appear on some channel.
-    events: u32,
+    /// Who must hear that a key has changed.
+    pub tracking: Tracking,
+    /// Bits of `notify-keyspace-events`, none unless some event would appear on some channel; and `TRACKED`.
+    attention: u32,
     /// Each with its number among what is said on several shards in one step.
     outbox: Vec<(u64, Outgoing)>,
     /// Numbers for what is said on several shards in one step.
@@ -41,19 +67,36 @@ impl News {
     /// The bits of `notify-keyspace-events`.
     pub fn set_events(&mut self, bits: u32) {
         let channels = ON_KEY_CHANNEL | ON_EVENT_CHANNEL;
-        self.events = if bits & channels == 0 { 0 } else { bits };
+        let events = if bits & channels == 0 { 0 } else { bits };
+        self.attention = self.attention & TRACKED | events;
     }
 
-    /// Whether events of some class are wanted: the branch that every change pays.
+    /// Takes note of a change on `core`.
+    pub fn apply(&mut self, core: u16, change: &Change) {
+        match change {
+            Change::Subscription(subscription) => self.audience.apply(core, subscription),
+            Change::Tracker(client, tracker) => {
+                self.tracking.set(*client, tracker.clone());
+                let tracked = if self.tracking.is_active() {
+                    TRACKED
+                } else {
+                    0
+                };
+                self.attention = self.attention & !TRACKED | tracked;
+            }
+        }
+    }
+
+    /// Whether anybody might want to hear of a change: the branch that every change pays.
     #[inline]
-    pub fn wants_events(&self) -> bool {
-        self.events != 0
+    pub fn is_attentive(&self) -> bool {
+        self.attention != 0
     }
 
     /// Whether events of this class are wanted.
     #[inline]
     pub fn wants(&self, class: u32) -> bool {
-        self.events & class != 0
+        self.attention & class != 0
     }
 
     /// Something happened to a key. Nothing is kept of it if nobody would hear it.
@@ -67,7 +110,7 @@ impl News {
             (ON_KEY_CHANNEL, "keyspace", key, event.as_bytes()),
             (ON_EVENT_CHANNEL, "keyevent", event.as_bytes(), key),
         ] {
-            if self.events & bit != 0 {
+            if self.attention & bit != 0 {
                 name.clear();
                 write!(name, "__{kind}@{db}__:").expect("a vector takes what is written");
                 name.extend_from_slice(about);
@@ -87,6 +130,37 @@ impl News {
         let publication = Arc::new(Publication::new(topic, channel, payload));
         self.say(Outgoing::Publication(cores, publication));
         self.audience.receivers(topic, channel)
+    }
+
+    /// A key has changed: who has read it, or listens to its prefix, is told. `aside` when it expired or was evicted.
+    pub fn changed(&mut self, key: &[u8], aside: bool) {
+        if self.attention & TRACKED == 0 {
+            return;
+        }
+        let groups: Vec<Arc<Group>> = self.tracking.groups_of(key).cloned().collect();
+        for group in groups {
+            let key = key.into();
+            self.say(Outgoing::Changed { group, key, aside });
+        }
+        self.forget(key);
+    }
+
+    /// A key is remembered no longer: who has read it is told.
+    pub fn forget(&mut self, key: &[u8]) {
+        for tracker in self.tracking.forget(key) {
+            self.say(Outgoing::Invalid(tracker, Some(key.into())));
+        }
+    }
+
+    /// All keys have gone. Every tracking client is told if this is said on one shard; the others only forget.
+    pub fn flushed(&mut self, tell: bool) {
+        self.tracking.clear();
+        if tell {
+            let trackers: Vec<Arc<Tracker>> = self.tracking.trackers().cloned().collect();
+            for tracker in trackers {
+                self.say(Outgoing::Invalid(tracker, None));
+            }
+        }
     }
 
     fn say(&mut self, outgoing: Outgoing) {
@@ -115,20 +189,23 @@ impl News {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pubsub::Change;
+    use crate::pubsub::Subscription;
 
     fn heard(news: &mut News) -> Vec<String> {
-        let all = news
-            .take()
-            .map(|(_, Outgoing::Publication(_, publication))| {
-                String::from_utf8_lossy(publication.message().bytes(false)).replace("\r\n", " ")
-            });
-        all.collect()
+        news.take()
+            .filter_map(|(_, outgoing)| match outgoing {
+                Outgoing::Publication(_, publication) => {
+                    let bytes = publication.message().bytes(false);
+                    Some(String::from_utf8_lossy(bytes).replace("\r\n", " "))
+                }
+                _ => None,
+            })
+            .collect()
     }
 
     fn listening() -> News {
         let mut news = News::default();
-        let all = Change {
+        let all = Subscription {
             topic: Topic::Pattern,
             begins: true,
             name: Box::from(&b"*"[..]),
@@ -141,7 +218,7 @@ mod tests {
     fn an_event_appears_on_the_channels_that_are_switched_on() {
         let mut news = listening();
         news.set_events(0b1000);
-        assert!(!news.wants_events(), "no channel");
+        assert!(!news.is_attentive(), "no channel");
         news.set_events(0b1011);
         assert!(news.wants(0b1000) && !news.wants(0b100));
         news.event(9, "set", b"k");

@@ -200,6 +200,10 @@ texts! {
     SORT_BY_DENIED = "ERR BY option of SORT denied due to insufficient ACL permissions.";
     /// SORT GET without the right to read every key.
     SORT_GET_DENIED = "ERR GET option of SORT denied due to insufficient ACL permissions.";
+    /// MODULE LOAD and its kin while `enable-module-command` does not let this client.
+    MODULE_NOT_ALLOWED = "ERR MODULE command not allowed. If the enable-module-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
+    /// MODULE UNLOAD.
+    NO_SUCH_MODULE = "ERR Error unloading module: no such module with that name";
     /// HELLO before AUTH.
     HELLO_NO_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
     /// HELLO with a version other than 2 and 3.
@@ -219,6 +223,26 @@ texts! {
     /// EXEC with arguments.
     EXEC_WITH_ARGUMENTS =
         "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+    /// CLIENT TRACKING with two clients to redirect to.
+    TRACKING_REDIRECT_TWICE = "ERR A client can only redirect to a single other client";
+    /// CLIENT TRACKING with a client to redirect to that is not there.
+    TRACKING_REDIRECT_MISSING = "ERR The client ID you want redirect to does not exist";
+    /// CLIENT TRACKING with PREFIX alone.
+    TRACKING_PREFIX_WITHOUT_BCAST = "ERR PREFIX option requires BCAST mode to be enabled";
+    /// CLIENT TRACKING that would change between BCAST and not.
+    TRACKING_SWITCH_BCAST = "ERR You can't switch BCAST mode on/off before disabling tracking for this client, and then re-enabling it with a different mode.";
+    /// CLIENT TRACKING with BCAST and an option that it excludes.
+    TRACKING_OPT_WITH_BCAST = "ERR OPTIN and OPTOUT are not compatible with BCAST";
+    /// CLIENT TRACKING with two options that exclude each other.
+    TRACKING_OPTIN_OPTOUT = "ERR You can't specify both OPTIN mode and OPTOUT mode";
+    /// CLIENT TRACKING that would change between OPTIN and OPTOUT.
+    TRACKING_SWITCH_OPT = "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a different mode.";
+    /// CLIENT CACHING by a client that tracks nothing.
+    CACHING_WITHOUT_TRACKING = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
+    /// CLIENT CACHING YES without OPTIN.
+    CACHING_YES_WITHOUT_OPTIN = "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.";
+    /// CLIENT CACHING NO without OPTOUT.
+    CACHING_NO_WITHOUT_OPTOUT = "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.";
     /// A command that may not be queued.
     NOT_IN_MULTI = "ERR Command not allowed inside a transaction";
     /// Memory is used up and the command would use more.
@@ -436,6 +460,18 @@ impl ErrorReply {
         Self::text(text)
     }
 
+    /// CLIENT TRACKING with a prefix that some other one (`an existing`, `another provided`) meets.
+    pub fn prefix_overlaps(prefix: &[u8], which: &str, other: &[u8]) -> Self {
+        let mut text = b"ERR Prefix '".to_vec();
+        text.extend_from_slice(prefix);
+        text.extend_from_slice(b"' overlaps with ");
+        text.extend_from_slice(which.as_bytes());
+        text.extend_from_slice(b" prefix '");
+        text.extend_from_slice(other);
+        text.extend_from_slice(b"'. Prefixes for a single client must not overlap.");
+        Self::text(text)
+    }
+
     /// A command that a RESP2 client with subscriptions may not send.
     pub fn subscribed(name: &str) -> Self {
         let rest = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
@@ -454,10 +490,26 @@ impl ErrorReply {
 
     /// XREAD (or XREADGROUP, with `is_group`) whose keys and ids are not as many.
     pub fn unbalanced_streams(is_group: bool) -> Self {
-        let (name, sign) = if is_group { ("xreadgroup", '>') } else { ("xread", '$') };
+        let (name, sign) = if is_group {
+            ("xreadgroup", '>')
+        } else {
+            ("xread", '$')
+        };
         Self::text(format!(
             "ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{sign}' must be specified."
         ))
+    }
+
+    /// XREAD or XREADGROUP (`name` as the script spells it) with BLOCK in a script.
+    pub fn block_in_script(name: &[u8]) -> Self {
+        Self::text(
+            [
+                b"ERR ",
+                printed(name, usize::MAX),
+                b" command is not allowed with BLOCK option from scripts",
+            ]
+            .concat(),
+        )
     }
 
     /// A group that is not there, or whose key is not.
@@ -685,12 +737,6 @@ impl ErrorReply {
         let mut text = b"EXECABORT Transaction discarded because of: ".to_vec();
         text.extend_from_slice(reason.as_bytes());
         Self::text(text)
-    }
-
-    /// XREAD and XREADGROUP with BLOCK in a script. `name` as the script wrote it.
-    pub fn block_in_script(name: &[u8]) -> Self {
-        let rest = b" command is not allowed with BLOCK option from scripts";
-        Self::text([b"ERR ", printed(name, usize::MAX), &rest[..]].concat())
     }
 
     /// EVAL and SCRIPT LOAD of what is no Lua; `text` is Lua's.

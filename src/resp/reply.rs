@@ -58,7 +58,10 @@ impl<'a> Reply<'a> {
 
     /// A status line of any bytes without line ends: what a script answers.
     pub fn status(&mut self, text: &[u8]) {
-        debug_assert!(!text.contains(&b'\r') && !text.contains(&b'\n'), "a status is one line");
+        debug_assert!(
+            !text.contains(&b'\r') && !text.contains(&b'\n'),
+            "a status is one line"
+        );
         self.out.push(b'+');
         self.out.extend_from_slice(text);
         self.out.extend_from_slice(b"\r\n");

@@ -50,6 +50,8 @@ pub struct Caller {
     pub from_script: bool,
     /// The reply is written in RESP3.
     pub resp3: bool,
+    /// It wants to hear when keys change that it reads: CLIENT TRACKING.
+    pub remembers: bool,
 }
 
 impl Caller {

@@ -15,15 +15,15 @@ use crate::acl::{UserLineError, Users};
 use crate::base::{clock, hash, sys};
 use crate::command::table;
 use crate::config::{CommandLine, Config, Invocation, Loaded, Supervised, Surroundings, load};
-use crate::control::{Control, ControlParts, all_channels, listen, load_users};
+use crate::control::{Control, ControlParts, OomScore, all_channels, listen, load_users};
 use crate::engine::{Core, CoreParts, SharedLinks};
 use crate::mesh::{Batch, Links, Receiver, Sender, channel};
 use crate::observe::{About, Observatory};
 use crate::ring;
 use crate::shard::Shard;
 
-use super::start;
 use super::placement::{Placement, placement};
+use super::start;
 use crate::control::logging;
 
 /// Batches that a ring between two cores holds.
@@ -185,6 +185,15 @@ fn serve(line: &CommandLine) -> Result<(), String> {
             config.logfile.as_deref().unwrap_or(Path::new("")).display()
         )
     })?;
+    if config.syslog_enabled
+        && let Err(error) = logging::start_syslog(&config.syslog_ident, config.syslog_facility)
+    {
+        log::warn!("The system's log cannot be reached, lines go to our own only: {error}");
+    }
+    let oom_score = OomScore::of_this_process();
+    if let Err(error) = oom_score.apply(&config) {
+        log::warn!("Unable to write oom_score_adj: {error}");
+    }
     crash_reports(&config);
     report_faults(&config);
     let users = initial_users(&config, &loaded.users)?;
@@ -217,7 +226,15 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     {
         log::warn!("Can't write the pid file '{}': {error}", path.display());
     }
-    let result = run(&config, users, &place, listeners, config_file, supervised);
+    let result = run(
+        &config,
+        users,
+        &place,
+        listeners,
+        config_file,
+        supervised,
+        oom_score,
+    );
     if let Some(path) = pid_file(&config) {
         let _ = std::fs::remove_file(path);
     }
@@ -266,6 +283,7 @@ fn run(
     listeners: Vec<crate::control::Listener>,
     config_file: Option<PathBuf>,
     supervised: Supervised,
+    oom_score: OomScore,
 ) -> Result<(), String> {
     let shards = place.shards;
     let config = Arc::new(config.clone());
@@ -376,6 +394,7 @@ fn run(
         listeners,
         terminate: terminate.clone(),
         config_file,
+        oom_score,
     };
     let terminate_all = terminate;
     let port = config.port;

@@ -11,5 +11,5 @@ mod shards;
 
 pub use access::{ExpiryChange, usage};
 pub use evict::Eviction;
-pub use own::{Class, Shard, ShardStats};
+pub use own::{Class, FORGET_STEP, Shard, ShardStats};
 pub use shards::Shards;

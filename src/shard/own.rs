@@ -8,8 +8,8 @@ use crate::effect::Effects;
 use crate::keyspace::blocked::Blocked;
 use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
-use crate::pubsub::{News, Topic};
 use crate::persistence::Status;
+use crate::pubsub::{News, Topic};
 use crate::resp::request::Key;
 use crate::structures::quicklist;
 
@@ -19,6 +19,9 @@ use super::evict::Evictor;
 pub const FREE_AT_ONCE_MAX: usize = 64;
 /// The same for the nodes of a list, of which each is an allocation for many elements.
 const NODES_AT_ONCE_MAX: usize = 16;
+
+/// Keys of tracking clients that are forgotten at once when there are too many.
+pub const FORGET_STEP: usize = 1024;
 
 /// Event classes of keyspace notifications (`notify-keyspace-events`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +137,7 @@ impl Beside<'_> {
         self.stats.expired += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
         self.heed(db, key);
+        self.news.changed(key.bytes, true);
         self.notify(db, key, Class::Expired, "expired");
     }
 
@@ -151,6 +155,7 @@ impl Beside<'_> {
         self.stats.evicted += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
         self.heed(db, key);
+        self.news.changed(key.bytes, true);
         self.notify(db, key, Class::Evicted, "evicted");
     }
 
@@ -214,6 +219,33 @@ impl Shard {
         if !Arc::ptr_eq(&self.config, config) {
             self.config = config.clone();
             self.news.set_events(config.notify_keyspace_events);
+            self.limit_tracking(FORGET_STEP);
+        }
+    }
+
+    /// A client that tracks what it reads has read this key: it will be told when the key changes. While more keys are
+    /// remembered than this shard's share of `tracking-table-max-keys`, others are dropped, as if they had changed.
+    pub fn remember_read(&mut self, client: u64, key: &[u8]) {
+        self.news.tracking.remember(client, key);
+        self.limit_tracking(2);
+    }
+
+    /// Drops so many remembered keys at most while there are more than this shard's share of the limit.
+    pub fn limit_tracking(&mut self, most: usize) {
+        let limit = self.config.tracking_table_max_keys;
+        if limit == 0 {
+            return;
+        }
+        let share = (limit / self.keyspace.shards() as u64).max(1);
+        for _ in 0..most {
+            if self.news.tracking.keys() as u64 <= share {
+                break;
+            }
+            let random = &mut self.random;
+            let Some(key) = self.news.tracking.any_key(|| random.next_u64()) else {
+                break;
+            };
+            self.news.forget(&key);
         }
     }
 
@@ -250,9 +282,10 @@ impl Shard {
     ) {
         self.effects.count(changes);
         // One branch for all who might want to know.
-        if (self.watched.len() | self.blocked.len() != 0) | self.news.wants_events() {
+        if (self.watched.len() | self.blocked.len() != 0) | self.news.is_attentive() {
             let (_, mut beside) = self.split();
             beside.heed(db, key);
+            beside.news.changed(key.bytes, false);
             beside.notify(db, key, class, event);
         }
     }

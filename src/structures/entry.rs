@@ -79,6 +79,16 @@ pub enum NewValue<'a, V> {
 }
 
 impl<V> NewValue<'_, V> {
+    /// What the entry will hold.
+    pub fn payload(&self) -> Payload<'_, V> {
+        match self {
+            NewValue::Int(value) => Payload::Int(*value),
+            NewValue::Bytes(bytes) => Payload::Bytes(bytes),
+            NewValue::Long(bytes) => Payload::Bytes(bytes),
+            NewValue::Boxed(value) => Payload::Boxed(value),
+        }
+    }
+
     fn kind(&self) -> u8 {
         match self {
             NewValue::Int(_) => KIND_INT,

@@ -371,6 +371,24 @@ def a_blocked_client_that_loses_its_key_reads_why(house):
         true(b"cmdstat_blpop:calls=0," in info and b"rejected_calls=4,failed_calls=0" in info, info)
 
 
+@test
+def scripts_run_what_their_caller_may(house):
+    with house.server() as server, server.client() as boss:
+        boss.must("ACL", "SETUSER", "u", "on", "nopass", "+eval", "+get", "~a*")
+        client = connect_as(server, "u")
+        for n in range(5):
+            equal(client.call("EVAL", "return redis.call('get', KEYS[1])", "1", f"a{n}"), None)
+        reply = client.call("EVAL", "return redis.call('incr', 'a')", "0")
+        true(b"ACL failure in script: User u has no permissions to run the 'incr' command" in reply, reply)
+        reply = client.call("EVAL", "return redis.pcall('get', 'b').err", "0")
+        true(b"ACL failure in script: No permissions to access a key" in reply, reply)
+        check = "return {redis.acl_check_cmd('get', 'a') and 1 or 0, redis.acl_check_cmd('get', 'b') and 1 or 0}"
+        equal(client.call("EVAL", check, "0"), [1, 0])
+        shown = [(e[b"context"], e[b"object"]) for e in log_of(boss)]
+        equal(shown, [(b"lua", b"b"), (b"lua", b"incr")])
+        true(b" cmd=eval user=u " in log_of(boss, 1)[0][b"client-info"], "who called the script")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD")

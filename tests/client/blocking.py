@@ -408,6 +408,63 @@ def clients_that_vanish_take_nothing_with_them(house):
 
 
 @test
+def a_script_is_over_before_anybody_is_served_and_blocks_nobody(house):
+    pusher = house.client()
+    if isinstance(pusher.call("EVAL", "return 1", "0"), ErrorReply):
+        return "no scripts in this build"
+    push = "redis.call('RPUSH', KEYS[1], 'a', 'b'); return redis.call('LLEN', KEYS[1])"
+    for key in keys("script", 6):
+        client = house.block("BRPOP", key, "0")
+        equal(pusher.pipeline([("EVAL", push, "1", key), ("LRANGE", key, "0", "-1")]), [2, [b"a"]])
+        equal(answer(client), [key.encode(), b"b"])
+        mover = house.block("BLMOVE", key + "m", key + "t", "LEFT", "LEFT", "0")
+        equal(pusher.pipeline([("EVAL", push, "1", key + "m"), ("LLEN", key + "m")]), [2, 1])
+        equal(answer(mover), b"a")
+        block = "return {redis.call('BLPOP', KEYS[1], 0), redis.call('BLMOVE', KEYS[1], 'd', 'LEFT', 'LEFT', 0), 'end'}"
+        equal(pusher.call("EVAL", block, "1", key + "none"), [None, None, b"end"])
+
+
+@test
+def the_time_blocked_is_no_time_of_the_command_and_it_counts_once(house):
+    watcher = house.client()
+    watcher.must("CONFIG", "RESETSTAT")
+    watcher.must("SLOWLOG", "RESET")
+    before = watcher.must("CONFIG", "GET", "slowlog-log-slower-than")[1]
+    watcher.must("CONFIG", "SET", "slowlog-log-slower-than", "100000")
+    for number, key in enumerate(keys("stats", 6)):
+        client = house.block("BLPOP", key, "0")
+        time.sleep(0.15)
+        watcher.must("RPUSH", key, "v")
+        equal(answer(client), [key.encode(), b"v"])
+        client.call("BLPOP", key, "0.001")
+        number = client.must("CLIENT", "ID")
+        client.send("BLPOP", key, "0")
+        house.blocked(1)
+        equal(watcher.must("CLIENT", "UNBLOCK", number, "ERROR"), 1)
+        answer(client)
+    line = [line for line in watcher.must("INFO", "commandstats").decode().split("\r\n") if line.startswith("cmdstat_blpop:")]
+    facts = dict(part.split("=") for part in line[0].split(":")[1].split(","))
+    equal((facts["calls"], facts["rejected_calls"], facts["failed_calls"]), ("18", "0", "6"))
+    true(int(facts["usec"]) < 100_000, str(facts))
+    logged = [entry[3][0] for entry in watcher.must("SLOWLOG", "GET", "50")]
+    true(b"BLPOP" not in logged, str(logged))
+    watcher.must("CONFIG", "SET", "slowlog-log-slower-than", before)
+
+
+@test
+def a_pause_holds_back_who_would_push_and_time_goes_on_for_who_waits(house):
+    pusher, admin = house.client(), house.client()
+    waiting = house.block("BLPOP", "paused", "0")
+    giving_up = house.block("BLPOP", "paused", "0.2")
+    admin.must("CLIENT", "PAUSE", "600", "WRITE")
+    pusher.send("RPUSH", "paused", "v", "w")
+    equal(answer(giving_up), None)
+    admin.must("CLIENT", "UNPAUSE")
+    equal(answer(pusher), 2)
+    equal(answer(waiting), [b"paused", b"v"])
+
+
+@test
 def waiting_for_replicas_ends_with_its_time(house):
     client = house.client()
     start = time.monotonic()

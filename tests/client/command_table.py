@@ -1,44 +1,32 @@
 """Do COMMAND, COMMAND INFO and COMMAND DOCS say the same as redis-server's, for every command that both have?
 
 Sentences (summaries, complexities, remarks in histories, notes) are our own, so only their presence is compared. What 7.2 changed
-against the reference, 7.0.15, is listed in `NEWER`; all else that differs is printed and makes the exit status 1.
+against the reference, 7.0.15, and what is missing here stands in docs/compatibility.md, with the reason; all else that
+differs, and a row there that explains nothing, is printed and makes the exit status 1.
 
     tests/client/command_table.py [--slotwise PATH] [--redis PATH]
 """
 
 import argparse
+import re
 import sys
 
-from support import default_slotwise, redis, slotwise
+from support import ROOT, default_slotwise, redis, slotwise
 
-# Parts of the answers that 7.2 has and 7.0 has not: (command, what differs). `display_text`,
-# which 7.2 gives nearly every argument, is looked at apart.
-NEWER = {
-    ("client|list", "history"),
-    ("client|no-touch", "command"),
-    ("client|setinfo", "command"),
-    ("getset", "replaced_by"),
-    ("setex", "deprecated_since"),
-    ("setex", "doc_flags"),
-    ("setex", "replaced_by"),
-    ("psetex", "deprecated_since"),
-    ("psetex", "doc_flags"),
-    ("psetex", "replaced_by"),
-    ("setnx", "deprecated_since"),
-    ("setnx", "doc_flags"),
-    ("setnx", "replaced_by"),
-    ("hset", "arguments"),
-    ("hmset", "arguments"),
-    ("zrank", "arity"),
-    ("zrevrank", "arity"),
-    ("zrank", "arguments"),
-    ("zrank", "history"),
-    ("zrevrank", "arguments"),
-    ("zrevrank", "history"),
-    ("quit", "doc_flags"),
-    ("quit", "deprecated_since"),
-    ("quit", "replaced_by"),
-}
+def explained():
+    """What docs/compatibility.md says differs: (command, field) of the rows of its table."""
+    text_of = (ROOT / "docs" / "compatibility.md").read_text()
+    section = re.search(r"^## The command table beside.*?(?=^## )", text_of, re.S | re.M)
+    if not section:
+        sys.exit("docs/compatibility.md has no section about the command table")
+    rows = re.findall(r"^\| (`.*`) \| ([a-z_, ]+) \| (.+) \|$", section[0], re.M)
+    found = {
+        (name, field.strip())
+        for names, fields, _ in rows
+        for name in re.findall(r"`([^`]+)`", names)
+        for field in fields.split(",")
+    }
+    return found
 
 
 def pairs(value):
@@ -142,17 +130,28 @@ def display_texts(arguments, missing, name):
         display_texts(argument.get("arguments", []), missing, name)
 
 
-def differences(ours, theirs):
+def differences(ours, theirs, known, used):
+    """Lines about what differs and is not known; what is known and differs goes into `used`."""
     found = []
+    for name in sorted(theirs["COMMAND INFO"].keys() - ours["COMMAND INFO"].keys()):
+        # A container that is missing takes its subcommands along.
+        rows = {(name, "missing"), (name.split("|")[0], "missing")} & known
+        used |= rows
+        if not rows:
+            found.append(f"{name}: missing here")
     for answer, commands in ours.items():
         for name, parts in commands.items():
             reference = theirs[answer].get(name)
             if reference is None:
-                if (name, "command") not in NEWER:
+                used.add((name, "command"))
+                if (name, "command") not in known:
                     found.append(f"{answer} {name}: the reference has no such command")
                 continue
             for part in sorted(parts.keys() | reference.keys()):
-                if (name, part) in NEWER or parts.get(part) == reference.get(part):
+                if parts.get(part) == reference.get(part):
+                    continue
+                used.add((name, part))
+                if (name, part) in known:
                     continue
                 found.append(f"{answer} {name}, {part}:\n  ours   {parts.get(part)}\n  theirs {reference.get(part)}")
     return found
@@ -177,14 +176,16 @@ def main():
     parser.add_argument("--redis", default="redis-server", help="path of the reference")
     options = parser.parse_args()
     found = []
+    known, used = explained(), set()
     with slotwise(options.slotwise) as one, redis(options.redis) as other:
         for resp in (2, 3):
             with one.client(resp) as ours, other.client(resp) as theirs:
                 mine, reference = everything(ours), everything(theirs)
-                found += [line for line in differences(mine, reference) if line not in found]
+                found += [line for line in differences(mine, reference, known, used) if line not in found]
                 found += shapes(ours, theirs)
                 for name, docs in pairs(ours.must("COMMAND", "DOCS")).items():
                     display_texts(pairs(docs).get("arguments", []), found, name)
+    found += [f"docs/compatibility.md explains {part} of {name}, which does not differ" for name, part in sorted(known - used)]
     for line in found:
         print(line)
     compared = len(mine["COMMAND INFO"])

@@ -418,6 +418,135 @@ def keys_expired_and_evicted_between_requests_are_told_of(house):
         equal(read(listener)[2], b"__keyevent@0__:evicted")
 
 
+# --- caches of clients ------------------------------------------------------------------------------------------------
+
+def pushes(client, count):
+    """The next so many messages, which are pushes."""
+    got = []
+    for _ in range(count):
+        node = client.read()[0]
+        true(node.kind == b">", f"{node} is no push")
+        got.append(node.value())
+    return got
+
+
+@test
+def a_client_hears_once_of_each_key_that_it_has_read_and_others_change(house):
+    server = house.common()
+    keys = [f"t:{n}" for n in range(30)]
+    with server.client(resp=3) as client, server.client() as writer:
+        client.call("CLIENT", "TRACKING", "ON")
+        for key in keys:
+            client.call("GET", key)
+        equal(client.call("MGET", *keys[:5]), [None] * 5)
+        for key in keys:
+            writer.call("SET", key, 1)
+            writer.call("SET", key, 2)
+        equal(pushes(client, 30), [[b"invalidate", [key.encode()]] for key in keys])
+        equal(client.call("PING"), b"PONG")
+        client.call("GET", keys[0])
+        client.send("SET", keys[0], 3)
+        equal([read(client), read(client)], [b"OK", [b"invalidate", [keys[0].encode()]]])
+        client.call("MGET", *keys)
+        writer.call("MSET", *(word for key in keys for word in (key, 3)))
+        equal(sorted(push[1][0] for push in pushes(client, 30)), sorted(key.encode() for key in keys))
+        client.call("GET", keys[3])
+        writer.call("FLUSHALL")
+        equal(pushes(client, 1), [[b"invalidate", None]])
+        client.call("SET", "gone", 1, "PX", 30)
+        client.call("GET", "gone")
+        equal(pushes(client, 1), [[b"invalidate", [b"gone"]]])
+        client.call("CLIENT", "TRACKING", "OFF")
+        client.call("GET", keys[0])
+        writer.call("SET", keys[0], 4)
+        equal(client.call("PING"), b"PONG")
+
+
+@test
+def a_client_that_listens_to_prefixes_hears_of_all_their_keys_but_its_own(house):
+    server = house.common()
+    with server.client(resp=3) as client, server.client(resp=3) as own, server.client() as writer:
+        equal(client.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "a", "PREFIX", "b"), b"OK")
+        equal(own.call("CLIENT", "TRACKING", "ON", "BCAST", "NOLOOP"), b"OK")
+        writer.call("SET", "a1", 1)
+        equal((pushes(client, 1), pushes(own, 1)), ([[b"invalidate", [b"a1"]]],) * 2)
+        writer.call("SET", "c1", 1)
+        equal(pushes(own, 1), [[b"invalidate", [b"c1"]]])
+        own.call("SET", "b1", 1)
+        equal(pushes(client, 1), [[b"invalidate", [b"b1"]]])
+        writer.call("FLUSHALL")
+        equal((pushes(client, 1), pushes(own, 1)), ([[b"invalidate", None]],) * 2)
+        info = writer.call("INFO").decode()
+        true("tracking_clients:2\r" in info and "tracking_total_prefixes:3\r" in info, info)
+        equal(own.call("PING"), b"PONG")
+
+
+@test
+def a_resp2_client_has_another_one_told_and_learns_when_it_has_gone(house):
+    server = house.common()
+    with server.client() as client, server.client(resp=3) as third, server.client() as writer:
+        told = server.client()
+        number = told.call("CLIENT", "ID")
+        subscribe(told, "SUBSCRIBE", "__redis__:invalidate")
+        equal(client.call("CLIENT", "TRACKING", "ON", "REDIRECT", number), b"OK")
+        equal(third.call("CLIENT", "TRACKING", "ON", "REDIRECT", number), b"OK")
+        equal(client.call("CLIENT", "GETREDIR"), number)
+        client.call("GET", "k")
+        writer.call("SET", "k", 1)
+        equal(read(told), [b"message", b"__redis__:invalidate", [b"k"]])
+        writer.call("FLUSHALL")
+        equal([read(told), read(told)], [[b"message", b"__redis__:invalidate", None]] * 2)
+        third.call("GET", "k")
+        told.close()
+        wait_until(lambda: b"id=%d " % number not in writer.call("CLIENT", "LIST"), 5, "the other one to go")
+        writer.call("SET", "k", 2)
+        equal(pushes(third, 1), [[b"tracking-redir-broken", number]])
+        true(b" flags=tR " in third.call("CLIENT", "INFO"), "the flags say so")
+        true(b" redir=%d " % number in third.call("CLIENT", "INFO"), "and the number")
+        equal(client.call("CLIENT", "TRACKING", "ON", "REDIRECT", number),
+              ErrorReply(b"ERR The client ID you want redirect to does not exist"))
+
+
+@test
+def opt_in_and_opt_out_concern_the_next_command_or_transaction(house):
+    server = house.common()
+    with server.client(resp=3) as client, server.client() as writer:
+        client.call("CLIENT", "TRACKING", "ON", "OPTIN")
+        client.call("GET", "a")
+        client.call("CLIENT", "CACHING", "YES")
+        client.call("GET", "b")
+        client.call("GET", "c")
+        client.call("CLIENT", "CACHING", "YES")
+        for words in (["MULTI"], ["GET", "d"], ["GET", "e"], ["EXEC"]):
+            client.call(*words)
+        for key in "abcde":
+            writer.call("SET", key, 1)
+        equal([push[1] for push in pushes(client, 3)], [[b"b"], [b"d"], [b"e"]])
+        client.call("CLIENT", "TRACKING", "OFF")
+        client.call("CLIENT", "TRACKING", "ON", "OPTOUT")
+        client.call("CLIENT", "CACHING", "NO")
+        client.call("GET", "a")
+        client.call("GET", "b")
+        for key in "ab":
+            writer.call("SET", key, 2)
+        equal(pushes(client, 1), [[b"invalidate", [b"b"]]])
+        equal(client.call("PING"), b"PONG")
+
+
+@test
+def keys_beyond_the_limit_are_forgotten_and_told_of(house):
+    server = house.common()
+    with server.client(resp=3) as client, server.client() as writer:
+        client.call("CLIENT", "TRACKING", "ON")
+        for n in range(400):
+            client.call("GET", f"many:{n}")
+        writer.call("CONFIG", "SET", "tracking-table-max-keys", "100")
+        got = pushes(client, 300)
+        equal(len({push[1][0] for push in got}), 300)
+        wait_until(lambda: b"tracking_total_keys:100\r" in writer.call("INFO"), 5, "a hundred keys to be left")
+        writer.call("CONFIG", "SET", "tracking-table-max-keys", "1000000")
+
+
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 def main():

@@ -64,10 +64,10 @@ class Known:
             fields = [field.strip() for field in line.split(" | ")]
             if len(fields) == 3 and fields[1].startswith("passes "):
                 self.passes[(fields[0], fields[1].split()[1])] = int(fields[2])
-            elif len(fields) == 5 and fields[1] in ("differs", "varies") and fields[4]:
+            elif len(fields) == 5 and fields[1] in ("differs", "varies", "ends") and fields[4]:
                 mode, shards = fields[2].split()
                 self.differs.append({
-                    "unit": fields[0], "varies": fields[1] == "varies", "mode": mode,
+                    "unit": fields[0], "kind": fields[1], "mode": mode,
                     "shards": {int(count) for count in shards.split(",")}, "name": fields[3], "reason": fields[4],
                 })
             else:
@@ -211,16 +211,24 @@ def run_unit(options, source, unit, shards, log):
 
 
 def judge(outcome, entries, expected):
-    """Compares with what is known: (failures that count, known ones, stale entries, complaint about missing checks)."""
+    """Compares with what is known: (failures that count, known ones, stale entries, how many checks were never run)."""
+    ends = [name for name, entry in entries.items() if entry["kind"] == "ends"]
+    not_run = sum(int(name) for name in ends)
+    entries = {name: entry for name, entry in entries.items() if entry["kind"] != "ends"}
     unknown = {name: text for name, text in outcome.failed.items() if name not in entries}
     known = [name for name in outcome.failed if name in entries]
     passed = set(outcome.passed)
     stale = [name for name, entry in entries.items()
-             if name in passed and name not in outcome.failed and not entry["varies"]]
+             if name in passed and name not in outcome.failed and entry["kind"] == "differs"]
     missing = 0
     if expected is not None:
         # Checks that differ may fail or, standing behind one that breaks off, not run.
         missing = expected - len(outcome.passed) - len(unknown) - len(entries)
+        if ends and missing <= 0:
+            stale += [f"the unit ends early ({name} checks)" for name in ends]
+        missing = max(0, missing - not_run)
+    if ends:
+        outcome.broken = ""
     return unknown, known, stale, max(0, missing)
 
 

@@ -5,12 +5,15 @@ use std::collections::HashMap;
 
 use slotwise::base::{glob, words};
 use slotwise::command::spec::Merge;
+use slotwise::config::Config;
 use slotwise::config::{Invocation, Origin, Source, Surroundings, load, rewrite};
 use slotwise::engine::merge::merge;
+use slotwise::keyspace::Value;
+use slotwise::persistence::rdb::{self, Content, Event, Problem, Reader};
 use slotwise::resp::Reply;
+use slotwise::resp::parser::{Limits, Parsed, Parser, needs_unquoting, unquoted};
 use slotwise::resp::request::OwnedArgs;
 use slotwise::script::{Call, Host, Interpreter, Kind, Pulse};
-use slotwise::resp::parser::{Limits, Parsed, Parser, needs_unquoting, unquoted};
 use slotwise::structures::listpack::Listpack;
 use slotwise::structures::table::{Element, Table, walked};
 
@@ -381,6 +384,84 @@ pub fn listpack_bytes(data: &[u8]) {
     }
     backward.reverse();
     assert_eq!(forward, backward, "the same elements from both ends");
+}
+
+/// Foreign bytes after a value type are refused, or are a value that is sound and that reads back from what we write.
+/// Version and checksum are put behind them, so that no time is lost on guessing those.
+pub fn rdb_payload(data: &[u8]) {
+    let limits = rdb::Limits::of(&Config::default());
+    let sealed = rdb::seal(data.to_vec());
+    let Ok(content) = rdb::restore(&sealed, &limits, true) else {
+        return;
+    };
+    check_content(&content);
+    let written = content.with_new(|value| rdb::dump(&value.payload(), true));
+    assert!(
+        rdb::restore(&written, &limits, true).is_ok(),
+        "what is written reads back"
+    );
+}
+
+fn check_content(content: &Content) {
+    let Content::Value(value) = content else {
+        return;
+    };
+    match &**value {
+        Value::List(list) => list.check(),
+        Value::Set(set) => set.check(),
+        Value::Hash(hash) => hash.check(),
+        Value::Zset(zset) => zset.check(),
+        Value::Stream(stream) => stream.check(),
+    }
+}
+
+/// A file is refused at the same place, or gives the same keys, however it is cut into pieces.
+pub fn rdb_file(data: &[u8]) {
+    let Some((&cut, file)) = data.split_first() else {
+        return;
+    };
+    let whole = file_keys(file, usize::MAX, false);
+    assert_eq!(file_keys(file, 1 + usize::from(cut), false), whole);
+    let raw = file_keys(file, 1 + usize::from(cut), true);
+    assert_eq!(
+        raw.1.is_none(),
+        whole.1.is_none(),
+        "raw values are the same values"
+    );
+    if whole.1.is_none() {
+        assert_eq!(raw.0, whole.0);
+    }
+}
+
+/// The keys with what they hold, and the problem that ended the reading.
+fn file_keys(file: &[u8], piece: usize, raw: bool) -> (Vec<String>, Option<Problem>) {
+    let limits = rdb::Limits::of(&Config::default());
+    let mut reader = Reader::new(limits, true);
+    if raw {
+        reader = reader.leave_raw();
+    }
+    let (mut pieces, mut keys) = (file.chunks(piece.min(file.len()).max(1)), Vec::new());
+    loop {
+        match reader.next_event() {
+            Err(problem) => return (keys, Some(problem)),
+            Ok(Event::End) => return (keys, None),
+            Ok(Event::More) => match pieces.next() {
+                Some(piece) => reader.feed(piece),
+                None => reader.end(),
+            },
+            Ok(Event::Key(mut loaded)) => {
+                if let Content::Raw(value) = &loaded.content {
+                    match value.decode(&limits) {
+                        Ok(content) => loaded.content = content,
+                        Err(problem) => return (keys, Some(problem)),
+                    }
+                }
+                check_content(&loaded.content);
+                keys.push(format!("{loaded:?}"));
+            }
+            Ok(_) => {}
+        }
+    }
 }
 
 /// Pattern and text are parted by the first 0xFF. Matching ends, and agrees with what a few simple facts say.

@@ -11,6 +11,7 @@ use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 
 pub(super) const SUBCOMMANDS: &[Command] = &[
+    super::tracking::CACHING,
     Command {
         name: "GETNAME",
         arity: Arity::Exactly(2),
@@ -30,6 +31,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         run: Run::Client(client_getname),
         subcommands: &[],
     },
+    super::tracking::GETREDIR,
     Command {
         name: "HELP",
         arity: Arity::Exactly(2),
@@ -350,6 +352,8 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         run: Run::Client(client_setname),
         subcommands: &[],
     },
+    super::tracking::TRACKING,
+    super::tracking::TRACKINGINFO,
     Command {
         name: "UNBLOCK",
         arity: Arity::AtLeast(3),
@@ -705,7 +709,9 @@ fn client_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outc
     reply.help(
         "CLIENT",
         &[
+            ("CACHING (YES|NO)", &["Whether the keys that the next command reads are tracked, with OPTIN or OPTOUT."]),
             ("GETNAME", &["The name of this connection."]),
+            ("GETREDIR", &["The client that is told of changes instead of this one."]),
             ("ID", &["The id of this connection."]),
             ("INFO", &["This connection in one line."]),
             ("KILL <ip:port>", &["Closes the connection from that address."]),
@@ -733,6 +739,11 @@ fn client_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outc
             ("REPLY (ON|OFF|SKIP)", &["Switches the replies to this connection."]),
             ("SETINFO (LIB-NAME|LIB-VER) <value>", &["Says which library speaks."]),
             ("SETNAME <name>", &["Names this connection."]),
+            (
+                "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+                &["Switches on or off that this connection hears of changes to keys that it has read."],
+            ),
+            ("TRACKINGINFO", &["How this connection tracks keys."]),
             ("UNBLOCK <client-id> [TIMEOUT|ERROR]", &["Wakes a blocked client."]),
             ("UNPAUSE", &["Ends the pause."]),
         ],

@@ -46,10 +46,11 @@ pub fn client_line(client: &Client, facts: &ConnectionFacts, now_ms: i64) -> Vec
         Some(multi) => (multi.queue.len() as i64, multi.bytes),
         None => (-1, 0),
     };
+    let tracking = client.tracking.as_ref();
     line.extend(
         format!(
             " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} qbuf={} qbuf-free={} argv-mem={} \
-             multi-mem={multi_bytes} rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events={} cmd={} user={} redir=-1 \
+             multi-mem={multi_bytes} rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events={} cmd={} user={} redir={} \
              resp={} lib-name=",
             seconds(client.created_ms),
             seconds(client.active_ms),
@@ -70,6 +71,7 @@ pub fn client_line(client: &Client, facts: &ConnectionFacts, now_ms: i64) -> Vec
             if facts.sending { "rw" } else { "r" },
             client.last_command.map_or("NULL", |command| &command.name),
             String::from_utf8_lossy(client.user.name()),
+            tracking.map_or(-1, |tracking| tracking.redirect as i64),
             if client.resp3 { 3 } else { 2 },
         )
         .into_bytes(),
@@ -87,11 +89,15 @@ fn flags(client: &Client, facts: &ConnectionFacts) -> String {
         .watching
         .as_ref()
         .is_some_and(|watching| watching.token.is_broken());
+    let tracking = client.tracking.as_ref();
     let letters = [
         (client.monitor, 'O'),
         (client.subscribed, 'P'),
         (client.multi.is_some(), 'x'),
         (facts.blocked, 'b'),
+        (tracking.is_some(), 't'),
+        (tracking.is_some_and(|tracking| tracking.broken), 'R'),
+        (tracking.is_some_and(|tracking| tracking.bcast), 'B'),
         (broken, 'd'),
         (facts.closing || client.closing, 'c'),
         (client.unix, 'U'),

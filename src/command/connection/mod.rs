@@ -3,6 +3,7 @@
 
 mod client;
 mod line;
+mod tracking;
 
 pub use line::{ConnectionFacts, client_line, list_lines};
 
@@ -324,6 +325,7 @@ fn hello(
     }
     if let Some(resp3) = resp3 {
         context.client.resp3 = resp3;
+        context.client.refresh();
         reply.set_resp3(resp3);
     }
     hello_reply(context.client, reply);
@@ -361,12 +363,15 @@ fn reset(
 ) -> Result<Step, ErrorReply> {
     let client = &mut *context.client;
     client.multi = None;
+    client.monitor = false;
     client.db = 0;
     client.resp3 = false;
     client.name.clear();
     client.reply_mode = ReplyMode::On;
     client.no_evict = false;
     client.no_touch = false;
+    client.tracking_changed = client.tracking.take().is_some();
+    client.refresh();
     client.become_default(context.core.users);
     reply.set_resp3(false);
     reply.simple("RESET");

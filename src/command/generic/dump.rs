@@ -1,5 +1,7 @@
 //! A value as bytes and back: DUMP, RESTORE, RESTORE-ASKING.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::base::number::{format_i64, parse_i64};
 use crate::persistence::rdb::{self, Limits, PayloadError};
 use crate::resp::request::Args;
@@ -80,7 +82,7 @@ pub(super) const RESTORE: Command = Command {
 
 pub(super) const RESTORE_ASKING: Command = Command {
     name: "RESTORE-ASKING",
-    flags: RESTORE.flags.and(Flags::ASKING),
+    flags: RESTORE.flags.and(Flags::ASKING).and(Flags::SYSTEM),
     docs: Docs {
         group: Group::Server,
         since: "3.0.0",
@@ -154,14 +156,15 @@ fn restore(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<
     if ttl < 0 {
         return Err(ErrorReply::RESTORE_TTL);
     }
-    let content =
-        rdb::restore(args.get(3), &Limits::of(&shard.config)).map_err(|error| match error {
-            PayloadError::Footer => ErrorReply::DUMP_FOOTER,
-            PayloadError::Content(problem) => {
-                log::debug!("RESTORE refused: {problem}");
-                ErrorReply::BAD_DATA_FORMAT
-            }
-        })?;
+    let verify = !shard.snapshots.skip_checksums.load(Relaxed);
+    let limits = Limits::of(&shard.config);
+    let content = rdb::restore(args.get(3), &limits, verify).map_err(|error| match error {
+        PayloadError::Footer => ErrorReply::DUMP_FOOTER,
+        PayloadError::Content(problem) => {
+            log::warn!("RESTORE: integrity check failed: {problem}");
+            ErrorReply::BAD_DATA_FORMAT
+        }
+    })?;
     let expire_at = match ttl {
         0 => None,
         at if options.absolute => Some(at),

@@ -8,8 +8,8 @@ mod expire;
 mod moves;
 mod object;
 mod scan;
-mod wait;
 mod sort;
+mod wait;
 
 pub use scan::cursor_slot;
 

@@ -39,8 +39,10 @@ pub(super) const GEORADIUS: Command = Command {
             Argument::one_of(
                 "store",
                 &[
-                    Argument::key_of("storekey", 1).token("STORE"),
-                    Argument::key_of("storedistkey", 2).token("STOREDIST"),
+                    Argument::key_of("storekey", 1).token("STORE").shown("key"),
+                    Argument::key_of("storedistkey", 2)
+                        .token("STOREDIST")
+                        .shown("key"),
                 ],
             )
             .optional(),
@@ -118,8 +120,10 @@ pub(super) const GEORADIUSBYMEMBER: Command = Command {
             Argument::one_of(
                 "store",
                 &[
-                    Argument::key_of("storekey", 1).token("STORE"),
-                    Argument::key_of("storedistkey", 2).token("STOREDIST"),
+                    Argument::key_of("storekey", 1).token("STORE").shown("key"),
+                    Argument::key_of("storedistkey", 2)
+                        .token("STOREDIST")
+                        .shown("key"),
                 ],
             )
             .optional(),

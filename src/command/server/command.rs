@@ -411,7 +411,11 @@ fn arguments(reply: &mut Reply<'_>, arguments_of: &[Argument]) {
         named(reply, "name", argument.name);
         named(reply, "type", argument.kind.name());
         if !holds_others {
-            named(reply, "display_text", argument.name);
+            let shown = match argument.display {
+                "" => argument.name,
+                other => other,
+            };
+            named(reply, "display_text", shown);
         }
         if let Some(spec) = argument.key_spec {
             named_integer(reply, "key_spec_index", spec.into());
@@ -473,7 +477,7 @@ fn command_getkeys(_: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
     let places = keys_of(&inner)?;
     reply.array(places.len());
     for (place, _) in places {
-        reply.bulk(inner.get(usize::from(place)));
+        reply.bulk(inner.get(place as usize));
     }
     Ok(Step::Done)
 }
@@ -484,7 +488,7 @@ fn command_getkeysandflags(_: &mut Context<'_>, args: &Args<'_>, reply: &mut Rep
     reply.array(places.len());
     for (place, access) in places {
         reply.array(2);
-        reply.bulk(inner.get(usize::from(place)));
+        reply.bulk(inner.get(place as usize));
         words(reply, access.names(), "");
     }
     Ok(Step::Done)
@@ -510,7 +514,7 @@ fn keys_of(args: &Args<'_>) -> Result<KeyPlaces, ErrorReply> {
     if !spec.arity.accepts(args.len()) {
         return Err(ErrorReply::INVALID_ARITY_FOR_COMMAND);
     }
-    let mut places = key_places(spec, args).ok_or(ErrorReply::INVALID_ARGUMENTS)?;
+    let mut places = key_places(spec, args).unwrap_or_default();
     if places.is_empty() && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
         return Err(ErrorReply::INVALID_ARGUMENTS);
     }
@@ -524,14 +528,29 @@ fn keys_of(args: &Args<'_>) -> Result<KeyPlaces, ErrorReply> {
 
 /// What a command whose specification leaves it open does to its key, read off its options.
 pub(in crate::command) fn access_of(command: &Registered, args: &Args<'_>) -> Access {
-    let has = |word: &str| (1..args.len()).any(|place| args.is(place, word));
     let reads_and_writes = Access::RW.and(Access::ACCESS).and(Access::UPDATE);
     match command.name.as_str() {
         "set" if (3..args.len()).any(|place| args.is(place, "GET")) => reads_and_writes,
         "set" => Access::OW.and(Access::UPDATE),
-        "bitfield" if !has("SET") && !has("INCRBY") => Access::RO.and(Access::ACCESS),
+        "bitfield" if bitfield_only_reads(args) => Access::RO.and(Access::ACCESS),
         _ => reads_and_writes,
     }
+}
+
+/// Whether a BITFIELD does nothing but GET. What it does not know may write, as in Redis.
+fn bitfield_only_reads(args: &Args<'_>) -> bool {
+    let mut at = 2;
+    while at < args.len() {
+        let more = args.len() - 1 - at;
+        if args.is(at, "GET") && more >= 2 {
+            at += 3;
+        } else if args.is(at, "OVERFLOW") && more >= 1 {
+            at += 2;
+        } else {
+            return false;
+        }
+    }
+    true
 }
 
 fn command_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {

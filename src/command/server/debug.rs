@@ -3,6 +3,7 @@
 //! It is no container in the table, as in Redis: its words are its own affair. What looks at keys runs over every shard
 //! lent whole, so that DEBUG itself needs no key.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::base::glob;
@@ -75,6 +76,11 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
         return Ok(Step::Whole(object));
     } else if is("LISTPACK", 3) {
         return Ok(Step::Whole(listpack));
+    } else if is("SET-SKIP-CHECKSUM-VALIDATION", 3) {
+        let skip = parse_i64(args.get(2)).unwrap_or(0) != 0;
+        let snapshots = &context.core.observatory.snapshots;
+        snapshots.skip_checksums.store(skip, Relaxed);
+        reply.ok();
     } else if args.is(1, "RELOAD") {
         return super::snapshot::reload(args);
     } else if is("DIGEST", 2) {
@@ -349,6 +355,10 @@ fn help(reply: &mut Reply<'_>) {
             (
                 "SET-DISABLE-DENY-SCRIPTS <0|1>",
                 &["Whether scripts may call what is not for scripts."],
+            ),
+            (
+                "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+                &["Whether snapshots and payloads are taken without a look at their checksums."],
             ),
             (
                 "SLEEP <seconds>",

@@ -6,7 +6,7 @@
 
 use sha1::{Digest, Sha1};
 
-use crate::base::number::format_f64;
+use crate::base::number::format_f64_shortest;
 use crate::keyspace::{KeyEntry, Value};
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
@@ -66,7 +66,7 @@ impl Sum {
                 for (member, score) in zset.iter(0..zset.len()) {
                     let mut pair = Sum::default();
                     pair.mix_item(member);
-                    pair.mix(&format_f64(score));
+                    pair.mix(&format_f64_shortest(score));
                     self.add(&pair.0);
                 }
             }

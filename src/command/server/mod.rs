@@ -3,11 +3,13 @@
 mod command;
 mod config;
 mod debug;
-mod digest;
 mod debug_tools;
+mod digest;
 mod info;
 mod latency;
+mod lolwut;
 mod memory;
+mod module;
 mod slowlog;
 mod snapshot;
 
@@ -87,6 +89,25 @@ pub(super) const COMMANDS: &[Command] = &[
         subcommands: &[],
     },
     Command {
+        name: "LOLWUT",
+        arity: Arity::AtLeast(1),
+        flags: Flags::READONLY.and(Flags::FAST),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "5.0.0",
+            complexity: "",
+            summary: "Draws something, and tells the version.",
+            arguments: &[Argument::integer("version").token("VERSION").optional()],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Client(lolwut::lolwut),
+        subcommands: &[],
+    },
+    Command {
         name: "MEMORY",
         arity: Arity::AtLeast(2),
         flags: Flags::NONE,
@@ -104,6 +125,47 @@ pub(super) const COMMANDS: &[Command] = &[
         },
         run: Run::Container,
         subcommands: memory::SUBCOMMANDS,
+    },
+    Command {
+        name: "MODULE",
+        arity: Arity::AtLeast(2),
+        flags: Flags::NONE,
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "That of the subcommand",
+            summary: "Container of the commands about modules.",
+            arguments: &[],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Container,
+        subcommands: module::SUBCOMMANDS,
+    },
+    Command {
+        name: "ROLE",
+        arity: Arity::Exactly(1),
+        flags: Flags::NOSCRIPT
+            .and(Flags::LOADING)
+            .and(Flags::STALE)
+            .and(Flags::FAST),
+        acl: Acl::NONE,
+        keys: &[],
+        docs: Docs {
+            group: Group::Server,
+            since: "2.8.12",
+            complexity: "O(1)",
+            summary: "Tells whether this is a primary or a replica, and of whom.",
+            arguments: &[],
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Client(role),
+        subcommands: &[],
     },
     Command {
         name: "SLOWLOG",
@@ -296,6 +358,15 @@ fn monitor_begins(
     context.client.monitor = true;
     reply.ok();
     Ok(())
+}
+
+/// A primary without replicas: there is no replication yet.
+fn role(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.array(3);
+    reply.bulk(b"master");
+    reply.integer(0);
+    reply.array(0);
+    Ok(Step::Done)
 }
 
 /// Where all goes well there is no answer: the connection closes.

@@ -102,7 +102,11 @@ fn write(shards: &mut Shards<'_>) -> Result<(), ErrorReply> {
 
 /// DEBUG RELOAD: what it was told, as the plan that does it.
 pub(super) fn reload(args: &Args<'_>) -> Outcome {
-    let known = |at: usize| ["MERGE", "NOFLUSH", "NOSAVE"].iter().any(|word| args.is(at, word));
+    let known = |at: usize| {
+        ["MERGE", "NOFLUSH", "NOSAVE"]
+            .iter()
+            .any(|word| args.is(at, word))
+    };
     if !(2..args.len()).all(known) {
         return Err(ErrorReply::DEBUG_RELOAD);
     }

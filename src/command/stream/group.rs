@@ -162,6 +162,7 @@ pub(super) const XGROUP: Command = Command {
                         &[Argument::string("id"), Argument::word("new-id", "$")],
                     ),
                     Argument::integer("entriesread")
+                        .shown("entries-read")
                         .token("ENTRIESREAD")
                         .optional(),
                 ],

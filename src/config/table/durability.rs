@@ -1,5 +1,5 @@
-//! Snapshots, the append-only file and replication: none of them exists in this build, so what would promise one of
-//! them is refused and what only tunes them is kept for later.
+//! Snapshots, the append-only file and replication. Of these this build has snapshots on demand only, so what would
+//! promise more is refused and what only tunes it is kept for later.
 
 use super::{COUNT, INT_MAX, PORT, base_name, refused};
 use crate::config::directive::Change::{AtRunTime, AtStart, Protected};
@@ -11,7 +11,7 @@ const LONG_MAX: u64 = i64::MAX as u64;
 const APPENDFSYNC: &[(&str, u8)] = &[("everysec", 0), ("always", 1), ("no", 2)];
 const DISKLESS_LOAD: &[(&str, u8)] = &[("disabled", 0), ("on-empty-db", 1), ("swapdb", 2)];
 
-const NO_SNAPSHOTS: Role = Accepted("this build writes no snapshots");
+const NO_SNAPSHOTS: Role = Accepted("this build writes snapshots only when told to");
 const NO_LOG: Role = Accepted("it only matters with appendonly, which is refused");
 const NO_REPLICATION: Role =
     Accepted("it only matters with replication, which this build does not have");
@@ -52,7 +52,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         SNAPSHOT_NAME,
         "dump.rdb",
         Protected,
-        NO_SNAPSHOTS,
+        Honoured,
     ),
     Directive::new(
         "stop-writes-on-bgsave-error",
@@ -70,14 +70,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         AtRunTime,
         Honoured,
     ),
-    Directive::new(
-        "rdbchecksum",
-        None,
-        Kind::YesNo,
-        "yes",
-        AtStart,
-        NO_SNAPSHOTS,
-    ),
+    Directive::new("rdbchecksum", None, Kind::YesNo, "yes", AtStart, Honoured),
     Directive::new(
         "rdb-del-sync-files",
         None,
@@ -92,7 +85,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_SNAPSHOTS,
+        Honoured,
     ),
     // Append-only file.
     Directive::new(

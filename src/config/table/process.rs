@@ -1,24 +1,14 @@
 //! The process, its log, what it measures about itself, and who may do what.
 
-use super::{COUNT, INT_MAX, LONG_COUNT, refused};
-use crate::config::choice::{ChannelDefault, LogLevel, OomScoreAdj, ProtectedAction, Supervised};
+use super::{COUNT, INT_MAX, LONG_COUNT};
+use crate::config::choice::{
+    ChannelDefault, LogLevel, OomScoreAdj, ProtectedAction, Supervised, SyslogFacility,
+};
 use crate::config::directive::Change::{AtRunTime, AtStart};
 use crate::config::directive::Directive;
 use crate::config::directive::Role::{self, Accepted, Honoured};
 use crate::config::special::SHUTDOWN_SAVE;
 use crate::config::value::{Kind, Value};
-
-const SYSLOG_FACILITIES: &[(&str, u8)] = &[
-    ("user", 0),
-    ("local0", 1),
-    ("local1", 2),
-    ("local2", 3),
-    ("local3", 4),
-    ("local4", 5),
-    ("local5", 6),
-    ("local6", 7),
-    ("local7", 8),
-];
 
 const PROPAGATION_ERRORS: &[(&str, u8)] = &[("ignore", 0), ("panic", 1), ("panic-on-replicas", 2)];
 const SANITIZE: &[(&str, u8)] = &[("no", 0), ("yes", 1), ("clients", 2)];
@@ -26,10 +16,9 @@ const PROTECTED: Kind = Kind::Choice(ProtectedAction::NAMES);
 
 const SAVE_AT_SHUTDOWN: Role = Role::Refused {
     asks: |value| matches!(value, Value::Choice(flags) if flags & SHUTDOWN_SAVE != 0),
-    feature: "snapshots",
+    feature: "snapshots at shutdown",
     instead: "default",
 };
-const NO_SYSLOG: Role = Accepted("it only matters with syslog-enabled, which is refused");
 const FOR_DEBUGGING_REDIS: Role = Accepted("it exists to debug Redis itself");
 
 pub(super) const DIRECTIVES: &[Directive] = &[
@@ -93,7 +82,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Choice(OomScoreAdj::NAMES),
         "no",
         AtRunTime,
-        Accepted("the score is left to the service manager (OOMScoreAdjust= in systemd)"),
+        Honoured,
     ),
     Directive::new(
         "oom-score-adj-values",
@@ -101,7 +90,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::OomValues,
         "0 200 800",
         AtRunTime,
-        Accepted("the score is left to the service manager (OOMScoreAdjust= in systemd)"),
+        Honoured,
     ),
     Directive::new(
         "disable-thp",
@@ -152,7 +141,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         PROTECTED,
         "no",
         AtStart,
-        Accepted("there are no modules"),
+        Honoured,
     ),
     // Log.
     Directive::new(
@@ -188,29 +177,15 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         AtStart,
         Accepted("there is no logo"),
     ),
-    Directive::new(
-        "syslog-enabled",
-        None,
-        Kind::YesNo,
-        "no",
-        AtStart,
-        refused("a log to syslog", "no"),
-    ),
-    Directive::new(
-        "syslog-ident",
-        None,
-        Kind::TEXT,
-        "redis",
-        AtStart,
-        NO_SYSLOG,
-    ),
+    Directive::new("syslog-enabled", None, Kind::YesNo, "no", AtStart, Honoured),
+    Directive::new("syslog-ident", None, Kind::TEXT, "redis", AtStart, Honoured),
     Directive::new(
         "syslog-facility",
         None,
-        Kind::Choice(SYSLOG_FACILITIES),
+        Kind::Choice(SyslogFacility::NAMES),
         "local0",
         AtStart,
-        NO_SYSLOG,
+        Honoured,
     ),
     // Slow log and latency.
     Directive::new(
@@ -263,14 +238,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Honoured,
     )
     .sensitive(),
-    Directive::new(
-        "aclfile",
-        None,
-        Kind::TEXT,
-        "",
-        AtStart,
-        Honoured,
-    ),
+    Directive::new("aclfile", None, Kind::TEXT, "", AtStart, Honoured),
     Directive::new(
         "acl-pubsub-default",
         None,

@@ -184,7 +184,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         super::LONG_COUNT,
         "1000000",
         AtRunTime,
-        Accepted("this build has no client-side caching"),
+        Honoured,
     ),
     Directive::new(
         "notify-keyspace-events",

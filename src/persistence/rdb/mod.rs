@@ -29,7 +29,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use payload::{PayloadError, dump, dump_bytes, dump_functions, restore, restore_functions};
+pub use payload::{
+    PayloadError, dump, dump_bytes, dump_functions, restore, restore_functions, seal,
+};
 pub use problem::{Problem, What};
 pub use read::{Event, Loaded, Reader};
 pub use value::{Content, Limits, Raw};
