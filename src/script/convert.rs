@@ -288,7 +288,7 @@ fn write_table(
     errors: &mut Vec<Vec<u8>>,
 ) -> mlua::Result<Option<Frame>> {
     if let Value::String(text) = table.raw_get("err")? {
-        let (text, counted) = (text.as_bytes().to_vec(), is_counted(&table)?);
+        let (text, counted) = (until_zero(&text.as_bytes()), is_counted(&table)?);
         reply.error(&crate::resp::ErrorReply::text(text.clone()));
         if !counted {
             errors.push(text);
@@ -376,7 +376,8 @@ pub(super) fn is_counted(table: &Table) -> mlua::Result<bool> {
     Ok(matches!(counted, Value::Boolean(true)))
 }
 
-fn until_zero(text: &[u8]) -> Vec<u8> {
+/// What a C string keeps of bytes: what Redis shows of the texts of errors and statuses.
+pub(super) fn until_zero(text: &[u8]) -> Vec<u8> {
     let end = memchr::memchr(0, text).unwrap_or(text.len());
     text[..end].to_vec()
 }

@@ -272,7 +272,7 @@ fn error_text(name: &str, value: &Value) -> mlua::Result<(Vec<u8>, bool)> {
     };
     let field = |name: &str| -> mlua::Result<Option<Vec<u8>>> {
         Ok(match table.raw_get(name)? {
-            Value::String(text) => Some(text.as_bytes().to_vec()),
+            Value::String(text) => Some(convert::until_zero(&text.as_bytes())),
             Value::Integer(number) => Some(number.to_string().into_bytes()),
             Value::Number(number) => Some(number.to_string().into_bytes()),
             _ => None,

@@ -178,9 +178,7 @@ fn script_exists(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'
     let scripts = &context.core.scripting.scripts;
     reply.array(args.len() - 2);
     for digest in args.iter_from(2) {
-        // Unlike EVALSHA this asks for the very digits: they are lower case.
-        let known =
-            Sha::parse(digest).is_some_and(|sha| sha.0 == digest && scripts.find(&sha).is_some());
+        let known = Sha::parse(digest).is_some_and(|sha| scripts.find(&sha).is_some());
         reply.integer(known.into());
     }
     Ok(Step::Done)
