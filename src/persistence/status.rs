@@ -3,11 +3,40 @@
 //! One value for the whole server, shared by whoever writes, loads or reports. All of it is numbers of their own; nobody
 //! draws conclusions from two of them together but INFO, which may be a moment behind.
 
+use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// Whoever knows the function libraries, which a snapshot holds beside the keys.
+#[derive(Default)]
+pub struct Functions(OnceLock<Box<dyn Fn() -> Vec<Vec<u8>> + Send + Sync>>);
+
+impl Functions {
+    /// Says once, at start, where the sources of the libraries come from.
+    pub fn set(&self, sources: impl Fn() -> Vec<Vec<u8>> + Send + Sync + 'static) {
+        assert!(
+            self.0.set(Box::new(sources)).is_ok(),
+            "a server starts once"
+        );
+    }
+
+    /// The sources; none where nobody knows of any.
+    pub fn sources(&self) -> Vec<Vec<u8>> {
+        self.0.get().map(|sources| sources()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Functions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Functions")
+    }
+}
 
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub struct Status {
+    /// Function libraries.
+    pub functions: Functions,
     /// Unix seconds of the last snapshot that was written (LASTSAVE); the start of the server before the first.
     pub saved_at: AtomicI64,
     /// Changes of all shards when it was written.

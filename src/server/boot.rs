@@ -309,6 +309,11 @@ fn run(
         startup_bytes: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
     };
     let observatory = Arc::new(observatory);
+    let scripts = observatory.scripts.clone();
+    observatory.snapshots.functions.set(move || {
+        let libraries = scripts.libraries();
+        libraries.codes().map(<[u8]>::to_vec).collect()
+    });
     let snapshot = start::snapshot_file(&config);
     observatory
         .snapshots
@@ -418,7 +423,7 @@ fn run(
     let mut outcome = Ok(());
     if started.recv().is_ok() {
         if let Some(path) = &snapshot {
-            outcome = start::load(path, &config, &links, &observatory.snapshots);
+            outcome = start::load(path, &config, &links, &observatory);
         }
         if outcome.is_ok() {
             log::info!("Ready to accept connections on port {port}");

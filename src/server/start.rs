@@ -4,6 +4,7 @@
 //! cores serve what needs no data meanwhile.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -12,11 +13,13 @@ use crate::base::slot::key_slot;
 use crate::config::Config;
 use crate::engine::SharedLinks;
 use crate::mesh::message::CoreMessage;
+use crate::observe::Observatory;
 use crate::persistence::Status;
 use crate::persistence::file::RealDisk;
 use crate::persistence::flow::Sender;
 use crate::persistence::load::{self, LoadError, Plan};
 use crate::persistence::rdb::Limits;
+use crate::script::{CoreScripts, Scripts};
 
 /// The file to load, if there is one.
 pub(super) fn snapshot_file(config: &Config) -> Option<PathBuf> {
@@ -32,11 +35,13 @@ pub(super) fn load(
     path: &Path,
     config: &Config,
     links: &SharedLinks,
-    status: &Status,
+    observatory: &Observatory,
 ) -> Result<(), String> {
+    let status = &observatory.snapshots;
     let started = Instant::now();
     match load_file(path, config, links, status) {
-        Ok(keys) => {
+        Ok((keys, functions)) => {
+            add_libraries(&functions, &observatory.scripts)?;
             log::info!(
                 "DB loaded from disk: {:.3} seconds, {keys} keys",
                 started.elapsed().as_secs_f64()
@@ -70,7 +75,7 @@ fn load_file(
     config: &Config,
     links: &SharedLinks,
     status: &Status,
-) -> Result<u64, LoadError> {
+) -> Result<(u64, Vec<Vec<u8>>), LoadError> {
     let shards = links.shards();
     let plan = Plan {
         limits: Limits::of(config),
@@ -94,15 +99,26 @@ fn load_file(
         sender.add(owner, *loaded)
     })?;
     let empty = sender.finish()?;
-    if !report.functions.is_empty() {
-        log::warn!(
-            "{} function libraries of the snapshot were not loaded: this build has no functions",
-            report.functions.len()
-        );
-    }
     report.keys -= empty;
     report.empty += empty;
     status.keys_loaded.store(report.keys, Relaxed);
     report.log();
-    Ok(report.keys)
+    Ok((report.keys, report.functions))
+}
+
+/// Adds the function libraries of a file. One that does not load ends the start, as in Redis: an application would find
+/// half of what it relies on.
+fn add_libraries(sources: &[Vec<u8>], scripts: &Arc<Scripts>) -> Result<(), String> {
+    let interpreter = CoreScripts::new(scripts.clone());
+    for source in sources {
+        let failed =
+            |text: &str| format!("Failed loading a function library of the snapshot: {text}");
+        let library = interpreter
+            .read_library(source)
+            .map_err(|error| failed(&String::from_utf8_lossy(error.as_bytes())))?;
+        scripts
+            .change_libraries(|all| all.add(Arc::new(library), false))
+            .map_err(|text| failed(&text))?;
+    }
+    Ok(())
 }

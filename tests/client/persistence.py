@@ -333,6 +333,7 @@ def check_start(options):
             expect(int(info(a, "rdb_changes_since_last_save")) == 4, "changes are not counted")
             time.sleep(1.0 - time.time() % 1.0)
             a.must("SET", "soon", "x", "PX", 300)
+            a.must("FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function() return 7 end)")
             a.must("SAVE")
             expect(a.must("LASTSAVE") > began, "LASTSAVE does not move")
             expect(info(a, "rdb_changes_since_last_save") == "0", "changes are still counted after SAVE")
@@ -344,6 +345,7 @@ def check_start(options):
         with slotwise(options.slotwise, options.shards, place.args()) as ours:
             a = ours.client()
             expect(sorted(a.must("KEYS", "*")) == [b"a", b"b", b"later"], "other keys than were saved")
+            expect(a.must("FCALL", "f", 0) == 7, "a function is lost")
             expect(900 < a.must("TTL", "later") <= 1000, "an expiry is lost")
             expect(info(a, "rdb_last_load_keys_loaded") == "3", "loaded keys are not counted")
             expect(info(a, "rdb_last_load_keys_expired") == "1", "expired keys are not counted")
@@ -353,6 +355,9 @@ def check_start(options):
             os.chmod(place.path, 0o700)
             if os.geteuid() != 0:
                 expect(answer == b"ERR", f"a SAVE that cannot write answers {answer}")
+        for path in options.redis:
+            with redis(path, place.args()) as theirs:
+                expect(theirs.client().must("FCALL", "f", 0) == 7, f"{path} does not find the function")
         whole = open(place.file, "rb").read()
         for name, damaged in (
             ("cut short", whole[:-20]), ("without checksum", whole[:-8]), ("with a flipped bit", flip(whole, 40)),

@@ -81,7 +81,7 @@ fn write(shards: &mut Shards<'_>) -> Result<(), ErrorReply> {
         check_sum: config.rdbchecksum,
         incremental_sync: config.rdb_save_incremental_fsync,
         aof_base: false,
-        functions: &[],
+        functions: &status.functions.sources(),
         usage: &|entry| usage(entry, &config, now),
     };
     status.saves.fetch_add(1, Relaxed);
@@ -143,6 +143,7 @@ fn reload_now(
     };
     let path = config.dir.join(&config.dbfilename);
     let merge = said("MERGE");
+    // The function libraries of the file are those that are still in memory.
     let loaded = load::load(&RealDisk, &path, &plan, &status, |loaded| {
         let shard = shards.of(&Key::new(&loaded.key));
         shard.take_in(*loaded, merge)
