@@ -105,6 +105,8 @@ class Outcome:
             current = None
             if kind == "ok":
                 self.passed.append(re.sub(r" \(\d+ ms\)$", "", rest))
+            elif kind == "err" and not re.search(r" in tests/\S+\.tcl$", rest):
+                self.broken = f"outside the checks: {rest}"
             elif kind == "err":
                 current = re.sub(r" in tests/\S+\.tcl$", "", rest)
                 self.failed.setdefault(current, [])
