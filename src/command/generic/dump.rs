@@ -82,7 +82,7 @@ pub(super) const RESTORE: Command = Command {
 
 pub(super) const RESTORE_ASKING: Command = Command {
     name: "RESTORE-ASKING",
-    flags: RESTORE.flags.and(Flags::ASKING),
+    flags: RESTORE.flags.and(Flags::ASKING).and(Flags::SYSTEM),
     docs: Docs {
         group: Group::Server,
         since: "3.0.0",

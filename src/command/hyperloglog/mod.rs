@@ -93,7 +93,10 @@ pub(super) const PFMERGE: Command = Command {
 pub(super) const PFDEBUG: Command = Command {
     name: "PFDEBUG",
     arity: Arity::Exactly(3),
-    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::ADMIN),
+    flags: Flags::WRITE
+        .and(Flags::DENYOOM)
+        .and(Flags::ADMIN)
+        .and(Flags::SYSTEM),
     acl: Acl::HYPERLOGLOG,
     keys: &[KeySpec::one(2, Access::RW.and(Access::ACCESS))],
     docs: Docs {
@@ -113,7 +116,7 @@ pub(super) const PFDEBUG: Command = Command {
 pub(super) const PFSELFTEST: Command = Command {
     name: "PFSELFTEST",
     arity: Arity::Exactly(1),
-    flags: Flags::ADMIN,
+    flags: Flags::ADMIN.and(Flags::SYSTEM),
     acl: Acl::HYPERLOGLOG,
     keys: &[],
     docs: Docs {
