@@ -271,6 +271,27 @@ def memory(bench):
             print(f"{'all':>9} {name:<11} mean ratio {statistics.mean(values):.3f}, worst {max(values):.3f}")
 
 
+def memory_types(bench):
+    """Resident bytes for each member of one big set, sorted set, hash and list, fresh servers for each."""
+    size = 200_000 if bench.options.quick else 1_000_000
+    forms = [("set", "SADD", lambda n: [b"member:%d" % n]), ("sorted set", "ZADD", lambda n: [b"%d" % n, b"member:%d" % n]),
+             ("hash", "HSET", lambda n: [b"field:%d" % n, b"value:%d" % n]), ("list", "RPUSH", lambda n: [b"element:%d" % n])]
+    print(f"\n== memory_types: resident bytes per member, one key of {size}")
+    print(f"{'type':<11} {'server':<11} {'bytes/member':>13} {'ratio':>7}")
+    for title, command, words in forms:
+        each = {}
+        for server in bench.servers():
+            with server, server.client(timeout=60.0) as client:
+                empty = settled_rss_bytes(server.pid)
+                for start in range(0, size, 1000):
+                    client.must(command, "key", *(word for n in range(start, start + 1000) for word in words(n)))
+                each[server.name] = (settled_rss_bytes(server.pid) - empty) / size
+            ratio = each[server.name] / each[REFERENCE]
+            bench.record("memory_types", {"type": title, "members": size, "server": server.name,
+                                          "bytes_per_member": round(each[server.name], 1), "ratio": round(ratio, 3)})
+            print(f"{title:<11} {server.name:<11} {each[server.name]:>13.1f} {ratio:>7.3f}", flush=True)
+
+
 def grow(bench):
     """The longest pause, seen by a quiet client, while a table grows, and while a big set is deleted.
 
@@ -411,11 +432,21 @@ def types(bench):
         ("SADD one big", ["SADD", "set", f"member:{key}"]), ("SISMEMBER one big", ["SISMEMBER", "set", f"member:{key}"]),
         ("ZADD", ["ZADD", f"zset:{key}", "1.5", "member"]), ("ZADD one big", ["ZADD", "zset", key, f"member:{key}"]),
         ("ZSCORE one big", ["ZSCORE", "zset", f"member:{key}"]), ("ZRANK one big", ["ZRANK", "zset", f"member:{key}"]),
-        ("ZRANGE 0 9 one big", ["ZRANGE", "zset", "0", "9"]), ("DEL", ["DEL", f"set:{key}"]),
+        ("ZRANGE 0 9 one big", ["ZRANGE", "zset", "0", "9"]),
+        ("ZRANGEBYSCORE one big", ["ZRANGEBYSCORE", "zset", key, "+inf", "LIMIT", "0", "10"]), ("DEL", ["DEL", f"set:{key}"]),
+        ("SETBIT", ["SETBIT", f"bits:{key}", "100", "1"]), ("BITCOUNT of 4 KB", ["BITCOUNT", "bits"]),
+        ("PFADD one big", ["PFADD", "hll", f"element:{key}"]), ("PFADD", ["PFADD", f"hll:{key}", "element"]),
+        ("PFCOUNT one big", ["PFCOUNT", "hll"]),
+        ("GEOADD one big", ["GEOADD", "geo", f"13.{key}", f"37.{key}", f"member:{key}"]),
+        ("GEOSEARCH 10 of many", ["GEOSEARCH", "geo", "FROMLONLAT", f"13.{key}", f"37.{key}", "BYRADIUS", "100", "m", "COUNT", "10"]),
+        ("SORT 10", ["SORT", "sorted", "LIMIT", "0", "10"]),
     ]
     with Started(bench.servers()) as servers:
         for server in servers:
             preload(server, 10_000)
+            with server.client() as client:
+                client.must("SET", "bits", bytes(range(256)) * 16)
+                client.must("RPUSH", "sorted", *(str(n * 7919 % 100) for n in range(100)))
         print_head("types: P=16, c=50, 100,000 random keys or members")
         for title, command in tests:
             in_turn(bench, "types", title, servers, ["-c", "50", "-P", "16", "-r", "100000", *command],
@@ -477,7 +508,7 @@ def whole_list(bench, server, arguments, unix):
 
 
 WORKLOADS = {function.__name__: function for function in
-             (get_set, mget, types, big, conns5000, default_list, two_shards, memory, grow)}
+             (get_set, mget, types, big, conns5000, default_list, two_shards, memory, memory_types, grow)}
 
 
 # --- the program -------------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ const STEPS_MAX: u32 = 26;
 const EARTH_RADIUS_METRES: f64 = 6372797.560856;
 /// Half of the equator in the Mercator projection, in metres: the size of the largest cell's half.
 const MERCATOR_MAX: f64 = 20037726.37;
+/// Far more than what rounding can add to a distance, as a part of it.
+const MARGIN: f64 = 1e-9;
 const RADIANS_PER_DEGREE: f64 = std::f64::consts::PI / 180.0;
 
 /// A place, in degrees.
@@ -255,9 +257,15 @@ impl Shape {
         let center = self.center;
         match self.extent {
             Extent::Circle { radius } => {
+                let limit = radius * self.unit_metres;
+                // The way along the meridian is never the longer one: it spares most points the trigonometry.
+                let north = meridian_distance(point.latitude, center.latitude);
+                if north > limit * (1.0 + MARGIN) {
+                    return None;
+                }
                 let distance = center.distance(point);
                 // Rounding can make the distance of antipodes no number; Redis counts such a point as inside.
-                let outside = distance > radius * self.unit_metres;
+                let outside = distance > limit;
                 (!outside).then_some(distance)
             }
             Extent::Box { width, height } => {

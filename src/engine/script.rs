@@ -234,6 +234,7 @@ impl Core {
             self.send_to_monitors(trace::monitor_line(command, args, &source, unix_us()));
         }
         let mut interpreter = self.scripting.take(kind)?;
+        let start = out.len();
         let time = self.config.busy_reply_threshold_ms;
         let per_ms = self.observatory.scale.ticks(1_000_000);
         let outer = std::mem::replace(&mut self.runs_script, true);
@@ -268,7 +269,8 @@ impl Core {
         }
         self.scripting.put_back(kind, interpreter);
         errors.iter().for_each(|error| self.count_error(error));
-        if !errors.is_empty() {
+        // An error of a command that the script passed on has been counted, and is a failure of the script too.
+        if !errors.is_empty() || out.get(start) == Some(&b'-') {
             self.counters().commands[usize::from(command.id)]
                 .failed
                 .add(1);

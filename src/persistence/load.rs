@@ -134,7 +134,7 @@ pub fn load(
     let mut next_line = PROGRESS_EVERY;
     loop {
         let event = reader
-            .next()
+            .next_event()
             .map_err(|problem| LoadError::Content(path.to_owned(), problem))?;
         match event {
             Event::More => {

@@ -500,6 +500,18 @@ impl ErrorReply {
         ))
     }
 
+    /// XREAD or XREADGROUP (`name` as the script spells it) with BLOCK in a script.
+    pub fn block_in_script(name: &[u8]) -> Self {
+        Self::text(
+            [
+                b"ERR ",
+                printed(name, usize::MAX),
+                b" command is not allowed with BLOCK option from scripts",
+            ]
+            .concat(),
+        )
+    }
+
     /// A group that is not there, or whose key is not.
     pub fn no_key_or_group(key: &[u8], group: &[u8]) -> Self {
         Self::text(
@@ -725,12 +737,6 @@ impl ErrorReply {
         let mut text = b"EXECABORT Transaction discarded because of: ".to_vec();
         text.extend_from_slice(reason.as_bytes());
         Self::text(text)
-    }
-
-    /// XREAD and XREADGROUP with BLOCK in a script. `name` as the script wrote it.
-    pub fn block_in_script(name: &[u8]) -> Self {
-        let rest = b" command is not allowed with BLOCK option from scripts";
-        Self::text([b"ERR ", printed(name, usize::MAX), &rest[..]].concat())
     }
 
     /// EVAL and SCRIPT LOAD of what is no Lua; `text` is Lua's.

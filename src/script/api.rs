@@ -178,7 +178,7 @@ pub(super) fn host_table(lua: &Lua, shared: &Shared, kind: Kind) -> mlua::Result
     host.set(
         "randomseed",
         lua.create_function(move |lua, args: MultiValue| {
-            let seed = integer(lua, &args, 1, "randomseed")?;
+            let seed = integer(lua, &args, 1)?;
             state.set(u64::from(seed as u32) << 16 | 0x330E);
             Ok(())
         })?,
@@ -392,7 +392,7 @@ fn acl_check_cmd(shared: &Shared, values: &MultiValue) -> mlua::Result<bool> {
 }
 
 /// Argument `place` as a C int.
-fn integer(lua: &Lua, values: &MultiValue, place: usize, function: &str) -> mlua::Result<i32> {
+fn integer(lua: &Lua, values: &MultiValue, place: usize) -> mlua::Result<i32> {
     let value = values.get(place - 1).cloned().unwrap_or(Value::Nil);
     let given = values.len() >= place;
     match lua.coerce_number(value.clone())? {
@@ -400,7 +400,7 @@ fn integer(lua: &Lua, values: &MultiValue, place: usize, function: &str) -> mlua
         None => {
             let got = if given { value.type_name() } else { "no value" };
             let problem = format!("number expected, got {got}");
-            Err(raise_argument(lua, place, function, &problem))
+            Err(raise_argument(lua, place, &problem))
         }
     }
 }
@@ -415,17 +415,17 @@ fn random(lua: &Lua, state: &Cell<u64>, values: &MultiValue) -> mlua::Result<f64
     match values.len() {
         0 => Ok(drawn),
         1 => {
-            let most = integer(lua, values, 1, "random")?;
+            let most = integer(lua, values, 1)?;
             if most < 1 {
-                return Err(raise_argument(lua, 1, "random", "interval is empty"));
+                return Err(raise_argument(lua, 1, "interval is empty"));
             }
             Ok((drawn * f64::from(most)).floor() + 1.0)
         }
         2 => {
-            let least = integer(lua, values, 1, "random")?;
-            let most = integer(lua, values, 2, "random")?;
+            let least = integer(lua, values, 1)?;
+            let most = integer(lua, values, 2)?;
             if least > most {
-                return Err(raise_argument(lua, 2, "random", "interval is empty"));
+                return Err(raise_argument(lua, 2, "interval is empty"));
             }
             let span = f64::from(most.wrapping_sub(least).wrapping_add(1));
             Ok((drawn * span).floor() + f64::from(least))

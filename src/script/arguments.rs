@@ -4,20 +4,15 @@ use mlua::{Lua, MultiValue, Value};
 
 use super::raised::raise_argument;
 
-/// The arguments of a call of `function`.
+/// The arguments of a call.
 pub(super) struct Arguments<'a> {
     pub lua: &'a Lua,
-    pub function: &'static str,
     values: &'a MultiValue,
 }
 
 impl<'a> Arguments<'a> {
-    pub fn new(lua: &'a Lua, function: &'static str, values: &'a MultiValue) -> Self {
-        Arguments {
-            lua,
-            function,
-            values,
-        }
+    pub fn new(lua: &'a Lua, values: &'a MultiValue) -> Self {
+        Arguments { lua, values }
     }
 
     pub fn len(&self) -> usize {
@@ -31,7 +26,7 @@ impl<'a> Arguments<'a> {
 
     /// The error that argument `place` is not what was asked for.
     pub fn problem(&self, place: usize, problem: &str) -> mlua::Error {
-        raise_argument(self.lua, place, self.function, problem)
+        raise_argument(self.lua, place, problem)
     }
 
     fn not(&self, place: usize, wanted: &str) -> mlua::Error {

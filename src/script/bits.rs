@@ -27,7 +27,7 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
     ];
     for (name, of) in one {
         let function = lua.create_function(move |lua, values: MultiValue| {
-            Ok(signed(of(bits(&Arguments::new(lua, name, &values), 1)?)))
+            Ok(signed(of(bits(&Arguments::new(lua, &values), 1)?)))
         })?;
         table.raw_set(name, function)?;
     }
@@ -38,7 +38,7 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
     ];
     for (name, of) in all {
         let function = lua.create_function(move |lua, values: MultiValue| {
-            let args = Arguments::new(lua, name, &values);
+            let args = Arguments::new(lua, &values);
             let mut result = bits(&args, 1)?;
             for place in 2..=args.len() {
                 result = of(result, bits(&args, place)?);
@@ -56,7 +56,7 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
     ];
     for (name, of) in shifts {
         let function = lua.create_function(move |lua, values: MultiValue| {
-            let args = Arguments::new(lua, name, &values);
+            let args = Arguments::new(lua, &values);
             Ok(signed(of(bits(&args, 1)?, bits(&args, 2)? & 31)))
         })?;
         table.raw_set(name, function)?;
@@ -66,7 +66,7 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
 }
 
 fn to_hex(lua: &Lua, values: MultiValue) -> mlua::Result<mlua::LuaString> {
-    let args = Arguments::new(lua, "tohex", &values);
+    let args = Arguments::new(lua, &values);
     let value = bits(&args, 1)?;
     let digits = if args.len() < 2 {
         8

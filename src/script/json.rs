@@ -95,7 +95,7 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
     for (name, function) in functions {
         let shared = shared.clone();
         let function = lua.create_function(move |lua, values: MultiValue| {
-            let args = Arguments::new(lua, name, &values);
+            let args = Arguments::new(lua, &values);
             // Encoding may call a metamethod of Lua's no more than decoding does: nothing comes here from within.
             function(&args, &mut shared.borrow_mut())
         })?;

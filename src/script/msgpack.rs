@@ -18,21 +18,19 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("pack", lua.create_function(pack)?)?;
     table.raw_set(
         "unpack",
-        lua.create_function(|lua, values: MultiValue| {
-            unpack(&Arguments::new(lua, "unpack", &values), 0, 0)
-        })?,
+        lua.create_function(|lua, values: MultiValue| unpack(&Arguments::new(lua, &values), 0, 0))?,
     )?;
     table.raw_set(
         "unpack_one",
         lua.create_function(|lua, values: MultiValue| {
-            let args = Arguments::new(lua, "unpack_one", &values);
+            let args = Arguments::new(lua, &values);
             unpack(&args, 1, args.integer_or(2, 0)?)
         })?,
     )?;
     table.raw_set(
         "unpack_limit",
         lua.create_function(|lua, values: MultiValue| {
-            let args = Arguments::new(lua, "unpack_limit", &values);
+            let args = Arguments::new(lua, &values);
             unpack(&args, args.integer(2)?, args.integer_or(3, 0)?)
         })?,
     )?;
@@ -45,7 +43,7 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
 
 fn pack(lua: &Lua, values: MultiValue) -> mlua::Result<mlua::LuaString> {
     if values.is_empty() {
-        let args = Arguments::new(lua, "pack", &values);
+        let args = Arguments::new(lua, &values);
         return Err(args.problem(0, "MessagePack pack needs input."));
     }
     let mut out = Vec::new();

@@ -48,11 +48,13 @@ pub(super) fn raise_text(lua: &Lua, text: impl AsRef<[u8]>) -> Error {
     Error::external(Raised::Text(whole))
 }
 
-/// An error about an argument of a library function.
-pub(super) fn raise_argument(lua: &Lua, number: usize, function: &str, problem: &str) -> Error {
+/// An error about an argument of the library function that runs, which has the name that its caller uses for it.
+pub(super) fn raise_argument(lua: &Lua, number: usize, problem: &str) -> Error {
+    let name = lua.inspect_stack(0, |debug| Some(debug.names().name?.into_owned()));
+    let name = name.flatten().unwrap_or_else(|| "?".to_owned());
     raise_text(
         lua,
-        format!("bad argument #{number} to '{function}' ({problem})"),
+        format!("bad argument #{number} to '{name}' ({problem})"),
     )
 }
 

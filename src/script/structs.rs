@@ -131,7 +131,7 @@ fn is_integer(option: u8) -> bool {
 }
 
 fn pack(lua: &Lua, values: MultiValue) -> mlua::Result<mlua::LuaString> {
-    let args = Arguments::new(lua, "pack", &values);
+    let args = Arguments::new(lua, &values);
     let text = args.string(1)?;
     let mut format = Format::new(&args, &text);
     let mut out = Vec::new();
@@ -215,7 +215,7 @@ fn integer_of(bytes: &[u8], big_endian: bool, signed: bool) -> f64 {
 }
 
 fn unpack(lua: &Lua, values: MultiValue) -> mlua::Result<MultiValue> {
-    let args = Arguments::new(lua, "unpack", &values);
+    let args = Arguments::new(lua, &values);
     let text = args.string(1)?;
     let data = args.string(2)?;
     let mut at = args.integer_or(3, 1)? as usize;
@@ -296,7 +296,7 @@ fn unpack(lua: &Lua, values: MultiValue) -> mlua::Result<MultiValue> {
 }
 
 fn size(lua: &Lua, values: MultiValue) -> mlua::Result<i64> {
-    let args = Arguments::new(lua, "size", &values);
+    let args = Arguments::new(lua, &values);
     let text = args.string(1)?;
     let mut format = Format::new(&args, &text);
     let mut at = 0_usize;

@@ -10,7 +10,7 @@
 //! begun, which a trim takes) is as in Redis, because DUMP, XINFO and approximate trims show it. Rejected: keeping
 //! entries in a layout of our own and converting, which would cost a pass over the data for each snapshot.
 //!
-//! `build.rs` takes a stream in from outside, `trim.rs` shortens it.
+//! `build.rs` takes a stream in from outside, `trim.rs` shortens it, `walk.rs` gives it as it was while writes go on.
 
 mod build;
 mod group;
@@ -20,6 +20,7 @@ mod node;
 #[cfg(test)]
 mod tests;
 mod trim;
+mod walk;
 
 use std::fmt;
 
@@ -28,6 +29,7 @@ pub use group::{Consumer, ConsumerPlace, Group, Pending, READ_UNKNOWN};
 pub use id::{IdText, StreamId};
 pub use node::{Node, NodeLimits, Pairs, StreamEntry};
 pub use trim::TrimTo;
+pub use walk::{ConsumerCut, GroupCut, Numbers, Walked};
 
 use super::listpack::{self, ListpackError};
 use id_map::{IdMap, Iter, IterBack};
@@ -81,7 +83,7 @@ impl fmt::Display for StreamError {
 impl std::error::Error for StreamError {}
 
 /// A stream; see the head of the file.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Stream {
     nodes: IdMap<Node>,
     length: u64,
@@ -94,6 +96,23 @@ pub struct Stream {
     pub entries_added: u64,
     /// In the order of names.
     groups: Vec<Box<Group>>,
+    walk: Option<Box<walk::Walk>>,
+}
+
+impl Clone for Stream {
+    /// The stream; a walk stays with the original.
+    fn clone(&self) -> Self {
+        Stream {
+            nodes: self.nodes.clone(),
+            length: self.length,
+            last_id: self.last_id,
+            first_id: self.first_id,
+            max_deleted_id: self.max_deleted_id,
+            entries_added: self.entries_added,
+            groups: self.groups.clone(),
+            walk: None,
+        }
+    }
 }
 
 impl fmt::Debug for Stream {
@@ -352,10 +371,14 @@ impl Stream {
     /// Takes a group out for good, as the only content of a stream of its own: something to be freed in steps.
     pub fn take_group(&mut self, name: &[u8]) -> Option<Stream> {
         let at = self.search(name).ok()?;
-        Some(Stream {
-            groups: vec![self.groups.remove(at)],
-            ..Stream::default()
-        })
+        let group = self.groups.remove(at);
+        let mut taken = Stream::default();
+        match &mut self.walk {
+            // The walk needs it for a while; `end_walk` gives it back.
+            Some(walk) if group.is_walked() => walk.gone.push(group),
+            _ => taken.groups.push(group),
+        }
+        Some(taken)
     }
 
     // Memory.

@@ -18,6 +18,7 @@ holds; one in eight is drawn from the whole pool, which gives the wrong types.
 
 import struct
 
+import grammar_scripts
 import grammar_streams
 
 KEYS_PER_TYPE = 5
@@ -725,6 +726,7 @@ COMMANDS = [
     ("BZPOPMIN", lambda d: [*d.keys("z", 1, 3), timeout(d)], "score", 0.3),
     ("BZPOPMAX", lambda d: [*d.keys("z", 1, 3), timeout(d)], "score", 0.3),
     *grammar_streams.COMMANDS,
+    *grammar_scripts.COMMANDS,
     # transactions; EXEC's reply compares entry by entry, as its commands do
     ("MULTI", lambda d: [], "exact", 3),
     ("EXEC", lambda d: [], "exec", 3),

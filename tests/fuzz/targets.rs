@@ -435,7 +435,7 @@ fn file_keys(file: &[u8], piece: usize, raw: bool) -> (Vec<String>, Option<Probl
     }
     let (mut pieces, mut keys) = (file.chunks(piece.min(file.len()).max(1)), Vec::new());
     loop {
-        match reader.next() {
+        match reader.next_event() {
             Err(problem) => return (keys, Some(problem)),
             Ok(Event::End) => return (keys, None),
             Ok(Event::More) => match pieces.next() {

@@ -64,17 +64,14 @@ pub(super) const SORT: Command = Command {
         summary: "Sorts the elements of a list, a set or a sorted set, and may store the result.",
         arguments: &[
             Argument::key("key"),
-            Argument::new("by-pattern", ArgumentKind::Pattern)
-                .token("BY")
-                .shown("pattern")
-                .optional(),
+            pattern("by-pattern").token("BY").shown("pattern").optional(),
             Argument::block(
                 "limit",
                 &[Argument::integer("offset"), Argument::integer("count")],
             )
             .token("LIMIT")
             .optional(),
-            Argument::new("get-pattern", ArgumentKind::Pattern)
+            pattern("get-pattern")
                 .token("GET")
                 .shown("pattern")
                 .optional()
@@ -123,17 +120,14 @@ pub(super) const SORT_RO: Command = Command {
         summary: "Sorts the elements of a list, a set or a sorted set.",
         arguments: &[
             Argument::key("key"),
-            Argument::new("by-pattern", ArgumentKind::Pattern)
-                .token("BY")
-                .shown("pattern")
-                .optional(),
+            pattern("by-pattern").token("BY").shown("pattern").optional(),
             Argument::block(
                 "limit",
                 &[Argument::integer("offset"), Argument::integer("count")],
             )
             .token("LIMIT")
             .optional(),
-            Argument::new("get-pattern", ArgumentKind::Pattern)
+            pattern("get-pattern")
                 .token("GET")
                 .shown("pattern")
                 .optional()
@@ -156,6 +150,14 @@ pub(super) const SORT_RO: Command = Command {
     },
     subcommands: &[],
 };
+
+/// A pattern of keys, which belong to the second specification.
+const fn pattern(name: &'static str) -> Argument {
+    Argument {
+        key_spec: Some(1),
+        ..Argument::new(name, ArgumentKind::Pattern)
+    }
+}
 
 /// The key behind the last STORE, as Redis's GETKEYS finds it.
 fn stored_under(args: &Args<'_>) -> Option<usize> {

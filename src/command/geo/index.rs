@@ -138,7 +138,7 @@ fn geoadd(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(
         first += 1;
     }
     let words = args.len() - first;
-    if words == 0 || words % 3 != 0 || options.only_new && options.only_existing {
+    if words == 0 || !words.is_multiple_of(3) || options.only_new && options.only_existing {
         return Err(ErrorReply::SYNTAX);
     }
     let mut scores: SmallVec<[f64; 8]> = SmallVec::with_capacity(words / 3);

@@ -290,7 +290,7 @@ fn function_flush(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<
         2 => {}
         3 if args.is(2, "sync") || args.is(2, "async") => {}
         3 => return Err(error("FUNCTION FLUSH only supports SYNC|ASYNC option")),
-        _ => return Err(ErrorReply::unknown_subcommand(args.get(1), "FUNCTION")),
+        _ => return Err(ErrorReply::subcommand_syntax(args.get(1), "FUNCTION")),
     }
     change(context, |all| *all = Libraries::default());
     reply.ok();
@@ -417,7 +417,7 @@ fn function_restore(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
                 "Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.",
             ));
         }
-        _ => return Err(ErrorReply::unknown_subcommand(args.get(1), "FUNCTION")),
+        _ => return Err(ErrorReply::subcommand_syntax(args.get(1), "FUNCTION")),
     };
     let codes = restore_functions(args.get(2)).map_err(|fault| match fault {
         PayloadError::Footer => error("DUMP payload version or checksum are wrong"),

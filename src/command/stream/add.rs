@@ -306,8 +306,8 @@ fn xadd(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(),
     if let Some((trimmed, gone, exact)) = trimmed {
         if trimmed > 0 {
             shard.notify(args.db(), &key, Class::Stream, "xtrim");
+            shard.discard(Box::new(Value::Stream(Box::new(gone))));
         }
-        shard.discard(Box::new(Value::Stream(Box::new(gone))));
         threshold = exact;
     }
     let chosen = !matches!(options.id, Some(NewId::Whole(_)));

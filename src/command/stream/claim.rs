@@ -359,9 +359,7 @@ fn xautoclaim(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Resu
         let mut attempts = count * ATTEMPTS;
         while attempts > 0 && written + deleted.len() < count {
             attempts -= 1;
-            let Some((id, pending)) = from.and_then(|from| group.pending_from(from).next()) else {
-                return None;
-            };
+            let (id, pending) = from.and_then(|from| group.pending_from(from).next())?;
             let pending = *pending;
             from = id.next();
             let Some(entry) = stream.get(id) else {

@@ -266,12 +266,13 @@ fn xread(
         });
     }
     let mut streams = Streams::begin(reply);
+    // A second use of each key, as OBJECT FREQ counts it in Redis too.
     for (nth, after) in options.key_places().zip(&after) {
         let key = args.key(nth);
         let Some(shard) = shards.get(&key) else {
             continue;
         };
-        let Some(stream) = shard.read_as::<Stream>(&args.caller.again(), &key)? else {
+        let Some(stream) = shard.read_as::<Stream>(&args.caller, &key)? else {
             continue;
         };
         if stream.last_entry_id().is_none_or(|last| last <= *after) {
@@ -393,7 +394,7 @@ impl Reading<'_, '_, '_> {
     ) -> Result<(), ErrorReply> {
         let (now, db) = (shard.now, args.db());
         let mut claims = Claims::new(shard, db, key.bytes, self.group);
-        let Some(stream) = shard.write_as::<Stream>(&args.caller.again(), key)? else {
+        let Some(stream) = shard.write_as::<Stream>(&args.caller, key)? else {
             return Ok(()); // it was there a moment ago
         };
         let served = stream.with_group(self.group, |stream, group| {

@@ -50,7 +50,7 @@ fn ranges_take_both_ends_or_leave_them_out() {
         "XRANGE s 2 3 => *2 *2 $3 2-0 *2 $1 f $1 2 *2 $3 3-0 *2 $1 f $1 3
          XRANGE s (2 (4-0 => *1 *2 $3 3-0 *2 $1 f $1 3
          XREVRANGE s + - COUNT 1 => *1 *2 $3 4-0 *2 $1 f $1 4
-         XREVRANGE s (4 - COUNT 1 => *1 *2 $3 3-0 *2 $1 f $1 3
+         XREVRANGE s (4-0 - COUNT 1 => *1 *2 $3 3-0 *2 $1 f $1 3
          XRANGE s - + COUNT 0 => *-1
          XRANGE s 3 2 => *0
          XRANGE none - + COUNT 0 => *0

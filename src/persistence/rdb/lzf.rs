@@ -89,20 +89,12 @@ pub fn decompress(input: &[u8], len: usize) -> Result<Vec<u8>, LzfError> {
 }
 
 /// Compresses strings, one after another.
+#[derive(Default)]
 pub struct Compressor {
     /// For each hash the last place, counted from the first string ever, plus one.
     places: Box<[u32]>,
     /// The place of the present string's first byte.
     base: u32,
-}
-
-impl Default for Compressor {
-    fn default() -> Self {
-        Compressor {
-            places: Box::default(),
-            base: 0,
-        }
-    }
 }
 
 fn hash(bytes: &[u8]) -> usize {

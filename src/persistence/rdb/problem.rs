@@ -75,11 +75,17 @@ impl fmt::Display for What {
             What::Listpack(error) => write!(f, "listpack integrity check failed: {error}"),
             What::Intset(error) => write!(f, "intset integrity check failed: {error}"),
             What::Ziplist(error) => write!(f, "ziplist integrity check failed: {error}"),
-            What::Zipmap(error) => write!(f, "zipmap integrity check failed: {error}"),
+            What::Zipmap(error) => write!(f, "Zipmap integrity check failed: {error}"),
             What::Container(kind) => write!(f, "unknown kind {kind} of list node"),
             What::Duplicate => f.write_str("an element occurs twice"),
             What::Odd => f.write_str("an element without its partner"),
             What::Score => f.write_str("a score that is no number"),
+            What::Stream(
+                error @ (StreamError::Listpack(_) | StreamError::Frame | StreamError::Counts),
+            ) => write!(f, "Stream listpack integrity check failed: {error}"),
+            What::Stream(StreamError::DuplicateConsumer) => {
+                f.write_str("Duplicate stream consumer detected")
+            }
             What::Stream(error) => write!(f, "{error}"),
             What::StreamKey => f.write_str("a stream's node without an id"),
             What::Checksum { expected, found } => write!(

@@ -157,7 +157,7 @@ impl Reader {
     }
 
     /// What comes next. After a problem nothing more can be read.
-    pub fn next(&mut self) -> Result<Event, Problem> {
+    pub fn next_event(&mut self) -> Result<Event, Problem> {
         loop {
             if self.buffer.len() < self.wanted && !self.ended {
                 return Ok(Event::More);
@@ -358,16 +358,12 @@ fn between(
         opcode::FUNCTION_PRE_RELEASE => return Err(input.bad_at(at, What::Opcode(kind))),
         kind => {
             let key = input.string()?.into_vec();
-            if raw {
-                if let Some(value) = Raw::cut(kind, input, RAW_MAX)? {
-                    let facts = std::mem::take(facts);
-                    return Ok(Step::Event(Event::Key(Box::new(loaded(
-                        *db,
-                        key,
-                        Content::Raw(value),
-                        facts,
-                    )))));
-                }
+            if raw && let Some(value) = Raw::cut(kind, input, RAW_MAX)? {
+                let facts = std::mem::take(facts);
+                let content = Content::Raw(value);
+                return Ok(Step::Event(Event::Key(Box::new(loaded(
+                    *db, key, content, facts,
+                )))));
             }
             let building = Building::begin(kind, input, limits).map_err(|halt| match halt {
                 // What is unknown is the type, which stands before the key.

@@ -12,7 +12,7 @@ use crate::structures::list::List;
 use crate::structures::quicklist::{End, Fill};
 use crate::structures::set::Set;
 use crate::structures::stream::{NodeLimits, Stream, StreamId};
-use crate::structures::zset::{AddOptions, PackLimits, Zset};
+use crate::structures::zset::{AddOptions, Zset};
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -521,7 +521,7 @@ fn read_in_pieces(file: &[u8], mut piece: impl FnMut() -> usize) -> Result<Vec<S
     let mut reader = Reader::new(limits(), true);
     let (mut rest, mut all) = (file, Vec::new());
     loop {
-        match reader.next()? {
+        match reader.next_event()? {
             Event::More if rest.is_empty() => reader.end(),
             Event::More => {
                 let (now, later) = rest.split_at(piece().min(rest.len()));
@@ -640,8 +640,4 @@ fn a_packed_sorted_set_out_of_order_is_sorted() {
     assert_eq!(show(&zset), "zset listpack{a=1 b=2}");
     let twice = load("11 11 110000000400 816102 0201 816102 0301 ff");
     assert!(twice.is_err());
-    let _ = PackLimits {
-        entries_max: 0,
-        value_bytes_max: 0,
-    };
 }

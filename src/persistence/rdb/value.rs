@@ -4,6 +4,8 @@
 //! [`Building`] holds what is there so far. An element is taken whole or not at all: when bytes are missing, the input
 //! goes back to where the element began, and the next call finds it again.
 
+use std::cmp::Ordering;
+
 use super::code::{NODE_PACKED, NODE_PLAIN, value_type};
 use super::input::{Input, Text};
 use super::old;
@@ -16,7 +18,7 @@ use crate::structures::entry::NewValue;
 use crate::structures::hash::{Hash, HashLimits};
 use crate::structures::intset::Intset;
 use crate::structures::list::List;
-use crate::structures::listpack::{Listpack, TextBuffer};
+use crate::structures::listpack::{Item, Listpack, TextBuffer};
 use crate::structures::quicklist::{End, Fill, Quicklist};
 use crate::structures::set::{Set, SetLimits};
 use crate::structures::zset::{AddOptions, Added, PackLimits, Zset};
@@ -512,7 +514,7 @@ fn hash(
     limits: &Limits,
     old: bool,
 ) -> Result<Value, Halt> {
-    if pack.len() % 2 != 0 {
+    if !pack.len().is_multiple_of(2) {
         return Err(input.bad_at(at, What::Odd));
     }
     let longest = || pack.iter().map(|item| item.text_len()).max();
@@ -533,13 +535,19 @@ fn zset(
     limits: &Limits,
     old: bool,
 ) -> Result<Value, Halt> {
-    if pack.len() % 2 != 0 {
+    if !pack.len().is_multiple_of(2) {
         return Err(input.bad_at(at, What::Odd));
     }
     let entries = pack.len() / 2;
     let longest = || pack.iter().step_by(2).map(|item| item.text_len()).max();
     let fits = entries <= limits.zset.entries_max
         && !(old && longest().is_some_and(|len| len > limits.zset.value_bytes_max));
+    if fits
+        && names_differ(&pack)
+        && let Some(zset) = Zset::from_listpack(pack.clone())
+    {
+        return Ok(Value::Zset(zset));
+    }
     // Sorting it out takes a tree, which also finds names that occur twice with different scores.
     let mut tree = Zset::for_contents(1, 1, TREE);
     let mut items = pack.iter();
@@ -552,10 +560,19 @@ fn zset(
             return Err(input.bad_at(at, What::Duplicate));
         };
     }
-    drop(items);
-    if fits && let Some(zset) = Zset::from_listpack(pack) {
-        return Ok(Value::Zset(zset));
-    }
     tree.pack_if_small(limits.zset);
     Ok(Value::Zset(tree))
+}
+
+/// Whether no name occurs twice in a row of names and scores.
+fn names_differ(pack: &Listpack) -> bool {
+    let mut names: Vec<Item<'_>> = pack.iter().step_by(2).collect();
+    // Equal texts are equal items, since a canonical integer is never kept as bytes.
+    names.sort_unstable_by(|a, b| match (a, b) {
+        (Item::Int(a), Item::Int(b)) => a.cmp(b),
+        (Item::Bytes(a), Item::Bytes(b)) => a.cmp(b),
+        (Item::Int(_), Item::Bytes(_)) => Ordering::Less,
+        (Item::Bytes(_), Item::Int(_)) => Ordering::Greater,
+    });
+    names.windows(2).all(|pair| pair[0] != pair[1])
 }

@@ -114,7 +114,7 @@ impl Writer {
     pub fn length(&mut self, length: u64) {
         match length {
             0..=lead::SIX_BITS_MAX => self.out.push(length as u8),
-            ..=lead::FOURTEEN_BITS_MAX => {
+            _ if length <= lead::FOURTEEN_BITS_MAX => {
                 self.out.push(lead::FOURTEEN_BITS | (length >> 8) as u8);
                 self.out.push(length as u8);
             }

@@ -4,7 +4,10 @@
 //! by its id alone in the owner's map. Owners are places in a row of consumers that stay as long as the consumer does,
 //! so nothing is shared and nothing dangles: a consumer leaves together with its pending entries.
 
+use std::collections::VecDeque;
+
 use super::id_map::{IdMap, Iter};
+use super::walk::ConsumerCut;
 use super::{StreamError, StreamId};
 
 /// `entries_read` when nobody can say (-1 on every wire).
@@ -65,7 +68,7 @@ impl Consumer {
 }
 
 /// A consumer group; see the head of the file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Group {
     name: Box<[u8]>,
     /// The last entry delivered to any consumer.
@@ -78,6 +81,27 @@ pub struct Group {
     free: Vec<u32>,
     /// Places in the order of names.
     order: Vec<u32>,
+    /// It was there at the cut of the walk that is under way.
+    walked: bool,
+    /// Consumers that were deleted before that walk came to them.
+    gone: Vec<Consumer>,
+}
+
+impl Clone for Group {
+    /// The group; a walk stays with the original.
+    fn clone(&self) -> Self {
+        Group {
+            name: self.name.clone(),
+            last_id: self.last_id,
+            entries_read: self.entries_read,
+            pending: self.pending.clone(),
+            places: self.places.clone(),
+            free: self.free.clone(),
+            order: self.order.clone(),
+            walked: false,
+            gone: Vec::new(),
+        }
+    }
 }
 
 impl Group {
@@ -91,6 +115,8 @@ impl Group {
             places: Vec::new(),
             free: Vec::new(),
             order: Vec::new(),
+            walked: false,
+            gone: Vec::new(),
         }
     }
 
@@ -188,7 +214,11 @@ impl Group {
         for (id, ()) in consumer.pending.iter() {
             self.pending.remove(id);
         }
-        Some(consumer.pending.len())
+        let owned = consumer.pending.len();
+        if consumer.pending.is_walked() {
+            self.gone.push(consumer);
+        }
+        Some(owned)
     }
 
     // Pending entries.
@@ -285,6 +315,63 @@ impl Group {
         pending.owner = place.0;
         self.consumer_mut(place).pending.insert(id, ());
         Ok(())
+    }
+
+    // The walk (walk.rs).
+
+    /// Begins the walks of what is pending; the consumers as they are.
+    pub(super) fn begin_walk(&mut self) -> VecDeque<ConsumerCut> {
+        self.walked = true;
+        self.pending.begin_walk();
+        for consumer in self.places.iter_mut().flatten() {
+            if consumer.pending_len() > 0 {
+                consumer.pending.begin_walk();
+            }
+        }
+        self.consumers().map(ConsumerCut::from).collect()
+    }
+
+    /// Whether it was there at the cut of the walk that is under way.
+    pub(super) fn is_walked(&self) -> bool {
+        self.walked
+    }
+
+    pub(super) fn end_walk(&mut self) {
+        self.walked = false;
+        self.gone = Vec::new();
+        self.pending.end_walk();
+        for consumer in self.places.iter_mut().flatten() {
+            consumer.pending.end_walk();
+        }
+    }
+
+    /// Goes on with what is pending. True when that is over.
+    pub(super) fn walk_pending(
+        &mut self,
+        budget: &mut usize,
+        give: impl FnMut(StreamId, &Pending),
+    ) -> bool {
+        self.pending.walk_step(budget, give)
+    }
+
+    /// Goes on with what the consumer owns that had this name at the cut. True when that is over.
+    pub(super) fn walk_owned(
+        &mut self,
+        name: &[u8],
+        budget: &mut usize,
+        mut give: impl FnMut(StreamId),
+    ) -> bool {
+        let gone = self.gone.iter_mut().find(|gone| *gone.name == *name);
+        let consumer = match gone {
+            Some(gone) => gone,
+            None => {
+                let place = self
+                    .find_consumer(name)
+                    .expect("a consumer that is to be walked is there or put aside");
+                self.consumer_mut(place)
+            }
+        };
+        consumer.pending.walk_step(budget, |id, ()| give(id))
     }
 
     // Memory.

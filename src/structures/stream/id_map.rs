@@ -12,8 +12,15 @@
 //! order), one sorted array (a removal in the middle would move megabytes).
 //!
 //! The lowest row's bound is `0-0`, so every id has its row.
+//!
+//! # The walk against a cut
+//!
+//! `IdMap::begin_walk` fixes a cut; `IdMap::walk_step` then gives the entries *as they were at the cut, in order*, while
+//! writes go on in between. A write to what has not been walked first keeps the entry's value (`Walk::kept`), or notes
+//! that it is newer than the cut (`Walk::newer`). So a walk costs memory for what is written meanwhile, and a write
+//! outside a walk one predictable branch.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::ops::Bound;
 
 use super::StreamId;
@@ -26,10 +33,33 @@ const ROW_MIN: usize = ROW_MAX / 4;
 const JOINED_MAX: usize = ROW_MAX * 3 / 4;
 
 /// An ordered map from ids to values; see the head of the file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct IdMap<V> {
     len: usize,
     rows: Rows<V>,
+    walk: Option<Box<Walk<V>>>,
+}
+
+impl<V: Clone> Clone for IdMap<V> {
+    /// The entries; a walk stays with the original.
+    fn clone(&self) -> Self {
+        IdMap {
+            len: self.len,
+            rows: self.rows.clone(),
+            walk: None,
+        }
+    }
+}
+
+/// See the head of the file.
+#[derive(Debug)]
+struct Walk<V> {
+    /// The lowest id that has not been walked; none when all have.
+    next: Option<StreamId>,
+    /// Entries as they were at the cut, of those that were written to since.
+    kept: BTreeMap<StreamId, V>,
+    /// Ids that have come since the cut.
+    newer: BTreeSet<StreamId>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,18 +119,19 @@ impl<V> Row<V> {
     }
 }
 
-impl<V> Default for IdMap<V> {
+impl<V: Clone> Default for IdMap<V> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<V> IdMap<V> {
+impl<V: Clone> IdMap<V> {
     /// An empty map.
     pub const fn new() -> Self {
         IdMap {
             len: 0,
             rows: Rows::One(Row::new()),
+            walk: None,
         }
     }
 
@@ -161,6 +192,7 @@ impl<V> IdMap<V> {
     /// The value of an id, to change.
     #[inline]
     pub fn get_mut(&mut self, id: StreamId) -> Option<&mut V> {
+        self.before_write(id);
         let row = self.row_mut(id);
         let place = row.place(id).ok()?;
         Some(&mut row.values[place])
@@ -174,6 +206,7 @@ impl<V> IdMap<V> {
 
     /// Sets the value of an id and gives back the one it had.
     pub fn insert(&mut self, id: StreamId, value: V) -> Option<V> {
+        self.before_write(id);
         let row = self.row_mut(id);
         match row.place(id) {
             Ok(place) => return Some(std::mem::replace(&mut row.values[place], value)),
@@ -207,6 +240,7 @@ impl<V> IdMap<V> {
 
     /// Takes an id out.
     pub fn remove(&mut self, id: StreamId) -> Option<V> {
+        self.before_write(id);
         let row = self.row_mut(id);
         let place = row.place(id).ok()?;
         let value = row.remove(place);
@@ -274,6 +308,10 @@ impl<V> IdMap<V> {
     /// The highest entry, its value to change.
     #[inline]
     pub fn last_mut(&mut self) -> Option<(StreamId, &mut V)> {
+        if self.walk.is_some() {
+            let last = self.last()?.0;
+            self.before_write(last);
+        }
         let row = match &mut self.rows {
             Rows::One(row) => row,
             Rows::Many(rows) => rows.last_entry()?.into_mut(),
@@ -332,6 +370,90 @@ impl<V> IdMap<V> {
     pub fn pop_last(&mut self) -> Option<(StreamId, V)> {
         let (id, _) = self.last()?;
         self.remove(id).map(|value| (id, value))
+    }
+
+    // The walk.
+
+    /// Fixes a cut. A walk that was under way is given up.
+    pub fn begin_walk(&mut self) {
+        self.walk = Some(Box::new(Walk {
+            next: Some(StreamId::MIN),
+            kept: BTreeMap::new(),
+            newer: BTreeSet::new(),
+        }));
+    }
+
+    /// Whether a walk is under way: only what was there at its cut has one.
+    pub fn is_walked(&self) -> bool {
+        self.walk.is_some()
+    }
+
+    /// What a walk keeps because it was written to.
+    pub fn kept(&self) -> impl Iterator<Item = &V> {
+        self.walk.iter().flat_map(|walk| walk.kept.values())
+    }
+
+    /// Gives a walk up.
+    pub fn end_walk(&mut self) {
+        self.walk = None;
+    }
+
+    /// To be called before the entry at `id` is changed, made or taken away.
+    #[inline]
+    fn before_write(&mut self, id: StreamId) {
+        if self.walk.is_some() {
+            self.keep_for_walk(id);
+        }
+    }
+
+    #[cold]
+    fn keep_for_walk(&mut self, id: StreamId) {
+        let value = self.get(id).cloned();
+        let Some(walk) = &mut self.walk else { return };
+        let is_ahead = walk.next.is_some_and(|next| id >= next);
+        if !is_ahead || walk.newer.contains(&id) || walk.kept.contains_key(&id) {
+            return;
+        }
+        match value {
+            Some(value) => {
+                walk.kept.insert(id, value);
+            }
+            None => {
+                walk.newer.insert(id);
+            }
+        }
+    }
+
+    /// Gives some entries more of the walk, as many as `budget` has, and counts them off. True when all have been given;
+    /// the walk is over then.
+    pub fn walk_step(&mut self, budget: &mut usize, mut give: impl FnMut(StreamId, &V)) -> bool {
+        let Some(mut walk) = self.walk.take() else {
+            return true;
+        };
+        while let Some(next) = walk.next {
+            if *budget == 0 {
+                self.walk = Some(walk);
+                return false;
+            }
+            *budget -= 1;
+            let live = self.iter_from(next).next();
+            let kept = walk.kept.first_key_value();
+            walk.next = match (live, kept) {
+                (live, Some((&id, value))) if live.is_none_or(|(live, _)| id <= live) => {
+                    give(id, value);
+                    walk.kept.pop_first();
+                    id.next()
+                }
+                (Some((id, value)), _) => {
+                    if !walk.newer.contains(&id) {
+                        give(id, value);
+                    }
+                    id.next()
+                }
+                _ => None,
+            };
+        }
+        true
     }
 
     /// Frees whole rows from the high end, as many as `budget` has, and counts them off; true when none is left.
@@ -502,6 +624,47 @@ mod tests {
                     assert_eq!(map.last(), model.last_key_value().map(|(id, v)| (*id, v)));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_walk_gives_the_map_as_it_was_at_the_cut() {
+        let mut state = 23_u64;
+        let mut random = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        for _ in 0..400 {
+            let mut map = IdMap::new();
+            for step in 0..random(120) {
+                map.insert(StreamId::new(random(150), 0), step);
+            }
+            let expected: Vec<(StreamId, u64)> = map.iter().map(|(id, v)| (id, *v)).collect();
+            let mut seen = Vec::new();
+            map.begin_walk();
+            loop {
+                for _ in 0..random(12) {
+                    let id = StreamId::new(random(160), 0);
+                    match random(5) {
+                        0 | 1 => drop(map.insert(id, 1000 + random(9))),
+                        2 => drop(map.remove(id)),
+                        3 => map
+                            .last_mut()
+                            .into_iter()
+                            .for_each(|(_, value)| *value += 1000),
+                        _ => map.get_mut(id).into_iter().for_each(|value| *value += 1000),
+                    }
+                }
+                let mut budget = 1 + random(9) as usize;
+                if map.walk_step(&mut budget, |id, value| seen.push((id, *value))) {
+                    break;
+                }
+            }
+            assert_eq!(seen, expected);
+            assert!(!map.is_walked());
+            map.check();
         }
     }
 

@@ -441,3 +441,87 @@ fn lag_is_told_where_it_follows_from_the_counts() {
     assert_eq!(stream.entries_read_after(3, id(5)), 4);
     assert_eq!(stream.entries_read_after(READ_UNKNOWN, id(5)), 5);
 }
+
+/// A whole stream as a walk gives it, in words.
+fn walked(stream: &mut Stream, words: &mut Vec<String>, budget: usize) -> bool {
+    stream.walk_step(budget, |part| {
+        words.push(match part {
+            Walked::Node(id, node) => format!("node {id} {:?}", node.bytes()),
+            Walked::Pending(id, pending) => {
+                format!(
+                    "pending {id} {} {}",
+                    pending.delivery_time, pending.deliveries
+                )
+            }
+            other => format!("{other:?}"),
+        });
+    })
+}
+
+#[test]
+fn a_walk_gives_the_stream_as_it_was_whatever_is_written_meanwhile() {
+    let mut random = random(99);
+    let limits = NodeLimits::new(4096, 4);
+    let names: [&[u8]; 3] = [b"g0", b"g1", b"g2"];
+    let consumers: [&[u8]; 3] = [b"a", b"b", b"c"];
+    for _ in 0..250 {
+        let mut stream = Stream::new();
+        let mut step = |stream: &mut Stream, random: &mut dyn FnMut(u64) -> u64| {
+            let id = StreamId::new(1 + random(stream.last_id.ms + 1), 0);
+            let name = names[random(3) as usize];
+            let consumer = consumers[random(3) as usize];
+            match random(14) {
+                0..4 => {
+                    let id = StreamId::new(stream.last_id.ms + 1 + random(2), 0);
+                    let value = random(1000).to_string().into_bytes();
+                    add(stream, id, &[b"f".to_vec(), value], limits);
+                }
+                4 => drop(stream.delete([id].into_iter())),
+                5 if random(4) == 0 => {
+                    stream.trim(TrimTo::Id(id), random(2) == 0, 0, &mut Stream::new());
+                }
+                6 => {
+                    let group = Group::new(name, id, random(5) as i64);
+                    let _ = stream.put_group(Box::new(group));
+                }
+                7 if random(3) == 0 => drop(stream.take_group(name)),
+                8 => {
+                    if let Some(group) = stream.group_mut(name) {
+                        group.delete_consumer(consumer);
+                    }
+                }
+                9 => {
+                    if let Some(group) = stream.group_mut(name) {
+                        group.acknowledge(id);
+                        group.last_id = id;
+                    }
+                }
+                _ => {
+                    if let Some(group) = stream.group_mut(name) {
+                        let now = random(100) as i64;
+                        let place = group.create_consumer(consumer, now).unwrap_or_else(|p| p);
+                        group.consumer_mut(place).seen_time = now;
+                        group.assign(id, place, now, random(5));
+                    }
+                }
+            }
+        };
+        for _ in 0..random(150) {
+            step(&mut stream, &mut random);
+        }
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        let mut copy = stream.clone();
+        copy.begin_walk();
+        assert!(walked(&mut copy, &mut expected, usize::MAX));
+        stream.begin_walk();
+        while !walked(&mut stream, &mut found, 1 + random(6) as usize) {
+            for _ in 0..random(8) {
+                step(&mut stream, &mut random);
+            }
+        }
+        assert_eq!(found, expected);
+        stream.end_walk();
+        assert!(!stream.is_walked() && stream.walk_kept_bytes() == 0);
+        stream.check();
+    }
+}
