@@ -351,7 +351,7 @@ impl Core {
                 connection.ending = true;
             }
             Step::Ask { whom, ask, then } => {
-                self.ask(connection, command, args, whom, ask, then, None);
+                self.ask(connection, command, args, (whom, ask, then), None);
             }
             Step::Watch => self.watch(connection, args),
             Step::Unwatch => {
@@ -981,9 +981,7 @@ impl Core {
                         connection,
                         queued.command,
                         &args,
-                        whom,
-                        ask,
-                        then,
+                        (whom, ask, then),
                         Some(exec),
                     );
                     return;
@@ -1161,9 +1159,7 @@ impl Core {
         connection: &mut Connection,
         command: &'static Registered,
         args: &Args<'_>,
-        whom: Whom,
-        ask: CoreAsk,
-        then: FinishFn,
+        (whom, ask, then): (Whom, CoreAsk, FinishFn),
         exec: Option<Box<Exec>>,
     ) {
         connection.waiting = true;
