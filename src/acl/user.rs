@@ -39,9 +39,9 @@ pub struct Asked<'a> {
     /// All arguments.
     pub args: &'a Args<'a>,
     /// Positions of keys, and what is done with each.
-    pub keys: &'a [(u16, Need)],
+    pub keys: &'a [(u32, Need)],
     /// Positions of channels that are published or subscribed to.
-    pub channels: &'a [(u16, ChannelNeed)],
+    pub channels: &'a [(u32, ChannelNeed)],
 }
 
 /// How a channel is named.
@@ -295,7 +295,7 @@ fn check_selector(selector: &Selector, asked: &Asked<'_>) -> Result<(), Denial> 
         });
     }
     for &(place, need) in asked.keys {
-        let at = usize::from(place);
+        let at = place as usize;
         if !selector.allows_key(asked.args.get(at), need) {
             return Err(Denial {
                 reason: Reason::Key,
@@ -304,7 +304,7 @@ fn check_selector(selector: &Selector, asked: &Asked<'_>) -> Result<(), Denial> 
         }
     }
     for &(place, need) in asked.channels {
-        let at = usize::from(place);
+        let at = place as usize;
         if !selector.allows_channel(asked.args.get(at), need == ChannelNeed::Pattern) {
             return Err(Denial {
                 reason: Reason::Channel,

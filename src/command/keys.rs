@@ -8,7 +8,7 @@ use crate::resp::request::Args;
 use super::spec::{Access, Begin, Command, Find, KeySpec};
 
 /// Places of keys among the arguments, with what is done to each.
-pub type KeyPlaces = SmallVec<[(u16, Access); 8]>;
+pub type KeyPlaces = SmallVec<[(u32, Access); 8]>;
 
 /// The keys of a request; `None` when the arguments do not fit the specifications (a bad count).
 pub fn key_places(command: &Command, args: &Args<'_>) -> Option<KeyPlaces> {
@@ -66,7 +66,7 @@ fn collect(spec: &KeySpec, args: &Args<'_>, places: &mut KeyPlaces) -> Option<()
         if place >= count {
             break;
         }
-        places.push((place as u16, spec.access));
+        places.push((place as u32, spec.access));
     }
     Some(())
 }

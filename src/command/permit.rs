@@ -76,7 +76,7 @@ fn asked<T>(command: &Registered, args: &Args<'_>, ask: impl FnOnce(&Asked<'_>) 
     let flags = command.spec.flags;
     // Arguments that do not fit the specifications name no key: the command itself will refuse them.
     let places = key_places(command.spec, args).unwrap_or_default();
-    let keys: SmallVec<[(u16, Need); 8]> = places
+    let keys: SmallVec<[(u32, Need); 8]> = places
         .iter()
         .map(
             |&(place, access)| match access.has(Access::VARIABLE_FLAGS) {
@@ -107,7 +107,7 @@ fn need_of(access: Access) -> Need {
     }
 }
 
-type Channels = SmallVec<[(u16, ChannelNeed); 8]>;
+type Channels = SmallVec<[(u32, ChannelNeed); 8]>;
 
 /// The channels that a command publishes or subscribes to. Giving up a subscription needs no permission.
 fn channels(command: &Registered, args: &Args<'_>) -> Channels {
@@ -118,7 +118,7 @@ fn channels(command: &Registered, args: &Args<'_>) -> Channels {
         _ => return Channels::new(),
     };
     (1..=last.min(args.len() - 1))
-        .map(|place| (place as u16, need))
+        .map(|place| (place as u32, need))
         .collect()
 }
 

@@ -653,9 +653,7 @@ fn set_takes_lists_in_one_argument() {
         after("client-output-buffer-limit", "pubsub 1mb 0 0"),
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 1048576 0 0"
     );
-    assert!(
-        set(&config, &[("save", "900 1")]).unwrap().warnings[0].contains("only when told to")
-    );
+    assert!(set(&config, &[("save", "900 1")]).unwrap().warnings[0].contains("only when told to"));
     assert_eq!(
         set(&config, &[("tls-cert-file", "")]).unwrap().names,
         ["tls-cert-file"],

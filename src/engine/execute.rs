@@ -148,7 +148,7 @@ fn remember_reads(shards: &mut Shards<'_>, command: &'static Registered, args: &
         return;
     }
     for (place, _) in key_places(command.spec, args).unwrap_or_default() {
-        let key = args.key(usize::from(place));
+        let key = args.key(place as usize);
         shards.of(&key).remember_read(args.caller.client, key.bytes);
     }
 }

@@ -1,12 +1,11 @@
 //! A data core at work.
 //!
 //! `core.rs` is the loop turn; `input.rs` cuts input into commands and decides where each runs; `execute.rs` runs them;
-//! `remote.rs` moves batches between cores and borrows; `wide.rs` is everything that takes several shards or several
-//! cores; `asks.rs` answers other cores; `users.rs` keeps permissions; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
-//! cores; `asks.rs` answers other cores; `push.rs` says things to clients
-//! that have not asked; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
-//! cores; `script.rs` runs scripts; `asks.rs` answers other cores; `background.rs` is what happens between requests; `expire.rs` and `evict.rs` are
-//! its larger parts.
+//! `remote.rs` moves batches between cores and borrows; `wide.rs` is what takes several shards, `exec.rs` transactions,
+//! `questions.rs` what takes answers of other cores and `asks.rs` the answers; `script.rs` runs scripts, `blocked.rs`
+//! serves clients that wait for data, `push.rs` says things to clients that have not asked, `users.rs` keeps
+//! permissions; `background.rs` is what happens between requests: `expire.rs`, `evict.rs` and `clients.rs` are its
+//! larger parts. `loading.rs` takes in a snapshot at start.
 
 mod asks;
 mod background;
@@ -14,12 +13,14 @@ mod blocked;
 mod clients;
 mod core;
 mod evict;
+mod exec;
 mod execute;
 mod expire;
 mod input;
 mod loading;
 pub mod merge;
 mod push;
+mod questions;
 mod remote;
 mod script;
 mod users;

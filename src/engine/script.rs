@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::base::clock::{ticks, unix_us};
-use crate::command::permit::{self, Refusal};
 use crate::command::client::{Client, Context, CoreView, Step};
+use crate::command::permit::{self, Refusal};
 use crate::command::scripting;
 use crate::command::spec::{Flags, Run, Source};
 use crate::command::table::Registered;

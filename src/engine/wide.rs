@@ -9,25 +9,23 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::base::clock::ticks;
-use crate::command::client::{
-    Context, CoreView, FinishFn, PlanFn, Queued, ReplyMode, Step, Watching, Whom,
-};
+use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Step};
 use crate::command::keys::key_places;
 use crate::command::spec::{Flags, Merge, Run};
 use crate::command::table::Registered;
 use crate::keyspace::blocked::Wait;
-use crate::keyspace::watch::WatchToken;
 use crate::mesh::Place;
-use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, ExecUnit, Watch};
+use crate::mesh::message::{CoreAnswer, CoreMessage};
 use crate::net::{Blocking, Connection};
-use crate::resp::request::{Args, Key, OwnedArgs, Span};
-use crate::resp::{ErrorReply, Reply};
+use crate::resp::Reply;
+use crate::resp::request::{Args, OwnedArgs};
 use crate::shard::Shard;
 use crate::transaction::{Outcome, Transaction, Work};
 
 use super::core::{Core, Held};
-use super::evict::Room;
+use super::exec::Exec;
 use super::merge::merge;
+use super::questions::Question;
 
 /// What a connection waits for.
 pub(super) enum Pending {
@@ -60,47 +58,7 @@ pub(super) enum Errand {
     Script(&'static Registered, OwnedArgs),
 }
 
-/// EXEC under way.
-pub(super) struct Exec {
-    queue: std::vec::IntoIter<Queued>,
-    watching: Option<Box<Watching>>,
-    held: Held,
-    out: Vec<u8>,
-    /// Messages to the client itself, which come after the reply.
-    messages: Vec<u8>,
-    started: bool,
-    /// CLIENT REPLY wants no replies just now.
-    muted: bool,
-    /// EXEC itself.
-    command: &'static Registered,
-    /// Clock ticks at its beginning.
-    begun: u64,
-    /// What monitors see of its commands; it leaves as one block.
-    block: Vec<u8>,
-    /// What they see of itself, behind that.
-    shown: Vec<u8>,
-}
-
-impl Exec {
-    /// A reply has been written from `start` on, CLIENT REPLY being as given: it stays unless none is wanted. Within
-    /// EXEC, OFF and ON hold from there on; SKIP is for the first command after EXEC. As in Redis the array's header has
-    /// announced all replies by then.
-    fn mute(&mut self, mode: ReplyMode, start: usize) {
-        match mode {
-            ReplyMode::On => self.muted = false,
-            ReplyMode::Off => self.muted = true,
-            ReplyMode::Skip | ReplyMode::SkipNext => {}
-        }
-        if self.muted {
-            self.out.truncate(start);
-        }
-    }
-}
-
-/// Memory of a watched key beside its name: its places with the client and with the shard.
-const WATCH_BYTES: usize = 96;
-
-type Owners = SmallVec<[u16; 16]>;
+pub(super) type Owners = SmallVec<[u16; 16]>;
 
 impl Core {
     /// Runs a command that is not for one shard's key. Nothing of this connection is under way, the shard is in hand.
@@ -274,14 +232,14 @@ impl Core {
         }
         if let Some(places) = key_places(command.spec, args) {
             for (place, _) in places {
-                self.add_owner(&mut owners, args.get(usize::from(place)));
+                self.add_owner(&mut owners, args.get(place as usize));
             }
         }
         owners.sort_unstable();
         owners
     }
 
-    fn add_owner(&self, owners: &mut Owners, key: &[u8]) {
+    pub(super) fn add_owner(&self, owners: &mut Owners, key: &[u8]) {
         let owner = (usize::from(crate::base::slot::key_slot(key)) % self.shards) as u16;
         if !owners.contains(&owner) {
             owners.push(owner);
@@ -289,7 +247,7 @@ impl Core {
     }
 
     /// Calls a client command's handler.
-    fn call_client(
+    pub(super) fn call_client(
         &mut self,
         connection: &mut Connection,
         command: &'static Registered,
@@ -351,7 +309,8 @@ impl Core {
                 connection.ending = true;
             }
             Step::Ask { whom, ask, then } => {
-                self.ask(connection, command, args, (whom, ask, then), None);
+                let question = Question { whom, ask, then };
+                self.ask(connection, command, args, question, None);
             }
             Step::Watch => self.watch(connection, args),
             Step::Unwatch => {
@@ -421,7 +380,7 @@ impl Core {
 
     /// DEBUG SLEEP: nobody is served for so long, on no core.
     #[cold]
-    fn stall(&mut self, time: Duration) {
+    pub(super) fn stall(&mut self, time: Duration) {
         let until = Instant::now() + time;
         for core in (0..self.shards).filter(|&core| core != self.index) {
             let link = self.links.core(core);
@@ -765,522 +724,5 @@ impl Core {
     ) -> Option<Wait> {
         let mut shards: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();
         self.execute_plan(&mut shards, command, plan, args, out)
-    }
-
-    // MULTI, EXEC, WATCH.
-
-    /// EXEC: finds out which shards it takes.
-    ///
-    /// `shown` is what monitors see of EXEC itself.
-    fn exec(&mut self, connection: &mut Connection, command: &'static Registered, shown: Vec<u8>) {
-        let begun = self.last_ticks;
-        let Some(multi) = connection.client.multi.take() else {
-            self.send_to_monitors(shown);
-            self.write_error(connection, &ErrorReply::EXEC_WITHOUT_MULTI);
-            self.ran_exec(connection, command, begun);
-            return;
-        };
-        if multi.refused {
-            self.forget_watches(connection);
-            self.send_to_monitors(shown);
-            self.write_error(connection, &ErrorReply::EXEC_ABORT);
-            self.ran_exec(connection, command, begun);
-            return;
-        }
-        // Memory may have been used up since the commands were queued. One that must only wait has been let in then.
-        let growing = |queued: &Queued| queued.command.spec.flags.has(Flags::DENYOOM);
-        if self.is_short() && multi.queue.iter().any(growing) && self.make_room() == Room::Nothing {
-            self.forget_watches(connection);
-            self.send_to_monitors(shown);
-            self.write_error(
-                connection,
-                &ErrorReply::exec_abort(&ErrorReply::OUT_OF_MEMORY),
-            );
-            return;
-        }
-        let watching = connection.client.watching.take();
-        let mut owners = Owners::new();
-        let mut all = false;
-        let mut travels = true;
-        // Some command wants a shard, whichever it is.
-        let mut keyless = false;
-        for queued in &multi.queue {
-            let args = queued.args.args(connection.client.caller());
-            match queued.command.spec.run {
-                // DEBUG may turn out to want every shard; whatever it is, it is no command for a hot path.
-                Run::Client(_) if queued.command.name.starts_with("debug") => {
-                    (travels, all) = (false, true)
-                }
-                Run::Client(_) | Run::Container => {
-                    travels = false;
-                    // Subscriptions concern what is published later on in the transaction.
-                    keyless |= queued.command.spec.flags.has(Flags::PUBSUB);
-                }
-                Run::Any(_) | Run::Publish(_) => keyless = true,
-                Run::Script { .. } => (travels, all) = (false, true),
-                Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
-                Run::Reach { everything, .. } if everything(&args) => all = true,
-                Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) | Run::Reach { .. } => {
-                    match key_places(queued.command.spec, &args) {
-                        Some(places) if !places.is_empty() => {
-                            for (place, _) in places {
-                                self.add_owner(&mut owners, args.get(usize::from(place)));
-                            }
-                        }
-                        // A plan that refuses its arguments still wants a shard to look at.
-                        _ => self.add_owner(&mut owners, b""),
-                    }
-                }
-            }
-        }
-        if let Some(watching) = &watching {
-            for (_, key) in &watching.keys {
-                self.add_owner(&mut owners, key);
-            }
-        }
-        if all {
-            owners = self.everyone().into();
-        }
-        if keyless && (owners.is_empty() || !travels) && !owners.contains(&(self.index as u16)) {
-            owners.push(self.index as u16);
-        }
-        owners.sort_unstable();
-        if let [one] = owners[..]
-            && usize::from(one) != self.index
-            && travels
-            && !multi.queue.is_empty()
-            && self.may_still_run(connection, &multi.queue)
-        {
-            self.send_exec(connection, usize::from(one), &multi.queue, watching, shown);
-            self.ran_exec(connection, command, begun);
-            return;
-        }
-        let exec = Box::new(Exec {
-            queue: multi.queue.into_iter(),
-            watching,
-            held: Held::new(),
-            out: Vec::new(),
-            messages: Vec::new(),
-            started: false,
-            muted: false,
-            command,
-            begun,
-            block: Vec::new(),
-            shown,
-        });
-        if owners.is_empty() {
-            connection.waiting = true;
-            self.run_exec(connection, exec);
-        } else {
-            self.begin(
-                connection,
-                owners.to_vec(),
-                Pending::Lent(Errand::Exec(exec)),
-                Work::Lend,
-            );
-        }
-    }
-
-    /// Everything is on one other shard: the whole transaction is one message.
-    fn send_exec(
-        &mut self,
-        connection: &mut Connection,
-        owner: usize,
-        queue: &[Queued],
-        watching: Option<Box<Watching>>,
-        shown: Vec<u8>,
-    ) {
-        for queued in queue {
-            let args = queued.args.args(connection.client.caller());
-            let first = usize::from(queued.command.first_key);
-            let (hash, slot) = if first > 0 {
-                let key = args.key(first);
-                (key.hash, key.slot)
-            } else {
-                (0, 0)
-            };
-            self.send_to(connection, owner, queued.command, &args, hash, slot);
-        }
-        if let Some(wave) = &mut connection.wave {
-            wave.as_one_reply();
-            let watch = watching.map(|watching| Watch {
-                token: watching.token,
-                keys: watching.keys,
-            });
-            let part = wave.part_of(owner);
-            part.caller.deny_blocking = true;
-            part.exec = Some(ExecUnit { watch, shown });
-        }
-    }
-
-    /// Runs the queue, or goes on with it after a question has been answered.
-    fn run_exec(&mut self, connection: &mut Connection, mut exec: Box<Exec>) {
-        if !exec.started {
-            exec.started = true;
-            exec.muted = matches!(
-                connection.client.reply_mode,
-                ReplyMode::Off | ReplyMode::Skip
-            );
-            if let Some(watching) = &exec.watching {
-                self.drop_watches(watching, &mut exec.held);
-                if watching.token.is_broken() {
-                    let resp3 = connection.client.resp3;
-                    Reply::new(&mut exec.out, resp3).null_array();
-                    exec.mute(connection.client.reply_mode, 0);
-                    self.end_exec(connection, *exec);
-                    return;
-                }
-            }
-            let resp3 = connection.client.resp3;
-            Reply::new(&mut exec.out, resp3).array(exec.queue.len());
-            exec.mute(connection.client.reply_mode, 0);
-        }
-        while let Some(queued) = exec.queue.next() {
-            let mut caller = connection.client.caller();
-            caller.deny_blocking = true;
-            let args = queued.args.args(caller);
-            let start = exec.out.len();
-            if let Some(error) = self.refused_at_exec(connection, queued.command, &args) {
-                self.failed(queued.command, &error, &mut exec.out, start);
-                exec.mute(connection.client.reply_mode, start);
-                continue;
-            }
-            let handler = match queued.command.spec.run {
-                Run::Client(handler) => handler,
-                other => {
-                    self.monitor_lines(&mut exec.block, &connection.client, queued.command, &args);
-                    let mut out = std::mem::take(&mut exec.out);
-                    if let Run::Script { .. } = other {
-                        self.run_script(
-                            connection,
-                            &mut exec.held,
-                            queued.command,
-                            &args,
-                            &mut out,
-                        );
-                        exec.block.append(&mut self.script_lines);
-                    } else {
-                        self.run_held(&mut exec.held, queued.command, &args, &mut out);
-                    }
-                    exec.out = out;
-                    exec.mute(connection.client.reply_mode, start);
-                    continue;
-                }
-            };
-            for shard in &exec.held {
-                super::background::publish_shard(self.observatory.core(shard.index), shard);
-            }
-            let mut out = std::mem::take(&mut exec.out);
-            let step = self.call_client(connection, queued.command, &args, &mut out, handler);
-            exec.out = out;
-            self.monitor_lines(&mut exec.block, &connection.client, queued.command, &args);
-            match step {
-                Step::Close => connection.ending = true,
-                Step::Ask { whom, ask, then } => {
-                    self.ask(
-                        connection,
-                        queued.command,
-                        &args,
-                        (whom, ask, then),
-                        Some(exec),
-                    );
-                    return;
-                }
-                Step::Stall(time) => {
-                    self.stall(time);
-                    self.ran(queued.command, &args);
-                }
-                Step::Subscription { topic, begins } => {
-                    std::mem::swap(connection.output.buffer(), &mut exec.messages);
-                    self.settle_messages(connection);
-                    std::mem::swap(connection.output.buffer(), &mut exec.messages);
-                    let (mut out, mut held) = (
-                        std::mem::take(&mut exec.out),
-                        std::mem::take(&mut exec.held),
-                    );
-                    let change = (topic, begins);
-                    self.change_subscriptions(connection, change, &args, &mut out, &mut held);
-                    (exec.out, exec.held) = (out, held);
-                }
-                Step::Whole(plan) => {
-                    let mut out = std::mem::take(&mut exec.out);
-                    self.plan_held(&mut exec.held, queued.command, plan, &args, &mut out);
-                    exec.out = out;
-                }
-                // Watches are gone by now, and the rest runs at once instead of being queued.
-                Step::Unwatch
-                | Step::Done
-                | Step::Watch
-                | Step::Exec
-                | Step::Fail(_)
-                | Step::Block(_)
-                | Step::Reset => {}
-            }
-            exec.mute(connection.client.reply_mode, start);
-        }
-        self.end_exec(connection, *exec);
-    }
-
-    fn end_exec(&mut self, connection: &mut Connection, exec: Exec) {
-        let Exec {
-            mut held,
-            out,
-            command,
-            begun,
-            mut block,
-            shown,
-            messages,
-            ..
-        } = exec;
-        block.extend(shown);
-        self.send_to_monitors(block);
-        self.serve_held(&mut held);
-        self.give_back(held);
-        self.ran_exec(connection, command, begun);
-        connection.waiting = false;
-        // What CLIENT REPLY silences is not in there any more.
-        connection.output.buffer().extend_from_slice(&out);
-        if connection.client.reply_mode == ReplyMode::Skip {
-            connection.client.reply_mode = ReplyMode::On;
-        }
-        connection.output.close_reply();
-        connection.output.buffer().extend_from_slice(&messages);
-        self.await_confirmation(connection);
-        if !connection.waiting {
-            self.resume(connection);
-        }
-    }
-
-    /// Counts an EXEC, whose time is that of all that it ran.
-    fn ran_exec(&mut self, connection: &Connection, command: &'static Registered, begun: u64) {
-        let name = Span {
-            start: 0,
-            length: 4,
-        };
-        let args = [name];
-        let args = Args::new(b"EXEC", &args, connection.client.caller());
-        self.ran_since(command, &args, begun);
-    }
-
-    /// WATCH: registers with the shards that own the keys.
-    fn watch(&mut self, connection: &mut Connection, args: &Args<'_>) {
-        let keys: Vec<Box<[u8]>> = args.iter_from(1).map(Box::from).collect();
-        let mut owners = Owners::new();
-        for key in &keys {
-            self.add_owner(&mut owners, key);
-        }
-        owners.sort_unstable();
-        self.begin(
-            connection,
-            owners.to_vec(),
-            Pending::Lent(Errand::Watch(keys)),
-            Work::Lend,
-        );
-    }
-
-    fn watch_held(&mut self, connection: &mut Connection, keys: &[Box<[u8]>], held: &mut Held) {
-        let db = connection.client.db;
-        let watching = connection.client.watching.get_or_insert_with(|| {
-            Box::new(Watching {
-                token: Arc::new(WatchToken::default()),
-                keys: Vec::new(),
-                bytes: 0,
-            })
-        });
-        for bytes in keys {
-            let key = Key::new(bytes);
-            let owner = usize::from(key.slot) % self.shards;
-            let known = watching
-                .keys
-                .iter()
-                .any(|(of, other)| *of == db && other == bytes);
-            if let (false, Some(shard)) =
-                (known, held.iter_mut().find(|shard| shard.index == owner))
-            {
-                // A key whose time has come is a missing key from here on.
-                shard.peek(db as usize, &key);
-                shard.watched.add(db as usize, bytes, &watching.token);
-                watching.keys.push((db, bytes.clone()));
-                watching.bytes += bytes.len() + WATCH_BYTES;
-            }
-        }
-        self.write_reply(connection, |reply| reply.ok());
-    }
-
-    /// Takes a client's watches off the shards in hand, and breaks the watch if a watched key's time has come.
-    fn drop_watches(&mut self, watching: &Watching, held: &mut Held) {
-        for (db, bytes) in &watching.keys {
-            let key = Key::new(bytes);
-            let owner = usize::from(key.slot) % self.shards;
-            if let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) {
-                shard.peek(*db as usize, &key);
-                shard.watched.remove(*db as usize, bytes, &watching.token);
-            }
-        }
-    }
-
-    /// A connection gives up its watches.
-    pub(super) fn forget_watches(&mut self, connection: &mut Connection) {
-        if let Some(watching) = connection.client.watching.take() {
-            self.forget(*watching);
-        }
-    }
-
-    /// Tells the shards that own the keys to forget a watch.
-    fn forget(&mut self, watching: Watching) {
-        let Watching { token, keys, .. } = watching;
-        let mut by_owner: Vec<Vec<(u32, Box<[u8]>)>> = vec![Vec::new(); self.shards];
-        for (db, key) in keys {
-            let owner = usize::from(crate::base::slot::key_slot(&key)) % self.shards;
-            by_owner[owner].push((db, key));
-        }
-        for (owner, keys) in by_owner.into_iter().enumerate() {
-            if keys.is_empty() {
-                continue;
-            }
-            let message = CoreMessage::Forget {
-                token: token.clone(),
-                keys,
-            };
-            if owner == self.index {
-                self.on_message(message);
-            } else {
-                self.links.core(owner).mail(message);
-                self.wake(owner);
-            }
-        }
-    }
-
-    // Questions.
-
-    /// Asks other cores; the connection waits for their answers.
-    fn ask(
-        &mut self,
-        connection: &mut Connection,
-        command: &'static Registered,
-        args: &Args<'_>,
-        (whom, ask, then): (Whom, CoreAsk, FinishFn),
-        exec: Option<Box<Exec>>,
-    ) {
-        connection.waiting = true;
-        let place = connection.place;
-        let expected = match whom {
-            Whom::Cores => self.shards,
-            Whom::Control => 1,
-        };
-        self.pending.insert(
-            place.index,
-            Pending::Answers {
-                answers: vec![None; expected],
-                then,
-                command,
-                args: OwnedArgs::copy_of(args),
-                asked: self.last_ticks,
-                exec,
-            },
-        );
-        let from = self.index as u16;
-        match whom {
-            Whom::Control => {
-                let ticket = self.ticket(place, 0);
-                let shards = self.shards;
-                self.links
-                    .control()
-                    .mail(CoreMessage::Ask { from, ticket, ask });
-                self.wake(shards);
-            }
-            Whom::Cores => {
-                for core in 0..self.shards {
-                    let ticket = self.ticket(place, core);
-                    let ask = ask.clone();
-                    // Its own answer is taken by mail too, when the connection is back in its place.
-                    self.links
-                        .core(core)
-                        .mail(CoreMessage::Ask { from, ticket, ask });
-                    if core != self.index {
-                        self.wake(core);
-                    }
-                }
-            }
-        }
-    }
-
-    fn ticket(&mut self, place: Place, answer: usize) -> u64 {
-        self.next_ticket += 1;
-        let ticket = self.next_ticket << 16 | answer as u64;
-        self.tickets.insert(ticket, place);
-        ticket
-    }
-
-    /// An answer has come.
-    pub(super) fn on_answer(&mut self, ticket: u64, answer: CoreAnswer) {
-        let Some(place) = self.tickets.remove(&ticket) else {
-            return;
-        };
-        let Some(Pending::Answers { answers, .. }) = self.pending.get_mut(&place.index) else {
-            return;
-        };
-        answers[(ticket & 0xffff) as usize] = Some(answer);
-        if answers.iter().any(Option::is_none) {
-            return;
-        }
-        let Some(Pending::Answers {
-            answers,
-            then,
-            command,
-            args,
-            asked,
-            exec,
-        }) = self.pending.remove(&place.index)
-        else {
-            return;
-        };
-        let Some(mut connection) = self.take_connection(place) else {
-            if let Some(exec) = exec {
-                self.give_back(exec.held);
-            }
-            return;
-        };
-        let answers: Vec<CoreAnswer> = answers.into_iter().flatten().collect();
-        let mut out = Vec::new();
-        let core = CoreView {
-            index: self.index,
-            shards: self.shards,
-            now: self.now,
-            config: &self.config,
-            users: &self.users,
-            observatory: &self.observatory,
-            scripting: &self.scripting,
-        };
-        let mut context = Context {
-            client: &mut connection.client,
-            core: &core,
-        };
-        let resp3 = context.client.resp3;
-        let outcome = then(&mut context, answers, &mut Reply::new(&mut out, resp3));
-        if let Err(error) = outcome {
-            self.failed(command, &error, &mut out, 0);
-        }
-        self.ran_since(command, &args.args(connection.client.caller()), asked);
-        self.note_tracking(&mut connection);
-        match exec {
-            Some(mut exec) => {
-                let start = exec.out.len();
-                exec.out.extend_from_slice(&out);
-                exec.mute(connection.client.reply_mode, start);
-                self.run_exec(&mut connection, exec);
-            }
-            None => {
-                connection.waiting = false;
-                self.write_reply(&mut connection, |reply| {
-                    reply.buffer().extend_from_slice(&out)
-                });
-                self.await_confirmation(&mut connection);
-                if !connection.waiting {
-                    self.resume(&mut connection);
-                }
-            }
-        }
-        self.put_back(connection);
     }
 }

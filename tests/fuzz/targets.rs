@@ -5,15 +5,15 @@ use std::collections::HashMap;
 
 use slotwise::base::{glob, words};
 use slotwise::command::spec::Merge;
+use slotwise::config::Config;
 use slotwise::config::{Invocation, Origin, Source, Surroundings, load, rewrite};
 use slotwise::engine::merge::merge;
-use slotwise::config::Config;
 use slotwise::keyspace::Value;
 use slotwise::persistence::rdb::{self, Content, Event, Problem, Reader};
 use slotwise::resp::Reply;
+use slotwise::resp::parser::{Limits, Parsed, Parser, needs_unquoting, unquoted};
 use slotwise::resp::request::OwnedArgs;
 use slotwise::script::{Call, Host, Interpreter, Kind, Pulse};
-use slotwise::resp::parser::{Limits, Parsed, Parser, needs_unquoting, unquoted};
 use slotwise::structures::listpack::Listpack;
 use slotwise::structures::table::{Element, Table, walked};
 
@@ -396,7 +396,10 @@ pub fn rdb_payload(data: &[u8]) {
     };
     check_content(&content);
     let written = content.with_new(|value| rdb::dump(&value.payload(), true));
-    assert!(rdb::restore(&written, &limits, true).is_ok(), "what is written reads back");
+    assert!(
+        rdb::restore(&written, &limits, true).is_ok(),
+        "what is written reads back"
+    );
 }
 
 fn check_content(content: &Content) {
@@ -420,7 +423,11 @@ pub fn rdb_file(data: &[u8]) {
     let whole = file_keys(file, usize::MAX, false);
     assert_eq!(file_keys(file, 1 + usize::from(cut), false), whole);
     let raw = file_keys(file, 1 + usize::from(cut), true);
-    assert_eq!(raw.1.is_none(), whole.1.is_none(), "raw values are the same values");
+    assert_eq!(
+        raw.1.is_none(),
+        whole.1.is_none(),
+        "raw values are the same values"
+    );
     if whole.1.is_none() {
         assert_eq!(raw.0, whole.0);
     }

@@ -64,7 +64,10 @@ pub(super) const SORT: Command = Command {
         summary: "Sorts the elements of a list, a set or a sorted set, and may store the result.",
         arguments: &[
             Argument::key("key"),
-            pattern("by-pattern").token("BY").shown("pattern").optional(),
+            pattern("by-pattern")
+                .token("BY")
+                .shown("pattern")
+                .optional(),
             Argument::block(
                 "limit",
                 &[Argument::integer("offset"), Argument::integer("count")],
@@ -120,7 +123,10 @@ pub(super) const SORT_RO: Command = Command {
         summary: "Sorts the elements of a list, a set or a sorted set.",
         arguments: &[
             Argument::key("key"),
-            pattern("by-pattern").token("BY").shown("pattern").optional(),
+            pattern("by-pattern")
+                .token("BY")
+                .shown("pattern")
+                .optional(),
             Argument::block(
                 "limit",
                 &[Argument::integer("offset"), Argument::integer("count")],

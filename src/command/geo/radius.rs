@@ -40,7 +40,9 @@ pub(super) const GEORADIUS: Command = Command {
                 "store",
                 &[
                     Argument::key_of("storekey", 1).token("STORE").shown("key"),
-                    Argument::key_of("storedistkey", 2).token("STOREDIST").shown("key"),
+                    Argument::key_of("storedistkey", 2)
+                        .token("STOREDIST")
+                        .shown("key"),
                 ],
             )
             .optional(),
@@ -119,7 +121,9 @@ pub(super) const GEORADIUSBYMEMBER: Command = Command {
                 "store",
                 &[
                     Argument::key_of("storekey", 1).token("STORE").shown("key"),
-                    Argument::key_of("storedistkey", 2).token("STOREDIST").shown("key"),
+                    Argument::key_of("storedistkey", 2)
+                        .token("STOREDIST")
+                        .shown("key"),
                 ],
             )
             .optional(),

@@ -477,7 +477,7 @@ fn command_getkeys(_: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
     let places = keys_of(&inner)?;
     reply.array(places.len());
     for (place, _) in places {
-        reply.bulk(inner.get(usize::from(place)));
+        reply.bulk(inner.get(place as usize));
     }
     Ok(Step::Done)
 }
@@ -488,7 +488,7 @@ fn command_getkeysandflags(_: &mut Context<'_>, args: &Args<'_>, reply: &mut Rep
     reply.array(places.len());
     for (place, access) in places {
         reply.array(2);
-        reply.bulk(inner.get(usize::from(place)));
+        reply.bulk(inner.get(place as usize));
         words(reply, access.names(), "");
     }
     Ok(Step::Done)

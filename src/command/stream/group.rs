@@ -161,7 +161,8 @@ pub(super) const XGROUP: Command = Command {
                         "id-selector",
                         &[Argument::string("id"), Argument::word("new-id", "$")],
                     ),
-                    Argument::integer("entriesread").shown("entries-read")
+                    Argument::integer("entriesread")
+                        .shown("entries-read")
                         .token("ENTRIESREAD")
                         .optional(),
                 ],

@@ -70,14 +70,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         AtRunTime,
         Honoured,
     ),
-    Directive::new(
-        "rdbchecksum",
-        None,
-        Kind::YesNo,
-        "yes",
-        AtStart,
-        Honoured,
-    ),
+    Directive::new("rdbchecksum", None, Kind::YesNo, "yes", AtStart, Honoured),
     Directive::new(
         "rdb-del-sync-files",
         None,

@@ -466,7 +466,7 @@ fn a_walk_gives_the_stream_as_it_was_whatever_is_written_meanwhile() {
     let consumers: [&[u8]; 3] = [b"a", b"b", b"c"];
     for _ in 0..250 {
         let mut stream = Stream::new();
-        let mut step = |stream: &mut Stream, random: &mut dyn FnMut(u64) -> u64| {
+        let step = |stream: &mut Stream, random: &mut dyn FnMut(u64) -> u64| {
             let id = StreamId::new(1 + random(stream.last_id.ms + 1), 0);
             let name = names[random(3) as usize];
             let consumer = consumers[random(3) as usize];
