@@ -236,7 +236,9 @@ impl Shard {
         if limit == 0 {
             return;
         }
-        let share = (limit / self.keyspace.shards() as u64).max(1);
+        // All shares together are the limit exactly, so that small limits hold too; a shard may have to remember nothing.
+        let shards = self.keyspace.shards() as u64;
+        let share = limit / shards + u64::from((self.index as u64) < limit % shards);
         for _ in 0..most {
             if self.news.tracking.keys() as u64 <= share {
                 break;

@@ -87,6 +87,7 @@ class Outcome:
     def __init__(self):
         self.passed = []
         self.failed = {}
+        self.failures = 0  # a name may fail several times
         self.skipped = 0
         self.broken = ""  # why the unit did not come to its end
 
@@ -105,9 +106,12 @@ class Outcome:
             current = None
             if kind == "ok":
                 self.passed.append(re.sub(r" \(\d+ ms\)$", "", rest))
+            elif kind == "err" and not re.search(r" in tests/\S+\.tcl$", rest):
+                self.broken = f"outside the checks: {rest}"
             elif kind == "err":
                 current = re.sub(r" in tests/\S+\.tcl$", "", rest)
                 self.failed.setdefault(current, [])
+                self.failures += 1
             elif kind in ("skip", "ignore"):
                 self.skipped += 1
             else:
@@ -223,7 +227,8 @@ def judge(outcome, entries, expected):
     missing = 0
     if expected is not None:
         # Checks that differ may fail or, standing behind one that breaks off, not run.
-        missing = expected - len(outcome.passed) - len(unknown) - len(entries)
+        unseen = sum(1 for name in entries if name not in outcome.failed)
+        missing = expected - len(outcome.passed) - outcome.failures - unseen
         if ends and missing <= 0:
             stale += [f"the unit ends early ({name} checks)" for name in ends]
         missing = max(0, missing - not_run)
@@ -282,6 +287,7 @@ def main():
                     # What failed in both runs stays; what passed in either has passed.
                     outcome.failed = {name: text for name, text in outcome.failed.items() if name in best.failed}
                     outcome.passed = max(outcome.passed, best.passed, key=len)
+                    outcome.failures = min(outcome.failures, best.failures)
                 best = outcome
                 unknown, recognised, stale, missing = judge(best, entries, expected)
                 if not unknown and not best.broken and not missing:

@@ -152,7 +152,7 @@ pub(super) const COMMANDS: &[Command] = &[
             .and(Flags::LOADING)
             .and(Flags::STALE)
             .and(Flags::FAST),
-        acl: Acl::NONE,
+        acl: Acl::ADMIN.and(Acl::DANGEROUS),
         keys: &[],
         docs: Docs {
             group: Group::Server,
