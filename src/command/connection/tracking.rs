@@ -370,7 +370,9 @@ mod tests {
         desk.answers = vec![CoreAnswer::Done, CoreAnswer::Found((1, 5))];
         assert_eq!(desk.line("CLIENT TRACKING ON REDIRECT 5"), "+OK\r\n");
         assert_eq!(desk.line("CLIENT GETREDIR"), ":5\r\n");
-        assert!(desk.client.remembers && desk.client.tracking_changed);
+        assert!(desk.client.tracking_changed, "the engine tells the shards");
+        desk.client.refresh();
+        assert!(desk.client.remembers);
     }
 
     #[test]

@@ -320,7 +320,8 @@ pub(super) const XAUTOCLAIM: Command = Command {
 
 fn xautoclaim(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
     let (key, name, now) = (args.key(1), args.get(2), shard.now);
-    // The type of the key is told last of all.
+    // The key counts as used whatever becomes of the arguments; its type is told last of all.
+    shard.read(&args.caller, &key);
     let min_idle = parse_i64(args.get(4))
         .ok_or_else(|| ErrorReply::invalid_min_idle_time("XAUTOCLAIM"))?
         .max(0);
@@ -343,7 +344,7 @@ fn xautoclaim(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Resu
         }
     }
     let mut claims = Claims::new(shard, args.db(), key.bytes, name);
-    let stream = shard.write_as::<Stream>(&args.caller, &key)?;
+    let stream = shard.write_as::<Stream>(&args.caller.again(), &key)?;
     let missing = || ErrorReply::no_key_or_group(key.bytes, name);
     let stream = stream.ok_or_else(missing)?;
     stream.group(name).ok_or_else(missing)?;
