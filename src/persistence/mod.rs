@@ -1,9 +1,10 @@
 //! What outlives the process: the snapshot format, and the files it goes into.
 //!
 //! `rdb/` is the format, `snapshot.rs` writes a keyspace in it, `load.rs` reads a file back, `flow.rs`
-//! takes its keys to the cores that own them, `file.rs` is the only place
+//! takes its keys to the cores that own them, `aof/` is the append-only files, `file.rs` is the only place
 //! that makes files, `status.rs` what others may know about all that.
 
+pub mod aof;
 pub mod file;
 pub mod flow;
 pub mod load;

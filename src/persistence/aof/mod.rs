@@ -1,0 +1,6 @@
+//! The append-only files: each shard has its own, one manifest names them all.
+
+pub mod log;
+pub mod manifest;
+pub mod reader;
+pub mod recovery;

@@ -1,0 +1,388 @@
+//! Which part of the logs is the data set: decided from what their ends hold, before anything is replayed.
+//!
+//! Each shard's log replays alone, but a step over several shards left a part in each, and a crash may have come
+//! between two of them. A step that is not whole is dropped, and with it what follows it in those logs: none of that
+//! was acknowledged, because a reply waits for all parts of the steps before it. Dropping something may leave another
+//! step without a part, so this goes on until nothing changes.
+//!
+//! After a loss of power under a relaxed fsync policy the logs may also end at different times. Then all are cut to the
+//! last *epoch* that all of them hold: a mark written into all logs while one core held all shards.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::Read;
+
+use super::reader::{Item, LogProblem, LogReader};
+use crate::base::number::parse_i64;
+use crate::effect::{EPOCH_MARK, TRANSACTION_MARK};
+
+/// Epochs remembered from the end of a log, about one a second. Logs of one machine differ by one or two; the rest is
+/// for a disk that hung.
+const EPOCHS_MAX: usize = 64;
+
+/// A place in a shard's incremental files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Position {
+    /// Which file, in the order of the manifest.
+    pub file: usize,
+    /// Bytes from its start.
+    pub offset: u64,
+}
+
+/// A part of a step over several shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    number: u64,
+    shards: Vec<u16>,
+    /// Where it begins.
+    at: Position,
+    /// The epoch before it; zero when there is none.
+    epoch: u64,
+}
+
+/// What the end of one shard's log holds.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// The last epochs and where each ends.
+    epochs: VecDeque<(u64, Position)>,
+    /// Earlier epochs, and the parts before the first one above, have been forgotten.
+    forgotten: bool,
+    parts: Vec<Part>,
+    /// Where the last unit ends that is whole.
+    end: Position,
+    /// The greatest number seen.
+    pub number_max: u64,
+}
+
+/// A unit that is being read.
+#[derive(Default)]
+struct Unit {
+    from: Option<Position>,
+    part: Option<(u64, Vec<u16>)>,
+    in_multi: bool,
+}
+
+impl Survey {
+    /// Where the log's last whole unit ends.
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// Reads one more file of the log. A file that ends within a command or a unit is no error here: `end` tells. The
+    /// value says whether it ended where it should.
+    pub fn read(&mut self, file: usize, input: impl Read) -> Result<bool, LogProblem> {
+        let mut reader = LogReader::new(input, 0);
+        let mut unit = Unit::default();
+        self.end = Position { file, offset: 0 };
+        loop {
+            let at = Position {
+                file,
+                offset: reader.offset(),
+            };
+            match reader.next() {
+                Ok(None) => return Ok(unit.from.is_none()),
+                Err(LogProblem::Truncated { .. }) => return Ok(false),
+                Err(problem) => return Err(problem),
+                Ok(Some(Item::Annotation(text))) => {
+                    if let Some(number) = number_after(EPOCH_MARK, text) {
+                        let end = Position {
+                            file,
+                            offset: reader.offset(),
+                        };
+                        self.on_epoch(number, end);
+                    } else if let Some(part) = step_of(text) {
+                        unit.from.get_or_insert(at);
+                        unit.part = Some(part);
+                        continue;
+                    }
+                }
+                Ok(Some(Item::Command(args))) => {
+                    let name = args.get(0);
+                    unit.from.get_or_insert(at);
+                    if name.eq_ignore_ascii_case(b"MULTI") {
+                        unit.in_multi = true;
+                        continue;
+                    }
+                    // A SELECT stands before the unit it is for, or within it.
+                    if name.eq_ignore_ascii_case(b"EXEC") {
+                        unit.in_multi = false;
+                    }
+                }
+            }
+            if unit.in_multi {
+                continue;
+            }
+            let ended = std::mem::take(&mut unit);
+            if let (Some((number, shards)), Some(at)) = (ended.part, ended.from) {
+                self.number_max = self.number_max.max(number);
+                self.parts.push(Part {
+                    number,
+                    shards,
+                    at,
+                    epoch: self.epochs.back().map_or(0, |epoch| epoch.0),
+                });
+            }
+            self.end = Position {
+                file,
+                offset: reader.offset(),
+            };
+        }
+    }
+
+    fn on_epoch(&mut self, number: u64, end: Position) {
+        self.number_max = self.number_max.max(number);
+        self.epochs.push_back((number, end));
+        if self.epochs.len() > EPOCHS_MAX {
+            self.epochs.pop_front();
+            self.forgotten = true;
+            if let Some((_, from)) = self.epochs.front() {
+                let from = *from;
+                self.parts.retain(|part| part.at >= from);
+            }
+        }
+    }
+
+    /// Whether the part of a step after `epoch` would be remembered.
+    fn remembers(&self, epoch: u64) -> bool {
+        !self.forgotten || self.epochs.front().is_some_and(|first| epoch >= first.0)
+    }
+}
+
+fn number_after(mark: &[u8], text: &[u8]) -> Option<u64> {
+    let number = parse_i64(text.strip_prefix(mark)?)?;
+    u64::try_from(number).ok()
+}
+
+/// Number and shards of a step's annotation.
+fn step_of(text: &[u8]) -> Option<(u64, Vec<u16>)> {
+    let rest = text.strip_prefix(TRANSACTION_MARK)?;
+    let blank = memchr::memchr(b' ', rest)?;
+    let number = u64::try_from(parse_i64(&rest[..blank])?).ok()?;
+    let shards: Option<Vec<u16>> = rest[blank + 1..]
+        .split(|byte| *byte == b',')
+        .map(|shard| parse_i64(shard).and_then(|shard| u16::try_from(shard).ok()))
+        .collect();
+    Some((number, shards?))
+}
+
+/// How much of each log is the data set.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Each shard's log counts up to here.
+    pub keep: Vec<Position>,
+    /// Steps dropped because they were not whole.
+    pub steps_dropped: usize,
+    /// The epoch to which all were cut.
+    pub cut_to_epoch: Option<u64>,
+}
+
+/// Decides. `to_epoch`: the machine went down and acknowledged writes were not on disk.
+pub fn decide(surveys: &[Survey], to_epoch: bool) -> Verdict {
+    let mut verdict = Verdict {
+        keep: surveys.iter().map(Survey::end).collect(),
+        steps_dropped: 0,
+        cut_to_epoch: None,
+    };
+    if surveys.len() < 2 {
+        return verdict; // any beginning of a single log is a cut
+    }
+    if to_epoch {
+        let common = surveys[0].epochs.iter().rev().find(|(number, _)| {
+            surveys
+                .iter()
+                .all(|survey| survey.epochs.iter().any(|(other, _)| other == number))
+        });
+        if let Some(&(number, _)) = common {
+            verdict.cut_to_epoch = Some(number);
+            for (keep, survey) in verdict.keep.iter_mut().zip(surveys) {
+                if let Some((_, end)) = survey.epochs.iter().find(|(other, _)| *other == number) {
+                    *keep = *end;
+                }
+            }
+        }
+    }
+    let mut places: HashMap<u64, Vec<(u16, Position)>> = HashMap::new();
+    for (shard, survey) in surveys.iter().enumerate() {
+        for part in &survey.parts {
+            places
+                .entry(part.number)
+                .or_default()
+                .push((shard as u16, part.at));
+        }
+    }
+    loop {
+        let mut changed = false;
+        for shard in 0..surveys.len() {
+            let torn = surveys[shard].parts.iter().find(|part| {
+                part.at < verdict.keep[shard]
+                    && !part.shards.iter().all(|other| {
+                        let Some(survey) = surveys.get(usize::from(*other)) else {
+                            return true; // names a shard that never was: nothing to wait for
+                        };
+                        !survey.remembers(part.epoch)
+                            || places[&part.number].iter().any(|(at, place)| {
+                                at == other && *place < verdict.keep[usize::from(*other)]
+                            })
+                    })
+            });
+            if let Some(part) = torn {
+                verdict.keep[shard] = part.at;
+                verdict.steps_dropped += 1;
+                changed = true;
+            }
+        }
+        if !changed {
+            return verdict;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::Random;
+    use crate::effect::Effects;
+    use crate::resp::request::{Caller, OwnedArgs};
+
+    fn set(effects: &mut Effects, value: &str) {
+        let request: OwnedArgs = [&b"SET"[..], b"k", value.as_bytes()].into_iter().collect();
+        effects.begin();
+        effects.count(1);
+        effects.end(&request.args(Caller::default()));
+    }
+
+    /// A step that leaves a part in each of `shards`.
+    fn step(logs: &mut [Effects], number: u64, shards: &[u16], writes: usize) {
+        for shard in shards {
+            let log = &mut logs[usize::from(*shard)];
+            log.begin_unit();
+            for write in 0..writes {
+                set(log, &format!("step {number} {write}"));
+            }
+            log.end_unit(Some((number, shards)));
+        }
+    }
+
+    fn logs(count: usize) -> Vec<Effects> {
+        let mut logs: Vec<Effects> = (0..count).map(|_| Effects::default()).collect();
+        logs.iter_mut().for_each(|log| log.set_wanted(true));
+        logs
+    }
+
+    fn survey(bytes: &[u8]) -> Survey {
+        let mut survey = Survey::default();
+        survey.read(0, bytes).unwrap();
+        survey
+    }
+
+    #[test]
+    fn a_step_without_one_of_its_parts_goes_with_what_follows_it() {
+        let mut logs = logs(3);
+        set(&mut logs[0], "before");
+        step(&mut logs, 1, &[0, 1], 2);
+        let whole_until = logs[0].recorded().len() as u64;
+        step(&mut logs, 2, &[0, 2], 1);
+        set(&mut logs[0], "after");
+        let bytes: Vec<Vec<u8>> = logs.iter_mut().map(|log| log.recorded().to_vec()).collect();
+        let surveys = [survey(&bytes[0]), survey(&bytes[1]), survey(b"")];
+        let verdict = decide(&surveys, false);
+        assert_eq!(verdict.steps_dropped, 1);
+        let kept: Vec<u64> = verdict.keep.iter().map(|keep| keep.offset).collect();
+        assert_eq!(kept, [whole_until, bytes[1].len() as u64, 0]);
+        // Everything there: everything kept.
+        let surveys: Vec<Survey> = bytes.iter().map(|bytes| survey(bytes)).collect();
+        let verdict = decide(&surveys, false);
+        assert_eq!(verdict.steps_dropped, 0);
+        assert_eq!(verdict.keep[0].offset, bytes[0].len() as u64);
+    }
+
+    #[test]
+    fn a_unit_that_breaks_off_ends_before_its_beginning() {
+        let mut logs = logs(2);
+        set(&mut logs[0], "first");
+        let first = logs[0].recorded().len();
+        step(&mut logs, 7, &[0, 1], 3);
+        let bytes = logs[0].recorded().to_vec();
+        for length in first..bytes.len() {
+            assert_eq!(survey(&bytes[..length]).end().offset, first as u64, "{length}");
+        }
+        assert_eq!(survey(&bytes).end().offset, bytes.len() as u64);
+    }
+
+    #[test]
+    fn after_a_loss_of_power_all_logs_are_cut_to_the_last_epoch_they_share() {
+        let mut logs = logs(2);
+        for epoch in 1..=100u64 {
+            for (shard, log) in logs.iter_mut().enumerate() {
+                if shard == 0 || epoch <= 98 {
+                    set(log, "x");
+                    log.annotate(EPOCH_MARK, epoch);
+                }
+            }
+        }
+        set(&mut logs[1], "lost");
+        let bytes: Vec<Vec<u8>> = logs.iter_mut().map(|log| log.recorded().to_vec()).collect();
+        let surveys: Vec<Survey> = bytes.iter().map(|bytes| survey(bytes)).collect();
+        let verdict = decide(&surveys, true);
+        assert_eq!(verdict.cut_to_epoch, Some(98));
+        let tail = &bytes[0][verdict.keep[0].offset as usize..];
+        assert!(tail.starts_with(b"*3") && !bytes[1][verdict.keep[1].offset as usize..].is_empty());
+        assert_eq!(decide(&surveys, false).cut_to_epoch, None);
+    }
+
+    /// Random single writes, steps and epochs; each log is cut at random where nothing acknowledged lies. What is kept
+    /// must hold every step wholly or not at all, and everything acknowledged.
+    #[test]
+    fn whatever_is_lost_no_step_is_kept_in_part_and_nothing_acknowledged_is_dropped() {
+        for seed in 0..400 {
+            let mut random = Random::new(seed);
+            let count = 2 + (random.next_u64() % 3) as usize;
+            let mut logs = logs(count);
+            // For each log the ends of its units; a unit is acknowledged when all up to it, in all logs that its steps
+            // reach, is written. Here the crash comes at one moment: a step may be half written, all before it is.
+            let mut number = 0;
+            for _ in 0..60 {
+                match random.next_u64() % 4 {
+                    0 => {
+                        number += 1;
+                        logs.iter_mut()
+                            .for_each(|log| log.annotate(EPOCH_MARK, number));
+                    }
+                    1 => {
+                        number += 1;
+                        let first = (random.next_u64() % count as u64) as u16;
+                        let mut shards = vec![first, (first + 1) % count as u16];
+                        shards.sort_unstable();
+                        step(&mut logs, number, &shards, 1 + (number % 3) as usize);
+                    }
+                    _ => {
+                        let shard = (random.next_u64() % count as u64) as usize;
+                        set(&mut logs[shard], &format!("write {seed}"));
+                    }
+                }
+            }
+            let acknowledged: Vec<usize> = logs.iter_mut().map(|l| l.recorded().len()).collect();
+            // The step during which the process is killed, written on some of its shards.
+            let everyone: Vec<u16> = (0..count as u16).collect();
+            step(&mut logs, number + 1, &everyone, 2);
+            let mut bytes: Vec<Vec<u8>> = logs.iter_mut().map(|l| l.recorded().to_vec()).collect();
+            for (shard, bytes) in bytes.iter_mut().enumerate() {
+                let tail = (bytes.len() - acknowledged[shard]) as u64;
+                bytes.truncate(acknowledged[shard] + (random.next_u64() % (tail + 1)) as usize);
+            }
+            let surveys: Vec<Survey> = bytes.iter().map(|bytes| survey(bytes)).collect();
+            let verdict = decide(&surveys, false);
+            let mut seen: HashMap<u64, (usize, usize)> = HashMap::new();
+            for (shard, survey) in surveys.iter().enumerate() {
+                let keep = verdict.keep[shard];
+                assert!(keep.offset >= acknowledged[shard] as u64, "seed {seed}");
+                for part in survey.parts.iter().filter(|part| part.at < keep) {
+                    let entry = seen.entry(part.number).or_insert((0, part.shards.len()));
+                    entry.0 += 1;
+                }
+            }
+            for (number, (parts, wanted)) in seen {
+                assert_eq!(parts, wanted, "seed {seed}, step {number}");
+            }
+        }
+    }
+}
