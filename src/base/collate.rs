@@ -13,6 +13,7 @@ pub struct Collation {
     locale: Option<libc::locale_t>,
 }
 
+// SAFETY: the signature is the one that POSIX 2008 gives.
 unsafe extern "C" {
     /// POSIX 2008; the `libc` crate does not have it.
     fn strxfrm_l(
