@@ -301,9 +301,18 @@ mod tests {
             ("generation 1 shards 0", "number of shards"),
             ("generation 1 shards 99999", "number of shards"),
             ("file a shard 0 type b", "before the first generation"),
-            ("generation 1 shards 1\nfile a/b shard 0 type b", "not a path"),
-            ("generation 1 shards 1\nfile a shard 1 type b", "out of range"),
-            ("generation 1 shards 1\nfile a shard 0 type x", "type b or i"),
+            (
+                "generation 1 shards 1\nfile a/b shard 0 type b",
+                "not a path",
+            ),
+            (
+                "generation 1 shards 1\nfile a shard 1 type b",
+                "out of range",
+            ),
+            (
+                "generation 1 shards 1\nfile a shard 0 type x",
+                "type b or i",
+            ),
             (
                 "generation 1 shards 1\nfile a shard 0 type i\nfile b shard 0 type b",
                 "first file",

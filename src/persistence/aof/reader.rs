@@ -83,7 +83,7 @@ impl<R: Read> LogReader<R> {
     }
 
     /// The next item; nothing at the end of the file.
-    pub fn next(&mut self) -> Result<Option<Item<'_>>, LogProblem> {
+    pub fn next_item(&mut self) -> Result<Option<Item<'_>>, LogProblem> {
         self.spans.clear();
         // Offsets within the buffer, since what is handed out borrows from it at the very end only.
         let (start, end) = loop {
@@ -105,9 +105,7 @@ impl<R: Read> LogReader<R> {
                         .parser
                         .next(&self.buffer, start, limits, &mut self.spans);
                     match parsed {
-                        Parsed::Request(0) => unreachable!("a request has bytes"),
-                        Parsed::Request(length) if self.spans.is_empty() => {
-                            let _ = length;
+                        Parsed::Request(_) if self.spans.is_empty() => {
                             return Err(LogProblem::Malformed {
                                 offset,
                                 reason: "a command without a name".to_owned(),
@@ -211,7 +209,7 @@ mod tests {
         let mut all = Vec::new();
         loop {
             let offset = reader.offset();
-            match reader.next() {
+            match reader.next_item() {
                 Ok(None) => return (all, None),
                 Err(problem) => return (all, Some(problem)),
                 Ok(Some(Item::Annotation(text))) => {
@@ -264,7 +262,13 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_refused_with_its_place() {
-        for bad in [&b"\0\0\0"[..], b"PING\r\n", b"*x\r\n", b"*0\r\n", b"*-1\r\n"] {
+        for bad in [
+            &b"\0\0\0"[..],
+            b"PING\r\n",
+            b"*x\r\n",
+            b"*0\r\n",
+            b"*-1\r\n",
+        ] {
             let mut text = TEXT.to_vec();
             text.extend_from_slice(bad);
             let (all, problem) = read_all(LogReader::new(&text[..], 0));

@@ -78,7 +78,7 @@ impl Survey {
                 file,
                 offset: reader.offset(),
             };
-            match reader.next() {
+            match reader.next_item() {
                 Ok(None) => return Ok(unit.from.is_none()),
                 Err(LogProblem::Truncated { .. }) => return Ok(false),
                 Err(problem) => return Err(problem),
@@ -303,7 +303,11 @@ mod tests {
         step(&mut logs, 7, &[0, 1], 3);
         let bytes = logs[0].recorded().to_vec();
         for length in first..bytes.len() {
-            assert_eq!(survey(&bytes[..length]).end().offset, first as u64, "{length}");
+            assert_eq!(
+                survey(&bytes[..length]).end().offset,
+                first as u64,
+                "{length}"
+            );
         }
         assert_eq!(survey(&bytes).end().offset, bytes.len() as u64);
     }
