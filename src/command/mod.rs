@@ -28,6 +28,7 @@ mod sorted_set;
 mod stream;
 mod string;
 pub(crate) mod transactions;
+mod wait;
 
 pub use generic::cursor_slot;
 

@@ -217,7 +217,19 @@ impl Core {
     // Leaving.
 
     /// Everything said so far leaves.
+    #[inline]
     pub(super) fn flush_pushes(&mut self) {
+        let heard = self
+            .shard
+            .as_ref()
+            .is_some_and(|shard| shard.news.has_some());
+        if heard | self.pushing.due | self.pushing.choked {
+            self.flush_pushes_due();
+        }
+    }
+
+    #[cold]
+    fn flush_pushes_due(&mut self) {
         if let Some(mut shard) = self.shard.take() {
             if shard.news.has_some() {
                 self.take_news(&mut shard, 0); // keys that expired or were evicted between requests

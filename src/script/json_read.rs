@@ -212,7 +212,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// `\uXXXX`, or two of them for what UTF-16 writes in two.
+    /// An escape of `\u` and four digits, or two of them for what UTF-16 writes in two.
     fn unicode(&mut self, text: &mut Vec<u8>) -> Option<()> {
         let first = self.unit(self.at + 2)?;
         let (point, length) = match first {

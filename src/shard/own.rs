@@ -265,8 +265,7 @@ impl Shard {
     }
 
     /// A key was changed by a command: breaks watches, makes the key ready for clients blocked on it, counts the
-    /// change. `event` is the name a keyspace notification
-    /// bears.
+    /// change. `event` is the name a keyspace notification bears.
     #[inline]
     pub fn changed(&mut self, db: usize, key: &Key<'_>, class: Class, event: &'static str) {
         self.changed_by(db, key, class, event, 1);

@@ -26,6 +26,41 @@ use crate::structures::list::List;
 use crate::structures::listpack::{Item, TextBuffer};
 use crate::structures::quicklist::End;
 
+const COMPLEXITY: &str = "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).";
+/// Keys that the elements name.
+const BY_PATTERNS: KeySpec = KeySpec {
+    begin: Begin::Unknown,
+    find: Find::Unknown,
+    access: Access::RO.and(Access::ACCESS),
+    notes: "Keys of BY and GET follow from the elements, so they are not known beforehand",
+};
+/// The arguments of both; SORT has one more.
+const ARGUMENTS: [Argument; 6] = [
+    Argument::key("key"),
+    pattern("by-pattern")
+        .token("BY")
+        .shown("pattern")
+        .optional(),
+    Argument::block(
+        "limit",
+        &[Argument::integer("offset"), Argument::integer("count")],
+    )
+    .token("LIMIT")
+    .optional(),
+    pattern("get-pattern")
+        .token("GET")
+        .shown("pattern")
+        .optional()
+        .multiple()
+        .multiple_token(),
+    Argument::one_of(
+        "order",
+        &[Argument::word("asc", "ASC"), Argument::word("desc", "DESC")],
+    )
+    .optional(),
+    Argument::word("sorting", "ALPHA").optional(),
+];
+
 pub(super) const SORT: Command = Command {
     name: "SORT",
     arity: Arity::AtLeast(2),
@@ -36,12 +71,7 @@ pub(super) const SORT: Command = Command {
         .and(Acl::DANGEROUS),
     keys: &[
         KeySpec::one(1, Access::RO.and(Access::ACCESS)),
-        KeySpec {
-            begin: Begin::Unknown,
-            find: Find::Unknown,
-            access: Access::RO.and(Access::ACCESS),
-            notes: "Keys of BY and GET follow from the elements, so they are not known beforehand",
-        },
+        BY_PATTERNS,
         KeySpec {
             begin: Begin::Computed {
                 place: stored_under,
@@ -60,32 +90,15 @@ pub(super) const SORT: Command = Command {
     docs: Docs {
         group: Group::Generic,
         since: "1.0.0",
-        complexity: "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).",
+        complexity: COMPLEXITY,
         summary: "Sorts the elements of a list, a set or a sorted set, and may store the result.",
         arguments: &[
-            Argument::key("key"),
-            pattern("by-pattern")
-                .token("BY")
-                .shown("pattern")
-                .optional(),
-            Argument::block(
-                "limit",
-                &[Argument::integer("offset"), Argument::integer("count")],
-            )
-            .token("LIMIT")
-            .optional(),
-            pattern("get-pattern")
-                .token("GET")
-                .shown("pattern")
-                .optional()
-                .multiple()
-                .multiple_token(),
-            Argument::one_of(
-                "order",
-                &[Argument::word("asc", "ASC"), Argument::word("desc", "DESC")],
-            )
-            .optional(),
-            Argument::word("sorting", "ALPHA").optional(),
+            ARGUMENTS[0],
+            ARGUMENTS[1],
+            ARGUMENTS[2],
+            ARGUMENTS[3],
+            ARGUMENTS[4],
+            ARGUMENTS[5],
             Argument::key_of("destination", 2).token("STORE").optional(),
         ],
         history: &[],
@@ -107,45 +120,13 @@ pub(super) const SORT_RO: Command = Command {
         .and(Acl::SORTEDSET)
         .and(Acl::LIST)
         .and(Acl::DANGEROUS),
-    keys: &[
-        KeySpec::one(1, Access::RO.and(Access::ACCESS)),
-        KeySpec {
-            begin: Begin::Unknown,
-            find: Find::Unknown,
-            access: Access::RO.and(Access::ACCESS),
-            notes: "Keys of BY and GET follow from the elements, so they are not known beforehand",
-        },
-    ],
+    keys: &[KeySpec::one(1, Access::RO.and(Access::ACCESS)), BY_PATTERNS],
     docs: Docs {
         group: Group::Generic,
         since: "7.0.0",
-        complexity: "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).",
+        complexity: COMPLEXITY,
         summary: "Sorts the elements of a list, a set or a sorted set.",
-        arguments: &[
-            Argument::key("key"),
-            pattern("by-pattern")
-                .token("BY")
-                .shown("pattern")
-                .optional(),
-            Argument::block(
-                "limit",
-                &[Argument::integer("offset"), Argument::integer("count")],
-            )
-            .token("LIMIT")
-            .optional(),
-            pattern("get-pattern")
-                .token("GET")
-                .shown("pattern")
-                .optional()
-                .multiple()
-                .multiple_token(),
-            Argument::one_of(
-                "order",
-                &[Argument::word("asc", "ASC"), Argument::word("desc", "DESC")],
-            )
-            .optional(),
-            Argument::word("sorting", "ALPHA").optional(),
-        ],
+        arguments: &ARGUMENTS,
         history: &[],
         tips: &[],
         deprecated: None,

@@ -10,6 +10,21 @@ use crate::shard::{Shard, Shards};
 use super::search::{Form, search_and_reply, search_and_store};
 use super::{ANY, COUNT, ORDER, UNIT};
 
+const COMPLEXITY: &str = "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center and radius and M is the number of items inside the index.";
+const WITH_COORD: Argument = Argument::word("withcoord", "WITHCOORD").optional();
+const WITH_DIST: Argument = Argument::word("withdist", "WITHDIST").optional();
+const WITH_HASH: Argument = Argument::word("withhash", "WITHHASH").optional();
+const STORE: Argument = Argument::one_of(
+    "store",
+    &[
+        Argument::key_of("storekey", 1).token("STORE").shown("key"),
+        Argument::key_of("storedistkey", 2)
+            .token("STOREDIST")
+            .shown("key"),
+    ],
+)
+.optional();
+
 pub(super) const GEORADIUS: Command = Command {
     name: "GEORADIUS",
     arity: Arity::AtLeast(6),
@@ -23,7 +38,7 @@ pub(super) const GEORADIUS: Command = Command {
     docs: Docs {
         group: Group::Geo,
         since: "3.2.0",
-        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center and radius and M is the number of items inside the index.",
+        complexity: COMPLEXITY,
         summary: "Finds the members of a geo index around a point, and may store them.",
         arguments: &[
             Argument::key("key"),
@@ -31,21 +46,12 @@ pub(super) const GEORADIUS: Command = Command {
             Argument::double("latitude"),
             Argument::double("radius"),
             UNIT,
-            Argument::word("withcoord", "WITHCOORD").optional(),
-            Argument::word("withdist", "WITHDIST").optional(),
-            Argument::word("withhash", "WITHHASH").optional(),
+            WITH_COORD,
+            WITH_DIST,
+            WITH_HASH,
             Argument::block("count-block", &[COUNT, ANY.since("6.2.0")]).optional(),
             ORDER,
-            Argument::one_of(
-                "store",
-                &[
-                    Argument::key_of("storekey", 1).token("STORE").shown("key"),
-                    Argument::key_of("storedistkey", 2)
-                        .token("STOREDIST")
-                        .shown("key"),
-                ],
-            )
-            .optional(),
+            STORE,
         ],
         history: &[
             ("6.2.0", "Has the option `ANY` for `COUNT`."),
@@ -70,7 +76,7 @@ pub(super) const GEORADIUS_RO: Command = Command {
     docs: Docs {
         group: Group::Geo,
         since: "3.2.10",
-        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center and radius and M is the number of items inside the index.",
+        complexity: COMPLEXITY,
         summary: "Finds the members of a geo index around a point.",
         arguments: &[
             Argument::key("key"),
@@ -78,9 +84,9 @@ pub(super) const GEORADIUS_RO: Command = Command {
             Argument::double("latitude"),
             Argument::double("radius"),
             UNIT,
-            Argument::word("withcoord", "WITHCOORD").optional(),
-            Argument::word("withdist", "WITHDIST").optional(),
-            Argument::word("withhash", "WITHHASH").optional(),
+            WITH_COORD,
+            WITH_DIST,
+            WITH_HASH,
             Argument::block("count-block", &[COUNT, ANY.since("6.2.0")]).optional(),
             ORDER,
         ],
@@ -105,28 +111,19 @@ pub(super) const GEORADIUSBYMEMBER: Command = Command {
     docs: Docs {
         group: Group::Geo,
         since: "3.2.0",
-        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center and radius and M is the number of items inside the index.",
+        complexity: COMPLEXITY,
         summary: "Finds the members of a geo index around one of them, and may store them.",
         arguments: &[
             Argument::key("key"),
             Argument::string("member"),
             Argument::double("radius"),
             UNIT,
-            Argument::word("withcoord", "WITHCOORD").optional(),
-            Argument::word("withdist", "WITHDIST").optional(),
-            Argument::word("withhash", "WITHHASH").optional(),
+            WITH_COORD,
+            WITH_DIST,
+            WITH_HASH,
             Argument::block("count-block", &[COUNT, ANY]).optional(),
             ORDER,
-            Argument::one_of(
-                "store",
-                &[
-                    Argument::key_of("storekey", 1).token("STORE").shown("key"),
-                    Argument::key_of("storedistkey", 2)
-                        .token("STOREDIST")
-                        .shown("key"),
-                ],
-            )
-            .optional(),
+            STORE,
         ],
         history: &[("7.0.0", "Takes names of units in upper case.")],
         tips: &[],
@@ -148,16 +145,16 @@ pub(super) const GEORADIUSBYMEMBER_RO: Command = Command {
     docs: Docs {
         group: Group::Geo,
         since: "3.2.10",
-        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center and radius and M is the number of items inside the index.",
+        complexity: COMPLEXITY,
         summary: "Finds the members of a geo index around one of them.",
         arguments: &[
             Argument::key("key"),
             Argument::string("member"),
             Argument::double("radius"),
             UNIT,
-            Argument::word("withcoord", "WITHCOORD").optional(),
-            Argument::word("withdist", "WITHDIST").optional(),
-            Argument::word("withhash", "WITHHASH").optional(),
+            WITH_COORD,
+            WITH_DIST,
+            WITH_HASH,
             Argument::block("count-block", &[COUNT, ANY]).optional(),
             ORDER,
         ],

@@ -14,11 +14,10 @@ use crate::structures::quicklist::End;
 
 use super::super::parse;
 use super::super::spec::{Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run};
+use super::super::wait::{TAKES, TIMEOUT_HISTORY, take_or_wait};
 use super::ends::{end_word, lmpop_arguments, lmpop_from, move_element, pop_command, popped};
 use super::fill;
 
-const TAKES: Access = Access::RW.and(Access::ACCESS).and(Access::DELETE);
-const TIMEOUT_HISTORY: &[(&str, &str)] = &[("6.0.0", "The timeout may have a fraction.")];
 const ENDS: &[Argument] = &[
     Argument::word("left", "LEFT"),
     Argument::word("right", "RIGHT"),
@@ -88,41 +87,22 @@ fn pop(
 ) -> Result<(), ErrorReply> {
     let last = args.len() - 1;
     let until = parse::timeout_seconds(args, last, shards.any().now)?;
-    for key in (1..last).map(|index| args.key(index)) {
-        let Some(shard) = shards.get(&key) else {
-            continue;
-        };
-        if shard.write_as::<List>(&args.caller, &key)?.is_none() {
-            continue;
-        }
-        if !shards.claim() {
-            return Ok(());
-        }
-        let shard = shards.of(&key);
+    let wait = (Awaits::List, until);
+    take_or_wait::<List>(shards, args, 1..last, wait, reply, |shard, key, reply| {
         let fill = fill(shard);
         reply.array(2);
         reply.bulk(key.bytes);
         let list = shard
-            .write_as::<List>(&args.caller.again(), &key)?
+            .write_as::<List>(&args.caller.again(), key)?
             .ok_or(ErrorReply::NO_SUCH_KEY)?;
         list.pop(end, fill, |item| reply.bulk_item(item))
             .expect("a list without elements has no key");
         let empty = list.is_empty();
-        popped(shard, args, &key, end, 1, empty);
+        popped(shard, args, key, end, 1, empty);
         let parts = [pop_command(end), key.bytes];
         shard.effects.record(args.db(), &parts);
-        return Ok(());
-    }
-    reply.null_array();
-    shards.block(Wait {
-        awaits: Awaits::List,
-        keys: (1..last as u32).collect(),
-        target: None,
-        until,
-        when_gone: false,
-        again: None,
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 pub(super) const BLMPOP: Command = Command {
@@ -158,28 +138,10 @@ fn blmpop(
 ) -> Result<(), ErrorReply> {
     let (keys, end, count) = lmpop_arguments(args, 2)?;
     let until = parse::timeout_seconds(args, 1, shards.any().now)?;
-    for key in keys.clone().map(|index| args.key(index)) {
-        let Some(shard) = shards.get(&key) else {
-            continue;
-        };
-        if shard.write_as::<List>(&args.caller, &key)?.is_none() {
-            continue;
-        }
-        if !shards.claim() {
-            return Ok(());
-        }
-        return lmpop_from(shards.of(&key), args, &key, end, count, reply);
-    }
-    reply.null_array();
-    shards.block(Wait {
-        awaits: Awaits::List,
-        keys: keys.map(|index| index as u32).collect(),
-        target: None,
-        until,
-        when_gone: false,
-        again: None,
-    });
-    Ok(())
+    let wait = (Awaits::List, until);
+    take_or_wait::<List>(shards, args, keys, wait, reply, |shard, key, reply| {
+        lmpop_from(shard, args, key, end, count, reply)
+    })
 }
 
 pub(super) const BLMOVE: Command = Command {

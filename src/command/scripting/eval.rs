@@ -13,218 +13,128 @@ const WORST_RW: &str =
 const WORST_RO: &str =
     "What a script does with its keys is not known before: the most is assumed, RO and ACCESS";
 
-pub(super) const EVAL: Command = Command {
-    name: "EVAL",
-    arity: Arity::AtLeast(3),
-    flags: Flags::NOSCRIPT
-        .and(Flags::STALE)
-        .and(Flags::SKIP_MONITOR)
-        .and(Flags::MAY_REPLICATE)
-        .and(Flags::NO_MANDATORY_KEYS)
-        .and(Flags::MOVABLE_KEYS),
-    acl: Acl::SCRIPTING,
-    keys: &[KeySpec {
-        notes: WORST_RW,
-        ..KeySpec::counted(2, Access::RW.and(Access::ACCESS).and(Access::UPDATE))
-    }],
-    docs: Docs {
-        group: Group::Scripting,
-        since: "2.6.0",
-        complexity: "Depends on the script that is executed.",
-        summary: "Runs a Lua script on the server.",
-        arguments: &[
-            Argument::string("script"),
-            Argument::integer("numkeys"),
-            Argument::key("key").optional().multiple(),
-            Argument::string("arg").optional().multiple(),
-        ],
-        history: &[],
-        tips: &[],
-        deprecated: None,
-    },
-    run: Run::Script {
-        source: Source::Body,
-        read_only: false,
-    },
-    subcommands: &[],
-};
+const WRITES: &[KeySpec] = &[KeySpec::counted(
+    2,
+    Access::RW.and(Access::ACCESS).and(Access::UPDATE),
+)];
+const READS: &[KeySpec] = &[KeySpec::counted(2, Access::RO.and(Access::ACCESS))];
+const WRITES_NOTED: &[KeySpec] = &[KeySpec {
+    notes: WORST_RW,
+    ..WRITES[0]
+}];
+const READS_NOTED: &[KeySpec] = &[KeySpec {
+    notes: WORST_RO,
+    ..READS[0]
+}];
 
-pub(super) const EVALSHA: Command = Command {
-    name: "EVALSHA",
-    arity: Arity::AtLeast(3),
-    flags: Flags::NOSCRIPT
-        .and(Flags::STALE)
-        .and(Flags::SKIP_MONITOR)
-        .and(Flags::MAY_REPLICATE)
-        .and(Flags::NO_MANDATORY_KEYS)
-        .and(Flags::MOVABLE_KEYS),
-    acl: Acl::SCRIPTING,
-    keys: &[KeySpec::counted(
-        2,
-        Access::RW.and(Access::ACCESS).and(Access::UPDATE),
-    )],
-    docs: Docs {
-        group: Group::Scripting,
-        since: "2.6.0",
-        complexity: "Depends on the script that is executed.",
-        summary: "Runs a cached Lua script, named by its SHA1 digest.",
-        arguments: &[
-            Argument::string("sha1"),
-            Argument::integer("numkeys"),
-            Argument::key("key").optional().multiple(),
-            Argument::string("arg").optional().multiple(),
-        ],
-        history: &[],
-        tips: &[],
-        deprecated: None,
-    },
-    run: Run::Script {
-        source: Source::Sha,
-        read_only: false,
-    },
-    subcommands: &[],
-};
+/// The arguments of all of them, the first one being what is run.
+const fn arguments(what: &'static str) -> [Argument; 4] {
+    [
+        Argument::string(what),
+        Argument::integer("numkeys"),
+        Argument::key("key").optional().multiple(),
+        Argument::string("arg").optional().multiple(),
+    ]
+}
 
-pub(super) const EVAL_RO: Command = Command {
-    name: "EVAL_RO",
-    arity: Arity::AtLeast(3),
-    flags: Flags::READONLY
-        .and(Flags::NOSCRIPT)
-        .and(Flags::STALE)
-        .and(Flags::SKIP_MONITOR)
-        .and(Flags::NO_MANDATORY_KEYS)
-        .and(Flags::MOVABLE_KEYS),
-    acl: Acl::SCRIPTING,
-    keys: &[KeySpec {
-        notes: WORST_RO,
-        ..KeySpec::counted(2, Access::RO.and(Access::ACCESS))
-    }],
-    docs: Docs {
-        group: Group::Scripting,
-        since: "7.0.0",
-        complexity: "Depends on the script that is executed.",
-        summary: "Runs a Lua script that may only read.",
-        arguments: &[
-            Argument::string("script"),
-            Argument::integer("numkeys"),
-            Argument::key("key").optional().multiple(),
-            Argument::string("arg").optional().multiple(),
-        ],
-        history: &[],
-        tips: &[],
-        deprecated: None,
-    },
-    run: Run::Script {
-        source: Source::Body,
-        read_only: true,
-    },
-    subcommands: &[],
-};
+const OF_BODY: &[Argument] = &arguments("script");
+const OF_SHA: &[Argument] = &arguments("sha1");
+const OF_FUNCTION: &[Argument] = &arguments("function");
 
-pub(super) const EVALSHA_RO: Command = Command {
-    name: "EVALSHA_RO",
-    arity: Arity::AtLeast(3),
-    flags: Flags::READONLY
-        .and(Flags::NOSCRIPT)
+/// What all of them share.
+const fn command(
+    (name, since, summary): (&'static str, &'static str, &'static str),
+    source: Source,
+    read_only: bool,
+) -> Command {
+    let shared = Flags::NOSCRIPT
         .and(Flags::STALE)
         .and(Flags::SKIP_MONITOR)
         .and(Flags::NO_MANDATORY_KEYS)
-        .and(Flags::MOVABLE_KEYS),
-    acl: Acl::SCRIPTING,
-    keys: &[KeySpec::counted(2, Access::RO.and(Access::ACCESS))],
-    docs: Docs {
-        group: Group::Scripting,
-        since: "7.0.0",
-        complexity: "Depends on the script that is executed.",
-        summary: "Runs a cached Lua script that may only read, named by its SHA1 digest.",
-        arguments: &[
-            Argument::string("sha1"),
-            Argument::integer("numkeys"),
-            Argument::key("key").optional().multiple(),
-            Argument::string("arg").optional().multiple(),
-        ],
-        history: &[],
-        tips: &[],
-        deprecated: None,
-    },
-    run: Run::Script {
-        source: Source::Sha,
-        read_only: true,
-    },
-    subcommands: &[],
-};
+        .and(Flags::MOVABLE_KEYS);
+    let (arguments, complexity) = match source {
+        Source::Body => (OF_BODY, "Depends on the script that is executed."),
+        Source::Sha => (OF_SHA, "Depends on the script that is executed."),
+        Source::Function => (OF_FUNCTION, "Depends on the function that is executed."),
+    };
+    Command {
+        name,
+        arity: Arity::AtLeast(3),
+        flags: if read_only {
+            shared.and(Flags::READONLY)
+        } else {
+            shared.and(Flags::MAY_REPLICATE)
+        },
+        acl: Acl::SCRIPTING,
+        // Redis has no remark where the script is named by its digest.
+        keys: match (source, read_only) {
+            (Source::Sha, false) => WRITES,
+            (Source::Sha, true) => READS,
+            (_, false) => WRITES_NOTED,
+            (_, true) => READS_NOTED,
+        },
+        docs: Docs {
+            group: Group::Scripting,
+            since,
+            complexity,
+            summary,
+            arguments,
+            history: &[],
+            tips: &[],
+            deprecated: None,
+        },
+        run: Run::Script { source, read_only },
+        subcommands: &[],
+    }
+}
 
-pub(super) const FCALL: Command = Command {
-    name: "FCALL",
-    arity: Arity::AtLeast(3),
-    flags: Flags::NOSCRIPT
-        .and(Flags::STALE)
-        .and(Flags::SKIP_MONITOR)
-        .and(Flags::MAY_REPLICATE)
-        .and(Flags::NO_MANDATORY_KEYS)
-        .and(Flags::MOVABLE_KEYS),
-    acl: Acl::SCRIPTING,
-    keys: &[KeySpec {
-        notes: WORST_RW,
-        ..KeySpec::counted(2, Access::RW.and(Access::ACCESS).and(Access::UPDATE))
-    }],
-    docs: Docs {
-        group: Group::Scripting,
-        since: "7.0.0",
-        complexity: "Depends on the function that is executed.",
-        summary: "Calls a function of a library.",
-        arguments: &[
-            Argument::string("function"),
-            Argument::integer("numkeys"),
-            Argument::key("key").optional().multiple(),
-            Argument::string("arg").optional().multiple(),
-        ],
-        history: &[],
-        tips: &[],
-        deprecated: None,
-    },
-    run: Run::Script {
-        source: Source::Function,
-        read_only: false,
-    },
-    subcommands: &[],
-};
+pub(super) const EVAL: Command = command(
+    ("EVAL", "2.6.0", "Runs a Lua script on the server."),
+    Source::Body,
+    false,
+);
 
-pub(super) const FCALL_RO: Command = Command {
-    name: "FCALL_RO",
-    arity: Arity::AtLeast(3),
-    flags: Flags::READONLY
-        .and(Flags::NOSCRIPT)
-        .and(Flags::STALE)
-        .and(Flags::SKIP_MONITOR)
-        .and(Flags::NO_MANDATORY_KEYS)
-        .and(Flags::MOVABLE_KEYS),
-    acl: Acl::SCRIPTING,
-    keys: &[KeySpec {
-        notes: WORST_RO,
-        ..KeySpec::counted(2, Access::RO.and(Access::ACCESS))
-    }],
-    docs: Docs {
-        group: Group::Scripting,
-        since: "7.0.0",
-        complexity: "Depends on the function that is executed.",
-        summary: "Calls a function of a library that may only read.",
-        arguments: &[
-            Argument::string("function"),
-            Argument::integer("numkeys"),
-            Argument::key("key").optional().multiple(),
-            Argument::string("arg").optional().multiple(),
-        ],
-        history: &[],
-        tips: &[],
-        deprecated: None,
-    },
-    run: Run::Script {
-        source: Source::Function,
-        read_only: true,
-    },
-    subcommands: &[],
-};
+pub(super) const EVALSHA: Command = command(
+    (
+        "EVALSHA",
+        "2.6.0",
+        "Runs a cached Lua script, named by its SHA1 digest.",
+    ),
+    Source::Sha,
+    false,
+);
+
+pub(super) const EVAL_RO: Command = command(
+    ("EVAL_RO", "7.0.0", "Runs a Lua script that may only read."),
+    Source::Body,
+    true,
+);
+
+pub(super) const EVALSHA_RO: Command = command(
+    (
+        "EVALSHA_RO",
+        "7.0.0",
+        "Runs a cached Lua script that may only read, named by its SHA1 digest.",
+    ),
+    Source::Sha,
+    true,
+);
+
+pub(super) const FCALL: Command = command(
+    ("FCALL", "7.0.0", "Calls a function of a library."),
+    Source::Function,
+    false,
+);
+
+pub(super) const FCALL_RO: Command = command(
+    (
+        "FCALL_RO",
+        "7.0.0",
+        "Calls a function of a library that may only read.",
+    ),
+    Source::Function,
+    true,
+);
 
 /// The keys and the other arguments of a script.
 pub struct Request<'a> {

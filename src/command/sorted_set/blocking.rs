@@ -1,19 +1,15 @@
 //! Commands that wait at empty sorted sets: BZPOPMIN, BZPOPMAX, BZMPOP. See `list/blocking.rs`.
 
 use crate::command::parse;
-use crate::command::spec::{
-    Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run,
-};
-use crate::keyspace::blocked::{Awaits, Wait};
+use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run};
+use crate::command::wait::{TAKES, TIMEOUT_HISTORY, take_or_wait};
+use crate::keyspace::blocked::Awaits;
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shards;
 use crate::structures::zset::Zset;
 
 use super::pop::{End, take, taken, zmpop_arguments, zmpop_from};
-
-const TAKES: Access = Access::RW.and(Access::ACCESS).and(Access::DELETE);
-const TIMEOUT_HISTORY: &[(&str, &str)] = &[("6.0.0", "The timeout may have a fraction.")];
 
 pub(super) const BZPOPMIN: Command = Command {
     name: "BZPOPMIN",
@@ -79,38 +75,19 @@ fn pop(
 ) -> Result<(), ErrorReply> {
     let last = args.len() - 1;
     let until = parse::timeout_seconds(args, last, shards.any().now)?;
-    for key in (1..last).map(|index| args.key(index)) {
-        let Some(shard) = shards.get(&key) else {
-            continue;
-        };
-        if shard.write_as::<Zset>(&args.caller, &key)?.is_none() {
-            continue;
-        }
-        if !shards.claim() {
-            return Ok(());
-        }
-        let shard = shards.of(&key);
+    let wait = (Awaits::Zset, until);
+    take_or_wait::<Zset>(shards, args, 1..last, wait, reply, |shard, key, reply| {
         reply.array(3);
         reply.bulk(key.bytes);
         let zset = shard
-            .write_as::<Zset>(&args.caller.again(), &key)?
+            .write_as::<Zset>(&args.caller.again(), key)?
             .ok_or(ErrorReply::NO_SUCH_KEY)?;
         let emptied = take(zset, end, 1, false, reply);
-        taken(shard, args, &key, end, 1, emptied);
+        taken(shard, args, key, end, 1, emptied);
         let parts = [end.command(), key.bytes];
         shard.effects.record(args.db(), &parts);
-        return Ok(());
-    }
-    reply.null_array();
-    shards.block(Wait {
-        awaits: Awaits::Zset,
-        keys: (1..last as u32).collect(),
-        target: None,
-        until,
-        when_gone: false,
-        again: None,
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 pub(super) const BZMPOP: Command = Command {
@@ -149,28 +126,10 @@ fn bzmpop(
 ) -> Result<(), ErrorReply> {
     let (keys, end, count) = zmpop_arguments(args, 2)?;
     let until = parse::timeout_seconds(args, 1, shards.any().now)?;
-    for key in keys.clone().map(|index| args.key(index)) {
-        let Some(shard) = shards.get(&key) else {
-            continue;
-        };
-        if shard.write_as::<Zset>(&args.caller, &key)?.is_none() {
-            continue;
-        }
-        if !shards.claim() {
-            return Ok(());
-        }
-        return zmpop_from(shards.of(&key), args, &key, end, count, reply);
-    }
-    reply.null_array();
-    shards.block(Wait {
-        awaits: Awaits::Zset,
-        keys: keys.map(|index| index as u32).collect(),
-        target: None,
-        until,
-        when_gone: false,
-        again: None,
-    });
-    Ok(())
+    let wait = (Awaits::Zset, until);
+    take_or_wait::<Zset>(shards, args, keys, wait, reply, |shard, key, reply| {
+        zmpop_from(shard, args, key, end, count, reply)
+    })
 }
 
 #[cfg(test)]
