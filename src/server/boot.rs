@@ -19,11 +19,12 @@ use crate::control::{Control, ControlParts, OomScore, all_channels, listen, load
 use crate::engine::{Core, CoreParts, SharedLinks};
 use crate::mesh::{Batch, Links, Receiver, Sender, channel};
 use crate::observe::{About, Observatory};
+use crate::persistence::aof::manifest::Manifest;
 use crate::ring;
 use crate::shard::Shard;
 
 use super::placement::{Placement, placement};
-use super::start;
+use super::{logs, start};
 use crate::control::logging;
 
 /// Batches that a ring between two cores holds.
@@ -318,7 +319,7 @@ fn run(
     observatory
         .snapshots
         .loading
-        .store(snapshot.is_some(), Ordering::Relaxed);
+        .store(snapshot.is_some() || config.appendonly, Ordering::Relaxed);
     let terminate = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, terminate.clone())
@@ -424,6 +425,13 @@ fn run(
     if started.recv().is_ok() {
         if let Some(path) = &snapshot {
             outcome = start::load(path, &config, &links, &observatory);
+        }
+        if outcome.is_ok() && config.appendonly {
+            let manifest = Manifest::default();
+            outcome = logs::open(manifest, snapshot.is_some(), &config, &links, &observatory);
+        }
+        if outcome.is_ok() {
+            start::open_gates(&links, &observatory.snapshots);
         }
         if outcome.is_ok() {
             log::info!("Ready to accept connections on port {port}");
