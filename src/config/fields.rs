@@ -288,6 +288,14 @@ fields! {
     rdb_save_incremental_fsync: bool = "rdb-save-incremental-fsync";
     /// Name of the snapshot's file, in the working directory.
     dbfilename: String = "dbfilename";
+    /// Whether there are append-only files.
+    appendonly: bool = "appendonly";
+    /// What the names of append-only files begin with.
+    appendfilename: String = "appendfilename";
+    /// The directory they are in, below the working directory.
+    appenddirname: String = "appenddirname";
+    /// Whether a log that breaks off at its end is loaded up to there.
+    aof_load_truncated: bool = "aof-load-truncated";
     /// Seconds and changes after which a snapshot is written.
     save: Vec<(u64, u64)> = "save";
     /// Milliseconds after which a running script answers BUSY to others.
