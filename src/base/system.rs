@@ -22,13 +22,6 @@ pub enum Whose {
     Children,
 }
 
-/// The machine's id of its present run, which changes when it goes down and comes up again; nothing where it is not told.
-pub fn boot_id() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let id = text.trim();
-    (!id.is_empty()).then(|| id.to_owned())
-}
-
 /// CPU time used so far.
 pub fn cpu_time(whose: Whose) -> CpuTime {
     let who = match whose {

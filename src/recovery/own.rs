@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::clock::unix_ms;
-use crate::base::system::boot_id;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persistence::Status;
@@ -19,6 +18,7 @@ use crate::persistence::aof::reader::LogProblem;
 use crate::persistence::aof::recovery::{
     CutTo, Position, Survey, Verdict, common_epochs, decide,
 };
+use crate::persistence::aof::set::boot_id;
 
 use super::executor::Executor;
 use super::feed::Feed;
@@ -87,16 +87,15 @@ pub(super) fn recover(
 
 /// Whether the machine has been down since the files were written.
 pub(super) fn has_lost_power(manifest: &Manifest) -> bool {
-    match boot_id() {
-        Some(id) => !manifest.boot.is_empty() && manifest.boot != id,
-        None => {
-            log::warn!(
-                "The machine does not tell its boot id, so it is not known whether it went down since the files were written; \
-                 they are taken as they are"
-            );
-            false
-        }
+    let boot = boot_id();
+    if boot.is_empty() {
+        log::warn!(
+            "The machine does not tell its boot id, so it is not known whether it went down since the files were written; \
+             they are taken as they are"
+        );
+        return false;
     }
+    !manifest.boot.is_empty() && manifest.boot != boot
 }
 
 /// The logs of one generation.
