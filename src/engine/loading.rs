@@ -5,6 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::keyspace::Keyspace;
 use crate::mesh::message::CoreMessage;
 use crate::persistence::flow::Shipment;
 use crate::persistence::load::LoadError;
@@ -27,6 +28,20 @@ impl Core {
         if let Some(shard) = &mut self.shard {
             shard.expiry_paused = self.pause.until_ms > 0;
         }
+    }
+
+    /// Takes over the shard's keys as they were brought back from files, or keeps them until the shard is back.
+    pub(super) fn adopt(&mut self, keyspace: Box<Keyspace>) {
+        let Some(shard) = &mut self.shard else {
+            self.deferred.push(CoreMessage::Adopt(keyspace));
+            return;
+        };
+        assert_eq!(
+            (keyspace.index(), keyspace.shards()),
+            (shard.index, shard.keyspace.shards()),
+            "the keys are this shard's"
+        );
+        shard.keyspace = *keyspace;
     }
 
     /// Takes in a shipment, or keeps it until the shard is back.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::acl::Users;
 use crate::base::slot::Slot;
 use crate::config::Config;
+use crate::keyspace::Keyspace;
 use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
 use crate::persistence::flow::Shipment;
@@ -239,6 +240,8 @@ pub enum CoreMessage {
     },
     /// Keys from a file for the receiver's shard.
     Load(Shipment),
+    /// The share of the receiver's shard, brought back from files.
+    Adopt(Box<Keyspace>),
     /// All keys of the file are where they belong: the receiver serves.
     Loaded,
     /// The server ends: reply what can be replied and stop.

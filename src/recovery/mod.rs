@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use crate::base::allocator;
 use crate::base::clock::unix_ms;
 use crate::base::number::parse_i64;
 use crate::config::Config;
@@ -125,6 +126,7 @@ pub fn recover(
     status.keys_loaded.store(0, Relaxed);
     status.keys_expired.store(0, Relaxed);
     status.load_begins(unix_ms(), choice.bytes());
+    let balance = allocator::thread_balance();
     let is_own = matches!(choice, Choice::Own { .. });
     let outcome = match choice {
         Choice::Nothing => Ok(Recovered {
@@ -140,6 +142,7 @@ pub fn recover(
         } => own::recover(&directory, manifest, config, shards, status),
         Choice::Foreign(files) => foreign::recover(&files, config, shards, status),
     };
+    add_balance(status, balance);
     match outcome {
         Ok(mut recovered) => {
             recovered.keys = recovered.keyspaces.iter().map(keys_of).sum();
@@ -154,6 +157,12 @@ pub fn recover(
         Err(Halt::Stopped) => Ok(None),
         Err(halt) => Err(halt.text(is_own)),
     }
+}
+
+/// What this thread has allocated since its balance was `before` belongs to the data.
+fn add_balance(status: &Status, before: u64) {
+    let gained = allocator::thread_balance().wrapping_sub(before);
+    status.loaded_bytes.fetch_add(gained, Relaxed);
 }
 
 fn keys_of(keyspace: &Keyspace) -> u64 {
@@ -184,7 +193,12 @@ fn in_parallel<T: Send, R: Send>(
             .map(|(index, item)| {
                 std::thread::Builder::new()
                     .name(format!("loading-{index}"))
-                    .spawn_scoped(scope, move || work(item))
+                    .spawn_scoped(scope, move || {
+                        let balance = allocator::thread_balance();
+                        let outcome = work(item);
+                        add_balance(status, balance);
+                        outcome
+                    })
                     .map_err(|error| Halt::Fatal(format!("Can't start a thread: {error}")))
             })
             .collect();

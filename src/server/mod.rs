@@ -2,6 +2,7 @@
 
 mod boot;
 mod placement;
+mod recover;
 mod start;
 
 pub use boot::main;
