@@ -31,6 +31,7 @@ pub(crate) mod transactions;
 mod wait;
 
 pub use generic::{cursor_slot, synced};
+pub use scripting::change_functions;
 
 #[cfg(test)]
 mod desk;

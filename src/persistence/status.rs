@@ -66,6 +66,8 @@ pub struct Status {
     pub load_total: AtomicU64,
     /// Bytes of it that have been read.
     pub load_done: AtomicU64,
+    /// Bytes that threads which are no cores have allocated for the data less what they freed, modulo 2^64.
+    pub loaded_bytes: AtomicU64,
     /// Memory in use when the file was written, as it says itself.
     pub load_used_memory: AtomicU64,
     /// Keys that the last loading has brought.

@@ -3,6 +3,7 @@
 mod boot;
 mod logs;
 mod placement;
+mod recover;
 mod start;
 
 pub use boot::main;

@@ -3,7 +3,6 @@
 //! The libraries are one snapshot that all cores share: when a change has been made, every core sees it, so the reply
 //! can leave at once.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::base::glob;
@@ -12,7 +11,7 @@ use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Ru
 use crate::persistence::rdb::{PayloadError, What, dump_functions, restore_functions};
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
-use crate::script::{Libraries, Library};
+use crate::script::{CoreScripts, Libraries, Library};
 
 use super::script::kill;
 
@@ -244,16 +243,32 @@ fn error(text: impl AsRef<[u8]>) -> ErrorReply {
     ErrorReply::text([b"ERR ", text.as_ref()].concat())
 }
 
-/// Makes a change that cannot fail.
-fn change(context: &Context<'_>, change: impl FnOnce(&mut Libraries)) {
-    let changed = context.core.scripting.scripts.change_libraries(|all| {
-        change(all);
-        Ok::<(), Infallible>(())
-    });
-    let Ok(()) = changed;
+/// FUNCTION LOAD, DELETE, FLUSH and RESTORE without a client: what a log holds of them. Gives the name of a library that
+/// was loaded.
+pub fn change_functions(
+    scripting: &CoreScripts,
+    args: &Args<'_>,
+) -> Result<Option<String>, ErrorReply> {
+    if args.is(1, "load") {
+        return load(scripting, args).map(Some);
+    }
+    if args.is(1, "delete") {
+        delete(scripting, args)?;
+    } else if args.is(1, "flush") {
+        flush(scripting, args)?;
+    } else if args.is(1, "restore") {
+        restore(scripting, args)?;
+    }
+    Ok(None)
 }
 
 fn function_load(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let name = load(context.core.scripting, args)?;
+    reply.bulk(name.as_bytes());
+    Ok(Step::Done)
+}
+
+fn load(scripting: &CoreScripts, args: &Args<'_>) -> Result<String, ErrorReply> {
     let code = args.len() - 1;
     for at in 2..code {
         if !args.is(at, "replace") {
@@ -261,40 +276,49 @@ fn function_load(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'
         }
     }
     let replace = code > 2;
-    let scripting = context.core.scripting;
     let library = Arc::new(scripting.read_library(args.get(code))?);
-    let added = library.clone();
+    let name = library.name.clone();
     scripting
         .scripts
-        .change_libraries(|all| all.add(added, replace))
+        .change_libraries(|all| all.add(library, replace))
         .map_err(error)?;
-    reply.bulk(library.name.as_bytes());
-    Ok(Step::Done)
+    Ok(name)
 }
 
 fn function_delete(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    delete(context.core.scripting, args)?;
+    reply.ok();
+    Ok(Step::Done)
+}
+
+fn delete(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     let name = String::from_utf8_lossy(args.get(2));
-    context.core.scripting.scripts.change_libraries(|all| {
+    scripting.scripts.change_libraries(|all| {
         if all.remove(&name) {
             Ok(())
         } else {
             Err(error("Library not found"))
         }
-    })?;
+    })
+}
+
+fn function_flush(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    flush(context.core.scripting, args)?;
     reply.ok();
     Ok(Step::Done)
 }
 
-fn function_flush(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn flush(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     match args.len() {
         2 => {}
         3 if args.is(2, "sync") || args.is(2, "async") => {}
         3 => return Err(error("FUNCTION FLUSH only supports SYNC|ASYNC option")),
         _ => return Err(ErrorReply::subcommand_syntax(args.get(1), "FUNCTION")),
     }
-    change(context, |all| *all = Libraries::default());
-    reply.ok();
-    Ok(Step::Done)
+    scripting.scripts.change_libraries(|all| {
+        *all = Libraries::default();
+        Ok(())
+    })
 }
 
 fn function_kill(context: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -407,6 +431,12 @@ enum Policy {
 }
 
 fn function_restore(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    restore(context.core.scripting, args)?;
+    reply.ok();
+    Ok(Step::Done)
+}
+
+fn restore(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     let policy = match args.len() {
         3 => Policy::Append,
         4 if args.is(3, "append") => Policy::Append,
@@ -430,10 +460,10 @@ fn function_restore(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
     // All of them or none: they are read before the first one is added.
     let mut restored = Libraries::default();
     for code in codes {
-        let library = Arc::new(context.core.scripting.read_library(&code)?);
+        let library = Arc::new(scripting.read_library(&code)?);
         restored.add(library, false).map_err(error)?;
     }
-    context.core.scripting.scripts.change_libraries(|all| {
+    scripting.scripts.change_libraries(|all| {
         if matches!(policy, Policy::Flush) {
             *all = restored;
             return Ok(());
@@ -450,9 +480,7 @@ fn function_restore(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
         restored
             .iter()
             .try_for_each(|library| all.add(library.clone(), false).map_err(error))
-    })?;
-    reply.ok();
-    Ok(Step::Done)
+    })
 }
 
 fn function_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
