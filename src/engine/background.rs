@@ -61,7 +61,10 @@ impl Core {
     /// Whether something is to be done before the core may sleep.
     pub(super) fn has_background_work(&self) -> bool {
         self.shard.as_ref().is_some_and(|shard| {
-            shard.has_garbage() || self.expiry.pressing || self.memory.pressing
+            shard.has_garbage()
+                || self.expiry.pressing
+                || self.memory.pressing
+                || !self.chores_due.is_empty()
         })
     }
 
@@ -81,6 +84,9 @@ impl Core {
             self.next_tick_ms = self.now + self.tick_interval();
         } else if self.expiry.pressing {
             self.expire_some();
+        }
+        if !self.chores_due.is_empty() {
+            self.start_chores();
         }
         if let Some(shard) = self.shard.take() {
             self.end_unit(shard); // a deletion may be what somebody waits for

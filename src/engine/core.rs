@@ -29,7 +29,7 @@ use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
 use super::push::Pushing;
-use super::wide::Pending;
+use super::wide::{Chore, Pending};
 
 /// How cores see each other.
 pub type SharedLinks = Links<Shard, Arc<Transaction>>;
@@ -108,6 +108,10 @@ pub struct Core {
     pub(super) pending: HashMap<u32, Pending>,
     /// Transactions begun here and under way.
     pub(super) under_way: Vec<Arc<Transaction>>,
+    /// What is to be done with all shards in hand.
+    pub(super) chores_due: Vec<Chore>,
+    /// The same, once a transaction has them.
+    pub(super) chores: Vec<(Arc<Transaction>, Chore)>,
     /// Questions asked, by ticket.
     pub(super) tickets: HashMap<u64, Place>,
     pub(super) next_ticket: u64,
@@ -231,6 +235,8 @@ impl Core {
             to_schedule: Vec::new(),
             pending: HashMap::new(),
             under_way: Vec::new(),
+            chores_due: Vec::new(),
+            chores: Vec::new(),
             tickets: HashMap::new(),
             next_ticket: 0,
             deferred: Vec::new(),

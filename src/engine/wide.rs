@@ -60,6 +60,9 @@ pub(super) enum Errand {
 
 pub(super) type Owners = SmallVec<[u16; 16]>;
 
+/// Something that a core does for nobody's request with all shards in hand: a cut through all of them.
+pub(super) type Chore = Box<dyn FnOnce(&mut Core, &mut Held)>;
+
 impl Core {
     /// Runs a command that is not for one shard's key. Nothing of this connection is under way, the shard is in hand.
     pub(super) fn run_wide(
@@ -425,6 +428,40 @@ impl Core {
         self.to_schedule.push(Arc::new(transaction));
     }
 
+    /// Does something with all shards in hand between two requests: at once when they can be had, else as a transaction
+    /// like any other.
+    pub(super) fn begin_chore(&mut self, chore: impl FnOnce(&mut Core, &mut Held) + 'static) {
+        self.chores_due.push(Box::new(chore));
+    }
+
+    /// Begins the chores that are due. With one shard they wait until nobody has it.
+    #[cold]
+    pub(super) fn start_chores(&mut self) {
+        if self.shards == 1 && self.shard.is_none() {
+            return;
+        }
+        for chore in std::mem::take(&mut self.chores_due) {
+            let participants = self.everyone();
+            if let Some(mut held) = self.borrow_all(&participants) {
+                chore(self, &mut held);
+                self.give_back(held);
+                continue;
+            }
+            let (home, now) = (self.index, self.now);
+            let transaction = Transaction::new(home, Place::NOWHERE, participants, Work::Lend, now);
+            let transaction = Arc::new(transaction);
+            self.chores.push((transaction.clone(), chore));
+            self.to_schedule.push(transaction);
+        }
+    }
+
+    /// The chore that a transaction is for, if it is for one.
+    fn chore_of(&mut self, transaction: &Arc<Transaction>) -> Option<Chore> {
+        let of = |(one, _): &(Arc<Transaction>, Chore)| Arc::ptr_eq(one, transaction);
+        let place = self.chores.iter().position(of)?;
+        Some(self.chores.swap_remove(place).1)
+    }
+
     /// Takes all participants' shards without waiting, or none. What is on its way to them from here, or queued for
     /// them, must come first.
     fn borrow_all(&mut self, participants: &[u16]) -> Option<Held> {
@@ -563,6 +600,12 @@ impl Core {
                         longest = spent.max(longest);
                     }
                 }
+            }
+            if let Some(chore) = self.chore_of(&transaction) {
+                self.serve_held(&mut held);
+                chore(self, &mut held);
+                self.give_back(held);
+                continue;
             }
             if transaction.place == Place::NOWHERE {
                 self.fetched(held);

@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use super::aof::status::LogStatus;
+
 /// Whoever knows the function libraries, which a snapshot holds beside the keys.
 #[derive(Default)]
 pub struct Functions(OnceLock<Box<dyn Fn() -> Vec<Vec<u8>> + Send + Sync>>);
@@ -37,6 +39,8 @@ impl fmt::Debug for Functions {
 pub struct Status {
     /// Function libraries.
     pub functions: Functions,
+    /// The append-only files.
+    pub log: LogStatus,
     /// Unix seconds of the last snapshot that was written (LASTSAVE); the start of the server before the first.
     pub saved_at: AtomicI64,
     /// Changes of all shards when it was written.

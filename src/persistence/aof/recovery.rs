@@ -254,7 +254,7 @@ mod tests {
     fn step(logs: &mut [Effects], number: u64, shards: &[u16], writes: usize) {
         for shard in shards {
             let log = &mut logs[usize::from(*shard)];
-            log.begin_unit();
+            assert!(log.begin_unit());
             for write in 0..writes {
                 set(log, &format!("step {number} {write}"));
             }
