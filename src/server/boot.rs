@@ -355,6 +355,7 @@ fn run(
     for (index, (senders, receivers)) in senders.into_iter().zip(receivers).enumerate() {
         let mut shard = Box::new(Shard::new(index, shards, config.clone(), seed));
         shard.snapshots = observatory.snapshots.clone();
+        shard.scripts = observatory.scripts.clone();
         let parts = CoreParts {
             index,
             shard,

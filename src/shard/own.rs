@@ -11,6 +11,7 @@ use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::persistence::Status;
 use crate::pubsub::{News, Topic};
 use crate::resp::request::Key;
+use crate::script::Scripts;
 use crate::structures::quicklist;
 
 use super::evict::Evictor;
@@ -99,6 +100,8 @@ pub struct Shard {
     pub stats: ShardStats,
     /// What is known about snapshots, by all who write or load them.
     pub snapshots: Arc<Status>,
+    /// The function libraries, which all shards share.
+    pub scripts: Arc<Scripts>,
     /// Reads leave access clocks alone and expired keys stay (a paused server, an import).
     pub expiry_paused: bool,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
@@ -205,6 +208,7 @@ impl Shard {
             config,
             stats: ShardStats::default(),
             snapshots: Arc::default(),
+            scripts: Arc::default(),
             expiry_paused: false,
             expires_actively: true,
             garbage: Vec::new(),
