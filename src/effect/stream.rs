@@ -389,7 +389,10 @@ mod tests {
         run(&mut effects, 1, |e| e.count(1));
         effects.end_unit(Some((3, &[0, 1])));
         assert!(effects.has_step());
-        assert_eq!(taken(&mut effects), "#TX:3 0,1 ; MULTI ; CMD k ; CMD k ; EXEC");
+        assert_eq!(
+            taken(&mut effects),
+            "#TX:3 0,1 ; MULTI ; CMD k ; CMD k ; EXEC"
+        );
         assert!(!effects.has_step());
     }
 

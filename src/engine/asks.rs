@@ -112,6 +112,9 @@ impl Core {
             &self.users,
         );
         let mut connection = Box::new(Connection::new(place, accepted.fd, client));
+        if self.durable.always {
+            connection.output.begin_gate();
+        }
         self.ring.receive(accepted.fd, place.token());
         connection.receiving = true;
         self.counters().accepted.add(1);
@@ -226,6 +229,7 @@ impl Core {
         if let Some(shard) = &mut self.shard {
             shard.configure(&self.config);
         }
+        self.configure_logs();
         self.memory_configured();
         self.client_memory_configured();
     }

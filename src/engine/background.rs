@@ -101,6 +101,7 @@ impl Core {
             shard.limit_tracking(FORGET_STEP); // the limit may have been lowered
         }
         self.begin_expiry();
+        self.mind_logs();
         self.look_after_connections();
     }
 

@@ -371,6 +371,7 @@ impl Core {
         self.last_ticks = ticks();
         let args = waiter.args.args(waiter.caller);
         let mut at_hand: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();
+        let is_step = at_hand.len() > 1 && Self::begin_unit_on(&mut at_hand);
         let mut shards = Shards::for_waiter(&mut at_hand, self.shards, waiter);
         shards.iter_mut().for_each(|shard| shard.effects.begin());
         let mut out = Vec::new();
@@ -384,6 +385,9 @@ impl Core {
             if shard.news.has_some() {
                 self.take_news(shard, args.caller.client);
             }
+        }
+        if is_step {
+            self.end_unit_on(shards.all());
         }
         if outcome.is_ok() && shards.take_wait().is_some() {
             self.last_ticks = ticks();
@@ -407,12 +411,12 @@ impl Core {
         if home == self.index {
             self.served.push(served);
         } else {
-            self.links.core(home).mail(CoreMessage::Served {
+            let message = CoreMessage::Served {
                 place: served.place,
                 waiter: served.waiter,
                 reply: served.reply,
-            });
-            self.wake(home);
+            };
+            self.mail_later(home, message);
         }
         true
     }

@@ -236,6 +236,7 @@ impl Core {
         let time = self.config.busy_reply_threshold_ms;
         let per_ms = self.observatory.scale.ticks(1_000_000);
         let outer = std::mem::replace(&mut self.runs_script, true);
+        let is_unit = Self::begin_unit_on(held);
         let mut host = ScriptHost {
             now: self.now,
             busy_at: (time > 0).then(|| ticks().saturating_add(time.saturating_mul(per_ms))),
@@ -259,6 +260,9 @@ impl Core {
             host.set_repl(REPL_AOF);
         }
         self.runs_script = outer;
+        if is_unit {
+            self.end_unit_on(held);
+        }
         if was_busy {
             self.scripting.scripts.end_busy(self.index);
             self.gates.busy = self.scripting.scripts.is_busy();
@@ -520,6 +524,7 @@ impl Host for ScriptHost<'_> {
             self.begin_busy();
         }
         self.busy_at = Some(now.wrapping_add(self.turn_ticks));
+        self.core.settle_all(self.held);
         self.core.busy_turn();
         let scripts = &self.core.scripting.scripts;
         if scripts.update_busy(self.core.index, self.has_written) || self.core.stopping {

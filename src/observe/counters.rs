@@ -169,6 +169,8 @@ core_counters! {
     garbage,
     /// Changes to data.
     changes,
+    /// Bytes of the shard's log.
+    log_bytes,
     /// Bytes that this core's interpreter of EVAL uses (a gauge).
     lua_eval_bytes,
     /// Bytes that its interpreter of functions uses (a gauge).

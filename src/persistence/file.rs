@@ -59,7 +59,10 @@ impl Disk for RealDisk {
     }
 
     fn grow(&self, path: &Path) -> io::Result<Box<dyn Growing>> {
-        let file = fs::OpenOptions::new().append(true).create(true).open(path)?;
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)?;
         Ok(Box::new(file))
     }
 

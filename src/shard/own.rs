@@ -9,6 +9,7 @@ use crate::keyspace::blocked::Blocked;
 use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::persistence::Status;
+use crate::persistence::aof::log::Log;
 use crate::pubsub::{News, Topic};
 use crate::resp::request::Key;
 use crate::script::Scripts;
@@ -84,6 +85,8 @@ pub struct Shard {
     pub keyspace: Keyspace,
     /// What was done, for those who reproduce it.
     pub effects: Effects,
+    /// Where that is written down, if it is.
+    pub log: Option<Box<Log>>,
     /// Watched keys.
     pub watched: Watched,
     /// Keys that blocked clients wait for.
@@ -200,6 +203,7 @@ impl Shard {
             index,
             keyspace: Keyspace::new(index, shards, config.databases as usize),
             effects: Effects::default(),
+            log: None,
             watched: Watched::default(),
             blocked: Blocked::default(),
             news: News::default(),

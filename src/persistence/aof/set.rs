@@ -268,10 +268,17 @@ mod tests {
             ]
         );
         let rewrite = set.prepare().unwrap();
-        assert_eq!(read_back(&disk), *set.manifest(), "it stands there before the cut");
+        assert_eq!(
+            read_back(&disk),
+            *set.manifest(),
+            "it stands there before the cut"
+        );
         assert_eq!(names(&set)[1].len(), 4);
         for base in &rewrite.bases {
-            disk.files.lock().unwrap().insert(base.clone(), b"base".to_vec());
+            disk.files
+                .lock()
+                .unwrap()
+                .insert(base.clone(), b"base".to_vec());
         }
         set.finish(rewrite).unwrap();
         let left = vec![
@@ -283,7 +290,11 @@ mod tests {
         assert_eq!(names(&set), [left.clone()]);
         assert_eq!(read_back(&disk), *set.manifest());
         assert_eq!(read_back(&disk).next_number, 9);
-        assert_eq!(disk.files.lock().unwrap().len(), left.len() + 1, "the rest is gone");
+        assert_eq!(
+            disk.files.lock().unwrap().len(),
+            left.len() + 1,
+            "the rest is gone"
+        );
         // The next one never takes a name that is in use.
         let rewrite = set.prepare().unwrap();
         set.abandon(&rewrite);
@@ -308,7 +319,10 @@ mod tests {
                 set.begin(2)?;
                 let rewrite = set.prepare()?;
                 for base in &rewrite.bases {
-                    disk.files.lock().unwrap().insert(base.clone(), b"base".to_vec());
+                    disk.files
+                        .lock()
+                        .unwrap()
+                        .insert(base.clone(), b"base".to_vec());
                 }
                 set.finish(rewrite)
             };
