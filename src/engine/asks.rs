@@ -194,6 +194,7 @@ impl Core {
                     None => CoreAnswer::Done,
                 }
             }
+            CoreAsk::CountClients => CoreAnswer::Classes(self.client_classes()),
             CoreAsk::ResetStats => {
                 self.counters().reset();
                 if let Some(shard) = &mut self.shard {

@@ -342,6 +342,8 @@ pub enum CoreAsk {
     },
     /// Where a client is.
     FindClient(u64),
+    /// How many clients there are of each size class, and the bytes they take: DEBUG CLIENT-EVICTION.
+    CountClients,
     /// Set the counters to zero.
     ResetStats,
     /// Monitors were added or removed: `(core, client)` of all.
@@ -444,6 +446,8 @@ pub enum CoreAnswer {
     Count(usize),
     /// Here.
     Found(Whereabouts),
+    /// Clients and bytes by size class.
+    Classes(Vec<(usize, u64)>),
     /// Lines with the id they are ordered by.
     Lines(Vec<(u64, Vec<u8>)>),
     /// It cannot be done: the error's text.

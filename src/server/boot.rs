@@ -204,9 +204,15 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     ring::probe().map_err(|reason| format!("Can't start: {reason}"))?;
     let place = placement(&config)?;
     adjust_descriptors(&mut config, place.shards);
-    let listeners = listen(&config).map_err(|error| error.to_string())?;
+    let listeners = listen(&config).map_err(|error| {
+        // Scripts that start servers look for the second sentence.
+        format!(
+            "{error} Failed listening on port {}, aborting.",
+            config.port
+        )
+    })?;
     log::info!(
-        "Slotwise {} starts: {} shards{}, pid {}",
+        "Slotwise {} starts: {} shards{}, PID: {}",
         env!("CARGO_PKG_VERSION"),
         place.shards,
         if place.pinned.is_empty() {
@@ -360,6 +366,7 @@ fn run(
     for (index, (senders, receivers)) in senders.into_iter().zip(receivers).enumerate() {
         let mut shard = Box::new(Shard::new(index, shards, config.clone(), seed));
         shard.snapshots = observatory.snapshots.clone();
+        shard.scripts = observatory.scripts.clone();
         let parts = CoreParts {
             index,
             shard,
@@ -430,6 +437,7 @@ fn run(
     // When the control thread has failed, joining it says why.
     let mut outcome = Ok(());
     if started.recv().is_ok() {
+        log::info!("Server initialized");
         if let Some(path) = &snapshot {
             outcome = start::load(path, &config, &links, &observatory);
         }
