@@ -73,6 +73,8 @@ impl Core {
             }
             CoreMessage::Load(shipment) => self.take_in(shipment),
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
+            CoreMessage::WriteBase { path, done } => self.write_base(path, done),
+            CoreMessage::KeepLog(log) => self.keep_log(log),
             CoreMessage::Loaded => self.loading_ended(),
             CoreMessage::Stop => self.stopping = true,
         }

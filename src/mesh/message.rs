@@ -3,8 +3,10 @@
 //! Requests for another core's slots travel as `Part`s in batches over the rings; everything rarer is a `CoreMessage`
 //! in the inbox; several shards in one step are a transaction (see `transaction/`).
 
+use std::io;
 use std::os::fd::RawFd;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use crate::acl::Users;
@@ -13,6 +15,7 @@ use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
+use crate::persistence::aof::log::Log;
 use crate::persistence::flow::Shipment;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
@@ -242,6 +245,15 @@ pub enum CoreMessage {
     Load(Shipment),
     /// The share of the receiver's shard, brought back from files.
     Adopt(Box<Keyspace>),
+    /// Write the keys of the receiver's shard into a file, the base of its log, and say how that went.
+    WriteBase {
+        /// The file.
+        path: PathBuf,
+        /// To whom.
+        done: mpsc::Sender<io::Result<()>>,
+    },
+    /// From now on the receiver's shard writes its changes down here.
+    KeepLog(Box<Log>),
     /// All keys of the file are where they belong: the receiver serves.
     Loaded,
     /// The server ends: reply what can be replied and stop.

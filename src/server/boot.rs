@@ -19,11 +19,12 @@ use crate::control::{Control, ControlParts, OomScore, all_channels, listen, load
 use crate::engine::{Core, CoreParts, SharedLinks};
 use crate::mesh::{Batch, Links, Receiver, Sender, channel};
 use crate::observe::{About, Observatory};
+use crate::recovery::{Choice, choose};
 use crate::ring;
 use crate::shard::Shard;
 
 use super::placement::{Placement, placement};
-use super::start;
+use super::{logs, recover, start};
 use crate::control::logging;
 
 /// Batches that a ring between two cores holds.
@@ -314,11 +315,18 @@ fn run(
         let libraries = scripts.libraries();
         libraries.codes().map(<[u8]>::to_vec).collect()
     });
-    let snapshot = start::snapshot_file(&config);
+    let choice = match config.appendonly {
+        true => Some(choose(&config)?),
+        false => None,
+    };
+    let snapshot = match choice {
+        Some(_) => None,
+        None => start::snapshot_file(&config),
+    };
     observatory
         .snapshots
         .loading
-        .store(snapshot.is_some(), Ordering::Relaxed);
+        .store(snapshot.is_some() || config.appendonly, Ordering::Relaxed);
     let terminate = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, terminate.clone())
@@ -425,6 +433,13 @@ fn run(
         if let Some(path) = &snapshot {
             outcome = start::load(path, &config, &links, &observatory);
         }
+        if let Some(choice) = choice {
+            outcome = start_logs(choice, &config, &links, &observatory);
+        }
+        // Told to stop meanwhile, it has not got all of the data, and nobody may see it.
+        if outcome.is_ok() && !observatory.snapshots.stopping.load(Ordering::Relaxed) {
+            start::open_gates(&links, &observatory.snapshots);
+        }
         if outcome.is_ok() {
             log::info!("Ready to accept connections on port {port}");
             if supervised == Supervised::Systemd {
@@ -443,6 +458,21 @@ fn run(
             .map_err(|error| format!("A shard's thread failed: {error}"))?;
     }
     outcome
+}
+
+/// Brings back what was chosen, and goes on writing it down. The text of an error is for whoever started the server.
+fn start_logs(
+    choice: Choice,
+    config: &Arc<Config>,
+    links: &SharedLinks,
+    observatory: &Observatory,
+) -> Result<(), String> {
+    let Some(recovered) = recover::bring_back(choice, config, links.shards(), observatory)? else {
+        return Ok(()); // the server stops
+    };
+    recover::hand_over(recovered.keyspaces, links);
+    let needs_base = recovered.needs_base;
+    logs::open(recovered.manifest, needs_base, config, links, observatory)
 }
 
 /// Forty random hexadecimal digits.

@@ -1,6 +1,7 @@
 //! Boot: command line, configuration, limits, threads; and the way down.
 
 mod boot;
+mod logs;
 mod placement;
 mod recover;
 mod start;
