@@ -287,6 +287,8 @@ fields! {
     rdbchecksum: bool = "rdbchecksum";
     /// Whether a snapshot goes to the disk bit by bit as it is written.
     rdb_save_incremental_fsync: bool = "rdb-save-incremental-fsync";
+    /// Microseconds that loading waits after each key; of a negative number, one after so many keys. For tests.
+    key_load_delay_us: i32 = "key-load-delay";
     /// Name of the snapshot's file, in the working directory.
     dbfilename: String = "dbfilename";
     /// Whether every change is written to the append-only files.

@@ -34,6 +34,8 @@ pub struct Effects {
     running: bool,
     /// Commands belong to a unit that somebody ends.
     in_unit: bool,
+    /// What commands do is not recorded (redis.set_repl).
+    muted: bool,
     /// What has been recorded and not been taken.
     bytes: Vec<u8>,
     /// Parts of steps over several shards are among them.
@@ -91,10 +93,15 @@ impl Effects {
         self.changes != self.before
     }
 
+    /// From here on, what commands do is recorded or is not: redis.set_repl. What happens aside always is.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
     /// Records `parts` in place of the running command. Called again, it records several.
     pub fn record(&mut self, db: usize, parts: &[&[u8]]) {
         self.said = true;
-        if self.wanted {
+        if self.wanted && !self.muted {
             self.append(db as u32, parts.len(), parts.iter().copied());
         }
     }
@@ -127,7 +134,7 @@ impl Effects {
     }
 
     fn end_wanted(&mut self, args: &Args<'_>, changed: bool) {
-        if changed && !self.said {
+        if changed && !self.said && !self.muted {
             self.append(args.caller.db, args.len(), args.iter_from(0));
         }
         if !self.in_unit {
@@ -313,6 +320,27 @@ mod tests {
         effects.set_wanted(false);
         run(&mut effects, 0, |e| e.count(1));
         assert_eq!(taken(&mut effects), "");
+    }
+
+    #[test]
+    fn a_muted_stream_records_what_happens_aside_and_counts_changes_all_the_same() {
+        let mut effects = recording();
+        assert!(effects.begin_unit());
+        run(&mut effects, 0, |e| e.count(1));
+        effects.set_muted(true);
+        run(&mut effects, 0, |e| e.count(1));
+        run(&mut effects, 0, |e| {
+            e.record_aside(0, &[b"DEL", b"old"]);
+            e.count(1);
+            e.record(0, &[b"SET", b"k"]);
+        });
+        effects.set_muted(false);
+        effects.end_unit(None);
+        assert_eq!(
+            taken(&mut effects),
+            "; SELECT 0 ; MULTI ; CMD k ; DEL old ; EXEC"
+        );
+        assert_eq!(effects.changes(), 3);
     }
 
     #[test]

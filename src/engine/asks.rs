@@ -72,9 +72,8 @@ impl Core {
                 std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
             }
             CoreMessage::Load(shipment) => self.take_in(shipment),
-            CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
-            CoreMessage::WriteBase { path, done } => self.write_base(path, done),
             CoreMessage::KeepLog(log) => self.keep_log(log),
+            CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Loaded => self.loading_ended(),
             CoreMessage::Stop => self.stopping = true,
         }
@@ -195,6 +194,7 @@ impl Core {
                     None => CoreAnswer::Done,
                 }
             }
+            CoreAsk::CountClients => CoreAnswer::Classes(self.client_classes()),
             CoreAsk::ResetStats => {
                 self.counters().reset();
                 if let Some(shard) = &mut self.shard {

@@ -466,6 +466,7 @@ impl Core {
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
         self.gates.busy = self.scripting.scripts.is_busy();
+        self.gates.trouble = self.observatory.snapshots.trouble();
         if self.shard.is_none() {
             self.regain_shard();
         }

@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use smallvec::SmallVec;
 
 use crate::base::clock::{ticks, unix_ms};
+use crate::command::synced;
 use crate::config::AppendFsync;
 use crate::effect::EPOCH_MARK;
 use crate::mesh::Place;
@@ -56,6 +57,7 @@ pub(super) struct Durable {
 }
 
 /// What leaves when its marks are reached.
+#[derive(Default)]
 struct Gate {
     marks: Vec<Mark>,
     /// Connections, and how many blocks of their output.
@@ -64,6 +66,8 @@ struct Gate {
     replies: Vec<(usize, Vec<Box<Part>>)>,
     arrivals: Vec<(Arc<Transaction>, Outcome)>,
     mails: Vec<(usize, CoreMessage)>,
+    /// Clients that wait for nothing else: WAITAOF.
+    waiting: Vec<Place>,
 }
 
 /// A sync under way.
@@ -178,6 +182,7 @@ impl Core {
             }
         }
         let counters = self.observatory.core(shard.index);
+        counters.log_buffer.set(shard.effects.len() as u64);
         if let Some(log) = &shard.log {
             counters.log_bytes.set(log.total_bytes());
         }
@@ -283,6 +288,7 @@ impl Core {
             replies: Vec::new(),
             arrivals: std::mem::take(&mut self.durable.arrivals),
             mails: std::mem::take(&mut self.durable.mails),
+            waiting: Vec::new(),
         };
         for index in &self.dirty {
             if let Some(connection) = &mut self.connections[*index as usize] {
@@ -349,7 +355,27 @@ impl Core {
                 self.links.core(to).mail(message);
                 self.wake(to);
             }
+            for place in gate.waiting {
+                self.end_wait(place, synced);
+            }
         }
+    }
+
+    /// All shards are in hand: a client waits until what their logs hold is on disk.
+    pub(super) fn await_sync(&mut self, place: Place, held: &mut Held) {
+        self.settle_all(held);
+        let mut marks = Vec::new();
+        for log in held.iter_mut().filter_map(|shard| shard.log.as_mut()) {
+            log.unsynced(&mut marks);
+        }
+        let waiting = vec![place];
+        self.durable.gates.push(Gate {
+            marks,
+            waiting,
+            ..Gate::default()
+        });
+        self.open_gates();
+        self.start_syncs();
     }
 
     // Syncing.

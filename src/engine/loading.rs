@@ -3,20 +3,14 @@
 //! Until the last one of all cores has been taken in, commands that need the data are answered with LOADING, nothing
 //! expires and nothing is evicted.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc;
 
 use crate::keyspace::Keyspace;
 use crate::mesh::message::CoreMessage;
 use crate::persistence::aof::log::Log;
-use crate::persistence::file::{Disk, RealDisk};
 use crate::persistence::flow::Shipment;
 use crate::persistence::load::LoadError;
 use crate::persistence::rdb::{Content, Limits};
-use crate::persistence::snapshot::{self, About};
-use crate::shard::usage;
 
 use super::core::Core;
 
@@ -37,48 +31,6 @@ impl Core {
         }
     }
 
-    /// Takes over the shard's keys as they were brought back from files, or keeps them until the shard is back.
-    pub(super) fn adopt(&mut self, keyspace: Box<Keyspace>) {
-        let Some(shard) = &mut self.shard else {
-            self.deferred.push(CoreMessage::Adopt(keyspace));
-            return;
-        };
-        assert_eq!(
-            (keyspace.index(), keyspace.shards()),
-            (shard.index, shard.keyspace.shards()),
-            "the keys are this shard's"
-        );
-        shard.keyspace = *keyspace;
-    }
-
-    /// Writes the shard's keys into the base of its log. The server is starting and serves nobody yet.
-    pub(super) fn write_base(&mut self, path: PathBuf, done: mpsc::Sender<io::Result<()>>) {
-        let Some(shard) = &self.shard else {
-            self.deferred.push(CoreMessage::WriteBase { path, done });
-            return;
-        };
-        let functions = match self.index {
-            0 => self.observatory.snapshots.functions.sources(),
-            _ => Vec::new(), // the first shard's base has them
-        };
-        let about = About {
-            now: self.now,
-            used_memory: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
-            compress: self.config.rdbcompression,
-            check_sum: self.config.rdbchecksum,
-            incremental_sync: true,
-            aof_base: true,
-            functions: &functions,
-            usage: &|entry| usage(entry, &self.config, self.now),
-        };
-        // It needs no name of its own until it is whole: it counts when the manifest comes to list it.
-        let written = RealDisk.create(&path).and_then(|mut output| {
-            snapshot::write(&mut *output, &[&shard.keyspace], &about)?;
-            output.sync()
-        });
-        let _ = done.send(written); // whoever asked may have given up
-    }
-
     /// Gives the shard its log.
     pub(super) fn keep_log(&mut self, log: Box<Log>) {
         let Some(shard) = &mut self.shard else {
@@ -91,6 +43,20 @@ impl Core {
             .set(log.total_bytes());
         shard.log = Some(log);
         shard.effects.set_wanted(true);
+    }
+
+    /// Takes over the shard's keys as they were brought back from files, or keeps them until the shard is back.
+    pub(super) fn adopt(&mut self, keyspace: Box<Keyspace>) {
+        let Some(shard) = &mut self.shard else {
+            self.deferred.push(CoreMessage::Adopt(keyspace));
+            return;
+        };
+        assert_eq!(
+            (keyspace.index(), keyspace.shards()),
+            (shard.index, shard.keyspace.shards()),
+            "the keys are this shard's"
+        );
+        shard.keyspace = *keyspace;
     }
 
     /// Takes in a shipment, or keeps it until the shard is back.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::clock::{ticks, unix_us};
+use crate::command::admit;
 use crate::command::client::{Client, Context, CoreView, Step};
 use crate::command::permit::{self, Refusal};
 use crate::command::scripting;
@@ -33,6 +34,9 @@ struct Rights {
 
 /// Whose the commands of scripts are, to MONITOR.
 const SHOWN_AS: &str = "lua";
+
+/// redis.REPL_AOF.
+const REPL_AOF: u8 = 1;
 
 /// What a script is called.
 enum Name {
@@ -228,11 +232,6 @@ impl Core {
             keys: &request.keys,
             args: &request.args,
         };
-        // Before the commands that it calls.
-        if !self.monitors.is_empty() {
-            let source = trace::monitor_source(&connection.client);
-            self.send_to_monitors(trace::monitor_line(command, args, &source, unix_us()));
-        }
         let mut interpreter = self.scripting.take(kind)?;
         let start = out.len();
         let time = self.config.busy_reply_threshold_ms;
@@ -254,9 +253,13 @@ impl Core {
             db: args.caller.db,
             rights,
             has_written: false,
+            has_set_repl: false,
         };
         let errors = interpreter.run(&mut host, &call, &mut Reply::new(out, args.caller.resp3));
         let was_busy = host.is_busy;
+        if host.has_set_repl {
+            host.set_repl(REPL_AOF);
+        }
         self.runs_script = outer;
         if is_unit {
             self.end_unit_on(held);
@@ -308,6 +311,8 @@ struct ScriptHost<'a> {
     now: i64,
     rights: Rights,
     has_written: bool,
+    /// redis.set_repl has been called.
+    has_set_repl: bool,
     /// Clock ticks from which on the server is busy with it; or when it lets the core live next, once it is.
     busy_at: Option<u64>,
     is_busy: bool,
@@ -390,6 +395,11 @@ impl ScriptHost<'_> {
         if self.rights.read_only && flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
             return Some(b"Write commands are not allowed from read-only scripts.".to_vec());
         }
+        if let Some(trouble) = self.core.gates.trouble
+            && flags.has(Flags::WRITE)
+        {
+            return Some([b"-", admit::misconfigured(trouble).as_bytes()].concat());
+        }
         if self.rights.short_of_memory && !self.has_written && flags.has(Flags::DENYOOM) {
             return Some([b"-", ErrorReply::OUT_OF_MEMORY.as_bytes()].concat());
         }
@@ -461,6 +471,7 @@ impl ScriptHost<'_> {
             | Step::Reset
             | Step::Exec
             | Step::Block(_)
+            | Step::BlockUntilSynced(_)
             | Step::Subscription { .. } => Ok(()),
         });
         if let Err(error) = outcome {
@@ -498,10 +509,6 @@ impl Host for ScriptHost<'_> {
             return Err(text);
         }
         let command = found.expect("what was not found has been refused");
-        if !self.core.monitors.is_empty() && trace::is_monitored(command) {
-            let line = trace::monitor_line(command, &args, "lua", unix_us());
-            self.core.send_to_monitors(line);
-        }
         self.has_written |= command.spec.flags.has(Flags::WRITE);
         if !self.core.monitors.is_empty() && trace::is_monitored(command) {
             let line = trace::monitor_line(command, &args, SHOWN_AS, unix_us());
@@ -534,8 +541,13 @@ impl Host for ScriptHost<'_> {
         }
     }
 
-    fn set_repl(&mut self, _: u8) {
-        // Nothing reads the effect stream yet; where effects are sent, these flags say which of them leave.
+    fn set_repl(&mut self, flags: u8) {
+        // The stream is what append-only files are made of, so their flag decides.
+        self.has_set_repl = true;
+        let muted = flags & REPL_AOF == 0;
+        for shard in self.held.iter_mut() {
+            shard.effects.set_muted(muted);
+        }
     }
 
     fn may_run(&mut self, args: &OwnedArgs) -> Option<bool> {

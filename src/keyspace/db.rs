@@ -465,9 +465,19 @@ impl Keyspace {
         self.table(db, slot).map_or(0, Table::len)
     }
 
-    /// Empties a database and gives what it held, to be freed in steps.
+    /// Empties a database and gives what it held, to be freed in steps. Where there were tables there are empty ones
+    /// from the start, so that the next key under `maxmemory` costs what a key costs.
     pub fn take_db(&mut self, db: usize) -> Db {
-        std::mem::take(&mut self.dbs[db])
+        if self.dbs[db].keys() == 0 {
+            return Db::default();
+        }
+        let taken = std::mem::take(&mut self.dbs[db]);
+        let fresh = &mut self.dbs[db];
+        fresh.tables.resize_with(taken.tables.len(), Table::new);
+        fresh.counts.used.resize(taken.counts.used.len(), 0);
+        let volatile = taken.counts.volatile.len();
+        fresh.counts.volatile.resize(volatile, 0);
+        taken
     }
 
     /// Exchanges two databases.

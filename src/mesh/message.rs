@@ -3,10 +3,8 @@
 //! Requests for another core's slots travel as `Part`s in batches over the rings; everything rarer is a `CoreMessage`
 //! in the inbox; several shards in one step are a transaction (see `transaction/`).
 
-use std::io;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::acl::Users;
@@ -243,17 +241,10 @@ pub enum CoreMessage {
     },
     /// Keys from a file for the receiver's shard.
     Load(Shipment),
-    /// The share of the receiver's shard, brought back from files.
-    Adopt(Box<Keyspace>),
-    /// Write the keys of the receiver's shard into a file, the base of its log, and say how that went.
-    WriteBase {
-        /// The file.
-        path: PathBuf,
-        /// To whom.
-        done: mpsc::Sender<io::Result<()>>,
-    },
     /// From now on the receiver's shard writes its changes down here.
     KeepLog(Box<Log>),
+    /// The share of the receiver's shard, brought back from files.
+    Adopt(Box<Keyspace>),
     /// All keys of the file are where they belong: the receiver serves.
     Loaded,
     /// The server ends: reply what can be replied and stop.
@@ -351,6 +342,8 @@ pub enum CoreAsk {
     },
     /// Where a client is.
     FindClient(u64),
+    /// How many clients there are of each size class, and the bytes they take: DEBUG CLIENT-EVICTION.
+    CountClients,
     /// Set the counters to zero.
     ResetStats,
     /// Monitors were added or removed: `(core, client)` of all.
@@ -453,6 +446,8 @@ pub enum CoreAnswer {
     Count(usize),
     /// Here.
     Found(Whereabouts),
+    /// Clients and bytes by size class.
+    Classes(Vec<(usize, u64)>),
     /// Lines with the id they are ordered by.
     Lines(Vec<(u64, Vec<u8>)>),
     /// It cannot be done: the error's text.

@@ -171,6 +171,8 @@ core_counters! {
     changes,
     /// Bytes of the shard's log.
     log_bytes,
+    /// Bytes that wait to be appended to it (a gauge).
+    log_buffer,
     /// Bytes that this core's interpreter of EVAL uses (a gauge).
     lua_eval_bytes,
     /// Bytes that its interpreter of functions uses (a gauge).

@@ -324,7 +324,8 @@ fn ask_about_strangers(
 /// Whether a snapshot says that we wrote it.
 fn is_ours(path: &Path) -> bool {
     let mut header = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut header));
+    let read =
+        fs::File::open(path).and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut header));
     read.is_ok()
         && header.starts_with(SNAPSHOT_MAGIC)
         && memchr::memmem::find(&header, OURS).is_some()

@@ -30,7 +30,11 @@ pub(super) fn has_hole(path: &Path, from: u64, to: u64) -> io::Result<bool> {
     let length = file.metadata()?.len();
     let first = from.next_multiple_of(SECTOR);
     // The last sector of a file may be short.
-    let end = if to >= length { length } else { to - to % SECTOR };
+    let end = if to >= length {
+        length
+    } else {
+        to - to % SECTOR
+    };
     if first >= end {
         return Ok(false);
     }
@@ -104,7 +108,12 @@ mod tests {
         let mut bytes = vec![0; CHUNK - 3];
         bytes.extend_from_slice(b"#EPOCH:17\r\n#EPOCH:x\r\n#EPOCH:5\r\n");
         std::fs::write(&path, &bytes).unwrap();
-        let after = |from| epochs_after(&path, from).unwrap().into_iter().collect::<Vec<_>>();
+        let after = |from| {
+            epochs_after(&path, from)
+                .unwrap()
+                .into_iter()
+                .collect::<Vec<_>>()
+        };
         assert_eq!(after(9), [5, 17]);
         assert_eq!(after(CHUNK as u64), [5]);
         assert!(after(1 << 30).is_empty());

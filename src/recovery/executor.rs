@@ -85,7 +85,9 @@ impl Executor {
             functions: Vec::new(),
             commands: 0,
             errors: 0,
-            original: original.map(|command| (command.spec.name, *command)).collect(),
+            original: original
+                .map(|command| (command.spec.name, *command))
+                .collect(),
         }
     }
 

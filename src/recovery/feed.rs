@@ -205,12 +205,7 @@ impl<'a> Feed<'a> {
         self.commands(whole, path, 0)
     }
 
-    fn commands(
-        &mut self,
-        input: impl Read,
-        path: &Path,
-        offset: u64,
-    ) -> Result<LogEnd, Halt> {
+    fn commands(&mut self, input: impl Read, path: &Path, offset: u64) -> Result<LogEnd, Halt> {
         let mut reader = LogReader::new(input, offset);
         self.executor.begin_file();
         let mut end = LogEnd {
@@ -288,4 +283,3 @@ impl Fault {
         }
     }
 }
-

@@ -19,12 +19,12 @@ use crate::control::{Control, ControlParts, OomScore, all_channels, listen, load
 use crate::engine::{Core, CoreParts, SharedLinks};
 use crate::mesh::{Batch, Links, Receiver, Sender, channel};
 use crate::observe::{About, Observatory};
-use crate::recovery::{Choice, choose};
+use crate::recovery;
 use crate::ring;
 use crate::shard::Shard;
 
 use super::placement::{Placement, placement};
-use super::{logs, recover, start};
+use super::{logs, start};
 use crate::control::logging;
 
 /// Batches that a ring between two cores holds.
@@ -204,9 +204,15 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     ring::probe().map_err(|reason| format!("Can't start: {reason}"))?;
     let place = placement(&config)?;
     adjust_descriptors(&mut config, place.shards);
-    let listeners = listen(&config).map_err(|error| error.to_string())?;
+    let listeners = listen(&config).map_err(|error| {
+        // Scripts that start servers look for the second sentence.
+        format!(
+            "{error} Failed listening on port {}, aborting.",
+            config.port
+        )
+    })?;
     log::info!(
-        "Slotwise {} starts: {} shards{}, pid {}",
+        "Slotwise {} starts: {} shards{}, PID: {}",
         env!("CARGO_PKG_VERSION"),
         place.shards,
         if place.pinned.is_empty() {
@@ -316,7 +322,7 @@ fn run(
         libraries.codes().map(<[u8]>::to_vec).collect()
     });
     let choice = match config.appendonly {
-        true => Some(choose(&config)?),
+        true => Some(recovery::choose(&config)?),
         false => None,
     };
     let snapshot = match choice {
@@ -326,7 +332,7 @@ fn run(
     observatory
         .snapshots
         .loading
-        .store(snapshot.is_some() || config.appendonly, Ordering::Relaxed);
+        .store(snapshot.is_some() || choice.is_some(), Ordering::Relaxed);
     let terminate = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, terminate.clone())
@@ -360,6 +366,7 @@ fn run(
     for (index, (senders, receivers)) in senders.into_iter().zip(receivers).enumerate() {
         let mut shard = Box::new(Shard::new(index, shards, config.clone(), seed));
         shard.snapshots = observatory.snapshots.clone();
+        shard.scripts = observatory.scripts.clone();
         let parts = CoreParts {
             index,
             shard,
@@ -430,13 +437,14 @@ fn run(
     // When the control thread has failed, joining it says why.
     let mut outcome = Ok(());
     if started.recv().is_ok() {
+        log::info!("Server initialized");
         if let Some(path) = &snapshot {
             outcome = start::load(path, &config, &links, &observatory);
         }
         if let Some(choice) = choice {
-            outcome = start_logs(choice, &config, &links, &observatory);
+            outcome = logs::start(choice, &config, &links, &observatory);
         }
-        // Told to stop meanwhile, it has not got all of the data, and nobody may see it.
+        // Told to stop meanwhile, it has not got all of the data, and nobody may see that.
         if outcome.is_ok() && !observatory.snapshots.stopping.load(Ordering::Relaxed) {
             start::open_gates(&links, &observatory.snapshots);
         }
@@ -458,21 +466,6 @@ fn run(
             .map_err(|error| format!("A shard's thread failed: {error}"))?;
     }
     outcome
-}
-
-/// Brings back what was chosen, and goes on writing it down. The text of an error is for whoever started the server.
-fn start_logs(
-    choice: Choice,
-    config: &Arc<Config>,
-    links: &SharedLinks,
-    observatory: &Observatory,
-) -> Result<(), String> {
-    let Some(recovered) = recover::bring_back(choice, config, links.shards(), observatory)? else {
-        return Ok(()); // the server stops
-    };
-    recover::hand_over(recovered.keyspaces, links);
-    let needs_base = recovered.needs_base;
-    logs::open(recovered.manifest, needs_base, config, links, observatory)
 }
 
 /// Forty random hexadecimal digits.

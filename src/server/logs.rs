@@ -1,8 +1,8 @@
 //! The append-only files at start: opened once the data are in, before anybody is served.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, mpsc};
 
 use crate::config::{AppendFsync, Config};
 use crate::engine::SharedLinks;
@@ -11,7 +11,10 @@ use crate::observe::Observatory;
 use crate::persistence::aof::log::{Growing, Log};
 use crate::persistence::aof::manifest::{Durability, Manifest};
 use crate::persistence::aof::set::{Set, boot_id};
-use crate::persistence::file::RealDisk;
+use crate::persistence::file::{Disk, RealDisk};
+use crate::recovery::{Choice, Recovered};
+
+use super::recover;
 
 /// Numbers that one run may use for its steps and epochs.
 const NUMBERS_OF_A_RUN: u64 = 1 << 40;
@@ -24,15 +27,24 @@ pub(super) fn durability(config: &Config) -> Durability {
     }
 }
 
-/// Gives every shard its log. `manifest` is what was found; `needs_base`: the data are in no file that it names, so each
-/// shard writes its keys down first.
-pub(super) fn open(
-    manifest: Manifest,
-    needs_base: bool,
-    config: &Config,
+/// Brings back the data set that `choice` says, opens the files that it goes on in, and hands both to the cores. The text
+/// of an error is for whoever started the server.
+pub(super) fn start(
+    choice: Choice,
+    config: &Arc<Config>,
     links: &SharedLinks,
     observatory: &Observatory,
 ) -> Result<(), String> {
+    let shards = links.shards();
+    let Some(recovered) = recover::bring_back(choice, config, shards, observatory)? else {
+        return Ok(()); // told to stop meanwhile
+    };
+    let Recovered {
+        manifest,
+        mut keyspaces,
+        needs_base,
+        ..
+    } = recovered;
     let status = &observatory.snapshots.log;
     let directory = config.dir.join(&config.appenddirname);
     let failed = |error: io::Error| {
@@ -42,25 +54,28 @@ pub(super) fn open(
             directory.display()
         )
     };
-    let before = bytes_of(&directory, &manifest);
     let first = manifest.next_number.max(1);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let prefix = &config.appendfilename;
-    let mut set = Set::new(Arc::new(RealDisk), directory.clone(), prefix, manifest);
+    let mut set = Set::new(disk.clone(), directory.clone(), prefix, manifest);
     set.set_run(&boot_id(), durability(config), first + NUMBERS_OF_A_RUN);
     status.numbers_from(first);
-    let (files, before) = if needs_base {
-        let mut rewrite = set.begin_anew(links.shards()).map_err(failed)?;
-        write_bases(&rewrite.bases, links).map_err(failed)?;
+    let files = if needs_base {
+        let mut rewrite = set.begin_anew(shards).map_err(failed)?;
+        let bases = &rewrite.bases;
+        recover::write_bases(&*disk, bases, &mut keyspaces, config, observatory).map_err(failed)?;
         let files = std::mem::take(&mut rewrite.logs);
         set.finish(rewrite).map_err(failed)?;
-        (files, bytes_of(&directory, set.manifest()))
+        files
     } else {
-        (set.begin(links.shards()).map_err(failed)?, before)
+        set.begin(shards).map_err(failed)?
     };
+    let before = bytes_of(&directory, set.manifest());
     status.base_bytes.store(before, Relaxed);
-    hand_out(files, before, links);
     *status.lock_set() = Some(set);
     status.on.store(true, Relaxed);
+    recover::hand_over(keyspaces, links);
+    hand_out(files, before, links);
     Ok(())
 }
 
@@ -71,21 +86,6 @@ fn hand_out(files: Vec<Box<dyn Growing>>, before: u64, links: &SharedLinks) {
         core.mail(CoreMessage::KeepLog(Box::new(Log::new(file, 0, before))));
         core.wake_by_event();
     }
-}
-
-/// All cores write their bases side by side.
-fn write_bases(paths: &[std::path::PathBuf], links: &SharedLinks) -> io::Result<()> {
-    let (done, outcomes) = mpsc::channel();
-    for (path, core) in paths.iter().zip(links.shard_cores()) {
-        let (path, done) = (path.clone(), done.clone());
-        core.mail(CoreMessage::WriteBase { path, done });
-        core.wake_by_event();
-    }
-    drop(done);
-    paths.iter().try_for_each(|_| {
-        let gone = |_| io::Error::other("a core has ended");
-        outcomes.recv().map_err(gone)?
-    })
 }
 
 /// Bytes of the files that a manifest names.

@@ -12,6 +12,7 @@ use crate::persistence::Status;
 use crate::persistence::aof::log::Log;
 use crate::pubsub::{News, Topic};
 use crate::resp::request::Key;
+use crate::script::Scripts;
 use crate::structures::quicklist;
 
 use super::evict::Evictor;
@@ -102,6 +103,8 @@ pub struct Shard {
     pub stats: ShardStats,
     /// What is known about snapshots, by all who write or load them.
     pub snapshots: Arc<Status>,
+    /// The function libraries, which all shards share.
+    pub scripts: Arc<Scripts>,
     /// Reads leave access clocks alone and expired keys stay (a paused server, an import).
     pub expiry_paused: bool,
     /// A log is replayed: nothing is due, however long ago its time was, since what became of it stands in the log.
@@ -212,6 +215,7 @@ impl Shard {
             config,
             stats: ShardStats::default(),
             snapshots: Arc::default(),
+            scripts: Arc::default(),
             expiry_paused: false,
             replaying: false,
             expires_actively: true,

@@ -1,7 +1,7 @@
 //! FUNCTION: libraries of functions.
 //!
 //! The libraries are one snapshot that all cores share: when a change has been made, every core sees it, so the reply
-//! can leave at once.
+//! can leave at once. A change is made with all shards in hand: it is data, and stands in one shard's effects.
 
 use std::sync::Arc;
 
@@ -12,10 +12,12 @@ use crate::persistence::rdb::{PayloadError, What, dump_functions, restore_functi
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 use crate::script::{CoreScripts, Libraries, Library};
+use crate::shard::Shards;
 
 use super::script::kill;
 
 type Outcome = Result<Step, ErrorReply>;
+type Done = Result<(), ErrorReply>;
 
 pub(super) const FUNCTION: Command = Command {
     name: "FUNCTION",
@@ -51,7 +53,7 @@ pub(super) const FUNCTION: Command = Command {
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
                 deprecated: None,
             },
-            run: Run::Client(function_delete),
+            run: Run::Whole(function_delete),
             subcommands: &[],
         },
         Command {
@@ -96,7 +98,7 @@ pub(super) const FUNCTION: Command = Command {
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
                 deprecated: None,
             },
-            run: Run::Client(function_flush),
+            run: Run::Whole(function_flush),
             subcommands: &[],
         },
         Command {
@@ -180,7 +182,7 @@ pub(super) const FUNCTION: Command = Command {
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
                 deprecated: None,
             },
-            run: Run::Client(function_load),
+            run: Run::Whole(function_load),
             subcommands: &[],
         },
         Command {
@@ -210,7 +212,7 @@ pub(super) const FUNCTION: Command = Command {
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
                 deprecated: None,
             },
-            run: Run::Client(function_restore),
+            run: Run::Whole(function_restore),
             subcommands: &[],
         },
         Command {
@@ -262,10 +264,25 @@ pub fn change_functions(
     Ok(None)
 }
 
-fn function_load(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let name = load(context.core.scripting, args)?;
+/// Does that for a client. It is one shard's effect, and always the same one's, so that changes stay in order there.
+fn change<T>(
+    shards: &mut Shards<'_>,
+    change: impl FnOnce(&CoreScripts) -> Result<T, ErrorReply>,
+) -> Result<T, ErrorReply> {
+    // An interpreter of its own: nothing of a library that is refused stays.
+    let done = change(&CoreScripts::new(shards.any().scripts.clone()))?;
+    let first = shards.iter_mut().min_by_key(|shard| shard.index);
+    first
+        .expect("a step concerns a shard at least")
+        .effects
+        .count(1);
+    Ok(done)
+}
+
+fn function_load(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let name = change(shards, |scripting| load(scripting, args))?;
     reply.bulk(name.as_bytes());
-    Ok(Step::Done)
+    Ok(())
 }
 
 fn load(scripting: &CoreScripts, args: &Args<'_>) -> Result<String, ErrorReply> {
@@ -285,12 +302,6 @@ fn load(scripting: &CoreScripts, args: &Args<'_>) -> Result<String, ErrorReply> 
     Ok(name)
 }
 
-fn function_delete(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    delete(context.core.scripting, args)?;
-    reply.ok();
-    Ok(Step::Done)
-}
-
 fn delete(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     let name = String::from_utf8_lossy(args.get(2));
     scripting.scripts.change_libraries(|all| {
@@ -302,10 +313,16 @@ fn delete(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     })
 }
 
-fn function_flush(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    flush(context.core.scripting, args)?;
+fn function_delete(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    change(shards, |scripting| delete(scripting, args))?;
     reply.ok();
-    Ok(Step::Done)
+    Ok(())
+}
+
+fn function_flush(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    change(shards, |scripting| flush(scripting, args))?;
+    reply.ok();
+    Ok(())
 }
 
 fn flush(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
@@ -430,10 +447,10 @@ enum Policy {
     Flush,
 }
 
-fn function_restore(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    restore(context.core.scripting, args)?;
+fn function_restore(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    change(shards, |scripting| restore(scripting, args))?;
     reply.ok();
-    Ok(Step::Done)
+    Ok(())
 }
 
 fn restore(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
