@@ -62,7 +62,7 @@ const UNSAFE: &[(&str, &str)] = &[
 ];
 
 /// Where the process speaks to whoever started it, before there is a log and after.
-const MAY_PRINT: &[&str] = &["server/boot.rs", "bin/slotwise.rs"];
+const MAY_PRINT: &[&str] = &["server/boot.rs", "bin/slotwise.rs", "bin/slotwise-dump.rs"];
 
 /// Lines after which a file is looked at for a second idea.
 const LINES_MAX: usize = 1000;
