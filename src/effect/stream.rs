@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn a_muted_stream_records_what_happens_aside_and_counts_changes_all_the_same() {
         let mut effects = recording();
-        effects.begin_unit();
+        assert!(effects.begin_unit());
         run(&mut effects, 0, |e| e.count(1));
         effects.set_muted(true);
         run(&mut effects, 0, |e| e.count(1));

@@ -11,7 +11,7 @@ mod scan;
 mod sort;
 mod wait;
 
-pub use scan::cursor_slot;
+pub use scan::{cursor_begins, cursor_slot};
 
 pub(super) const COMMANDS: &[Command] = &[
     moves::COPY,
