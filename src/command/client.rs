@@ -91,6 +91,8 @@ pub enum Step {
     /// Wait, until this time (Unix milliseconds) or for ever; what the handler has written is the reply then, and at once
     /// where nobody may block. WAIT.
     Block(Option<i64>),
+    /// The same, but over as soon as all that any shard has written down so far is on disk. WAITAOF.
+    BlockUntilSynced(Option<i64>),
     /// Sleep so long without serving anybody: DEBUG SLEEP.
     Stall(std::time::Duration),
 }

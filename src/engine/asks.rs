@@ -72,6 +72,8 @@ impl Core {
                 std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
             }
             CoreMessage::Load(shipment) => self.take_in(shipment),
+            CoreMessage::KeepLog(log) => self.keep_log(log),
+            CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Loaded => self.loading_ended(),
             CoreMessage::Stop => self.stopping = true,
         }

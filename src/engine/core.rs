@@ -327,6 +327,7 @@ impl Core {
         self.publish();
         if self.shards > 1 {
             self.schedule();
+            self.send_settled_mails();
         }
         self.flush_pushes();
         if !self.served.is_empty() {
@@ -466,6 +467,7 @@ impl Core {
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
         self.gates.busy = self.scripting.scripts.is_busy();
+        self.gates.trouble = self.observatory.snapshots.trouble();
         if self.shard.is_none() {
             self.regain_shard();
         }

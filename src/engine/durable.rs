@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use smallvec::SmallVec;
 
 use crate::base::clock::{ticks, unix_ms};
+use crate::command::synced;
 use crate::config::AppendFsync;
 use crate::effect::EPOCH_MARK;
 use crate::mesh::Place;
@@ -56,6 +57,7 @@ pub(super) struct Durable {
 }
 
 /// What leaves when its marks are reached.
+#[derive(Default)]
 struct Gate {
     marks: Vec<Mark>,
     /// Connections, and how many blocks of their output.
@@ -64,6 +66,8 @@ struct Gate {
     replies: Vec<(usize, Vec<Box<Part>>)>,
     arrivals: Vec<(Arc<Transaction>, Outcome)>,
     mails: Vec<(usize, CoreMessage)>,
+    /// Clients that wait for nothing else: WAITAOF.
+    waiting: Vec<Place>,
 }
 
 /// A sync under way.
@@ -178,6 +182,7 @@ impl Core {
             }
         }
         let counters = self.observatory.core(shard.index);
+        counters.log_buffer.set(shard.effects.len() as u64);
         if let Some(log) = &shard.log {
             counters.log_bytes.set(log.total_bytes());
         }
@@ -245,6 +250,15 @@ impl Core {
         self.durable.mails.push((to, message));
     }
 
+    /// Sends such answers now if nothing holds them back: a blocked client reads what it was given before the messages
+    /// that tell of the change.
+    pub(super) fn send_settled_mails(&mut self) {
+        if !self.durable.always && !self.durable.mails.is_empty() {
+            self.settle_own();
+            self.send_mails();
+        }
+    }
+
     /// Whether anything waits to be sent or put behind a gate.
     #[inline]
     pub(super) fn has_held_back(&self) -> bool {
@@ -283,6 +297,7 @@ impl Core {
             replies: Vec::new(),
             arrivals: std::mem::take(&mut self.durable.arrivals),
             mails: std::mem::take(&mut self.durable.mails),
+            waiting: Vec::new(),
         };
         for index in &self.dirty {
             if let Some(connection) = &mut self.connections[*index as usize] {
@@ -349,7 +364,27 @@ impl Core {
                 self.links.core(to).mail(message);
                 self.wake(to);
             }
+            for place in gate.waiting {
+                self.end_wait(place, synced);
+            }
         }
+    }
+
+    /// All shards are in hand: a client waits until what their logs hold is on disk.
+    pub(super) fn await_sync(&mut self, place: Place, held: &mut Held) {
+        self.settle_all(held);
+        let mut marks = Vec::new();
+        for log in held.iter_mut().filter_map(|shard| shard.log.as_mut()) {
+            log.unsynced(&mut marks);
+        }
+        let waiting = vec![place];
+        self.durable.gates.push(Gate {
+            marks,
+            waiting,
+            ..Gate::default()
+        });
+        self.open_gates();
+        self.start_syncs();
     }
 
     // Syncing.

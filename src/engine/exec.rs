@@ -310,6 +310,7 @@ impl Core {
                 | Step::Exec
                 | Step::Fail(_)
                 | Step::Block(_)
+                | Step::BlockUntilSynced(_)
                 | Step::Reset => {}
             }
             exec.mute(connection.client.reply_mode, start);

@@ -536,6 +536,7 @@ impl Core {
     fn has_gates(&self) -> bool {
         self.gates.loading
             || self.gates.busy
+            || self.gates.trouble.is_some()
             || self.pause.until_ms > 0
             || !self.monitors.is_empty()
     }

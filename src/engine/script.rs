@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::clock::{ticks, unix_us};
+use crate::command::admit;
 use crate::command::client::{Client, Context, CoreView, Step};
 use crate::command::permit::{self, Refusal};
 use crate::command::scripting;
@@ -394,6 +395,11 @@ impl ScriptHost<'_> {
         if self.rights.read_only && flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
             return Some(b"Write commands are not allowed from read-only scripts.".to_vec());
         }
+        if let Some(trouble) = self.core.gates.trouble
+            && flags.has(Flags::WRITE)
+        {
+            return Some([b"-", admit::misconfigured(trouble).as_bytes()].concat());
+        }
         if self.rights.short_of_memory && !self.has_written && flags.has(Flags::DENYOOM) {
             return Some([b"-", ErrorReply::OUT_OF_MEMORY.as_bytes()].concat());
         }
@@ -465,6 +471,7 @@ impl ScriptHost<'_> {
             | Step::Reset
             | Step::Exec
             | Step::Block(_)
+            | Step::BlockUntilSynced(_)
             | Step::Subscription { .. } => Ok(()),
         });
         if let Err(error) = outcome {

@@ -360,7 +360,7 @@ impl Core {
                 self.monitor_lines(&mut shown, &connection.client, command, args);
                 self.exec(connection, command, shown);
             }
-            Step::Block(until) => {
+            Step::Block(until) | Step::BlockUntilSynced(until) => {
                 let timed_out = connection.output.buffer().split_off(start);
                 let blocking = Blocking {
                     command,
@@ -369,6 +369,10 @@ impl Core {
                     timed_out,
                 };
                 self.block(connection, blocking);
+                if let Step::BlockUntilSynced(_) = step {
+                    let place = connection.place;
+                    self.begin_chore(move |core, held| core.await_sync(place, held));
+                }
             }
             Step::Subscription { topic, begins } => {
                 self.settle_messages(connection);

@@ -19,11 +19,12 @@ use crate::control::{Control, ControlParts, OomScore, all_channels, listen, load
 use crate::engine::{Core, CoreParts, SharedLinks};
 use crate::mesh::{Batch, Links, Receiver, Sender, channel};
 use crate::observe::{About, Observatory};
+use crate::recovery;
 use crate::ring;
 use crate::shard::Shard;
 
 use super::placement::{Placement, placement};
-use super::start;
+use super::{logs, start};
 use crate::control::logging;
 
 /// Batches that a ring between two cores holds.
@@ -317,11 +318,18 @@ fn run(
         let libraries = scripts.libraries();
         libraries.codes().map(<[u8]>::to_vec).collect()
     });
-    let snapshot = start::snapshot_file(&config);
+    let choice = match config.appendonly {
+        true => Some(recovery::choose(&config)?),
+        false => None,
+    };
+    let snapshot = match choice {
+        Some(_) => None,
+        None => start::snapshot_file(&config),
+    };
     observatory
         .snapshots
         .loading
-        .store(snapshot.is_some(), Ordering::Relaxed);
+        .store(snapshot.is_some() || choice.is_some(), Ordering::Relaxed);
     let terminate = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, terminate.clone())
@@ -429,6 +437,12 @@ fn run(
         log::info!("Server initialized");
         if let Some(path) = &snapshot {
             outcome = start::load(path, &config, &links, &observatory);
+        }
+        if let Some(choice) = choice {
+            outcome = logs::start(choice, &config, &links, &observatory);
+        }
+        if outcome.is_ok() {
+            start::open_gates(&links, &observatory.snapshots);
         }
         if outcome.is_ok() {
             log::info!("Ready to accept connections on port {port}");

@@ -30,7 +30,7 @@ pub(super) fn snapshot_file(config: &Config) -> Option<PathBuf> {
     path.symlink_metadata().is_ok().then_some(path)
 }
 
-/// Loads the file into the shards, and lets the cores serve. The text of an error is for whoever started the server.
+/// Loads the file into the shards. The text of an error is for whoever started the server.
 pub(super) fn load(
     path: &Path,
     config: &Config,
@@ -62,12 +62,16 @@ pub(super) fn load(
             );
         }
     }
+    Ok(())
+}
+
+/// Lets the cores serve.
+pub(super) fn open_gates(links: &SharedLinks, status: &Status) {
     status.loading.store(false, Relaxed);
     for core in links.shard_cores() {
         core.mail(CoreMessage::Loaded);
         core.wake_by_event();
     }
-    Ok(())
 }
 
 fn load_file(

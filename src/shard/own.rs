@@ -107,6 +107,8 @@ pub struct Shard {
     pub scripts: Arc<Scripts>,
     /// Reads leave access clocks alone and expired keys stay (a paused server, an import).
     pub expiry_paused: bool,
+    /// A log is replayed: nothing is due, however long ago its time was, since what became of it stands in the log.
+    pub replaying: bool,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
     pub expires_actively: bool,
     /// Values to be freed in steps.
@@ -125,6 +127,7 @@ enum Garbage {
 pub(super) struct Beside<'a> {
     pub(super) now: i64,
     pub(super) expiry_paused: bool,
+    pub(super) replaying: bool,
     pub(super) config: &'a Config,
     pub(super) random: &'a mut Random,
     pub(super) stats: &'a mut ShardStats,
@@ -214,6 +217,7 @@ impl Shard {
             snapshots: Arc::default(),
             scripts: Arc::default(),
             expiry_paused: false,
+            replaying: false,
             expires_actively: true,
             garbage: Vec::new(),
             evictor: Evictor::default(),
@@ -332,6 +336,7 @@ impl Shard {
         let beside = Beside {
             now: self.now,
             expiry_paused: self.expiry_paused,
+            replaying: self.replaying,
             config: &self.config,
             random: &mut self.random,
             stats: &mut self.stats,

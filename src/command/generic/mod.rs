@@ -12,6 +12,8 @@ mod sort;
 mod wait;
 
 pub use scan::{cursor_begins, cursor_slot};
+pub use wait::synced;
+
 
 pub(super) const COMMANDS: &[Command] = &[
     moves::COPY,

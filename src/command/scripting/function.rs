@@ -245,27 +245,47 @@ fn error(text: impl AsRef<[u8]>) -> ErrorReply {
     ErrorReply::text([b"ERR ", text.as_ref()].concat())
 }
 
-/// Changes the libraries. It is one shard's effect, and always the same one's, so that changes stay in order there.
-fn change(
-    shards: &mut Shards<'_>,
-    change: impl FnOnce(&mut Libraries) -> Result<(), ErrorReply>,
-) -> Done {
-    shards.any().scripts.change_libraries(change)?;
-    let first = shards.iter_mut().min_by_key(|shard| shard.index);
-    first
-        .expect("a step concerns a shard at least")
-        .effects
-        .count(1);
-    Ok(())
+/// FUNCTION LOAD, DELETE, FLUSH and RESTORE without a client: what a log holds of them. Gives the name of a library that
+/// was loaded.
+pub fn change_functions(
+    scripting: &CoreScripts,
+    args: &Args<'_>,
+) -> Result<Option<String>, ErrorReply> {
+    if args.is(1, "load") {
+        return load(scripting, args).map(Some);
+    }
+    if args.is(1, "delete") {
+        delete(scripting, args)?;
+    } else if args.is(1, "flush") {
+        flush(scripting, args)?;
+    } else if args.is(1, "restore") {
+        restore(scripting, args)?;
+    }
+    Ok(None)
 }
 
-/// Runs a library's code to see what is in it, in an interpreter of its own: nothing of a library that is refused stays.
-fn read_library(shards: &mut Shards<'_>, code: &[u8]) -> Result<Arc<Library>, ErrorReply> {
-    let interpreter = CoreScripts::new(shards.any().scripts.clone());
-    interpreter.read_library(code).map(Arc::new)
+/// Changes the libraries, which is one shard's effect, and always the same one's, so that changes stay in order there. A
+/// library's code runs in an interpreter of its own: nothing of one that is refused stays.
+fn change<T>(
+    shards: &mut Shards<'_>,
+    args: &Args<'_>,
+    change: fn(&CoreScripts, &Args<'_>) -> Result<T, ErrorReply>,
+) -> Result<T, ErrorReply> {
+    let scripting = CoreScripts::new(shards.any().scripts.clone());
+    let done = change(&scripting, args)?;
+    let first = shards.iter_mut().min_by_key(|shard| shard.index);
+    let first = first.expect("a step concerns a shard at least");
+    first.effects.count(1);
+    Ok(done)
 }
 
 fn function_load(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let name = change(shards, args, load)?;
+    reply.bulk(name.as_bytes());
+    Ok(())
+}
+
+fn load(scripting: &CoreScripts, args: &Args<'_>) -> Result<String, ErrorReply> {
     let code = args.len() - 1;
     for at in 2..code {
         if !args.is(at, "replace") {
@@ -273,36 +293,49 @@ fn function_load(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>
         }
     }
     let replace = code > 2;
-    let library = read_library(shards, args.get(code))?;
-    let added = library.clone();
-    change(shards, |all| all.add(added, replace).map_err(error))?;
-    reply.bulk(library.name.as_bytes());
-    Ok(())
+    let library = Arc::new(scripting.read_library(args.get(code))?);
+    let name = library.name.clone();
+    scripting
+        .scripts
+        .change_libraries(|all| all.add(library, replace))
+        .map_err(error)?;
+    Ok(name)
 }
 
 fn function_delete(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let name = String::from_utf8_lossy(args.get(2));
-    change(shards, |all| match all.remove(&name) {
-        true => Ok(()),
-        false => Err(error("Library not found")),
-    })?;
+    change(shards, args, delete)?;
     reply.ok();
     Ok(())
 }
 
+fn delete(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
+    let name = String::from_utf8_lossy(args.get(2));
+    scripting.scripts.change_libraries(|all| {
+        if all.remove(&name) {
+            Ok(())
+        } else {
+            Err(error("Library not found"))
+        }
+    })
+}
+
 fn function_flush(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    change(shards, args, flush)?;
+    reply.ok();
+    Ok(())
+}
+
+fn flush(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     match args.len() {
         2 => {}
         3 if args.is(2, "sync") || args.is(2, "async") => {}
         3 => return Err(error("FUNCTION FLUSH only supports SYNC|ASYNC option")),
         _ => return Err(ErrorReply::subcommand_syntax(args.get(1), "FUNCTION")),
     }
-    change(shards, |all| {
+    scripting.scripts.change_libraries(|all| {
         *all = Libraries::default();
         Ok(())
-    })?;
-    reply.ok();
-    Ok(())
+    })
 }
 
 fn function_kill(context: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -415,6 +448,12 @@ enum Policy {
 }
 
 fn function_restore(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    change(shards, args, restore)?;
+    reply.ok();
+    Ok(())
+}
+
+fn restore(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     let policy = match args.len() {
         3 => Policy::Append,
         4 if args.is(3, "append") => Policy::Append,
@@ -438,10 +477,10 @@ fn function_restore(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<
     // All of them or none: they are read before the first one is added.
     let mut restored = Libraries::default();
     for code in codes {
-        let library = read_library(shards, &code)?;
+        let library = Arc::new(scripting.read_library(&code)?);
         restored.add(library, false).map_err(error)?;
     }
-    change(shards, |all| {
+    scripting.scripts.change_libraries(|all| {
         if matches!(policy, Policy::Flush) {
             *all = restored;
             return Ok(());
@@ -458,9 +497,7 @@ fn function_restore(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<
         restored
             .iter()
             .try_for_each(|library| all.add(library.clone(), false).map_err(error))
-    })?;
-    reply.ok();
-    Ok(())
+    })
 }
 
 fn function_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {

@@ -10,6 +10,7 @@ mod script;
 use super::spec::Command;
 
 pub use eval::read;
+pub use function::change_functions;
 
 pub(super) const COMMANDS: &[Command] = &[
     eval::EVAL,

@@ -2,8 +2,8 @@
 //!
 //! One value for the whole server, as that for snapshots beside it.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::set::Set;
 
@@ -13,7 +13,7 @@ pub struct LogStatus {
     /// Shards write logs.
     pub on: AtomicBool,
     /// The files; none while there are none.
-    pub set: Mutex<Option<Set>>,
+    set: Mutex<Option<Set>>,
     /// The next number for a step over several shards, or for an epoch.
     next_number: AtomicU64,
     /// What the last write failed with (errno); zero when it went through.
@@ -29,6 +29,12 @@ pub struct LogStatus {
 }
 
 impl LogStatus {
+    /// The files, for whoever changes which there are.
+    pub fn lock_set(&self) -> MutexGuard<'_, Option<Set>> {
+        // A panic ends the process, so a poisoned lock is never met.
+        self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Numbers from here on have not been used by earlier runs.
     pub fn numbers_from(&self, number: u64) {
         self.next_number.store(number, Relaxed);
