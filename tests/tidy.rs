@@ -43,6 +43,10 @@ const UNSAFE: &[(&str, &str)] = &[
     ("mesh/ring.rs", "slots that two cores hand to each other"),
     ("ring/buffers.rs", "buffers that the kernel fills"),
     ("ring/uring.rs", "operations whose memory the kernel reads"),
+    (
+        "structures/bitmap.rs",
+        "counting with what the processor is found to have",
+    ),
     ("structures/blob.rs", "packed bytes in one allocation"),
     ("structures/entry.rs", "key and value in one allocation"),
     (
