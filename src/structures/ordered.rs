@@ -190,11 +190,14 @@ impl Ordered {
 
     /// The ranks of the members from `min` to `max`; its length is their number. Empty if the bounds cross.
     pub fn ranks_by_score(&self, min: ScoreBound, max: ScoreBound) -> Range<usize> {
+        // Open ends are frequent and need no descent.
         let start = match min {
+            ScoreBound::Inclusive(f64::NEG_INFINITY) => 0,
             ScoreBound::Inclusive(score) => self.rank_at(score, Edge::Lowest),
             ScoreBound::Exclusive(score) => self.rank_at(score, Edge::Highest),
         };
         let end = match max {
+            ScoreBound::Inclusive(f64::INFINITY) => self.len,
             ScoreBound::Inclusive(score) => self.rank_at(score, Edge::Highest),
             ScoreBound::Exclusive(score) => self.rank_at(score, Edge::Lowest),
         };
@@ -407,9 +410,16 @@ impl<'a> Iterator for Iter<'a> {
         }
         let (leaf, at) = match self.front {
             Some((leaf, at)) if at < leaf.len => (leaf, at),
-            _ => self.order.leaf_of_rank(self.ranks.start),
+            _ => {
+                let (leaf, at) = self.order.leaf_of_rank(self.ranks.start);
+                let asked = PREFETCH_AHEAD.min(self.ranks.len());
+                (at + 1..at + asked).for_each(|at| leaf.prefetch(at));
+                (leaf, at)
+            }
         };
-        leaf.prefetch(at + PREFETCH_AHEAD);
+        if self.ranks.len() > PREFETCH_AHEAD {
+            leaf.prefetch(at + PREFETCH_AHEAD);
+        }
         self.front = Some((leaf, at + 1));
         self.ranks.start += 1;
         Some(leaf.member(at))
@@ -429,10 +439,14 @@ impl DoubleEndedIterator for Iter<'_> {
             Some((leaf, past)) if past > 0 => (leaf, past),
             _ => {
                 let (leaf, at) = self.order.leaf_of_rank(self.ranks.end - 1);
+                let asked = PREFETCH_AHEAD.min(self.ranks.len());
+                (1..asked).for_each(|back| leaf.prefetch(at.wrapping_sub(back)));
                 (leaf, at + 1)
             }
         };
-        leaf.prefetch(past.wrapping_sub(1 + PREFETCH_AHEAD));
+        if self.ranks.len() > PREFETCH_AHEAD {
+            leaf.prefetch(past.wrapping_sub(1 + PREFETCH_AHEAD));
+        }
         self.back = Some((leaf, past - 1));
         self.ranks.end -= 1;
         Some(leaf.member(past - 1))
