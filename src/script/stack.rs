@@ -36,9 +36,6 @@ const TABLE_DEPTH_MAX: usize = 50;
 /// Memory of a reply that is kept for the next one.
 const REPLY_KEPT_MAX: usize = 64 * 1024;
 
-/// Steps of the collector at a time: kilobytes that it takes as allocated.
-const GARBAGE_STEP: c_int = 50;
-
 /// Lua's values that a run needs.
 pub(super) struct Sandbox {
     /// What becomes of an error where it is raised.
@@ -124,18 +121,6 @@ pub(super) fn run(
     } else {
         Outcome::Returned(left)
     })
-}
-
-/// Lets the collector work a little.
-pub(super) fn collect_some(lua: &Lua) {
-    // SAFETY: runs protected, and owns nothing.
-    let collected: mlua::Result<()> = unsafe {
-        lua.exec_raw((), |state| {
-            ffi::lua_gc(state, ffi::LUA_GCSTEP, GARBAGE_STEP);
-        })
-    };
-    // It fails only for want of memory, and then the next script meets that.
-    drop(collected);
 }
 
 unsafe fn push_string(state: *mut lua_State, text: &[u8]) {

@@ -17,7 +17,7 @@
 //! See `member.rs` for the handles and `ordered_walk.rs` for walks that writers may interrupt.
 
 use std::cmp::Ordering;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use super::member::Member;
 use super::table::{Element, prefetch};
@@ -316,13 +316,45 @@ impl Ordered {
         }
     }
 
+    /// Shows the members with scores from `min` to below `below`, in order, until `visit` breaks off. Scores come from
+    /// the leaves: the memory of a member is read only by whoever asks it for its name.
+    pub fn each_between<'a>(
+        &'a self,
+        min: f64,
+        below: f64,
+        mut visit: impl FnMut(f64, &'a Member) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (mut rank, mut leaf, mut at) = self.place_at(min, Edge::Lowest);
+        loop {
+            for place in at..leaf.len {
+                if leaf.scores[place] >= below {
+                    return ControlFlow::Continue(());
+                }
+                visit(leaf.scores[place], leaf.member(place))?;
+            }
+            rank += leaf.len - at;
+            if rank >= self.len {
+                return ControlFlow::Continue(());
+            }
+            (leaf, at) = self.leaf_of_rank(rank);
+        }
+    }
+
     /// How many members lie before this place.
     fn rank_at(&self, score: f64, edge: Edge<'_>) -> usize {
+        self.place_at(score, edge).0
+    }
+
+    /// How many members lie before this place; its leaf, and where it is in there: behind the last one, perhaps.
+    fn place_at(&self, score: f64, edge: Edge<'_>) -> (usize, &Leaf, usize) {
         let mut node = &self.root;
         let mut rank = 0;
         loop {
             match node {
-                Node::Leaf(leaf) => return rank + leaf.position(score, edge),
+                Node::Leaf(leaf) => {
+                    let at = leaf.position(score, edge);
+                    return (rank + at, leaf, at);
+                }
                 Node::Inner(inner) => {
                     let at = inner.child_of(score, edge);
                     rank += inner.counts[..at].iter().sum::<usize>();

@@ -9,7 +9,7 @@ mod script;
 
 use super::spec::Command;
 
-pub use eval::read;
+pub use eval::{read, split};
 
 pub(super) const COMMANDS: &[Command] = &[
     eval::EVAL,
