@@ -110,6 +110,8 @@ bits! {
         IMMEDIATE = 22, "";
         /// Allowed while a RESP2 client has subscriptions: all that such a client may send.
         WHILE_SUBSCRIBED = 25, "";
+        /// Refused like a write while what is written cannot be kept, so that monitoring notices: PING.
+        TELLS_TROUBLE = 26, "";
         /// Meant for the server's own use and for tests (COMMAND DOCS: `syscmd`).
         SYSTEM = 23, "";
     }

@@ -380,7 +380,6 @@ fn what_this_build_cannot_promise_is_refused() {
         format!("this build of Slotwise does not have {feature} yet; remove the line{instead}")
     };
     for (line, feature, instead) in [
-        ("appendonly yes", "the append-only file", " or set it to no"),
         ("tls-port 6380", "TLS", " or set it to 0"),
         ("tls-replication yes", "TLS", " or set it to no"),
         (
@@ -415,10 +414,10 @@ fn what_this_build_cannot_promise_is_refused() {
     );
     read("user default on nopass sanitize-payload ~* &* +@all\nlua-replicate-commands yes\n");
     assert_eq!(
-        set_error(&[("appendonly", "yes")]),
+        set_error(&[("min-replicas-to-write", "1")]),
         format!(
-            "CONFIG SET failed (possibly related to argument 'appendonly') - {}",
-            text("the append-only file", " or set it to no")
+            "CONFIG SET failed (possibly related to argument 'min-replicas-to-write') - {}",
+            text("replication", " or set it to 0")
         )
     );
 }

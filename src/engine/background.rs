@@ -61,7 +61,10 @@ impl Core {
     /// Whether something is to be done before the core may sleep.
     pub(super) fn has_background_work(&self) -> bool {
         self.shard.as_ref().is_some_and(|shard| {
-            shard.has_garbage() || self.expiry.pressing || self.memory.pressing
+            shard.has_garbage()
+                || self.expiry.pressing
+                || self.memory.pressing
+                || !self.chores_due.is_empty()
         })
     }
 
@@ -82,6 +85,9 @@ impl Core {
         } else if self.expiry.pressing {
             self.expire_some();
         }
+        if !self.chores_due.is_empty() {
+            self.start_chores();
+        }
         if let Some(shard) = self.shard.take() {
             self.end_unit(shard); // a deletion may be what somebody waits for
         }
@@ -95,6 +101,7 @@ impl Core {
             shard.limit_tracking(FORGET_STEP); // the limit may have been lowered
         }
         self.begin_expiry();
+        self.mind_logs();
         self.look_after_connections();
     }
 

@@ -25,11 +25,12 @@ use crate::transaction::Transaction;
 
 use super::blocked::Served;
 use super::clients::Clients;
+use super::durable::Durable;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
 use super::push::Pushing;
-use super::wide::Pending;
+use super::wide::{Chore, Pending};
 
 /// How cores see each other.
 pub type SharedLinks = Links<Shard, Arc<Transaction>>;
@@ -108,6 +109,10 @@ pub struct Core {
     pub(super) pending: HashMap<u32, Pending>,
     /// Transactions begun here and under way.
     pub(super) under_way: Vec<Arc<Transaction>>,
+    /// What is to be done with all shards in hand.
+    pub(super) chores_due: Vec<Chore>,
+    /// The same, once a transaction has them.
+    pub(super) chores: Vec<(Arc<Transaction>, Chore)>,
     /// Questions asked, by ticket.
     pub(super) tickets: HashMap<u64, Place>,
     pub(super) next_ticket: u64,
@@ -154,6 +159,7 @@ pub struct Core {
     pub(super) traffic: u64,
     pub(super) expiry: Expiry,
     pub(super) memory: Memory,
+    pub(super) durable: Durable,
     pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pushing: Pushing,
@@ -231,6 +237,8 @@ impl Core {
             to_schedule: Vec::new(),
             pending: HashMap::new(),
             under_way: Vec::new(),
+            chores_due: Vec::new(),
+            chores: Vec::new(),
             tickets: HashMap::new(),
             next_ticket: 0,
             deferred: Vec::new(),
@@ -259,6 +267,7 @@ impl Core {
             traffic: 0,
             expiry: Expiry::default(),
             memory: Memory::default(),
+            durable: Durable::default(),
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
             pushing: Pushing::new(shards),
@@ -318,11 +327,21 @@ impl Core {
         self.publish();
         if self.shards > 1 {
             self.schedule();
-            self.flush_pushes();
-            self.flush_outgoing();
         }
+        self.flush_pushes();
         if !self.served.is_empty() {
             self.take_served();
+        }
+        self.settle_own();
+        if self.has_held_back() {
+            self.flush_pushes();
+            self.hold_back();
+        }
+        if self.shards > 1 {
+            self.flush_outgoing();
+            if !self.served.is_empty() {
+                self.take_served();
+            }
         }
         self.flush_pushes();
         self.send_dirty();
@@ -447,6 +466,7 @@ impl Core {
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
         self.gates.busy = self.scripting.scripts.is_busy();
+        self.gates.trouble = self.observatory.snapshots.trouble();
         if self.shard.is_none() {
             self.regain_shard();
         }
@@ -484,6 +504,7 @@ impl Core {
             match completion.operation {
                 Operation::Receive => self.on_receive(completion),
                 Operation::Send => self.on_sent(&completion),
+                Operation::Sync => self.on_synced(&completion),
                 Operation::Wake | Operation::Accept | Operation::Ignored => {}
             }
         }
@@ -511,6 +532,9 @@ impl Core {
             self.take_mail();
         }
         self.run_ready();
+        if self.has_held_back() {
+            self.hold_back();
+        }
         self.send_dirty();
     }
 
@@ -557,7 +581,12 @@ impl Core {
         if self.clients.are_limited() {
             self.count_client(&mut connection);
         }
-        if !connection.dirty && connection.output.can_send() && !connection.closed {
+        let sends = if self.durable.always {
+            connection.output.has_more()
+        } else {
+            connection.output.can_send()
+        };
+        if sends && !connection.dirty && !connection.closed {
             connection.dirty = true;
             self.dirty.push(index);
         }
@@ -568,6 +597,7 @@ impl Core {
     pub(super) fn make_ready(&mut self, connection: &mut Connection) {
         if !connection.ready
             && !connection.waiting
+            && !connection.held
             && !connection.ending
             && connection.pending_input() > 0
         {
@@ -703,7 +733,8 @@ impl Core {
                 continue;
             };
             connection.ready = false;
-            if !connection.waiting && !connection.ending && !connection.closed {
+            let free = !connection.waiting && !connection.held;
+            if free && !connection.ending && !connection.closed {
                 self.run_kept_input(&mut connection);
             }
             self.put_back(connection);
@@ -771,6 +802,7 @@ impl Core {
 
     /// The server stops: replies that are ready leave, then the sockets close.
     fn finish(&mut self) {
+        self.sync_at_end();
         self.send_dirty();
         self.ring.turn(None);
     }
@@ -781,7 +813,8 @@ pub(super) type Held = Vec<Box<Shard>>;
 
 impl Core {
     /// Gives shards back to where they belong.
-    pub(super) fn give_back(&mut self, held: Held) {
+    pub(super) fn give_back(&mut self, mut held: Held) {
+        self.settle_all(&mut held);
         for mut shard in held {
             let owner = shard.index;
             if shard.news.has_some() {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::clock::{ticks, unix_us};
+use crate::command::admit;
 use crate::command::client::{Client, Context, CoreView, Step};
 use crate::command::permit::{self, Refusal};
 use crate::command::scripting;
@@ -33,6 +34,9 @@ struct Rights {
 
 /// Whose the commands of scripts are, to MONITOR.
 const SHOWN_AS: &str = "lua";
+
+/// redis.REPL_AOF.
+const REPL_AOF: u8 = 1;
 
 /// What a script is called.
 enum Name {
@@ -252,16 +256,12 @@ impl Core {
             keys: &request.keys,
             args: &request.args,
         };
-        // Before the commands that it calls.
-        if !self.monitors.is_empty() {
-            let source = trace::monitor_source(&connection.client);
-            self.send_to_monitors(trace::monitor_line(command, args, &source, unix_us()));
-        }
         let mut interpreter = self.scripting.take(kind)?;
         let start = out.len();
         let time = self.config.busy_reply_threshold_ms;
         let per_ms = self.observatory.scale.ticks(1_000_000);
         let outer = std::mem::replace(&mut self.runs_script, true);
+        let is_unit = Self::begin_unit_on(held);
         let mut host = ScriptHost {
             now: self.now,
             busy_at: (time > 0).then(|| ticks().saturating_add(time.saturating_mul(per_ms))),
@@ -277,10 +277,17 @@ impl Core {
             db: args.caller.db,
             rights,
             has_written: false,
+            has_set_repl: false,
         };
         let errors = interpreter.run(&mut host, &call, &mut Reply::new(out, args.caller.resp3));
         let was_busy = host.is_busy;
+        if host.has_set_repl {
+            host.set_repl(REPL_AOF);
+        }
         self.runs_script = outer;
+        if is_unit {
+            self.end_unit_on(held);
+        }
         if was_busy {
             self.scripting.scripts.end_busy(self.index);
             self.gates.busy = self.scripting.scripts.is_busy();
@@ -328,6 +335,8 @@ struct ScriptHost<'a> {
     now: i64,
     rights: Rights,
     has_written: bool,
+    /// redis.set_repl has been called.
+    has_set_repl: bool,
     /// Clock ticks from which on the server is busy with it; or when it lets the core live next, once it is.
     busy_at: Option<u64>,
     is_busy: bool,
@@ -410,6 +419,11 @@ impl ScriptHost<'_> {
         if self.rights.read_only && flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
             return Some(b"Write commands are not allowed from read-only scripts.".to_vec());
         }
+        if let Some(trouble) = self.core.gates.trouble
+            && flags.has(Flags::WRITE)
+        {
+            return Some([b"-", admit::misconfigured(trouble).as_bytes()].concat());
+        }
         if self.rights.short_of_memory && !self.has_written && flags.has(Flags::DENYOOM) {
             return Some([b"-", ErrorReply::OUT_OF_MEMORY.as_bytes()].concat());
         }
@@ -481,6 +495,7 @@ impl ScriptHost<'_> {
             | Step::Reset
             | Step::Exec
             | Step::Block(_)
+            | Step::BlockUntilSynced(_)
             | Step::Subscription { .. } => Ok(()),
         });
         if let Err(error) = outcome {
@@ -518,10 +533,6 @@ impl Host for ScriptHost<'_> {
             return Err(text);
         }
         let command = found.expect("what was not found has been refused");
-        if !self.core.monitors.is_empty() && trace::is_monitored(command) {
-            let line = trace::monitor_line(command, &args, "lua", unix_us());
-            self.core.send_to_monitors(line);
-        }
         self.has_written |= command.spec.flags.has(Flags::WRITE);
         if !self.core.monitors.is_empty() && trace::is_monitored(command) {
             let line = trace::monitor_line(command, &args, SHOWN_AS, unix_us());
@@ -544,6 +555,7 @@ impl Host for ScriptHost<'_> {
             self.begin_busy();
         }
         self.busy_at = Some(now.wrapping_add(self.turn_ticks));
+        self.core.settle_all(self.held);
         self.core.busy_turn();
         let scripts = &self.core.scripting.scripts;
         if scripts.update_busy(self.core.index, self.has_written) || self.core.stopping {
@@ -553,8 +565,13 @@ impl Host for ScriptHost<'_> {
         }
     }
 
-    fn set_repl(&mut self, _: u8) {
-        // Nothing reads the effect stream yet; where effects are sent, these flags say which of them leave.
+    fn set_repl(&mut self, flags: u8) {
+        // The stream is what append-only files are made of, so their flag decides.
+        self.has_set_repl = true;
+        let muted = flags & REPL_AOF == 0;
+        for shard in self.held.iter_mut() {
+            shard.effects.set_muted(muted);
+        }
     }
 
     fn may_run(&mut self, args: &OwnedArgs) -> Option<bool> {

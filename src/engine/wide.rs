@@ -4,6 +4,7 @@
 //! which runs at once when the other cores sleep and their shards can be borrowed, else takes its turn in the queues.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -54,11 +55,16 @@ pub(super) enum Errand {
     Exec(Box<Exec>),
     /// Begin to watch.
     Watch(Vec<Box<[u8]>>),
+    /// Run a command that every shard answers for itself, on all of them in one step.
+    Every(&'static Registered, OwnedArgs),
     /// Run a script.
     Script(&'static Registered, OwnedArgs),
 }
 
 pub(super) type Owners = SmallVec<[u16; 16]>;
+
+/// Something that a core does for nobody's request with all shards in hand: a cut through all of them.
+pub(super) type Chore = Box<dyn FnOnce(&mut Core, &mut Held)>;
 
 impl Core {
     /// Runs a command that is not for one shard's key. Nothing of this connection is under way, the shard is in hand.
@@ -121,8 +127,13 @@ impl Core {
                 }
             }
             Run::Every { part, merge } => {
+                let status = &self.observatory.snapshots.log;
                 if self.shards == 1 {
                     self.run_here(connection, command, part, args);
+                } else if command.spec.flags.has(Flags::WRITE) && status.on.load(Relaxed) {
+                    // What is written down must be a whole or nothing, so it is one step.
+                    let step = Errand::Every(command, OwnedArgs::copy_of(args));
+                    self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
                 } else {
                     if !self.monitors.is_empty() {
                         self.feed_monitors(&connection.client, command, args);
@@ -342,7 +353,7 @@ impl Core {
                 self.monitor_lines(&mut shown, &connection.client, command, args);
                 self.exec(connection, command, shown);
             }
-            Step::Block(until) => {
+            Step::Block(until) | Step::BlockUntilSynced(until) => {
                 let timed_out = connection.output.buffer().split_off(start);
                 let blocking = Blocking {
                     command,
@@ -351,6 +362,10 @@ impl Core {
                     timed_out,
                 };
                 self.block(connection, blocking);
+                if let Step::BlockUntilSynced(_) = step {
+                    let place = connection.place;
+                    self.begin_chore(move |core, held| core.await_sync(place, held));
+                }
             }
             Step::Subscription { topic, begins } => {
                 self.settle_messages(connection);
@@ -423,6 +438,40 @@ impl Core {
         let transaction =
             Transaction::new(self.index, connection.place, participants, work, self.now);
         self.to_schedule.push(Arc::new(transaction));
+    }
+
+    /// Does something with all shards in hand between two requests: at once when they can be had, else as a transaction
+    /// like any other.
+    pub(super) fn begin_chore(&mut self, chore: impl FnOnce(&mut Core, &mut Held) + 'static) {
+        self.chores_due.push(Box::new(chore));
+    }
+
+    /// Begins the chores that are due. With one shard they wait until nobody has it.
+    #[cold]
+    pub(super) fn start_chores(&mut self) {
+        if self.shards == 1 && self.shard.is_none() {
+            return;
+        }
+        for chore in std::mem::take(&mut self.chores_due) {
+            let participants = self.everyone();
+            if let Some(mut held) = self.borrow_all(&participants) {
+                chore(self, &mut held);
+                self.give_back(held);
+                continue;
+            }
+            let (home, now) = (self.index, self.now);
+            let transaction = Transaction::new(home, Place::NOWHERE, participants, Work::Lend, now);
+            let transaction = Arc::new(transaction);
+            self.chores.push((transaction.clone(), chore));
+            self.to_schedule.push(transaction);
+        }
+    }
+
+    /// The chore that a transaction is for, if it is for one.
+    fn chore_of(&mut self, transaction: &Arc<Transaction>) -> Option<Chore> {
+        let of = |(one, _): &(Arc<Transaction>, Chore)| Arc::ptr_eq(one, transaction);
+        let place = self.chores.iter().position(of)?;
+        Some(self.chores.swap_remove(place).1)
     }
 
     /// Takes all participants' shards without waiting, or none. What is on its way to them from here, or queued for
@@ -510,7 +559,10 @@ impl Core {
             self.link().unschedule();
             shard.set_now(transaction.now);
             let outcome = match &transaction.work {
-                Work::Lend => Outcome::Lent(shard),
+                Work::Lend => {
+                    self.settle(&mut shard);
+                    Outcome::Lent(shard)
+                }
                 Work::Part {
                     command,
                     args,
@@ -532,15 +584,11 @@ impl Core {
                     self.last_ticks = ticks();
                     let spent = self.last_ticks.wrapping_sub(begun);
                     self.end_unit(shard);
+                    self.settle_own();
                     Outcome::Reply(out, spent)
                 }
             };
-            if transaction.arrive(self.index, outcome) && transaction.home != self.index {
-                self.links
-                    .core(transaction.home)
-                    .mail(CoreMessage::Complete);
-                self.wake(transaction.home);
-            }
+            self.hand_in(transaction, outcome);
         }
     }
 
@@ -563,6 +611,12 @@ impl Core {
                         longest = spent.max(longest);
                     }
                 }
+            }
+            if let Some(chore) = self.chore_of(&transaction) {
+                self.serve_held(&mut held);
+                chore(self, &mut held);
+                self.give_back(held);
+                continue;
             }
             if transaction.place == Place::NOWHERE {
                 self.fetched(held);
@@ -634,6 +688,22 @@ impl Core {
                     self.after_reply(connection, start);
                     self.resume(connection);
                 }
+                self.serve_held(&mut held);
+                Some(held)
+            }
+            Errand::Every(command, args) => {
+                connection.waiting = false;
+                let args = args.args(connection.client.caller());
+                let start = connection.output.buffer().len();
+                let mut out = std::mem::take(connection.output.buffer());
+                let is_unit = Self::begin_unit_on(&mut held);
+                self.run_held(&mut held, command, &args, &mut out);
+                if is_unit {
+                    self.end_unit_on(&mut held);
+                }
+                *connection.output.buffer() = out;
+                self.after_reply(connection, start);
+                self.resume(connection);
                 self.serve_held(&mut held);
                 Some(held)
             }

@@ -12,4 +12,4 @@ pub mod rdb;
 pub mod snapshot;
 pub mod status;
 
-pub use status::Status;
+pub use status::{Status, Trouble};

@@ -126,6 +126,8 @@ pub fn write(
 fn header(writer: &mut Writer, about: &About<'_>) {
     writer.magic();
     writer.aux(b"redis-ver", b"7.2.4");
+    // Redis passes over names it does not know. It tells our own files from those that were put here.
+    writer.aux(b"slotwise-ver", env!("CARGO_PKG_VERSION").as_bytes());
     writer.aux(b"redis-bits", b"64");
     writer.aux(b"ctime", &format_i64(about.now / 1000));
     writer.aux(b"used-mem", &format_u64(about.used_memory));

@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use super::aof::status::LogStatus;
+
 /// Whoever knows the function libraries, which a snapshot holds beside the keys.
 #[derive(Default)]
 pub struct Functions(OnceLock<Box<dyn Fn() -> Vec<Vec<u8>> + Send + Sync>>);
@@ -32,15 +34,28 @@ impl fmt::Debug for Functions {
     }
 }
 
+/// Why commands that write are refused: what they did could not be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The last snapshot could not be written, and `stop-writes-on-bgsave-error` wants to hear of it.
+    Snapshot,
+    /// A log could not be written or synced: the errno.
+    Log(i32),
+}
+
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub struct Status {
     /// Function libraries.
     pub functions: Functions,
+    /// The append-only files.
+    pub log: LogStatus,
     /// Unix seconds of the last snapshot that was written (LASTSAVE); the start of the server before the first.
     pub saved_at: AtomicI64,
     /// Changes of all shards when it was written.
     pub saved_changes: AtomicU64,
+    /// The last one failed, there are save points, and writes stop then (`stop-writes-on-bgsave-error`).
+    pub refuses_writes: AtomicBool,
     /// Snapshots begun since start.
     pub saves: AtomicU64,
     /// A file is being loaded and most commands are refused.
@@ -51,6 +66,8 @@ pub struct Status {
     pub load_total: AtomicU64,
     /// Bytes of it that have been read.
     pub load_done: AtomicU64,
+    /// Bytes that threads which are no cores have allocated for the data less what they freed, modulo 2^64.
+    pub loaded_bytes: AtomicU64,
     /// Memory in use when the file was written, as it says itself.
     pub load_used_memory: AtomicU64,
     /// Keys that the last loading has brought.
@@ -76,6 +93,15 @@ impl Status {
     pub fn saved(&self, now_ms: i64, changes: u64) {
         self.saved_at.store(now_ms / 1000, Relaxed);
         self.saved_changes.store(changes, Relaxed);
+    }
+
+    /// Why commands that write are refused, if they are.
+    #[inline]
+    pub fn trouble(&self) -> Option<Trouble> {
+        if self.refuses_writes.load(Relaxed) {
+            return Some(Trouble::Snapshot);
+        }
+        self.log.trouble().map(Trouble::Log)
     }
 
     /// Changes since the last snapshot, of `changes` in all.

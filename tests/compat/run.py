@@ -142,12 +142,18 @@ def prepare(source, binary, shards, replace):
             sys.exit(f"compat: {built} is not built and there is no {tool} on the path")
     if replace:
         server = tools / "redis-server"
-        options = "" if is_redis(binary) else f" --shards {shards}"
-        # The suite knows a server by the process that it started, so the shell gives way to it.
+        options = "" if is_redis(binary) else f"--shards {shards}"
+        # The suite knows a server by the process that it started, so the shell gives way to it. Our option stands behind
+        # a configuration file and before all other options: some checks leave the last one without a value.
         server.write_text(
             "#!/bin/sh\n"
-            f"case \"${{1:-}}\" in -v|--version|-h|--help|--check-system) exec '{binary}' \"$@\" ;; esac\n"
-            f"exec '{binary}' \"$@\"{options}\n")
+            "case \"${1:-}\" in\n"
+            f"-v|--version|-h|--help|--check-system) exec '{binary}' \"$@\" ;;\n"
+            f"--*|'') exec '{binary}' {options} \"$@\" ;;\n"
+            "esac\n"
+            "first=\"$1\"\n"
+            "shift\n"
+            f"exec '{binary}' \"$first\" {options} \"$@\"\n")
         server.chmod(0o755)
     return scratch
 

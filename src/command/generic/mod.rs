@@ -11,6 +11,8 @@ mod scan;
 mod sort;
 mod wait;
 
+pub use wait::synced;
+
 pub use scan::cursor_slot;
 
 pub(super) const COMMANDS: &[Command] = &[

@@ -1,5 +1,6 @@
 //! SAVE, LASTSAVE and DEBUG RELOAD: snapshots that are written and loaded while everything waits.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::command::client::{Context, Step};
@@ -10,6 +11,7 @@ use crate::persistence::rdb::Limits;
 use crate::persistence::snapshot::{self, About};
 use crate::resp::request::{Args, Key};
 use crate::resp::{ErrorReply, Reply};
+use crate::script::{CoreScripts, Libraries, Scripts};
 use crate::shard::{Shards, usage};
 
 use super::Outcome;
@@ -143,10 +145,18 @@ fn reload_now(
     };
     let path = config.dir.join(&config.dbfilename);
     let merge = said("MERGE");
-    // The function libraries of the file are those that are still in memory.
     let loaded = load::load(&RealDisk, &path, &plan, &status, |loaded| {
         let shard = shards.of(&Key::new(&loaded.key));
         shard.take_in(*loaded, merge)
+    });
+    let loaded = loaded.and_then(|report| {
+        load_functions(
+            &shards.any().scripts,
+            &report.functions,
+            said("NOFLUSH"),
+            merge,
+        )?;
+        Ok(report)
     });
     match loaded {
         Ok(report) => {
@@ -163,4 +173,32 @@ fn reload_now(
             })
         }
     }
+}
+
+/// Takes in the function libraries of a file: in the place of those in memory, or beside them (`keep`), where a name that
+/// is there already is replaced (`merge`) or refused.
+fn load_functions(
+    scripts: &Arc<Scripts>,
+    sources: &[Vec<u8>],
+    keep: bool,
+    merge: bool,
+) -> Result<(), LoadError> {
+    let refused = |text: &[u8]| LoadError::Function(String::from_utf8_lossy(text).into_owned());
+    let interpreter = CoreScripts::new(scripts.clone());
+    let mut libraries = Vec::new();
+    for source in sources {
+        let library = interpreter.read_library(source);
+        libraries.push(Arc::new(
+            library.map_err(|error| refused(error.as_bytes()))?,
+        ));
+    }
+    scripts.change_libraries(|all| {
+        if !keep {
+            *all = Libraries::default();
+        }
+        libraries.into_iter().try_for_each(|library| {
+            all.add(library, merge)
+                .map_err(|text| refused(text.as_bytes()))
+        })
+    })
 }
