@@ -10,7 +10,6 @@ mod script;
 use super::spec::Command;
 
 pub use eval::{read, split};
-pub use eval::read;
 pub use function::change_functions;
 
 pub(super) const COMMANDS: &[Command] = &[
