@@ -43,7 +43,10 @@ const UNSAFE: &[(&str, &str)] = &[
     ("mesh/ring.rs", "slots that two cores hand to each other"),
     ("ring/buffers.rs", "buffers that the kernel fills"),
     ("ring/uring.rs", "operations whose memory the kernel reads"),
-    ("script/lent.rs", "the host of a running script, for its run"),
+    (
+        "script/lent.rs",
+        "the host of a running script, for its run",
+    ),
     ("script/stack.rs", "Lua's stack, where every call passes"),
     (
         "structures/bitmap.rs",

@@ -199,7 +199,7 @@ impl Executor {
                 let mut held = [&mut *self.shard];
                 plan(&mut Shards::new(&mut held, self.total), &args, &mut reply)
             }
-            Run::Any(handler) | Run::Cursor(handler) | Run::Publish(handler) => {
+            Run::Any(handler) | Run::Cursor { part: handler, .. } | Run::Publish(handler) => {
                 handler(&mut self.shard, &args, &mut reply)
             }
             Run::Every { part, .. } => part(&mut self.shard, &args, &mut reply),
