@@ -372,9 +372,10 @@ impl Client {
         let subscriptions = self.subscriptions.as_ref().map_or(0, |subscriptions| {
             size_of::<Subscriptions>() + subscriptions.bytes()
         });
-        let tracking = self.tracking.as_ref().map_or(0, |tracking| {
-            size_of::<ClientTracking>() + tracking.bytes
-        });
+        let tracking = self
+            .tracking
+            .as_ref()
+            .map_or(0, |tracking| size_of::<ClientTracking>() + tracking.bytes);
         multi
             + watching
             + subscriptions

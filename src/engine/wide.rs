@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::base::clock::ticks;
-use crate::command::cursor_begins;
 use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Step};
+use crate::command::cursor_begins;
 use crate::command::keys::key_places;
 use crate::command::spec::{Flags, Merge, Run};
 use crate::command::table::Registered;

@@ -67,7 +67,10 @@ impl fmt::Display for LoadError {
                 String::from_utf8_lossy(key)
             ),
             LoadError::Function(text) => {
-                write!(f, "Failed loading a function library of the snapshot: {text}")
+                write!(
+                    f,
+                    "Failed loading a function library of the snapshot: {text}"
+                )
             }
             LoadError::Stopped => f.write_str("the server stops while it loads"),
         }

@@ -187,19 +187,19 @@ impl Executor {
                 let mut held = [&mut *self.shard];
                 plan(&mut Shards::new(&mut held, self.total), &args, &mut reply)
             }
-            Run::Whole(plan) => {
-                let mut held = [&mut *self.shard];
-                plan(&mut Shards::new(&mut held, self.total), &args, &mut reply)
-            }
-            Run::Any(handler) | Run::Cursor(handler) | Run::Publish(handler) => {
-                handler(&mut self.shard, &args, &mut reply)
-            }
-            Run::Every { part, .. } => part(&mut self.shard, &args, &mut reply),
-            Run::Client(_) if command.name.starts_with("function|") => {
+            Run::Whole(_) if command.name.starts_with("function|") => {
                 self.functions
                     .push(FunctionChange::Command(OwnedArgs::copy_of(&args)));
                 Ok(())
             }
+            Run::Whole(plan) => {
+                let mut held = [&mut *self.shard];
+                plan(&mut Shards::new(&mut held, self.total), &args, &mut reply)
+            }
+            Run::Any(handler) | Run::Cursor { part: handler, .. } | Run::Publish(handler) => {
+                handler(&mut self.shard, &args, &mut reply)
+            }
+            Run::Every { part, .. } => part(&mut self.shard, &args, &mut reply),
             Run::Script { .. } => return Err(Fault::Script(command.spec.name.to_owned())),
             Run::Client(_) | Run::Container => Ok(()),
         };

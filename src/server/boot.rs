@@ -206,7 +206,10 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     adjust_descriptors(&mut config, place.shards);
     let listeners = listen(&config).map_err(|error| {
         // Scripts that start servers look for the second sentence.
-        format!("{error} Failed listening on port {}, aborting.", config.port)
+        format!(
+            "{error} Failed listening on port {}, aborting.",
+            config.port
+        )
     })?;
     log::info!(
         "Slotwise {} starts: {} shards{}, PID: {}",

@@ -14,7 +14,6 @@ mod wait;
 pub use scan::{cursor_begins, cursor_slot};
 pub use wait::synced;
 
-
 pub(super) const COMMANDS: &[Command] = &[
     moves::COPY,
     exists::DEL,

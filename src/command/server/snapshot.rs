@@ -150,7 +150,12 @@ fn reload_now(
         shard.take_in(*loaded, merge)
     });
     let loaded = loaded.and_then(|report| {
-        load_functions(&shards.any().scripts, &report.functions, said("NOFLUSH"), merge)?;
+        load_functions(
+            &shards.any().scripts,
+            &report.functions,
+            said("NOFLUSH"),
+            merge,
+        )?;
         Ok(report)
     });
     match loaded {
@@ -183,7 +188,9 @@ fn load_functions(
     let mut libraries = Vec::new();
     for source in sources {
         let library = interpreter.read_library(source);
-        libraries.push(Arc::new(library.map_err(|error| refused(error.as_bytes()))?));
+        libraries.push(Arc::new(
+            library.map_err(|error| refused(error.as_bytes()))?,
+        ));
     }
     scripts.change_libraries(|all| {
         if !keep {
