@@ -453,6 +453,22 @@ mod tests {
     }
 
     #[test]
+    fn a_small_database_is_shown_whole_by_one_call() {
+        for shards in [1, 4, 16] {
+            let mut h = Harness::new(shards);
+            assert_eq!(h.line("SCAN 0"), "*2\r\n$1\r\n0\r\n*0\r\n");
+            for key in ["a", "b", "c", "d"] {
+                h.line(&format!("SET {key} v"));
+            }
+            let mut found = bulks(&h.line("SCAN 0"));
+            assert_eq!(found.remove(0), "0", "{shards} shards");
+            found.sort();
+            assert_eq!(found, ["a", "b", "c", "d"]);
+            assert_ne!(bulks(&h.line("SCAN 0 COUNT 1"))[0], "0");
+        }
+    }
+
+    #[test]
     fn keys_that_stay_are_shown_while_others_come_and_go() {
         let mut h = Harness::new(2);
         for n in 0..300 {

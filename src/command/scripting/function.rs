@@ -544,3 +544,29 @@ fn function_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Ou
     );
     Ok(Step::Done)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::Harness;
+
+    #[test]
+    fn a_change_of_libraries_is_the_first_shards_effect_and_a_refused_one_is_none() {
+        let mut h = Harness::new(3);
+        let scripts = h.shards[0].scripts.clone();
+        for shard in &mut h.shards {
+            shard.scripts = scripts.clone();
+        }
+        let code = "#!lua name=lib\nredis.register_function('f', function() return 1 end)";
+        assert_eq!(h.run(&["FUNCTION", "LOAD", code]), "$3\r\nlib\r\n");
+        assert_eq!(h.shards[0].effects.changes(), 1);
+        assert_eq!(h.effects(), [format!("FUNCTION LOAD {code}")]);
+        assert!(h.run(&["FUNCTION", "LOAD", code]).starts_with("-ERR"));
+        assert!(h.run(&["FUNCTION", "DELETE", "none"]).starts_with("-ERR"));
+        assert_eq!(h.effects(), [""; 0]);
+        assert!(scripts.libraries().find("lib").is_some());
+        assert_eq!(h.line("FUNCTION DELETE lib"), "+OK\r\n");
+        assert_eq!(h.line("FUNCTION FLUSH"), "+OK\r\n");
+        assert_eq!(h.effects(), ["FUNCTION DELETE lib", "FUNCTION FLUSH"]);
+        assert_eq!(scripts.libraries().len(), 0);
+    }
+}
