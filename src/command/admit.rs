@@ -13,6 +13,8 @@ use super::table::{CommandTable, Registered};
 pub struct Gates {
     /// Memory is used up and nothing can be evicted.
     pub out_of_memory: bool,
+    /// The last snapshot has failed, and writes are refused until one succeeds.
+    pub disk_failed: bool,
     /// The dataset is being loaded.
     pub loading: bool,
     /// A script or function runs too long.
@@ -80,6 +82,9 @@ pub fn admit(
     }
     if gates.out_of_memory && needs_memory(command, client) {
         return Err(Refusal::Error(ErrorReply::OUT_OF_MEMORY));
+    }
+    if gates.disk_failed && flags.any(Flags::WRITE.and(Flags::DISK_CHECK)) {
+        return Err(Refusal::Error(ErrorReply::DISK_ERROR));
     }
     if client.subscribed && !client.resp3 && !flags.has(Flags::WHILE_SUBSCRIBED) {
         return Err(Refusal::Error(ErrorReply::subscribed(&command.name)));

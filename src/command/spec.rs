@@ -110,6 +110,8 @@ bits! {
         IMMEDIATE = 22, "";
         /// Allowed while a RESP2 client has subscriptions: all that such a client may send.
         WHILE_SUBSCRIBED = 25, "";
+        /// Refused after a failed snapshot though it is no write: PING, by which watchers judge a server.
+        DISK_CHECK = 26, "";
         /// Meant for the server's own use and for tests (COMMAND DOCS: `syscmd`).
         SYSTEM = 23, "";
     }

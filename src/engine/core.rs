@@ -29,6 +29,7 @@ use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
 use super::push::Pushing;
+use super::saving::Pace;
 use super::wide::{Chore, Pending};
 
 /// How cores see each other.
@@ -157,6 +158,9 @@ pub struct Core {
     /// What clients had sent and been sent at the last tick.
     pub(super) traffic: u64,
     pub(super) expiry: Expiry,
+    pub(super) pace: Pace,
+    /// A snapshot is to be begun with all shards in hand.
+    pub(super) save_is_due: bool,
     pub(super) memory: Memory,
     pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
@@ -264,6 +268,8 @@ impl Core {
             cron_from: 0,
             traffic: 0,
             expiry: Expiry::default(),
+            pace: Pace::default(),
+            save_is_due: false,
             memory: Memory::default(),
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
@@ -453,6 +459,9 @@ impl Core {
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
         self.gates.busy = self.scripting.scripts.is_busy();
+        self.gates.disk_failed = self.observatory.snapshots.saves.has_failed()
+            && self.config.stop_writes_on_bgsave_error
+            && !self.config.save.is_empty();
         if self.shard.is_none() {
             self.regain_shard();
         }

@@ -533,6 +533,7 @@ impl Core {
     fn has_gates(&self) -> bool {
         self.gates.loading
             || self.gates.busy
+            || self.gates.disk_failed
             || self.pause.until_ms > 0
             || !self.monitors.is_empty()
     }

@@ -218,6 +218,9 @@ impl Core {
         if short && declared {
             return Err(ErrorReply::SCRIPT_OUT_OF_MEMORY);
         }
+        if self.gates.disk_failed && declared && !no_writes {
+            return Err(ErrorReply::DISK_ERROR);
+        }
         let rights = Rights {
             read_only: read_only || no_writes,
             short_of_memory: short,
@@ -385,6 +388,9 @@ impl ScriptHost<'_> {
         }
         if self.rights.read_only && flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
             return Some(b"Write commands are not allowed from read-only scripts.".to_vec());
+        }
+        if self.core.gates.disk_failed && flags.has(Flags::WRITE) {
+            return Some([b"-", ErrorReply::DISK_ERROR.as_bytes()].concat());
         }
         if self.rights.short_of_memory && !self.has_written && flags.has(Flags::DENYOOM) {
             return Some([b"-", ErrorReply::OUT_OF_MEMORY.as_bytes()].concat());

@@ -314,14 +314,18 @@ fn run(
         let libraries = scripts.libraries();
         libraries.codes().map(<[u8]>::to_vec).collect()
     });
-    let snapshot = start::snapshot_file(&config);
+    let snapshot = start::snapshot_files(&config)?;
     observatory
         .snapshots
         .loading
-        .store(snapshot.is_some(), Ordering::Relaxed);
+        .store(!snapshot.is_empty(), Ordering::Relaxed);
     let terminate = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, terminate.clone())
+    let signals = [Arc::default(), Arc::<AtomicBool>::default()];
+    for (signal, flag) in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT]
+        .into_iter()
+        .zip(&signals)
+    {
+        signal_hook::flag::register(signal, flag.clone())
             .map_err(|error| format!("Can't handle signals: {error}"))?;
     }
     // Registered and never looked at: SIGHUP and SIGPIPE end nothing.
@@ -391,6 +395,11 @@ fn run(
             .recv()
             .map_err(|_| "A shard's thread ended at start".to_owned())??;
     }
+    let woken = links.clone();
+    observatory
+        .snapshots
+        .saves
+        .set_wake(Arc::new(move |shard| woken.core(shard).wake_by_event()));
     let parts = ControlParts {
         links: links.clone(),
         observatory: observatory.clone(),
@@ -398,6 +407,7 @@ fn run(
         users,
         listeners,
         terminate: terminate.clone(),
+        signals,
         config_file,
         oom_score,
     };
@@ -422,8 +432,8 @@ fn run(
     // When the control thread has failed, joining it says why.
     let mut outcome = Ok(());
     if started.recv().is_ok() {
-        if let Some(path) = &snapshot {
-            outcome = start::load(path, &config, &links, &observatory);
+        if !snapshot.is_empty() {
+            outcome = start::load(&snapshot, &config, &links, &observatory);
         }
         if outcome.is_ok() {
             log::info!("Ready to accept connections on port {port}");
@@ -442,8 +452,12 @@ fn run(
             .join()
             .map_err(|error| format!("A shard's thread failed: {error}"))?;
     }
+    observatory.snapshots.saves.wait_for_writers(WRITERS_WAIT);
     outcome
 }
+
+/// How long the end waits for snapshots that were given up to be cleared away.
+const WRITERS_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Forty random hexadecimal digits.
 fn random_id() -> String {

@@ -126,7 +126,9 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "PING",
         arity: Arity::AtLeast(1),
-        flags: Flags::FAST.and(Flags::WHILE_SUBSCRIBED),
+        flags: Flags::FAST
+            .and(Flags::WHILE_SUBSCRIBED)
+            .and(Flags::DISK_CHECK),
         acl: Acl::CONNECTION,
         keys: &[],
         docs: Docs {
