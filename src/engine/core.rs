@@ -807,7 +807,8 @@ impl Core {
                 self.have_back(shard);
                 continue;
             }
-            let wake = shard.has_garbage() || shard.blocked.has_ready();
+            // A walk may have begun while it was away.
+            let wake = shard.has_garbage() || shard.blocked.has_ready() || shard.walk().is_some();
             let link = self.links.core(owner);
             if link.berth.put(shard) || wake {
                 self.wake(owner);
