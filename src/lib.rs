@@ -49,6 +49,9 @@ pub mod transaction;
 /// What a command is, all of them, may it run, what is remembered of a client; then one file per group.
 pub mod command;
 
+/// Data sets brought back from files: which files, how much of them counts, replayed into shards of their own.
+pub mod recovery;
+
 /// The client side of a data core: connections, reply order, output buffers.
 pub mod net;
 

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 
-use tikv_jemalloc_ctl::{arenas, raw, stats_print};
+use tikv_jemalloc_ctl::{arenas, raw, stats_print, thread};
 
 /// jemalloc's own report.
 pub fn report() -> Vec<u8> {
@@ -34,6 +34,14 @@ pub fn purge() {
                 let _ = unsafe { raw::write(name.as_bytes_with_nul(), old) };
             }
         }
+    }
+}
+
+/// Bytes that the calling thread has allocated less those it has freed, modulo 2^64.
+pub fn thread_balance() -> u64 {
+    match (thread::allocatedp::read(), thread::deallocatedp::read()) {
+        (Ok(allocated), Ok(freed)) => allocated.get().wrapping_sub(freed.get()),
+        _ => 0,
     }
 }
 

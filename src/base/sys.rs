@@ -208,6 +208,15 @@ fn decimal(mut number: usize, base: usize, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
+/// What the system says about an errno: `No space left on device`.
+pub fn error_text(errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
 /// A memory fault, as DEBUG SEGFAULT wants one.
 pub fn fault() {
     // SAFETY: raising a signal at oneself touches no memory.

@@ -1,5 +1,6 @@
 //! May this command run? The gates in their fixed order; they read flags and state, never a command's name.
 
+use crate::persistence::Trouble;
 use crate::resp::ErrorReply;
 use crate::resp::request::Args;
 
@@ -13,12 +14,12 @@ use super::table::{CommandTable, Registered};
 pub struct Gates {
     /// Memory is used up and nothing can be evicted.
     pub out_of_memory: bool,
-    /// The last snapshot has failed, and writes are refused until one succeeds.
-    pub disk_failed: bool,
     /// The dataset is being loaded.
     pub loading: bool,
     /// A script or function runs too long.
     pub busy: bool,
+    /// What is written cannot be kept.
+    pub trouble: Option<Trouble>,
 }
 
 /// The command that `args` name, checked for existence and arity: what is wrong with the request itself.
@@ -63,6 +64,18 @@ pub fn needs_memory(command: &Registered, client: &Client) -> bool {
     flags.has(Flags::DENYOOM) || client.multi.is_some() && !flags.has(Flags::IMMEDIATE)
 }
 
+/// What commands that write are answered while what they do cannot be kept.
+#[cold]
+pub fn misconfigured(trouble: Trouble) -> ErrorReply {
+    match trouble {
+        Trouble::Snapshot => ErrorReply::MISCONF_SNAPSHOT,
+        Trouble::Log(errno) => {
+            let error = crate::base::sys::error_text(errno);
+            ErrorReply::text(format!("MISCONF Errors writing to the AOF file: {error}"))
+        }
+    }
+}
+
 /// Asks the gates in order: authentication, permissions, memory, subscriptions, loading.
 pub fn admit(
     command: &Registered,
@@ -83,8 +96,10 @@ pub fn admit(
     if gates.out_of_memory && needs_memory(command, client) {
         return Err(Refusal::Error(ErrorReply::OUT_OF_MEMORY));
     }
-    if gates.disk_failed && flags.any(Flags::WRITE.and(Flags::DISK_CHECK)) {
-        return Err(Refusal::Error(ErrorReply::DISK_ERROR));
+    if let Some(trouble) = gates.trouble
+        && flags.any(Flags::WRITE.and(Flags::TELLS_TROUBLE))
+    {
+        return Err(Refusal::Error(misconfigured(trouble)));
     }
     if client.subscribed && !client.resp3 && !flags.has(Flags::WHILE_SUBSCRIBED) {
         return Err(Refusal::Error(ErrorReply::subscribed(&command.name)));

@@ -91,6 +91,8 @@ pub enum Step {
     /// Wait, until this time (Unix milliseconds) or for ever; what the handler has written is the reply then, and at once
     /// where nobody may block. WAIT.
     Block(Option<i64>),
+    /// The same, but over as soon as all that any shard has written down so far is on disk. WAITAOF.
+    BlockUntilSynced(Option<i64>),
     /// Sleep so long without serving anybody: DEBUG SLEEP.
     Stall(std::time::Duration),
 }
@@ -243,9 +245,20 @@ pub struct ClientTracking {
     pub noloop: bool,
     /// Prefixes of BCAST, in order.
     pub prefixes: Vec<Box<[u8]>>,
+    /// Bytes of memory that the prefixes take, here and in the index of a shard.
+    pub bytes: usize,
 }
 
 impl ClientTracking {
+    /// Bytes of memory that a prefix takes beside its own length, with its group of listeners.
+    const PREFIX_BYTES: usize = 128;
+
+    /// Works out `bytes`.
+    pub fn measure(&mut self) {
+        let of_one = |prefix: &Box<[u8]>| Self::PREFIX_BYTES + 3 * prefix.len();
+        self.bytes = self.prefixes.iter().map(of_one).sum();
+    }
+
     /// Whether the keys that the next command reads are remembered.
     fn remembers(&self) -> bool {
         !self.bcast
@@ -359,9 +372,14 @@ impl Client {
         let subscriptions = self.subscriptions.as_ref().map_or(0, |subscriptions| {
             size_of::<Subscriptions>() + subscriptions.bytes()
         });
+        let tracking = self
+            .tracking
+            .as_ref()
+            .map_or(0, |tracking| size_of::<ClientTracking>() + tracking.bytes);
         multi
             + watching
             + subscriptions
+            + tracking
             + self.name.capacity()
             + self.lib_name.capacity()
             + self.lib_version.capacity()

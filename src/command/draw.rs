@@ -1,12 +1,33 @@
-//! Drawing different elements of a set or a hash at random: what HRANDFIELD and SRANDMEMBER have in common.
+//! Drawing elements at random: what HRANDFIELD, SRANDMEMBER and ZRANDMEMBER have in common.
 
 use hashbrown::HashSet;
 
 use crate::base::random::Random;
+use crate::resp::{ErrorReply, Reply};
 use crate::structures::listpack::{Item, TextBuffer};
 
 /// Drawing one by one must leave at least this part of the elements out: else too many draws hit what was drawn before.
 const SPARSE_PART: usize = 3;
+
+/// Bytes of reply that drawing with repetition may fill, as many as a string may have by default. Redis knows no bound,
+/// and one request for a few elements could take all memory there is.
+const REPEATED_BYTES_MAX: usize = 512 << 20;
+
+/// Shows `count` elements, each drawn by itself.
+pub(super) fn repeated(
+    count: usize,
+    reply: &mut Reply<'_>,
+    mut show: impl FnMut(&mut Reply<'_>),
+) -> Result<(), ErrorReply> {
+    let start = reply.buffer().len();
+    for _ in 0..count {
+        show(reply);
+        if reply.buffer().len() - start > REPEATED_BYTES_MAX {
+            return Err(ErrorReply::OUT_OF_RANGE);
+        }
+    }
+    Ok(())
+}
 
 /// Shows `count` different elements out of `total`, each choice of so many being as likely as any other.
 ///

@@ -5,6 +5,7 @@ pub mod client;
 pub mod connection;
 pub mod keys;
 pub mod permit;
+pub mod server;
 pub mod spec;
 pub mod table;
 pub mod trace;
@@ -22,7 +23,6 @@ mod parse;
 mod pubsub;
 mod scan;
 pub(crate) mod scripting;
-mod server;
 mod set;
 mod sorted_set;
 mod stream;
@@ -30,7 +30,8 @@ mod string;
 pub(crate) mod transactions;
 mod wait;
 
-pub use generic::cursor_slot;
+pub use generic::{cursor_begins, cursor_slot, synced};
+pub use scripting::change_functions;
 
 #[cfg(test)]
 mod desk;

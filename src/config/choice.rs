@@ -46,6 +46,16 @@ choices! {
         Nothing = "nothing",
     }
 
+    /// When what has been written to the append-only files is on disk (`appendfsync`).
+    AppendFsync {
+        /// About a second later.
+        EverySec = "everysec",
+        /// Before anything that stands on it is answered.
+        Always = "always",
+        /// When the kernel likes.
+        No = "no",
+    }
+
     /// Who watches over the process (`supervised`).
     Supervised {
         /// Upstart: the process stops itself when it is ready.

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::choice::{
-    ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder, ProtectedAction,
-    SnapshotFiles, Supervised, SyslogFacility,
+    AppendFsync, ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder,
+    ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
 };
 use super::directive::{self, Directive};
 use super::special::{BufferLimits, SHUTDOWN_FORCE, SHUTDOWN_NOSAVE, SHUTDOWN_NOW, SHUTDOWN_SAVE};
@@ -77,6 +77,7 @@ macro_rules! enums {
     )*};
 }
 enums!(
+    AppendFsync,
     ChannelDefault,
     LogLevel,
     MaxmemoryPolicy,
@@ -327,8 +328,28 @@ fields! {
     shutdown_on_sigterm: ShutdownWay = "shutdown-on-sigterm";
     /// What SIGINT stops the server with.
     shutdown_on_sigint: ShutdownWay = "shutdown-on-sigint";
+    /// Microseconds that loading waits after each key; of a negative number, one after so many keys. For tests.
+    key_load_delay_us: i32 = "key-load-delay";
     /// Name of the snapshot's file, in the working directory.
     dbfilename: String = "dbfilename";
+    /// Whether every change is written to the append-only files.
+    appendonly: bool = "appendonly";
+    /// What the names of the append-only files begin with.
+    appendfilename: String = "appendfilename";
+    /// Their directory, within the working directory.
+    appenddirname: String = "appenddirname";
+    /// When what is written to them is on disk.
+    appendfsync: AppendFsync = "appendfsync";
+    /// Whether no sync is asked for while they are rewritten or a snapshot is.
+    no_appendfsync_on_rewrite: bool = "no-appendfsync-on-rewrite";
+    /// Growth in percent after which they are rewritten; 0 means never.
+    auto_aof_rewrite_percentage: u64 = "auto-aof-rewrite-percentage";
+    /// Bytes below which they are not rewritten by themselves.
+    auto_aof_rewrite_min_size: u64 = "auto-aof-rewrite-min-size";
+    /// Whether a start goes on when a file ends within a command.
+    aof_load_truncated: bool = "aof-load-truncated";
+    /// Whether they bear the time.
+    aof_timestamp_enabled: bool = "aof-timestamp-enabled";
     /// Seconds and changes after which a snapshot is written.
     save: Vec<(u64, u64)> = "save";
     /// Milliseconds after which a running script answers BUSY to others.

@@ -440,6 +440,10 @@ impl Control {
         if self.observatory.snapshots.saves.cancel(Purpose::Snapshot) {
             log::warn!("There is a child saving an .rdb. Killing it!");
         }
+        // Nobody is let in any more before the first client is sent away: who reconnects finds nothing to connect to.
+        for listener in self.listeners.iter().flatten() {
+            sys::shutdown_socket(listener.fd.as_raw_fd());
+        }
         self.observatory
             .snapshots
             .stopping

@@ -34,8 +34,12 @@ pub struct Effects {
     running: bool,
     /// Commands belong to a unit that somebody ends.
     in_unit: bool,
+    /// What commands do is not recorded (redis.set_repl).
+    muted: bool,
     /// What has been recorded and not been taken.
     bytes: Vec<u8>,
+    /// Parts of steps over several shards are among them.
+    has_step: bool,
     /// Where the unit at hand begins in `bytes`, after a SELECT that precedes it.
     unit_from: usize,
     /// Commands recorded in the unit at hand.
@@ -52,6 +56,9 @@ impl Effects {
         if !wanted {
             self.bytes = Vec::new();
             self.unit_from = 0;
+            self.unit_commands = 0;
+            self.has_step = false;
+            self.in_unit = false;
         }
     }
 
@@ -86,10 +93,15 @@ impl Effects {
         self.changes != self.before
     }
 
+    /// From here on, what commands do is recorded or is not: redis.set_repl. What happens aside always is.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
     /// Records `parts` in place of the running command. Called again, it records several.
     pub fn record(&mut self, db: usize, parts: &[&[u8]]) {
         self.said = true;
-        if self.wanted {
+        if self.wanted && !self.muted {
             self.append(db as u32, parts.len(), parts.iter().copied());
         }
     }
@@ -122,7 +134,7 @@ impl Effects {
     }
 
     fn end_wanted(&mut self, args: &Args<'_>, changed: bool) {
-        if changed && !self.said {
+        if changed && !self.said && !self.muted {
             self.append(args.caller.db, args.len(), args.iter_from(0));
         }
         if !self.in_unit {
@@ -130,15 +142,20 @@ impl Effects {
         }
     }
 
-    /// Several commands from here on are one unit: EXEC, a script.
-    pub fn begin_unit(&mut self) {
-        self.in_unit = self.wanted;
+    /// Several commands from here on are one unit: EXEC, a script, a step over several shards. False when they are part
+    /// of one already, which somebody else ends, or when nobody reads the stream.
+    #[must_use]
+    pub fn begin_unit(&mut self) -> bool {
+        let begins = self.wanted && !self.in_unit;
+        self.in_unit |= begins;
+        begins
     }
 
     /// The unit ends. `step` says which step over several shards it is a part of, and who else has a part in it.
     pub fn end_unit(&mut self, step: Option<(u64, &[u16])>) {
         self.in_unit = false;
         if self.wanted {
+            self.has_step |= step.is_some() && self.has_part();
             self.close_unit(step);
         }
     }
@@ -203,25 +220,42 @@ impl Effects {
         self.db = None;
     }
 
-    /// Whether there is anything to take.
+    /// Whether there is nothing to take.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// What has been recorded and not been cleared. Between units only.
+    /// Bytes that wait to be taken.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What has been recorded and not been cleared; without the unit at hand, which is taken whole later.
     pub fn recorded(&mut self) -> &[u8] {
-        assert!(!self.in_unit, "a unit is taken whole");
+        if self.in_unit {
+            return &self.bytes[..self.unit_from];
+        }
         self.close_unit(None);
         &self.bytes
     }
 
+    /// Whether parts of steps over several shards are among what has been recorded.
+    pub fn has_step(&self) -> bool {
+        self.has_step
+    }
+
     /// What was recorded has been read.
     pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEEP_BYTES);
+        self.has_step = false;
+        if self.in_unit {
+            self.bytes.drain(..self.unit_from);
+        } else {
+            self.bytes.clear();
+            self.bytes.shrink_to(KEEP_BYTES);
+            self.unit_commands = 0;
+        }
         self.unit_from = 0;
-        self.unit_commands = 0;
     }
 }
 
@@ -289,6 +323,27 @@ mod tests {
     }
 
     #[test]
+    fn a_muted_stream_records_what_happens_aside_and_counts_changes_all_the_same() {
+        let mut effects = recording();
+        assert!(effects.begin_unit());
+        run(&mut effects, 0, |e| e.count(1));
+        effects.set_muted(true);
+        run(&mut effects, 0, |e| e.count(1));
+        run(&mut effects, 0, |e| {
+            e.record_aside(0, &[b"DEL", b"old"]);
+            e.count(1);
+            e.record(0, &[b"SET", b"k"]);
+        });
+        effects.set_muted(false);
+        effects.end_unit(None);
+        assert_eq!(
+            taken(&mut effects),
+            "; SELECT 0 ; MULTI ; CMD k ; DEL old ; EXEC"
+        );
+        assert_eq!(effects.changes(), 3);
+    }
+
+    #[test]
     fn several_effects_of_one_command_stand_between_multi_and_exec_after_their_select() {
         let mut effects = recording();
         run(&mut effects, 3, |e| {
@@ -305,15 +360,15 @@ mod tests {
     #[test]
     fn a_unit_takes_in_all_its_commands_and_names_the_step_it_is_a_part_of() {
         let mut effects = recording();
-        effects.begin_unit();
+        assert!(effects.begin_unit());
         run(&mut effects, 0, |e| e.count(1));
         run(&mut effects, 1, |e| e.count(1));
         assert!(effects.has_part());
         effects.end_unit(Some((7, &[0, 2])));
-        effects.begin_unit();
+        assert!(effects.begin_unit());
         run(&mut effects, 1, |e| e.count(1));
         effects.end_unit(Some((8, &[0, 1])));
-        effects.begin_unit();
+        assert!(effects.begin_unit());
         assert!(!effects.has_part());
         effects.end_unit(Some((9, &[0, 1])));
         effects.annotate(EPOCH_MARK, 4);
@@ -324,11 +379,29 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_a_unit_can_be_taken_while_the_unit_is_open() {
+        let mut effects = recording();
+        run(&mut effects, 0, |e| e.count(1));
+        assert!(effects.begin_unit());
+        assert!(!effects.begin_unit(), "it is one unit already");
+        run(&mut effects, 1, |e| e.count(1));
+        assert_eq!(taken(&mut effects), "; SELECT 0 ; CMD k ; SELECT 1");
+        run(&mut effects, 1, |e| e.count(1));
+        effects.end_unit(Some((3, &[0, 1])));
+        assert!(effects.has_step());
+        assert_eq!(
+            taken(&mut effects),
+            "#TX:3 0,1 ; MULTI ; CMD k ; CMD k ; EXEC"
+        );
+        assert!(!effects.has_step());
+    }
+
+    #[test]
     fn what_expires_between_commands_stands_for_itself() {
         let mut effects = recording();
         effects.record_aside(0, &[b"DEL", b"a"]);
         effects.record_aside(0, &[b"DEL", b"b"]);
-        effects.begin_unit();
+        assert!(effects.begin_unit());
         run(&mut effects, 0, |e| e.count(1));
         effects.end_unit(None);
         effects.record_aside(0, &[b"DEL", b"c"]);

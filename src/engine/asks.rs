@@ -77,6 +77,8 @@ impl Core {
                 std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
             }
             CoreMessage::Load(shipment) => self.take_in(shipment),
+            CoreMessage::KeepLog(log) => self.keep_log(log),
+            CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Loaded => self.loading_ended(),
             CoreMessage::Stop => self.stopping = true,
         }
@@ -117,6 +119,9 @@ impl Core {
             &self.users,
         );
         let mut connection = Box::new(Connection::new(place, accepted.fd, client));
+        if self.durable.always {
+            connection.output.begin_gate();
+        }
         self.ring.receive(accepted.fd, place.token());
         connection.receiving = true;
         self.counters().accepted.add(1);
@@ -194,6 +199,7 @@ impl Core {
                     None => CoreAnswer::Done,
                 }
             }
+            CoreAsk::CountClients => CoreAnswer::Classes(self.client_classes()),
             CoreAsk::ResetStats => {
                 self.counters().reset();
                 if let Some(shard) = &mut self.shard {
@@ -231,6 +237,7 @@ impl Core {
         if let Some(shard) = &mut self.shard {
             shard.configure(&self.config);
         }
+        self.configure_logs();
         self.memory_configured();
         self.client_memory_configured();
     }

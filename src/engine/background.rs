@@ -111,6 +111,7 @@ impl Core {
             self.mind_saves();
         }
         self.begin_expiry();
+        self.mind_logs();
         self.look_after_connections();
     }
 

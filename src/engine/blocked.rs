@@ -157,6 +157,30 @@ impl Core {
         }
     }
 
+    /// What a client that waits for no data has waited for has come; `write` says so. Unless it has given up.
+    pub(super) fn end_wait(&mut self, place: Place, write: fn(&mut Reply<'_>)) {
+        let Some(mut connection) = self.take_connection(place) else {
+            return;
+        };
+        let waits = |blocking: &Blocking| blocking.waiter.is_none();
+        if connection.blocked.as_deref().is_some_and(waits)
+            && let Some(blocking) = self.unblock(&mut connection)
+        {
+            self.count_served(&blocking);
+            self.write_reply(&mut connection, write);
+            self.resume(&mut connection);
+        }
+        self.put_back(connection);
+    }
+
+    /// A command that has blocked is over and counts as run.
+    fn count_served(&self, blocking: &Blocking) {
+        let counters = self.counters();
+        let of_command = &counters.commands[usize::from(blocking.command.id)];
+        counters.processed.add(1);
+        of_command.ran(0, self.observatory.scale, self.config.latency_tracking);
+    }
+
     /// CLIENT UNBLOCK: whether this core has such a client and it was blocked.
     pub(super) fn unblock_client(&mut self, client: u64, error: bool) -> bool {
         let place = self
@@ -206,13 +230,12 @@ impl Core {
         let Some(blocking) = self.unblock(connection) else {
             return;
         };
-        let counters = self.counters();
-        let of_command = &counters.commands[usize::from(blocking.command.id)];
-        counters.processed.add(1);
-        of_command.ran(0, self.observatory.scale, self.config.latency_tracking);
+        self.count_served(&blocking);
         match error {
             Some(error) => {
-                of_command.failed.add(1);
+                self.counters().commands[usize::from(blocking.command.id)]
+                    .failed
+                    .add(1);
                 self.write_error(connection, error);
             }
             None if blocking.waiter.is_some() => {
@@ -371,6 +394,7 @@ impl Core {
         self.last_ticks = ticks();
         let args = waiter.args.args(waiter.caller);
         let mut at_hand: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();
+        let is_step = at_hand.len() > 1 && Self::begin_unit_on(&mut at_hand);
         let mut shards = Shards::for_waiter(&mut at_hand, self.shards, waiter);
         shards.iter_mut().for_each(|shard| shard.effects.begin());
         let mut out = Vec::new();
@@ -384,6 +408,9 @@ impl Core {
             if shard.news.has_some() {
                 self.take_news(shard, args.caller.client);
             }
+        }
+        if is_step {
+            self.end_unit_on(shards.all());
         }
         if outcome.is_ok() && shards.take_wait().is_some() {
             self.last_ticks = ticks();
@@ -407,12 +434,12 @@ impl Core {
         if home == self.index {
             self.served.push(served);
         } else {
-            self.links.core(home).mail(CoreMessage::Served {
+            let message = CoreMessage::Served {
                 place: served.place,
                 waiter: served.waiter,
                 reply: served.reply,
-            });
-            self.wake(home);
+            };
+            self.mail_later(home, message);
         }
         true
     }

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::command::connection::client_line;
+use crate::command::server::client_classes::{CLIENT_CLASSES, class_of};
 use crate::config::{ClientMemory, Config};
 use crate::mesh::Place;
 use crate::mesh::message::{ClientKind, CoreMessage};
@@ -15,10 +16,6 @@ use crate::net::Connection;
 
 use super::core::Core;
 
-/// Powers of two between the smallest clients (below 32 KiB) and the largest (4 GiB and more).
-const CLASS_MIN_LOG: u32 = 15;
-/// See above.
-const CLASS_MAX_LOG: u32 = 33;
 /// A lower limit would keep everybody from talking to the server.
 const LIMIT_MIN: u64 = 128 * 1024;
 
@@ -52,12 +49,6 @@ fn limit_of(config: &Config) -> u64 {
         }
     };
     if limit == 0 { 0 } else { limit.max(LIMIT_MIN) }
-}
-
-/// The size class of a client of so many bytes.
-fn class_of(bytes: u64) -> u8 {
-    let log = bytes.max(1).ilog2();
-    (log.clamp(CLASS_MIN_LOG, CLASS_MAX_LOG) - CLASS_MIN_LOG) as u8
 }
 
 impl Core {
@@ -127,6 +118,18 @@ impl Core {
         }
     }
 
+    /// How many clients may be closed of each size class, and the bytes they take.
+    pub(super) fn client_classes(&self) -> Vec<(usize, u64)> {
+        let mut classes = vec![(0, 0); usize::from(CLIENT_CLASSES)];
+        for (class, index) in &self.clients.by_class {
+            let (clients, bytes) = &mut classes[usize::from(*class)];
+            *clients += 1;
+            let connection = self.connections[*index as usize].as_ref();
+            *bytes += connection.map_or(0, |connection| connection.counted.bytes);
+        }
+        classes
+    }
+
     /// Closes the largest clients while all take more than they may.
     pub(super) fn limit_clients(&mut self) {
         while self.clients.are_limited()
@@ -180,14 +183,6 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn classes_are_powers_of_two_between_32_kib_and_4_gib() {
-        assert_eq!(class_of(0), 0);
-        assert_eq!(class_of(65_535), 0);
-        assert_eq!(class_of(65_536), 1);
-        assert_eq!(class_of(u64::MAX), 18);
-    }
 
     #[test]
     fn a_limit_is_bytes_or_a_part_of_maxmemory_and_never_tiny() {

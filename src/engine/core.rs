@@ -25,6 +25,7 @@ use crate::transaction::Transaction;
 
 use super::blocked::Served;
 use super::clients::Clients;
+use super::durable::Durable;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
@@ -162,6 +163,7 @@ pub struct Core {
     /// A snapshot is to be begun with all shards in hand.
     pub(super) save_is_due: bool,
     pub(super) memory: Memory,
+    pub(super) durable: Durable,
     pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pushing: Pushing,
@@ -271,6 +273,7 @@ impl Core {
             pace: Pace::default(),
             save_is_due: false,
             memory: Memory::default(),
+            durable: Durable::default(),
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
             pushing: Pushing::new(shards),
@@ -330,11 +333,22 @@ impl Core {
         self.publish();
         if self.shards > 1 {
             self.schedule();
-            self.flush_pushes();
-            self.flush_outgoing();
+            self.send_settled_mails();
         }
+        self.flush_pushes();
         if !self.served.is_empty() {
             self.take_served();
+        }
+        self.settle_own();
+        if self.has_held_back() {
+            self.flush_pushes();
+            self.hold_back();
+        }
+        if self.shards > 1 {
+            self.flush_outgoing();
+            if !self.served.is_empty() {
+                self.take_served();
+            }
         }
         self.flush_pushes();
         self.send_dirty();
@@ -459,9 +473,11 @@ impl Core {
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
         self.gates.busy = self.scripting.scripts.is_busy();
-        self.gates.disk_failed = self.observatory.snapshots.saves.has_failed()
-            && self.config.stop_writes_on_bgsave_error
-            && !self.config.save.is_empty();
+        let config = &self.config;
+        self.gates.trouble = self
+            .observatory
+            .snapshots
+            .trouble(|| config.stop_writes_on_bgsave_error && !config.save.is_empty());
         if self.shard.is_none() {
             self.regain_shard();
         }
@@ -499,6 +515,7 @@ impl Core {
             match completion.operation {
                 Operation::Receive => self.on_receive(completion),
                 Operation::Send => self.on_sent(&completion),
+                Operation::Sync => self.on_synced(&completion),
                 Operation::Wake | Operation::Accept | Operation::Ignored => {}
             }
         }
@@ -526,6 +543,9 @@ impl Core {
             self.take_mail();
         }
         self.run_ready();
+        if self.has_held_back() {
+            self.hold_back();
+        }
         self.send_dirty();
     }
 
@@ -572,7 +592,12 @@ impl Core {
         if self.clients.are_limited() {
             self.count_client(&mut connection);
         }
-        if !connection.dirty && connection.output.can_send() && !connection.closed {
+        let sends = if self.durable.always {
+            connection.output.has_more()
+        } else {
+            connection.output.can_send()
+        };
+        if sends && !connection.dirty && !connection.closed {
             connection.dirty = true;
             self.dirty.push(index);
         }
@@ -583,6 +608,7 @@ impl Core {
     pub(super) fn make_ready(&mut self, connection: &mut Connection) {
         if !connection.ready
             && !connection.waiting
+            && !connection.held
             && !connection.ending
             && connection.pending_input() > 0
         {
@@ -718,7 +744,8 @@ impl Core {
                 continue;
             };
             connection.ready = false;
-            if !connection.waiting && !connection.ending && !connection.closed {
+            let free = !connection.waiting && !connection.held;
+            if free && !connection.ending && !connection.closed {
                 self.run_kept_input(&mut connection);
             }
             self.put_back(connection);
@@ -786,6 +813,7 @@ impl Core {
 
     /// The server stops: replies that are ready leave, then the sockets close.
     fn finish(&mut self) {
+        self.sync_at_end();
         self.send_dirty();
         self.ring.turn(None);
     }
@@ -796,7 +824,8 @@ pub(super) type Held = Vec<Box<Shard>>;
 
 impl Core {
     /// Gives shards back to where they belong.
-    pub(super) fn give_back(&mut self, held: Held) {
+    pub(super) fn give_back(&mut self, mut held: Held) {
+        self.settle_all(&mut held);
         for mut shard in held {
             let owner = shard.index;
             if shard.news.has_some() {

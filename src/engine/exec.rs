@@ -117,7 +117,7 @@ impl Core {
                 }
                 Run::Any(_) | Run::Publish(_) => keyless = true,
                 Run::Script { .. } => (travels, all) = (false, true),
-                Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
+                Run::Every { .. } | Run::Whole(_) | Run::Cursor { .. } => all = true,
                 Run::Reach { everything, .. } if everything(&args) => all = true,
                 Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) | Run::Reach { .. } => {
                     match key_places(queued.command.spec, &args) {
@@ -230,6 +230,7 @@ impl Core {
                     return;
                 }
             }
+            Self::begin_unit_on(&mut exec.held);
             let resp3 = connection.client.resp3;
             Reply::new(&mut exec.out, resp3).array(exec.queue.len());
             exec.mute(connection.client.reply_mode, 0);
@@ -277,6 +278,7 @@ impl Core {
                 Step::Close => connection.ending = true,
                 Step::Ask { whom, ask, then } => {
                     let question = Question { whom, ask, then };
+                    self.settle_all(&mut exec.held); // its own unit is open and stays
                     self.ask(connection, queued.command, &args, question, Some(exec));
                     return;
                 }
@@ -308,6 +310,7 @@ impl Core {
                 | Step::Exec
                 | Step::Fail(_)
                 | Step::Block(_)
+                | Step::BlockUntilSynced(_)
                 | Step::Reset => {}
             }
             exec.mute(connection.client.reply_mode, start);
@@ -326,6 +329,7 @@ impl Core {
             messages,
             ..
         } = exec;
+        self.end_unit_on(&mut held);
         block.extend(shown);
         self.send_to_monitors(block);
         self.serve_held(&mut held);

@@ -61,6 +61,7 @@ impl Core {
         args: &Args<'_>,
         out: &mut Vec<u8>,
     ) -> Option<Wait> {
+        let is_step = held.len() > 1 && Self::begin_unit_on(held);
         let mut shards = Shards::new(held, self.shards);
         shards.iter_mut().for_each(|shard| shard.effects.begin());
         let news = &shards.any().news;
@@ -78,6 +79,9 @@ impl Core {
         }
         for shard in shards.iter_mut() {
             shard.effects.end(args);
+        }
+        if is_step {
+            self.end_unit_on(shards.all());
         }
         if audible {
             remember_reads(&mut shards, command, args);

@@ -57,7 +57,8 @@ impl Core {
     /// Bytes have come for a connection: they are executed where they lie, and only what is left is copied.
     pub(super) fn on_bytes(&mut self, connection: &mut Connection, bytes: &[u8]) {
         let away = self.shard.is_none() && !self.gates.busy;
-        if connection.waiting || connection.pending_input() > 0 || away || self.pushing.choked {
+        let waits = connection.waiting || connection.held;
+        if waits || connection.pending_input() > 0 || away || self.pushing.choked {
             connection.keep_input(bytes);
             self.after_keeping(connection);
             return;
@@ -148,6 +149,7 @@ impl Core {
         let mut items = std::mem::take(&mut self.items);
         let mut done = 0;
         connection.needs = 0;
+        connection.output.lend(&mut self.spare_buffers);
         loop {
             spans.clear();
             items.clear();
@@ -216,6 +218,7 @@ impl Core {
         self.spans = spans;
         self.items = items;
         self.launch_wave(connection);
+        self.spare_buffers.extend(connection.output.release());
         done
     }
 
@@ -533,7 +536,7 @@ impl Core {
     fn has_gates(&self) -> bool {
         self.gates.loading
             || self.gates.busy
-            || self.gates.disk_failed
+            || self.gates.trouble.is_some()
             || self.pause.until_ms > 0
             || !self.monitors.is_empty()
     }

@@ -5,7 +5,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::keyspace::Keyspace;
 use crate::mesh::message::CoreMessage;
+use crate::persistence::aof::log::Log;
 use crate::persistence::flow::Shipment;
 use crate::persistence::load::LoadError;
 use crate::persistence::rdb::{Content, Limits};
@@ -27,6 +29,34 @@ impl Core {
         if let Some(shard) = &mut self.shard {
             shard.expiry_paused = self.pause.until_ms > 0;
         }
+    }
+
+    /// Gives the shard its log.
+    pub(super) fn keep_log(&mut self, log: Box<Log>) {
+        let Some(shard) = &mut self.shard else {
+            self.deferred.push(CoreMessage::KeepLog(log));
+            return;
+        };
+        self.observatory
+            .core(self.index)
+            .log_bytes
+            .set(log.total_bytes());
+        shard.log = Some(log);
+        shard.effects.set_wanted(true);
+    }
+
+    /// Takes over the shard's keys as they were brought back from files, or keeps them until the shard is back.
+    pub(super) fn adopt(&mut self, keyspace: Box<Keyspace>) {
+        let Some(shard) = &mut self.shard else {
+            self.deferred.push(CoreMessage::Adopt(keyspace));
+            return;
+        };
+        assert_eq!(
+            (keyspace.index(), keyspace.shards()),
+            (shard.index, shard.keyspace.shards()),
+            "the keys are this shard's"
+        );
+        shard.keyspace = *keyspace;
     }
 
     /// Takes in a shipment, or keeps it until the shard is back.

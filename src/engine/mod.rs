@@ -12,6 +12,7 @@ mod background;
 mod blocked;
 mod clients;
 mod core;
+mod durable;
 mod evict;
 mod exec;
 mod execute;

@@ -164,7 +164,7 @@ impl Core {
     ) -> Option<Wait> {
         match command.spec.run {
             Run::Shard(handler)
-            | Run::Cursor(handler)
+            | Run::Cursor { part: handler, .. }
             | Run::Any(handler)
             | Run::Publish(handler)
             | Run::Every { part: handler, .. } => {
@@ -190,10 +190,14 @@ impl Core {
             Reply::new(out, resp3).null_array();
             return false;
         }
+        let begun = shard.effects.begin_unit();
         Reply::new(out, resp3).array(part.requests.len());
         for request in &part.requests {
             let command = self.table.by_id(request.command);
             self.run_on(shard, command, &part.args(request), out);
+        }
+        if begun {
+            shard.effects.end_unit(None);
         }
         true
     }
@@ -302,6 +306,7 @@ impl Core {
     /// Runs a small batch on the shard of a core that sleeps; false when it has to be sent.
     fn borrow_for(&mut self, to: usize) -> bool {
         if !self.config.borrow
+            || self.durable.always
             || self.outgoing[to].in_flight > 0
             || !self.links.core(to).berth.is_filled()
         {
@@ -329,6 +334,7 @@ impl Core {
         if shard.news.has_some() {
             self.take_news(&mut shard, 0); // of keys that expired where no command ran
         }
+        self.settle(&mut shard);
         self.counters().borrowed.add(commands as u64);
         super::background::publish_shard(self.observatory.core(to), &shard);
         let wake = shard.has_garbage() || shard.blocked.has_ready();

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::clock::{ticks, unix_us};
+use crate::command::admit;
 use crate::command::client::{Client, Context, CoreView, Step};
 use crate::command::permit::{self, Refusal};
 use crate::command::scripting;
@@ -34,6 +35,9 @@ struct Rights {
 /// Whose the commands of scripts are, to MONITOR.
 const SHOWN_AS: &str = "lua";
 
+/// redis.REPL_AOF.
+const REPL_AOF: u8 = 1;
+
 /// What a script is called.
 enum Name {
     Script(Sha),
@@ -58,7 +62,8 @@ impl Core {
         args: &Args<'_>,
     ) {
         // What is wrong with the request itself needs no shard.
-        if let Err(error) = self.script_of(command, args) {
+        let found = self.script_of(command, args);
+        if let Err(error) = found {
             let mut out = std::mem::take(connection.output.buffer());
             let start = out.len();
             self.failed(command, &error, &mut out, start);
@@ -73,7 +78,7 @@ impl Core {
             let mut held = vec![shard];
             let mut out = std::mem::take(connection.output.buffer());
             let start = out.len();
-            self.run_script(connection, &mut held, command, args, &mut out);
+            self.run_found_script(connection, &mut held, command, args, found, &mut out);
             self.show_script();
             *connection.output.buffer() = out;
             self.after_reply(connection, start);
@@ -127,7 +132,7 @@ impl Core {
         if source == Source::Function {
             let found = self.scripting.function(text)?;
             let (name, flags) = found.ok_or(ErrorReply::FUNCTION_NOT_FOUND)?;
-            scripting::read(args).map_err(|error| {
+            scripting::split(args).map_err(|error| {
                 if error == ErrorReply::NOT_INTEGER {
                     ErrorReply::BAD_NUMBER_OF_KEYS
                 } else {
@@ -139,13 +144,20 @@ impl Core {
         if source == Source::Sha && text.len() != 40 {
             return Err(ErrorReply::NO_SCRIPT);
         }
-        scripting::read(args)?;
+        scripting::split(args)?;
         let sha = match source {
             Source::Sha => Sha::parse(text).ok_or(ErrorReply::NO_SCRIPT)?,
-            _ => Sha::of(text),
+            _ => match self.scripting.find_recent(text) {
+                Some((sha, flags)) => return Ok((Name::Script(sha), flags)),
+                None => Sha::of(text),
+            },
         };
         if let Some(script) = self.scripting.find(&sha)? {
-            return Ok((Name::Script(sha), script.flags));
+            let flags = script.flags;
+            if source == Source::Body {
+                self.scripting.remember(sha, script);
+            }
+            return Ok((Name::Script(sha), flags));
         }
         if source == Source::Sha {
             return Err(ErrorReply::NO_SCRIPT);
@@ -171,6 +183,20 @@ impl Core {
         args: &Args<'_>,
         out: &mut Vec<u8>,
     ) {
+        let found = self.script_of(command, args);
+        self.run_found_script(connection, held, command, args, found, out);
+    }
+
+    /// The same, once it has been found out what script it is.
+    fn run_found_script(
+        &mut self,
+        connection: &Connection,
+        held: &mut Held,
+        command: &'static Registered,
+        args: &Args<'_>,
+        found: Result<(Name, script::Flags), ErrorReply>,
+        out: &mut Vec<u8>,
+    ) {
         let begun = ticks();
         let start = out.len();
         if !self.monitors.is_empty() {
@@ -178,7 +204,9 @@ impl Core {
             let line = trace::monitor_line(command, args, &source, unix_us());
             self.script_lines.extend(line);
         }
-        if let Err(error) = self.run_script_checked(connection, held, command, args, out) {
+        let outcome = found
+            .and_then(|found| self.run_script_checked(connection, held, command, args, found, out));
+        if let Err(error) = outcome {
             self.failed(command, &error, out, start);
         }
         // The time of the commands it called is counted as theirs and as its own.
@@ -198,12 +226,12 @@ impl Core {
         held: &mut Held,
         command: &'static Registered,
         args: &Args<'_>,
+        (name, flags): (Name, script::Flags),
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorReply> {
         let Run::Script { source, read_only } = command.spec.run else {
             unreachable!("{} runs no script", command.name)
         };
-        let (name, flags) = self.script_of(command, args)?;
         let kind = match name {
             Name::Script(_) => Kind::Eval,
             Name::Function(_) => Kind::Functions,
@@ -218,8 +246,11 @@ impl Core {
         if short && declared {
             return Err(ErrorReply::SCRIPT_OUT_OF_MEMORY);
         }
-        if self.gates.disk_failed && declared && !no_writes {
-            return Err(ErrorReply::DISK_ERROR);
+        if let Some(trouble) = self.gates.trouble
+            && declared
+            && !no_writes
+        {
+            return Err(admit::misconfigured(trouble));
         }
         let rights = Rights {
             read_only: read_only || no_writes,
@@ -231,16 +262,12 @@ impl Core {
             keys: &request.keys,
             args: &request.args,
         };
-        // Before the commands that it calls.
-        if !self.monitors.is_empty() {
-            let source = trace::monitor_source(&connection.client);
-            self.send_to_monitors(trace::monitor_line(command, args, &source, unix_us()));
-        }
         let mut interpreter = self.scripting.take(kind)?;
         let start = out.len();
         let time = self.config.busy_reply_threshold_ms;
         let per_ms = self.observatory.scale.ticks(1_000_000);
         let outer = std::mem::replace(&mut self.runs_script, true);
+        let is_unit = Self::begin_unit_on(held);
         let mut host = ScriptHost {
             now: self.now,
             busy_at: (time > 0).then(|| ticks().saturating_add(time.saturating_mul(per_ms))),
@@ -256,10 +283,17 @@ impl Core {
             db: args.caller.db,
             rights,
             has_written: false,
+            has_set_repl: false,
         };
         let errors = interpreter.run(&mut host, &call, &mut Reply::new(out, args.caller.resp3));
         let was_busy = host.is_busy;
+        if host.has_set_repl {
+            host.set_repl(REPL_AOF);
+        }
         self.runs_script = outer;
+        if is_unit {
+            self.end_unit_on(held);
+        }
         if was_busy {
             self.scripting.scripts.end_busy(self.index);
             self.gates.busy = self.scripting.scripts.is_busy();
@@ -307,6 +341,8 @@ struct ScriptHost<'a> {
     now: i64,
     rights: Rights,
     has_written: bool,
+    /// redis.set_repl has been called.
+    has_set_repl: bool,
     /// Clock ticks from which on the server is busy with it; or when it lets the core live next, once it is.
     busy_at: Option<u64>,
     is_busy: bool,
@@ -389,8 +425,10 @@ impl ScriptHost<'_> {
         if self.rights.read_only && flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
             return Some(b"Write commands are not allowed from read-only scripts.".to_vec());
         }
-        if self.core.gates.disk_failed && flags.has(Flags::WRITE) {
-            return Some([b"-", ErrorReply::DISK_ERROR.as_bytes()].concat());
+        if let Some(trouble) = self.core.gates.trouble
+            && flags.has(Flags::WRITE)
+        {
+            return Some([b"-", admit::misconfigured(trouble).as_bytes()].concat());
         }
         if self.rights.short_of_memory && !self.has_written && flags.has(Flags::DENYOOM) {
             return Some([b"-", ErrorReply::OUT_OF_MEMORY.as_bytes()].concat());
@@ -463,6 +501,7 @@ impl ScriptHost<'_> {
             | Step::Reset
             | Step::Exec
             | Step::Block(_)
+            | Step::BlockUntilSynced(_)
             | Step::Subscription { .. } => Ok(()),
         });
         if let Err(error) = outcome {
@@ -500,10 +539,6 @@ impl Host for ScriptHost<'_> {
             return Err(text);
         }
         let command = found.expect("what was not found has been refused");
-        if !self.core.monitors.is_empty() && trace::is_monitored(command) {
-            let line = trace::monitor_line(command, &args, "lua", unix_us());
-            self.core.send_to_monitors(line);
-        }
         self.has_written |= command.spec.flags.has(Flags::WRITE);
         if !self.core.monitors.is_empty() && trace::is_monitored(command) {
             let line = trace::monitor_line(command, &args, SHOWN_AS, unix_us());
@@ -526,6 +561,7 @@ impl Host for ScriptHost<'_> {
             self.begin_busy();
         }
         self.busy_at = Some(now.wrapping_add(self.turn_ticks));
+        self.core.settle_all(self.held);
         self.core.busy_turn();
         let scripts = &self.core.scripting.scripts;
         if scripts.update_busy(self.core.index, self.has_written) || self.core.stopping {
@@ -535,8 +571,13 @@ impl Host for ScriptHost<'_> {
         }
     }
 
-    fn set_repl(&mut self, _: u8) {
-        // Nothing reads the effect stream yet; where effects are sent, these flags say which of them leave.
+    fn set_repl(&mut self, flags: u8) {
+        // The stream is what append-only files are made of, so their flag decides.
+        self.has_set_repl = true;
+        let muted = flags & REPL_AOF == 0;
+        for shard in self.held.iter_mut() {
+            shard.effects.set_muted(muted);
+        }
     }
 
     fn may_run(&mut self, args: &OwnedArgs) -> Option<bool> {

@@ -4,12 +4,14 @@
 //! which runs at once when the other cores sleep and their shards can be borrowed, else takes its turn in the queues.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
 use crate::base::clock::ticks;
 use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Step};
+use crate::command::cursor_begins;
 use crate::command::keys::key_places;
 use crate::command::spec::{Flags, Merge, Run};
 use crate::command::table::Registered;
@@ -54,6 +56,8 @@ pub(super) enum Errand {
     Exec(Box<Exec>),
     /// Begin to watch.
     Watch(Vec<Box<[u8]>>),
+    /// Run a command that every shard answers for itself, on all of them in one step.
+    Every(&'static Registered, OwnedArgs),
     /// Run a script.
     Script(&'static Registered, OwnedArgs),
 }
@@ -124,8 +128,13 @@ impl Core {
                 }
             }
             Run::Every { part, merge } => {
+                let status = &self.observatory.snapshots.log;
                 if self.shards == 1 {
                     self.run_here(connection, command, part, args);
+                } else if command.spec.flags.has(Flags::WRITE) && status.on.load(Relaxed) {
+                    // What is written down must be a whole or nothing, so it is one step.
+                    let step = Errand::Every(command, OwnedArgs::copy_of(args));
+                    self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
                 } else {
                     if !self.monitors.is_empty() {
                         self.feed_monitors(&connection.client, command, args);
@@ -144,7 +153,13 @@ impl Core {
                     core.run_here(connection, command, handler, args);
                 });
             }
-            Run::Cursor(handler) => {
+            Run::Cursor { begin, .. }
+                if self.shards > 1 && cursor_begins(args.opt(1).unwrap_or_default()) =>
+            {
+                let step = Errand::Plan(command, begin, OwnedArgs::copy_of(args));
+                self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
+            }
+            Run::Cursor { part: handler, .. } => {
                 let owner = self.cursor_owner(args);
                 if owner == self.index {
                     self.run_here(connection, command, handler, args);
@@ -345,7 +360,7 @@ impl Core {
                 self.monitor_lines(&mut shown, &connection.client, command, args);
                 self.exec(connection, command, shown);
             }
-            Step::Block(until) => {
+            Step::Block(until) | Step::BlockUntilSynced(until) => {
                 let timed_out = connection.output.buffer().split_off(start);
                 let blocking = Blocking {
                     command,
@@ -354,6 +369,10 @@ impl Core {
                     timed_out,
                 };
                 self.block(connection, blocking);
+                if let Step::BlockUntilSynced(_) = step {
+                    let place = connection.place;
+                    self.begin_chore(move |core, held| core.await_sync(place, held));
+                }
             }
             Step::Subscription { topic, begins } => {
                 self.settle_messages(connection);
@@ -547,7 +566,10 @@ impl Core {
             self.link().unschedule();
             shard.set_now(transaction.now);
             let outcome = match &transaction.work {
-                Work::Lend => Outcome::Lent(shard),
+                Work::Lend => {
+                    self.settle(&mut shard);
+                    Outcome::Lent(shard)
+                }
                 Work::Part {
                     command,
                     args,
@@ -569,15 +591,11 @@ impl Core {
                     self.last_ticks = ticks();
                     let spent = self.last_ticks.wrapping_sub(begun);
                     self.end_unit(shard);
+                    self.settle_own();
                     Outcome::Reply(out, spent)
                 }
             };
-            if transaction.arrive(self.index, outcome) && transaction.home != self.index {
-                self.links
-                    .core(transaction.home)
-                    .mail(CoreMessage::Complete);
-                self.wake(transaction.home);
-            }
+            self.hand_in(transaction, outcome);
         }
     }
 
@@ -680,6 +698,22 @@ impl Core {
                 self.serve_held(&mut held);
                 Some(held)
             }
+            Errand::Every(command, args) => {
+                connection.waiting = false;
+                let args = args.args(connection.client.caller());
+                let start = connection.output.buffer().len();
+                let mut out = std::mem::take(connection.output.buffer());
+                let is_unit = Self::begin_unit_on(&mut held);
+                self.run_held(&mut held, command, &args, &mut out);
+                if is_unit {
+                    self.end_unit_on(&mut held);
+                }
+                *connection.output.buffer() = out;
+                self.after_reply(connection, start);
+                self.resume(connection);
+                self.serve_held(&mut held);
+                Some(held)
+            }
             Errand::Script(command, args) => {
                 connection.waiting = false;
                 let start = connection.output.buffer().len();
@@ -723,7 +757,10 @@ impl Core {
                     self.run_on(shard, command, args, out);
                 }
             }
-            Run::Cursor(_) => {
+            Run::Cursor { begin, .. } if cursor_begins(args.opt(1).unwrap_or_default()) => {
+                self.plan_held(held, command, begin, args, out);
+            }
+            Run::Cursor { .. } => {
                 let owner = self.cursor_owner(args);
                 if let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) {
                     self.run_on(shard, command, args, out);

@@ -43,6 +43,28 @@ impl Counts {
         self.expires += 1;
     }
 
+    /// A table of so many keys leaves its place; gives how many of them have an expiry.
+    pub(super) fn take_slot(&mut self, place: usize, keys: usize) -> u32 {
+        let volatile = self.volatile.get_mut(place).map_or(0, std::mem::take);
+        self.keys -= keys;
+        self.expires -= volatile as usize;
+        self.used[place / 64] &= !(1 << (place % 64));
+        volatile
+    }
+
+    /// A table of so many keys comes to an empty place of so many in all.
+    pub(super) fn put_slot(&mut self, place: usize, slots: usize, keys: usize, volatile: u32) {
+        if volatile > 0 {
+            if self.volatile.is_empty() {
+                self.volatile.resize(slots, 0);
+            }
+            self.volatile[place] = volatile;
+        }
+        self.keys += keys;
+        self.expires += volatile as usize;
+        self.used[place / 64] |= 1 << (place % 64);
+    }
+
     /// A key of the table at `place` has no expiry any more.
     fn drop_volatile(&mut self, place: usize) {
         self.volatile[place] -= 1;
@@ -119,6 +141,15 @@ impl<'a> FoundKey<'a> {
 }
 
 impl Db {
+    /// Makes the tables if there are none yet.
+    #[inline]
+    pub(super) fn make_tables(&mut self, slots: usize) {
+        if self.tables.is_empty() {
+            self.tables.resize_with(slots, Table::new);
+            self.counts.used.resize(slots.div_ceil(64), 0);
+        }
+    }
+
     /// Keys, expired ones that nobody has met yet included.
     #[inline]
     pub fn keys(&self) -> usize {
@@ -205,6 +236,11 @@ impl Keyspace {
     /// How many shards there are.
     pub fn shards(&self) -> usize {
         self.shards
+    }
+
+    /// Whose share this is.
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     /// How many slots this shard owns.
@@ -319,11 +355,8 @@ impl Keyspace {
     #[inline]
     fn vacant(&mut self, db: usize, key: &Key<'_>) -> VacantKey<'_> {
         let (place, slots, stamp) = (self.place(key.slot), self.slots(), self.stamp);
+        self.dbs[db].make_tables(slots);
         let Db { tables, counts } = &mut self.dbs[db];
-        if tables.is_empty() {
-            tables.resize_with(slots, Table::new);
-            counts.used.resize(slots.div_ceil(64), 0);
-        }
         VacantKey {
             table: &mut tables[place],
             counts,
@@ -477,9 +510,19 @@ impl Keyspace {
         self.table(db, slot).map_or(0, Table::len)
     }
 
-    /// Empties a database and gives what it held, to be freed in steps.
+    /// Empties a database and gives what it held, to be freed in steps. Where there were tables there are empty ones
+    /// from the start, so that the next key under `maxmemory` costs what a key costs.
     pub fn take_db(&mut self, db: usize) -> Db {
-        std::mem::take(&mut self.dbs[db])
+        if self.dbs[db].keys() == 0 {
+            return Db::default();
+        }
+        let taken = std::mem::take(&mut self.dbs[db]);
+        let fresh = &mut self.dbs[db];
+        fresh.tables.resize_with(taken.tables.len(), Table::new);
+        fresh.counts.used.resize(taken.counts.used.len(), 0);
+        let volatile = taken.counts.volatile.len();
+        fresh.counts.volatile.resize(volatile, 0);
+        taken
     }
 
     /// Exchanges two databases.

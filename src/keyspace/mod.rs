@@ -3,9 +3,11 @@
 pub mod blocked;
 mod db;
 mod evict;
+mod slots;
 mod value;
 pub mod watch;
 
 pub use db::{Db, FoundKey, KeyEntry, KeyPlace, Keyspace};
 pub use evict::{Among, Candidate, Pool, Weights};
+pub use slots::SlotTables;
 pub use value::{Kind, Remains, Value};

@@ -10,8 +10,10 @@ use std::time::Instant;
 use crate::acl::Users;
 use crate::base::slot::Slot;
 use crate::config::Config;
+use crate::keyspace::Keyspace;
 use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
+use crate::persistence::aof::log::Log;
 use crate::persistence::flow::Shipment;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
@@ -239,6 +241,10 @@ pub enum CoreMessage {
     },
     /// Keys from a file for the receiver's shard.
     Load(Shipment),
+    /// From now on the receiver's shard writes its changes down here.
+    KeepLog(Box<Log>),
+    /// The share of the receiver's shard, brought back from files.
+    Adopt(Box<Keyspace>),
     /// All keys of the file are where they belong: the receiver serves.
     Loaded,
     /// The server ends: reply what can be replied and stop.
@@ -336,6 +342,8 @@ pub enum CoreAsk {
     },
     /// Where a client is.
     FindClient(u64),
+    /// How many clients there are of each size class, and the bytes they take: DEBUG CLIENT-EVICTION.
+    CountClients,
     /// Set the counters to zero.
     ResetStats,
     /// Monitors were added or removed: `(core, client)` of all.
@@ -444,6 +452,8 @@ pub enum CoreAnswer {
     Count(usize),
     /// Here.
     Found(Whereabouts),
+    /// Clients and bytes by size class.
+    Classes(Vec<(usize, u64)>),
     /// Lines with the id they are ordered by.
     Lines(Vec<(u64, Vec<u8>)>),
     /// It cannot be done: the error's text.

@@ -40,6 +40,8 @@ pub struct Connection {
     pub wave: Option<Box<Wave>>,
     /// Something under way must end before the next command: a wave, a transaction, a question to other cores.
     pub waiting: bool,
+    /// What it has been answered waits for the disk; it executes nothing meanwhile.
+    pub held: bool,
     /// Waits in a blocking command.
     pub blocked: Option<Box<Blocking>>,
     /// What it was served before its core has heard that it is blocked.
@@ -111,6 +113,7 @@ impl Connection {
             output: Output::default(),
             wave: None,
             waiting: false,
+            held: false,
             blocked: None,
             served: None,
             tracks: false,
@@ -139,7 +142,7 @@ impl Connection {
 
     /// Whether it waits for something or for its turn: then what is kept of its input may hold whole requests.
     pub fn has_work(&self) -> bool {
-        self.waiting || self.ready
+        self.waiting || self.ready || self.held
     }
 
     /// Keeps bytes for later.

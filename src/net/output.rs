@@ -36,6 +36,10 @@ pub struct Output {
     in_flight: usize,
     /// Nothing is handed to the ring for now.
     held_back: bool,
+    /// Blocks handed to the ring since the connection was made.
+    taken: u64,
+    /// How many of all blocks may be handed to it, counted in the same way; only kept under `gate`.
+    cleared: Option<u64>,
 }
 
 impl Output {
@@ -59,12 +63,39 @@ impl Output {
     pub fn can_send(&self) -> bool {
         self.in_flight == 0
             && !self.held_back
+            && self.cleared.is_none_or(|cleared| self.taken < cleared)
             && (!self.current.is_empty() || !self.full.is_empty())
     }
 
     /// Holds back what has not been handed to the ring, or lets it go.
     pub fn hold(&mut self, hold: bool) {
         self.held_back = hold;
+    }
+
+    /// From now on a block leaves only once it is cleared; what is there is.
+    pub fn begin_gate(&mut self) {
+        self.cleared = Some(self.close());
+    }
+
+    /// Everything leaves again as it comes.
+    pub fn end_gate(&mut self) {
+        self.cleared = None;
+    }
+
+    /// Ends the block being filled. Gives the number of blocks there have been so far.
+    pub fn close(&mut self) -> u64 {
+        if !self.current.is_empty() {
+            self.full_bytes += self.current.len();
+            self.full.push_back(std::mem::take(&mut self.current));
+        }
+        self.taken + self.full.len() as u64
+    }
+
+    /// So many blocks, counted from the first, may leave.
+    pub fn clear_to(&mut self, blocks: u64) {
+        if let Some(cleared) = &mut self.cleared {
+            *cleared = blocks.max(*cleared);
+        }
     }
 
     /// Whether more is owed than what is under way.
@@ -140,6 +171,7 @@ impl Output {
             None => std::mem::replace(&mut self.current, spare()),
         };
         self.in_flight = block.len();
+        self.taken += 1;
         block
     }
 
@@ -156,6 +188,16 @@ impl Output {
         self.full_bytes = 0;
     }
 
+    /// Takes a spare buffer for the next replies, if there is none yet.
+    #[inline]
+    pub fn lend(&mut self, spare: &mut Vec<Vec<u8>>) {
+        if self.current.capacity() == 0
+            && let Some(buffer) = spare.pop()
+        {
+            self.current = buffer;
+        }
+    }
+
     /// Gives the current block back when it is empty: an idle connection holds no buffer.
     #[inline]
     pub fn release(&mut self) -> Option<Vec<u8>> {
@@ -168,6 +210,25 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn under_a_gate_only_what_is_cleared_leaves() {
+        let mut output = Output::default();
+        output.buffer().extend_from_slice(b"before");
+        output.begin_gate();
+        assert_eq!(output.take(Vec::new), b"before");
+        output.sent(0);
+        output.buffer().extend_from_slice(b"first");
+        let first = output.close();
+        output.buffer().extend_from_slice(b"second");
+        assert!(!output.can_send());
+        output.clear_to(first);
+        assert_eq!(output.take(Vec::new), b"first");
+        output.sent(0);
+        assert!(!output.can_send() && !output.is_done());
+        output.end_gate();
+        assert_eq!(output.take(Vec::new), b"second");
+    }
 
     #[test]
     fn bytes_leave_in_order_block_by_block() {

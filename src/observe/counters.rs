@@ -169,6 +169,10 @@ core_counters! {
     garbage,
     /// Changes to data.
     changes,
+    /// Bytes of the shard's log.
+    log_bytes,
+    /// Bytes that wait to be appended to it (a gauge).
+    log_buffer,
     /// Bytes that this core's interpreter of EVAL uses (a gauge).
     lua_eval_bytes,
     /// Bytes that its interpreter of functions uses (a gauge).
@@ -373,7 +377,9 @@ impl Observatory {
 
     /// Bytes allocated in all: cores allocate for each other, so single counters may be negative.
     pub fn used_memory(&self) -> u64 {
-        (self.sum(|core| core.allocated.get()) as i64).max(0) as u64
+        let loaded = self.snapshots.loaded_bytes.load(Ordering::Relaxed);
+        let cores = self.sum(|core| core.allocated.get());
+        (cores.wrapping_add(loaded) as i64).max(0) as u64
     }
 
     /// The most memory ever used, as far as anybody looked.

@@ -410,8 +410,10 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
         "rdb_last_load_keys_loaded",
         snapshots.keys_loaded.load(Relaxed),
     );
+    let log = &snapshots.log;
+    let is_logged = log.on.load(Relaxed);
+    lines.put("aof_enabled", u8::from(is_logged));
     lines.all(&[
-        ("aof_enabled", "0"),
         ("aof_rewrite_in_progress", "0"),
         ("aof_rewrite_scheduled", "0"),
         ("aof_last_rewrite_time_sec", "-1"),
@@ -419,11 +421,28 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
         ("aof_last_bgrewrite_status", "ok"),
         ("aof_rewrites", "0"),
         ("aof_rewrites_consecutive_failures", "0"),
-        ("aof_last_write_status", "ok"),
+    ]);
+    let well = log.trouble().is_none();
+    lines.put("aof_last_write_status", if well { "ok" } else { "err" });
+    lines.all(&[
         ("aof_last_cow_size", "0"),
         ("module_fork_in_progress", "0"),
         ("module_fork_last_cow_size", "0"),
     ]);
+    if is_logged {
+        lines.put(
+            "aof_current_size",
+            facts.observatory.sum(|core| core.log_bytes.get()),
+        );
+        lines.put("aof_base_size", log.base_bytes.load(Relaxed));
+        lines.put("aof_pending_rewrite", 0);
+        lines.put(
+            "aof_buffer_length",
+            facts.observatory.sum(|core| core.log_buffer.get()),
+        );
+        lines.put("aof_pending_bio_fsync", log.pending_syncs.load(Relaxed));
+        lines.put("aof_delayed_fsync", log.delayed_syncs.load(Relaxed));
+    }
     if loading {
         loading_progress(lines, facts, snapshots);
     }

@@ -7,6 +7,8 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use super::aof::log::Growing;
+
 /// Bytes after which a growing file is told to the disk (`rdb-save-incremental-fsync`), so that the last fsync is not a
 /// long one.
 pub const SYNC_EVERY: u64 = 4 << 20;
@@ -23,6 +25,10 @@ pub trait Output: Send {
 pub trait Disk: Send + Sync {
     /// Makes a file, or empties one that is there.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Output>>;
+    /// Opens a file to append to, and makes it if it is not there.
+    fn grow(&self, path: &Path) -> io::Result<Box<dyn Growing>>;
+    /// Makes a directory if it is not there.
+    fn make_directory(&self, path: &Path) -> io::Result<()>;
     /// Gives a file another name, replacing what has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
@@ -55,6 +61,24 @@ impl Output for fs::File {
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Output>> {
         Ok(Box::new(fs::File::create(path)?))
+    }
+
+    fn grow(&self, path: &Path) -> io::Result<Box<dyn Growing>> {
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)?;
+        Ok(Box::new(file))
+    }
+
+    fn make_directory(&self, path: &Path) -> io::Result<()> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => {
+                made?;
+                self.sync_directory(path.parent().unwrap_or(Path::new(".")))
+            }
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -172,7 +196,7 @@ pub(crate) mod tests {
     #[derive(Clone, Default)]
     pub(crate) struct FaultyDisk {
         pub files: Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>,
-        operations: Arc<Mutex<usize>>,
+        pub operations: Arc<Mutex<usize>>,
         pub fails_at: Option<usize>,
     }
 
@@ -202,11 +226,46 @@ pub(crate) mod tests {
         }
     }
 
+    impl Growing for FaultyFile {
+        fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.operation()?;
+            let mut files = self.0.files.lock().unwrap();
+            files.get_mut(&self.1).unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.0.operation()
+        }
+
+        fn truncate(&self, length: u64) -> io::Result<()> {
+            self.0.operation()?;
+            let mut files = self.0.files.lock().unwrap();
+            files.get_mut(&self.1).unwrap().truncate(length as usize);
+            Ok(())
+        }
+
+        fn fd(&self) -> Option<std::os::fd::RawFd> {
+            None
+        }
+    }
+
     impl Disk for FaultyDisk {
         fn create(&self, path: &Path) -> io::Result<Box<dyn Output>> {
             self.operation()?;
             self.files.lock().unwrap().insert(path.into(), Vec::new());
             Ok(Box::new(FaultyFile(self.clone(), path.into())))
+        }
+
+        fn grow(&self, path: &Path) -> io::Result<Box<dyn Growing>> {
+            self.operation()?;
+            let mut files = self.files.lock().unwrap();
+            files.entry(path.into()).or_default();
+            Ok(Box::new(FaultyFile(self.clone(), path.into())))
+        }
+
+        fn make_directory(&self, _: &Path) -> io::Result<()> {
+            self.operation()
         }
 
         fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -25,6 +25,8 @@ pub enum LoadError {
     Databases(usize),
     /// A key occurs twice: its name and database.
     Duplicate(Vec<u8>, u64),
+    /// A function library cannot be taken in; why.
+    Function(String),
     /// The server stops.
     Stopped,
 }
@@ -64,6 +66,12 @@ impl fmt::Display for LoadError {
                 "RDB has duplicated key '{}' in DB {db}",
                 String::from_utf8_lossy(key)
             ),
+            LoadError::Function(text) => {
+                write!(
+                    f,
+                    "Failed loading a function library of the snapshot: {text}"
+                )
+            }
             LoadError::Stopped => f.write_str("the server stops while it loads"),
         }
     }

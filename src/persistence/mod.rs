@@ -16,4 +16,4 @@ pub mod snapshot;
 mod spill;
 pub mod status;
 
-pub use status::Status;
+pub use status::{Status, Trouble};

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use super::background::{Feed, Wake};
 
+use super::aof::status::LogStatus;
+
 /// Whoever knows the function libraries, which a snapshot holds beside the keys.
 #[derive(Default)]
 pub struct Functions(OnceLock<Box<dyn Fn() -> Vec<Vec<u8>> + Send + Sync>>);
@@ -172,6 +174,15 @@ impl Saves {
     }
 }
 
+/// Why commands that write are refused: what they did could not be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The last snapshot could not be written, and `stop-writes-on-bgsave-error` wants to hear of it.
+    Snapshot,
+    /// A log could not be written or synced: the errno.
+    Log(i32),
+}
+
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub struct Status {
@@ -179,6 +190,8 @@ pub struct Status {
     pub saves: Saves,
     /// Function libraries.
     pub functions: Functions,
+    /// The append-only files.
+    pub log: LogStatus,
     /// Unix seconds of the last snapshot that was written (LASTSAVE); the start of the server before the first.
     pub saved_at: AtomicI64,
     /// Changes of all shards when it was written.
@@ -193,6 +206,8 @@ pub struct Status {
     pub load_total: AtomicU64,
     /// Bytes of it that have been read.
     pub load_done: AtomicU64,
+    /// Bytes that threads which are no cores have allocated for the data less what they freed, modulo 2^64.
+    pub loaded_bytes: AtomicU64,
     /// Memory in use when the file was written, as it says itself.
     pub load_used_memory: AtomicU64,
     /// Keys that the last loading has brought.
@@ -219,6 +234,15 @@ impl Status {
         self.saved_at.store(now_ms / 1000, Relaxed);
         self.saved_changes.fetch_max(changes, Relaxed);
         self.saves.set_failed(false);
+    }
+
+    /// Why commands that write are refused, if they are; `stops_writes` says whether a failed snapshot is a reason.
+    #[inline]
+    pub fn trouble(&self, stops_writes: impl FnOnce() -> bool) -> Option<Trouble> {
+        if self.saves.has_failed() && stops_writes() {
+            return Some(Trouble::Snapshot);
+        }
+        self.log.trouble().map(Trouble::Log)
     }
 
     /// Changes since the last snapshot, of `changes` in all.

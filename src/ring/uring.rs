@@ -28,6 +28,7 @@ const TAG_EVENT: u64 = 4;
 const TAG_ACCEPT: u64 = 5;
 const TAG_IGNORED: u64 = 6;
 const TAG_TIMER: u64 = 7;
+const TAG_SYNC: u64 = 8;
 
 /// What a completion is about. `token` is what the caller gave with the operation (56 bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub enum Operation {
     Send,
     /// A connection was accepted.
     Accept,
+    /// A file's data is on disk, or could not be put there.
+    Sync,
     /// Another core wants attention.
     Wake,
     /// Of no interest.
@@ -216,6 +219,17 @@ impl Ring {
         );
     }
 
+    /// Puts what has been written to the file `fd` on disk; its completion says so. The caller keeps the file open until
+    /// then.
+    pub fn sync(&mut self, fd: RawFd, token: u64) {
+        self.push(
+            opcode::Fsync::new(types::Fd(fd))
+                .flags(types::FsyncFlags::DATASYNC)
+                .build()
+                .user_data(TAG_SYNC << TAG_SHIFT | token),
+        );
+    }
+
     /// Ends the multishot operation that bears `operation` and `token`.
     pub fn cancel_accept(&mut self, token: u64) {
         self.push(
@@ -391,6 +405,7 @@ impl Ring {
                 TAG_RECEIVE => Operation::Receive,
                 TAG_SEND => Operation::Send,
                 TAG_ACCEPT => Operation::Accept,
+                TAG_SYNC => Operation::Sync,
                 TAG_WAKE => Operation::Wake,
                 TAG_EVENT => {
                     woken_by_event = true;

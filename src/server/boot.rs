@@ -19,11 +19,12 @@ use crate::control::{Control, ControlParts, OomScore, all_channels, listen, load
 use crate::engine::{Core, CoreParts, SharedLinks};
 use crate::mesh::{Batch, Links, Receiver, Sender, channel};
 use crate::observe::{About, Observatory};
+use crate::recovery;
 use crate::ring;
 use crate::shard::Shard;
 
 use super::placement::{Placement, placement};
-use super::start;
+use super::{logs, start};
 use crate::control::logging;
 
 /// Batches that a ring between two cores holds.
@@ -203,9 +204,15 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     ring::probe().map_err(|reason| format!("Can't start: {reason}"))?;
     let place = placement(&config)?;
     adjust_descriptors(&mut config, place.shards);
-    let listeners = listen(&config).map_err(|error| error.to_string())?;
+    let listeners = listen(&config).map_err(|error| {
+        // Scripts that start servers look for the second sentence.
+        format!(
+            "{error} Failed listening on port {}, aborting.",
+            config.port
+        )
+    })?;
     log::info!(
-        "Slotwise {} starts: {} shards{}, pid {}",
+        "Slotwise {} starts: {} shards{}, PID: {}",
         env!("CARGO_PKG_VERSION"),
         place.shards,
         if place.pinned.is_empty() {
@@ -314,11 +321,18 @@ fn run(
         let libraries = scripts.libraries();
         libraries.codes().map(<[u8]>::to_vec).collect()
     });
-    let snapshot = start::snapshot_files(&config)?;
+    let choice = match config.appendonly {
+        true => Some(recovery::choose(&config)?),
+        false => None,
+    };
+    let snapshot = match choice {
+        Some(_) => Vec::new(),
+        None => start::snapshot_files(&config)?,
+    };
     observatory
         .snapshots
         .loading
-        .store(!snapshot.is_empty(), Ordering::Relaxed);
+        .store(!snapshot.is_empty() || choice.is_some(), Ordering::Relaxed);
     let terminate = Arc::new(AtomicBool::new(false));
     let signals = [Arc::default(), Arc::<AtomicBool>::default()];
     for (signal, flag) in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT]
@@ -356,6 +370,7 @@ fn run(
     for (index, (senders, receivers)) in senders.into_iter().zip(receivers).enumerate() {
         let mut shard = Box::new(Shard::new(index, shards, config.clone(), seed));
         shard.snapshots = observatory.snapshots.clone();
+        shard.scripts = observatory.scripts.clone();
         let parts = CoreParts {
             index,
             shard,
@@ -432,8 +447,16 @@ fn run(
     // When the control thread has failed, joining it says why.
     let mut outcome = Ok(());
     if started.recv().is_ok() {
+        log::info!("Server initialized");
         if !snapshot.is_empty() {
             outcome = start::load(&snapshot, &config, &links, &observatory);
+        }
+        if let Some(choice) = choice {
+            outcome = logs::start(choice, &config, &links, &observatory);
+        }
+        // Told to stop meanwhile, it has not got all of the data, and nobody may see that.
+        if outcome.is_ok() && !observatory.snapshots.stopping.load(Ordering::Relaxed) {
+            start::open_gates(&links, &observatory.snapshots);
         }
         if outcome.is_ok() {
             log::info!("Ready to accept connections on port {port}");

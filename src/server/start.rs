@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::clock::unix_ms;
 use crate::base::slot::key_slot;
@@ -31,7 +31,7 @@ pub(super) fn snapshot_files(config: &Config) -> Result<Vec<PathBuf>, String> {
     parts::find(&RealDisk, &path).map_err(|error| error.to_string())
 }
 
-/// Loads the files into the shards, and lets the cores serve. The text of an error is for whoever started the server.
+/// Loads the file into the shards. The text of an error is for whoever started the server.
 pub(super) fn load(
     files: &[PathBuf],
     config: &Config,
@@ -55,12 +55,16 @@ pub(super) fn load(
         "DB loaded from disk: {:.3} seconds, {keys} keys",
         started.elapsed().as_secs_f64()
     );
+    Ok(())
+}
+
+/// Lets the cores serve.
+pub(super) fn open_gates(links: &SharedLinks, status: &Status) {
     status.loading.store(false, Relaxed);
     for core in links.shard_cores() {
         core.mail(CoreMessage::Loaded);
         core.wake_by_event();
     }
-    Ok(())
 }
 
 /// Loads one file: keys and function libraries, or none when the server stops.
@@ -113,8 +117,10 @@ fn load_file(
         },
         || status.stopping.load(Relaxed),
     );
+    let mut keys = 0;
     let mut report = load::load(&RealDisk, path, &plan, status, |loaded| {
         let owner = usize::from(key_slot(&loaded.key)) % shards;
+        delay(config.key_load_delay_us, &mut keys);
         sender.add(owner, *loaded)
     })?;
     let empty = sender.finish()?;
@@ -123,6 +129,19 @@ fn load_file(
     status.keys_loaded.store(report.keys, Relaxed);
     report.log();
     Ok((report.keys, report.functions))
+}
+
+/// Makes loading slow, as tests want it: see the configuration. `keys` counts them.
+fn delay(us: i32, keys: &mut u32) {
+    *keys = keys.wrapping_add(1);
+    match us {
+        0 => {}
+        1.. => std::thread::sleep(Duration::from_micros(us.unsigned_abs().into())),
+        _ if keys.is_multiple_of(us.unsigned_abs()) => {
+            std::thread::sleep(Duration::from_micros(1));
+        }
+        _ => {}
+    }
 }
 
 /// Adds the function libraries of a file. One that does not load ends the start, as in Redis: an application would find

@@ -90,7 +90,7 @@ pub fn usage(entry: &KeyEntry, config: &Config, now: i64) -> Usage {
 impl Beside<'_> {
     #[inline]
     fn is_due(&self, entry: &KeyEntry) -> bool {
-        is_due(entry, self.now)
+        is_due(entry, self.now) && !self.replaying
     }
 
     #[inline]
@@ -190,7 +190,14 @@ impl Shard {
     /// Whether an entry is past its time.
     #[inline]
     pub fn is_due(&self, entry: &KeyEntry) -> bool {
-        is_due(entry, self.now)
+        is_due(entry, self.now) && !self.replaying
+    }
+
+    /// Whether a key that is to go at this time, in Unix milliseconds, goes at once. While a log is replayed it does
+    /// not: whoever wrote the log has said when it went.
+    #[inline]
+    pub fn is_past(&self, at: i64) -> bool {
+        at <= self.now && !self.replaying
     }
 
     /// A key for a reading command: counts hit or miss, moves the access clock.

@@ -9,8 +9,10 @@ use crate::keyspace::blocked::Blocked;
 use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::persistence::Status;
+use crate::persistence::aof::log::Log;
 use crate::pubsub::{News, Topic};
 use crate::resp::request::Key;
+use crate::script::Scripts;
 use crate::structures::quicklist;
 
 use super::evict::Evictor;
@@ -84,6 +86,8 @@ pub struct Shard {
     pub keyspace: Keyspace,
     /// What was done, for those who reproduce it.
     pub effects: Effects,
+    /// Where that is written down, if it is.
+    pub log: Option<Box<Log>>,
     /// Watched keys.
     pub watched: Watched,
     /// Keys that blocked clients wait for.
@@ -100,8 +104,12 @@ pub struct Shard {
     pub stats: ShardStats,
     /// What is known about snapshots, by all who write or load them.
     pub snapshots: Arc<Status>,
+    /// The function libraries, which all shards share.
+    pub scripts: Arc<Scripts>,
     /// Reads leave access clocks alone and expired keys stay (a paused server, an import).
     pub expiry_paused: bool,
+    /// A log is replayed: nothing is due, however long ago its time was, since what became of it stands in the log.
+    pub replaying: bool,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
     pub expires_actively: bool,
     /// Values to be freed in steps.
@@ -124,6 +132,7 @@ enum Garbage {
 pub(super) struct Beside<'a> {
     pub(super) now: i64,
     pub(super) expiry_paused: bool,
+    pub(super) replaying: bool,
     pub(super) config: &'a Config,
     pub(super) random: &'a mut Random,
     pub(super) stats: &'a mut ShardStats,
@@ -229,6 +238,7 @@ impl Shard {
             index,
             keyspace: Keyspace::new(index, shards, config.databases as usize),
             effects: Effects::default(),
+            log: None,
             watched: Watched::default(),
             blocked: Blocked::default(),
             news: News::default(),
@@ -237,7 +247,9 @@ impl Shard {
             config,
             stats: ShardStats::default(),
             snapshots: Arc::default(),
+            scripts: Arc::default(),
             expiry_paused: false,
+            replaying: false,
             expires_actively: true,
             garbage: Vec::new(),
             evictor: Evictor::default(),
@@ -358,6 +370,7 @@ impl Shard {
         let beside = Beside {
             now: self.now,
             expiry_paused: self.expiry_paused,
+            replaying: self.replaying,
             config: &self.config,
             random: &mut self.random,
             stats: &mut self.stats,

@@ -106,6 +106,11 @@ impl<'a> Shards<'a> {
     }
 
     /// All that are at hand.
+    pub fn all(&mut self) -> &mut [&'a mut Shard] {
+        self.held
+    }
+
+    /// The same, one after the other.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
         self.held.iter_mut().map(|shard| &mut **shard)
     }

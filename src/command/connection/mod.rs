@@ -128,7 +128,7 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: Arity::AtLeast(1),
         flags: Flags::FAST
             .and(Flags::WHILE_SUBSCRIBED)
-            .and(Flags::DISK_CHECK),
+            .and(Flags::TELLS_TROUBLE),
         acl: Acl::CONNECTION,
         keys: &[],
         docs: Docs {

@@ -217,6 +217,7 @@ fn begin(client: &mut Client, mut wanted: ClientTracking) {
         }
         wanted.prefixes.sort_unstable();
         wanted.prefixes.dedup();
+        wanted.measure();
     }
     client.tracking = Some(Box::new(wanted));
     client.tracking_changed = true;

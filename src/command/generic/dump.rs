@@ -171,7 +171,7 @@ fn restore(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<
         after => Some(shard.now.saturating_add(after)),
     };
     let deleted = options.replace && shard.delete(db, &key);
-    if expire_at.is_some_and(|at| at <= shard.now) {
+    if expire_at.is_some_and(|at| shard.is_past(at)) {
         // The value was bound to be gone by now; what remains is that the old one is gone too.
         if deleted {
             shard.changed(db, &key, Class::Generic, "del");

@@ -296,10 +296,11 @@ fn set_expiry(
     let condition = condition(args)?;
     let (db, key, now) = (args.db(), args.key(1), shard.now);
     let at = expiry_time(args.get(2), unit, from, now, name)?;
+    let is_past = shard.is_past(at);
     let change = shard.change_expiry(&args.caller, &key, |old| {
         if !condition.holds(old, at) {
             ExpiryChange::Leave
-        } else if at <= now {
+        } else if is_past {
             ExpiryChange::Delete
         } else {
             ExpiryChange::To(Some(at))

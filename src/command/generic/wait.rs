@@ -1,5 +1,7 @@
-//! WAIT and WAITAOF: until replicas, or the log, have what this client has written. There are no replicas and there is no
-//! log yet, so nothing is ever confirmed, and a client that wants it waits as long as it has said.
+//! WAIT and WAITAOF: until replicas, or the log, have what this client has written. There are no replicas yet, so none
+//! ever confirms anything, and a client that wants it waits as long as it has said.
+
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::command::client::{Context, Step};
 use crate::command::parse;
@@ -80,17 +82,25 @@ fn waitaof(
     }
     let replicas = parse::at_least(args, 2, 0, ErrorReply::NOT_POSITIVE)?;
     let until = parse::timeout_ms(args, 3, context.core.now)?;
-    if local > 0 {
+    let is_logged = context.core.observatory.snapshots.log.on.load(Relaxed);
+    if local > 0 && !is_logged {
         return Err(ErrorReply::WAITAOF_NO_LOG);
     }
     reply.array(2);
     reply.integer(0);
     reply.integer(0);
-    Ok(if replicas > 0 {
-        Step::Block(until)
-    } else {
-        Step::Done
+    Ok(match (local, replicas) {
+        (_, 1..) => Step::Block(until),
+        (1.., _) => Step::BlockUntilSynced(until),
+        _ => Step::Done,
     })
+}
+
+/// What WAITAOF replies when the log is on disk.
+pub fn synced(reply: &mut Reply<'_>) {
+    reply.array(2);
+    reply.integer(1);
+    reply.integer(0);
 }
 
 #[cfg(test)]

@@ -220,7 +220,7 @@ fn hrandfield(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Resu
     } else {
         shown
     });
-    let mut show = |(field, value): (Item<'_>, Item<'_>)| {
+    let show = |reply: &mut Reply<'_>, (field, value): (Item<'_>, Item<'_>)| {
         if nested {
             reply.array(2);
         }
@@ -230,10 +230,10 @@ fn hrandfield(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Resu
         }
     };
     if count < 0 {
-        for _ in 0..wanted {
+        return draw::repeated(wanted, reply, |reply| {
             let drawn = hash.random(&mut || random.next_u64());
-            show(drawn.expect("a hash without fields has no key"));
-        }
+            show(reply, drawn.expect("a hash without fields has no key"));
+        });
     } else {
         draw::different(
             hash.len(),
@@ -242,7 +242,7 @@ fn hrandfield(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Resu
             |(field, _)| *field,
             |random| hash.random(&mut || random.next_u64()),
             hash.iter(),
-            show,
+            |drawn| show(reply, drawn),
         );
     }
     Ok(())

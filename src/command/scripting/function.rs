@@ -1,9 +1,8 @@
 //! FUNCTION: libraries of functions.
 //!
 //! The libraries are one snapshot that all cores share: when a change has been made, every core sees it, so the reply
-//! can leave at once.
+//! can leave at once. A change is made with all shards in hand: it is data, and stands in one shard's effects.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::base::glob;
@@ -12,11 +11,13 @@ use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Ru
 use crate::persistence::rdb::{PayloadError, What, dump_functions, restore_functions};
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
-use crate::script::{Libraries, Library};
+use crate::script::{CoreScripts, Libraries, Library};
+use crate::shard::Shards;
 
 use super::script::kill;
 
 type Outcome = Result<Step, ErrorReply>;
+type Done = Result<(), ErrorReply>;
 
 pub(super) const FUNCTION: Command = Command {
     name: "FUNCTION",
@@ -52,7 +53,7 @@ pub(super) const FUNCTION: Command = Command {
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
                 deprecated: None,
             },
-            run: Run::Client(function_delete),
+            run: Run::Whole(function_delete),
             subcommands: &[],
         },
         Command {
@@ -97,7 +98,7 @@ pub(super) const FUNCTION: Command = Command {
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
                 deprecated: None,
             },
-            run: Run::Client(function_flush),
+            run: Run::Whole(function_flush),
             subcommands: &[],
         },
         Command {
@@ -181,7 +182,7 @@ pub(super) const FUNCTION: Command = Command {
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
                 deprecated: None,
             },
-            run: Run::Client(function_load),
+            run: Run::Whole(function_load),
             subcommands: &[],
         },
         Command {
@@ -211,7 +212,7 @@ pub(super) const FUNCTION: Command = Command {
                 tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
                 deprecated: None,
             },
-            run: Run::Client(function_restore),
+            run: Run::Whole(function_restore),
             subcommands: &[],
         },
         Command {
@@ -244,16 +245,47 @@ fn error(text: impl AsRef<[u8]>) -> ErrorReply {
     ErrorReply::text([b"ERR ", text.as_ref()].concat())
 }
 
-/// Makes a change that cannot fail.
-fn change(context: &Context<'_>, change: impl FnOnce(&mut Libraries)) {
-    let changed = context.core.scripting.scripts.change_libraries(|all| {
-        change(all);
-        Ok::<(), Infallible>(())
-    });
-    let Ok(()) = changed;
+/// FUNCTION LOAD, DELETE, FLUSH and RESTORE without a client: what a log holds of them. Gives the name of a library that
+/// was loaded.
+pub fn change_functions(
+    scripting: &CoreScripts,
+    args: &Args<'_>,
+) -> Result<Option<String>, ErrorReply> {
+    if args.is(1, "load") {
+        return load(scripting, args).map(Some);
+    }
+    if args.is(1, "delete") {
+        delete(scripting, args)?;
+    } else if args.is(1, "flush") {
+        flush(scripting, args)?;
+    } else if args.is(1, "restore") {
+        restore(scripting, args)?;
+    }
+    Ok(None)
 }
 
-fn function_load(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+/// Changes the libraries, which is one shard's effect, and always the same one's, so that changes stay in order there. A
+/// library's code runs in an interpreter of its own: nothing of one that is refused stays.
+fn change<T>(
+    shards: &mut Shards<'_>,
+    args: &Args<'_>,
+    change: fn(&CoreScripts, &Args<'_>) -> Result<T, ErrorReply>,
+) -> Result<T, ErrorReply> {
+    let scripting = CoreScripts::new(shards.any().scripts.clone());
+    let done = change(&scripting, args)?;
+    let first = shards.iter_mut().min_by_key(|shard| shard.index);
+    let first = first.expect("a step concerns a shard at least");
+    first.effects.count(1);
+    Ok(done)
+}
+
+fn function_load(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let name = change(shards, args, load)?;
+    reply.bulk(name.as_bytes());
+    Ok(())
+}
+
+fn load(scripting: &CoreScripts, args: &Args<'_>) -> Result<String, ErrorReply> {
     let code = args.len() - 1;
     for at in 2..code {
         if !args.is(at, "replace") {
@@ -261,40 +293,49 @@ fn function_load(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'
         }
     }
     let replace = code > 2;
-    let scripting = context.core.scripting;
     let library = Arc::new(scripting.read_library(args.get(code))?);
-    let added = library.clone();
+    let name = library.name.clone();
     scripting
         .scripts
-        .change_libraries(|all| all.add(added, replace))
+        .change_libraries(|all| all.add(library, replace))
         .map_err(error)?;
-    reply.bulk(library.name.as_bytes());
-    Ok(Step::Done)
+    Ok(name)
 }
 
-fn function_delete(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn function_delete(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    change(shards, args, delete)?;
+    reply.ok();
+    Ok(())
+}
+
+fn delete(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     let name = String::from_utf8_lossy(args.get(2));
-    context.core.scripting.scripts.change_libraries(|all| {
+    scripting.scripts.change_libraries(|all| {
         if all.remove(&name) {
             Ok(())
         } else {
             Err(error("Library not found"))
         }
-    })?;
-    reply.ok();
-    Ok(Step::Done)
+    })
 }
 
-fn function_flush(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn function_flush(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    change(shards, args, flush)?;
+    reply.ok();
+    Ok(())
+}
+
+fn flush(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     match args.len() {
         2 => {}
         3 if args.is(2, "sync") || args.is(2, "async") => {}
         3 => return Err(error("FUNCTION FLUSH only supports SYNC|ASYNC option")),
         _ => return Err(ErrorReply::subcommand_syntax(args.get(1), "FUNCTION")),
     }
-    change(context, |all| *all = Libraries::default());
-    reply.ok();
-    Ok(Step::Done)
+    scripting.scripts.change_libraries(|all| {
+        *all = Libraries::default();
+        Ok(())
+    })
 }
 
 fn function_kill(context: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -406,7 +447,13 @@ enum Policy {
     Flush,
 }
 
-fn function_restore(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn function_restore(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    change(shards, args, restore)?;
+    reply.ok();
+    Ok(())
+}
+
+fn restore(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     let policy = match args.len() {
         3 => Policy::Append,
         4 if args.is(3, "append") => Policy::Append,
@@ -430,10 +477,10 @@ fn function_restore(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
     // All of them or none: they are read before the first one is added.
     let mut restored = Libraries::default();
     for code in codes {
-        let library = Arc::new(context.core.scripting.read_library(&code)?);
+        let library = Arc::new(scripting.read_library(&code)?);
         restored.add(library, false).map_err(error)?;
     }
-    context.core.scripting.scripts.change_libraries(|all| {
+    scripting.scripts.change_libraries(|all| {
         if matches!(policy, Policy::Flush) {
             *all = restored;
             return Ok(());
@@ -450,9 +497,7 @@ fn function_restore(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
         restored
             .iter()
             .try_for_each(|library| all.add(library.clone(), false).map_err(error))
-    })?;
-    reply.ok();
-    Ok(Step::Done)
+    })
 }
 
 fn function_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -498,4 +543,30 @@ fn function_help(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Ou
         ],
     );
     Ok(Step::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::Harness;
+
+    #[test]
+    fn a_change_of_libraries_is_the_first_shards_effect_and_a_refused_one_is_none() {
+        let mut h = Harness::new(3);
+        let scripts = h.shards[0].scripts.clone();
+        for shard in &mut h.shards {
+            shard.scripts = scripts.clone();
+        }
+        let code = "#!lua name=lib\nredis.register_function('f', function() return 1 end)";
+        assert_eq!(h.run(&["FUNCTION", "LOAD", code]), "$3\r\nlib\r\n");
+        assert_eq!(h.shards[0].effects.changes(), 1);
+        assert_eq!(h.effects(), [format!("FUNCTION LOAD {code}")]);
+        assert!(h.run(&["FUNCTION", "LOAD", code]).starts_with("-ERR"));
+        assert!(h.run(&["FUNCTION", "DELETE", "none"]).starts_with("-ERR"));
+        assert_eq!(h.effects(), [""; 0]);
+        assert!(scripts.libraries().find("lib").is_some());
+        assert_eq!(h.line("FUNCTION DELETE lib"), "+OK\r\n");
+        assert_eq!(h.line("FUNCTION FLUSH"), "+OK\r\n");
+        assert_eq!(h.effects(), ["FUNCTION DELETE lib", "FUNCTION FLUSH"]);
+        assert_eq!(scripts.libraries().len(), 0);
+    }
 }

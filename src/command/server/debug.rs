@@ -280,6 +280,10 @@ fn help(reply: &mut Reply<'_>) {
                 &["Accepted for tests; there are no replicas."],
             ),
             (
+                "CLIENT-EVICTION",
+                &["Clients that maxmemory-clients may close, by size class."],
+            ),
+            (
                 "CONFIG-REWRITE-FORCE-ALL",
                 &["Like CONFIG REWRITE, with the directives at their defaults as well."],
             ),

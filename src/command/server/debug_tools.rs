@@ -34,6 +34,9 @@ pub(super) fn run(
             then: ok_or_failed,
         }));
     }
+    if is("CLIENT-EVICTION", 2) {
+        return Some(super::client_classes::client_eviction(context));
+    }
     if is("LEAK", 3) {
         // For leak checkers: somebody should miss these bytes.
         Box::leak(Box::<[u8]>::from(args.get(2)));

@@ -1,5 +1,6 @@
 //! Server commands: what the server is, how it is set up, what it has counted, and how it stops.
 
+pub mod client_classes;
 mod command;
 mod config;
 mod debug;

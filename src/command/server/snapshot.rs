@@ -1,5 +1,6 @@
 //! SAVE and BGSAVE, LASTSAVE, DEBUG RELOAD: `shard/saving.rs` does the work.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::command::client::{Context, Step};
@@ -10,6 +11,7 @@ use crate::persistence::parts;
 use crate::persistence::rdb::{Limits, Loaded};
 use crate::resp::request::{Args, Key};
 use crate::resp::{ErrorReply, Reply};
+use crate::script::{CoreScripts, Libraries, Scripts};
 use crate::shard::{Shards, saving};
 
 use super::Outcome;
@@ -153,10 +155,8 @@ fn reload_now(
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
     let said = |word: &str| (2..args.len()).any(|at| args.is(at, word));
-    if !said("NOSAVE") {
-        if !saving::save_now(shards) {
-            return Err(ErrorReply::FAILED);
-        }
+    if !said("NOSAVE") && !saving::save_now(shards) {
+        return Err(ErrorReply::FAILED);
     }
     if !said("NOFLUSH") {
         for shard in shards.iter_mut() {
@@ -186,15 +186,20 @@ fn reload_now(
             return Err(ErrorReply::DEBUG_RELOAD_FAILED);
         }
     };
-    // The function libraries of the file are those that are still in memory.
     let mut take = |loaded: Box<Loaded>| {
         let shard = shards.of(&Key::new(&loaded.key));
         shard.take_in(*loaded, merge)
     };
+    let mut functions = Vec::new();
     let loaded = files.iter().try_for_each(|path| {
         let report = load::load(&RealDisk, path, &plan, &status, &mut take)?;
         report.log();
+        functions = report.functions; // each file of a set has them all
         Ok(())
+    });
+    let loaded = loaded.and_then(|()| {
+        let scripts = &shards.any().scripts;
+        load_functions(scripts, &functions, said("NOFLUSH"), merge)
     });
     match loaded {
         Ok(()) => {
@@ -210,4 +215,32 @@ fn reload_now(
             })
         }
     }
+}
+
+/// Takes in the function libraries of a file: in the place of those in memory, or beside them (`keep`), where a name that
+/// is there already is replaced (`merge`) or refused.
+fn load_functions(
+    scripts: &Arc<Scripts>,
+    sources: &[Vec<u8>],
+    keep: bool,
+    merge: bool,
+) -> Result<(), LoadError> {
+    let refused = |text: &[u8]| LoadError::Function(String::from_utf8_lossy(text).into_owned());
+    let interpreter = CoreScripts::new(scripts.clone());
+    let mut libraries = Vec::new();
+    for source in sources {
+        let library = interpreter.read_library(source);
+        libraries.push(Arc::new(
+            library.map_err(|error| refused(error.as_bytes()))?,
+        ));
+    }
+    scripts.change_libraries(|all| {
+        if !keep {
+            *all = Libraries::default();
+        }
+        libraries.into_iter().try_for_each(|library| {
+            all.add(library, merge)
+                .map_err(|text| refused(text.as_bytes()))
+        })
+    })
 }

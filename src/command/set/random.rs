@@ -67,11 +67,10 @@ fn srandmember(
     let wanted = count.unsigned_abs() as usize;
     if count < 0 {
         reply.array(wanted);
-        for _ in 0..wanted {
+        return draw::repeated(wanted, reply, |reply| {
             let drawn = set.random(&mut || random.next_u64());
             reply.bulk_item(drawn.expect("a set without members has no key"));
-        }
-        return Ok(());
+        });
     }
     let shown = wanted.min(set.len());
     reply.array(shown);

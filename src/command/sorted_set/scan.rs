@@ -15,10 +15,6 @@ use crate::structures::zset::Zset;
 
 use super::bounds::{open_members, write_member};
 
-/// Most members that ZRANDMEMBER draws with repetition, some gigabytes of reply. Redis knows no bound here, and one
-/// request can fill all memory; ours is refused as out of range.
-const DRAWS_MAX: u64 = 1 << 28;
-
 pub(super) const ZSCAN: Command = Command {
     name: "ZSCAN",
     arity: Arity::AtLeast(3),
@@ -131,17 +127,14 @@ fn zrandmember(
         return Ok(());
     };
     if count < 0 {
-        if count.unsigned_abs() > DRAWS_MAX {
-            return Err(ErrorReply::OUT_OF_RANGE);
-        }
         let draws = count.unsigned_abs() as usize;
         open_members(reply, draws, with_scores);
-        for _ in 0..draws {
+        return draw::repeated(draws, reply, |reply| {
             let rank = random.below(zset.len() as u64) as usize;
             if let Some(member) = zset.get(rank) {
                 write_member(reply, member, with_scores);
             }
-        }
+        });
     } else {
         let wanted = usize::try_from(count).unwrap_or(usize::MAX).min(zset.len());
         open_members(reply, wanted, with_scores);

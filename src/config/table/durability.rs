@@ -1,18 +1,18 @@
-//! Snapshots, the append-only file and replication. Of these this build has snapshots only, so what would promise more
-//! is refused and what only tunes it is kept for later.
+//! Snapshots, the append-only files and replication. Replication this build does not have, so what would promise it is
+//! refused and what only tunes it is kept for later.
 
 use super::{COUNT, INT_MAX, PORT, base_name, refused};
-use crate::config::choice::SnapshotFiles;
+use crate::config::choice::{AppendFsync, SnapshotFiles};
 use crate::config::directive::Change::{AtRunTime, AtStart, Protected};
 use crate::config::directive::Directive;
 use crate::config::directive::Role::{self, Accepted, Honoured};
 use crate::config::value::Kind;
 
 const LONG_MAX: u64 = i64::MAX as u64;
-const APPENDFSYNC: &[(&str, u8)] = &[("everysec", 0), ("always", 1), ("no", 2)];
 const DISKLESS_LOAD: &[(&str, u8)] = &[("disabled", 0), ("on-empty-db", 1), ("swapdb", 2)];
 
-const NO_LOG: Role = Accepted("it only matters with appendonly, which is refused");
+const NO_CHOICE: Role =
+    Accepted("the base of a log is always a snapshot, and it always goes to the disk bit by bit");
 const NO_REPLICATION: Role =
     Accepted("it only matters with replication, which this build does not have");
 
@@ -104,22 +104,14 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Honoured,
     ),
     // Append-only file.
-    Directive::new(
-        "appendonly",
-        None,
-        Kind::YesNo,
-        "no",
-        AtRunTime,
-        refused("the append-only file", "no"),
-    )
-    .not_while_loading(),
+    Directive::new("appendonly", None, Kind::YesNo, "no", AtRunTime, Honoured).not_while_loading(),
     Directive::new(
         "appendfilename",
         None,
         LOG_NAME,
         "appendonly.aof",
         AtStart,
-        NO_LOG,
+        Honoured,
     ),
     Directive::new(
         "appenddirname",
@@ -127,15 +119,15 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         LOG_DIRECTORY,
         "appendonlydir",
         AtStart,
-        NO_LOG,
+        Honoured,
     ),
     Directive::new(
         "appendfsync",
         None,
-        Kind::Choice(APPENDFSYNC),
+        Kind::Choice(AppendFsync::NAMES),
         "everysec",
         AtRunTime,
-        NO_LOG,
+        Honoured,
     ),
     Directive::new(
         "no-appendfsync-on-rewrite",
@@ -143,7 +135,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        NO_LOG,
+        Honoured,
     ),
     Directive::new(
         "auto-aof-rewrite-percentage",
@@ -151,7 +143,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         COUNT,
         "100",
         AtRunTime,
-        NO_LOG,
+        Honoured,
     ),
     Directive::new(
         "auto-aof-rewrite-min-size",
@@ -159,7 +151,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Memory(0, LONG_MAX),
         "64mb",
         AtRunTime,
-        NO_LOG,
+        Honoured,
     ),
     Directive::new(
         "aof-load-truncated",
@@ -167,7 +159,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_LOG,
+        Honoured,
     ),
     Directive::new(
         "aof-use-rdb-preamble",
@@ -175,7 +167,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_LOG,
+        NO_CHOICE,
     ),
     Directive::new(
         "aof-timestamp-enabled",
@@ -183,7 +175,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        NO_LOG,
+        Honoured,
     ),
     Directive::new(
         "aof-rewrite-incremental-fsync",
@@ -191,7 +183,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_LOG,
+        NO_CHOICE,
     ),
     Directive::new(
         "aof-disable-auto-gc",
@@ -199,7 +191,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        NO_LOG,
+        Accepted("files that a rewrite replaces are removed"),
     )
     .hidden(),
     // Replication.

@@ -307,7 +307,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Number(i32::MIN as i64, INT_MAX),
         "0",
         AtRunTime,
-        FOR_DEBUGGING_REDIS,
+        Honoured,
     )
     .hidden(),
     Directive::new(

@@ -107,8 +107,8 @@ pub struct Log {
     behind: Vec<Mark>,
     /// The second of the last annotation of time (`aof-timestamp-enabled`).
     last_second: i64,
-    /// Its owner is to sync it soon: an epoch was written.
-    pub sync_due: bool,
+    /// The last append has failed: nothing is tried before this time, in Unix milliseconds.
+    retry_at: i64,
 }
 
 impl Log {
@@ -120,7 +120,7 @@ impl Log {
             before,
             behind: Vec::new(),
             last_second: 0,
-            sync_due: false,
+            retry_at: 0,
         }
     }
 
@@ -154,6 +154,22 @@ impl Log {
         }
         self.length += length;
         Ok(())
+    }
+
+    /// Whether an append may be tried: always, but not at once after one has failed.
+    #[inline]
+    pub fn may_try(&self, now_ms: i64) -> bool {
+        now_ms >= self.retry_at
+    }
+
+    /// An append has failed: the next is tried a little later. Or it has gone through.
+    pub fn retry_at(&mut self, at_ms: i64) {
+        self.retry_at = at_ms;
+    }
+
+    /// Whether the last append has failed.
+    pub fn is_stuck(&self) -> bool {
+        self.retry_at > 0
     }
 
     /// Goes on in another file. What is in the old one must be on disk before what follows counts as being so.

@@ -10,6 +10,7 @@
 //! boot 3f0c...                                     the boot id of the machine when files were last written
 //! fsync relaxed                                    or always: every acknowledged write was on disk
 //! transaction 1234                                 a number above all that the files' annotations bear
+//! taken 4711 1700000000000000000 dump.rdb          the data came from this file: bytes, nanoseconds of its last change
 //! generation 1 shards 2
 //! file appendonly.aof.1.0.1.base.rdb shard 0 type b
 //! file appendonly.aof.1.0.1.incr.aof shard 0 type i
@@ -77,6 +78,18 @@ impl Generation {
     }
 }
 
+/// A file of another kind (Redis's, or a snapshot) that the data set was once made from. While it is as it was, nobody has
+/// to be asked whether it is to be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its name below the server's directory.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// When its content was last changed, in Unix nanoseconds.
+    pub modified_ns: u64,
+}
+
 /// The manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Manifest {
@@ -86,6 +99,8 @@ pub struct Manifest {
     pub durability: Durability,
     /// Numbers below this one may have been used for transactions and epochs.
     pub next_number: u64,
+    /// What the data set was made from, if it did not begin empty.
+    pub taken: Vec<Taken>,
     /// The files, oldest generation first.
     pub generations: Vec<Generation>,
 }
@@ -116,6 +131,16 @@ impl Manifest {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "boot {}\nfsync {durability}", self.boot);
         let _ = writeln!(text, "transaction {}", self.next_number);
+        for taken in &self.taken {
+            // A name with a line break cannot be written down; it is then asked for again.
+            if !taken.name.contains(['\n', '\r']) {
+                let _ = writeln!(
+                    text,
+                    "taken {} {} {}",
+                    taken.bytes, taken.modified_ns, taken.name
+                );
+            }
+        }
         for generation in &self.generations {
             let _ = writeln!(
                 text,
@@ -169,6 +194,18 @@ impl Manifest {
                     manifest.next_number = number
                         .parse()
                         .map_err(|_| wrong(at, "the transaction is no number"))?;
+                }
+                ["taken", bytes, modified, _, ..] => {
+                    let number = |text: &str| {
+                        text.parse()
+                            .map_err(|_| wrong(at, "a size or a time is no number"))
+                    };
+                    let name = line.splitn(4, ' ').nth(3).unwrap_or_default();
+                    manifest.taken.push(Taken {
+                        name: name.trim_end_matches('\n').to_owned(),
+                        bytes: number(bytes)?,
+                        modified_ns: number(modified)?,
+                    });
                 }
                 ["generation", number, "shards", shards] => {
                     let number = number
@@ -254,6 +291,11 @@ mod tests {
             boot: "3f0c".to_owned(),
             durability: Durability::Always,
             next_number: 17,
+            taken: vec![Taken {
+                name: "my dump.rdb".to_owned(),
+                bytes: 12,
+                modified_ns: 1_700_000_000_000_000_001,
+            }],
             generations: vec![
                 Generation {
                     number: 1,

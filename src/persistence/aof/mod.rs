@@ -4,3 +4,5 @@ pub mod log;
 pub mod manifest;
 pub mod reader;
 pub mod recovery;
+pub mod set;
+pub mod status;

@@ -141,6 +141,22 @@ impl Survey {
         }
     }
 
+    /// Where an epoch ends, if it is remembered.
+    pub fn epoch_end(&self, number: u64) -> Option<Position> {
+        let found = self.epochs.iter().find(|(other, _)| *other == number);
+        found.map(|(_, end)| *end)
+    }
+
+    /// The epochs that are remembered, oldest first.
+    pub fn epochs(&self) -> impl DoubleEndedIterator<Item = u64> {
+        self.epochs.iter().map(|(number, _)| *number)
+    }
+
+    /// Whether the log holds more epochs than are remembered.
+    pub fn has_forgotten(&self) -> bool {
+        self.forgotten
+    }
+
     /// Whether the part of a step after `epoch` would be remembered.
     fn remembers(&self, epoch: u64) -> bool {
         !self.forgotten || self.epochs.front().is_some_and(|first| epoch >= first.0)
@@ -175,30 +191,52 @@ pub struct Verdict {
     pub cut_to_epoch: Option<u64>,
 }
 
-/// Decides. `to_epoch`: the machine went down and acknowledged writes were not on disk.
-pub fn decide(surveys: &[Survey], to_epoch: bool) -> Verdict {
+/// What the logs are cut to before steps are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutTo {
+    /// Where each ends.
+    Ends,
+    /// An epoch that all hold.
+    Epoch(u64),
+    /// Where each begins: power was lost before the first epoch was on disk everywhere.
+    Start,
+}
+
+/// The epochs that all logs hold, newest first.
+pub fn common_epochs(surveys: &[Survey]) -> Vec<u64> {
+    let Some((first, others)) = surveys.split_first() else {
+        return Vec::new();
+    };
+    first
+        .epochs()
+        .rev()
+        .filter(|number| {
+            others
+                .iter()
+                .all(|survey| survey.epoch_end(*number).is_some())
+        })
+        .collect()
+}
+
+/// Decides.
+pub fn decide(surveys: &[Survey], cut: CutTo) -> Verdict {
     let mut verdict = Verdict {
         keep: surveys.iter().map(Survey::end).collect(),
         steps_dropped: 0,
         cut_to_epoch: None,
     };
-    if surveys.len() < 2 {
-        return verdict; // any beginning of a single log is a cut
-    }
-    if to_epoch {
-        let common = surveys[0].epochs.iter().rev().find(|(number, _)| {
-            surveys
-                .iter()
-                .all(|survey| survey.epochs.iter().any(|(other, _)| other == number))
-        });
-        if let Some(&(number, _)) = common {
+    match cut {
+        CutTo::Ends => {}
+        CutTo::Epoch(number) => {
             verdict.cut_to_epoch = Some(number);
             for (keep, survey) in verdict.keep.iter_mut().zip(surveys) {
-                if let Some((_, end)) = survey.epochs.iter().find(|(other, _)| *other == number) {
-                    *keep = *end;
-                }
+                *keep = survey.epoch_end(number).unwrap_or(*keep);
             }
         }
+        CutTo::Start => verdict.keep.fill(Position::default()),
+    }
+    if surveys.len() < 2 {
+        return verdict; // any beginning of a single log is a cut
     }
     let mut places: HashMap<u64, Vec<(u16, Position)>> = HashMap::new();
     for (shard, survey) in surveys.iter().enumerate() {
@@ -254,7 +292,7 @@ mod tests {
     fn step(logs: &mut [Effects], number: u64, shards: &[u16], writes: usize) {
         for shard in shards {
             let log = &mut logs[usize::from(*shard)];
-            log.begin_unit();
+            assert!(log.begin_unit());
             for write in 0..writes {
                 set(log, &format!("step {number} {write}"));
             }
@@ -284,13 +322,13 @@ mod tests {
         set(&mut logs[0], "after");
         let bytes: Vec<Vec<u8>> = logs.iter_mut().map(|log| log.recorded().to_vec()).collect();
         let surveys = [survey(&bytes[0]), survey(&bytes[1]), survey(b"")];
-        let verdict = decide(&surveys, false);
+        let verdict = decide(&surveys, CutTo::Ends);
         assert_eq!(verdict.steps_dropped, 1);
         let kept: Vec<u64> = verdict.keep.iter().map(|keep| keep.offset).collect();
         assert_eq!(kept, [whole_until, bytes[1].len() as u64, 0]);
         // Everything there: everything kept.
         let surveys: Vec<Survey> = bytes.iter().map(|bytes| survey(bytes)).collect();
-        let verdict = decide(&surveys, false);
+        let verdict = decide(&surveys, CutTo::Ends);
         assert_eq!(verdict.steps_dropped, 0);
         assert_eq!(verdict.keep[0].offset, bytes[0].len() as u64);
     }
@@ -326,11 +364,11 @@ mod tests {
         set(&mut logs[1], "lost");
         let bytes: Vec<Vec<u8>> = logs.iter_mut().map(|log| log.recorded().to_vec()).collect();
         let surveys: Vec<Survey> = bytes.iter().map(|bytes| survey(bytes)).collect();
-        let verdict = decide(&surveys, true);
+        let verdict = decide(&surveys, CutTo::Epoch(common_epochs(&surveys)[0]));
         assert_eq!(verdict.cut_to_epoch, Some(98));
         let tail = &bytes[0][verdict.keep[0].offset as usize..];
         assert!(tail.starts_with(b"*3") && !bytes[1][verdict.keep[1].offset as usize..].is_empty());
-        assert_eq!(decide(&surveys, false).cut_to_epoch, None);
+        assert_eq!(decide(&surveys, CutTo::Ends).cut_to_epoch, None);
     }
 
     /// Random single writes, steps and epochs; each log is cut at random where nothing acknowledged lies. What is kept
@@ -374,7 +412,7 @@ mod tests {
                 bytes.truncate(acknowledged[shard] + (random.next_u64() % (tail + 1)) as usize);
             }
             let surveys: Vec<Survey> = bytes.iter().map(|bytes| survey(bytes)).collect();
-            let verdict = decide(&surveys, false);
+            let verdict = decide(&surveys, CutTo::Ends);
             let mut seen: HashMap<u64, (usize, usize)> = HashMap::new();
             for (shard, survey) in surveys.iter().enumerate() {
                 let keep = verdict.keep[shard];

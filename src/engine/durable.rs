@@ -1,0 +1,561 @@
+//! Writing down what was done, before anybody hears that it was; and, where that is promised, holding back what is
+//! answered until it is on disk.
+//!
+//! Whoever holds a shard appends what its commands have recorded to its log before the shard leaves its hands, before
+//! the replies of the turn leave, and before other cores get theirs: one write a turn. A step over several shards writes
+//! all its parts before any of them is given back.
+//!
+//! Under `appendfsync always` a turn's answers stand on *marks*: places in logs that must be on disk first. They are put
+//! behind a gate, which opens when all its marks are reached. One sync of a file is under way at a time here, and what
+//! gathers meanwhile shares the next. A connection behind a gate executes nothing more until it opens, which bounds
+//! what is held back.
+
+use std::ops::DerefMut;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use smallvec::SmallVec;
+
+use crate::base::clock::{ticks, unix_ms};
+use crate::command::synced;
+use crate::config::AppendFsync;
+use crate::effect::EPOCH_MARK;
+use crate::mesh::Place;
+use crate::mesh::message::{CoreMessage, Part};
+use crate::persistence::aof::log::{LogFile, Mark};
+use crate::ring::Completion;
+use crate::shard::Shard;
+use crate::transaction::{Outcome, Transaction};
+
+use super::core::{Core, Held};
+
+/// How often all logs are marked as one cut and put on disk.
+const EPOCH_MS: i64 = 1000;
+/// After so long a write that has failed is tried again.
+const RETRY_MS: i64 = 100;
+
+/// What this core knows about logs and what waits for them.
+#[derive(Default)]
+pub(super) struct Durable {
+    /// Nothing is answered before it is on disk.
+    pub always: bool,
+    /// What this turn's answers stand on, beside the own log.
+    marks: Vec<Mark>,
+    /// What answers about the own shard stand on, as of when it was last in hand.
+    own: Vec<Mark>,
+    /// Parts of transactions that have been run and not been handed in.
+    arrivals: Vec<(Arc<Transaction>, Outcome)>,
+    /// Answers to clients of other cores that have not been sent.
+    mails: Vec<(usize, CoreMessage)>,
+    gates: Vec<Gate>,
+    /// Syncs under way, by their number.
+    syncs: Vec<Option<Sync>>,
+    /// When the next epoch is due, Unix milliseconds.
+    next_epoch: i64,
+    /// Bytes of all logs at the last epoch.
+    epoch_bytes: u64,
+}
+
+/// What leaves when its marks are reached.
+#[derive(Default)]
+struct Gate {
+    marks: Vec<Mark>,
+    /// Connections, and how many blocks of their output.
+    connections: Vec<(Place, u64)>,
+    /// Replies to the requests of other cores.
+    replies: Vec<(usize, Vec<Box<Part>>)>,
+    arrivals: Vec<(Arc<Transaction>, Outcome)>,
+    mails: Vec<(usize, CoreMessage)>,
+    /// Clients that wait for nothing else: WAITAOF.
+    waiting: Vec<Place>,
+}
+
+/// A sync under way.
+struct Sync {
+    file: Arc<LogFile>,
+    /// Bytes that are on disk when it is over.
+    to: u64,
+}
+
+impl Core {
+    // Units and steps.
+
+    /// Several commands, or one over several shards, are one unit from here on. False when they are part of one already.
+    pub(super) fn begin_unit_on(shards: &mut [impl DerefMut<Target = Shard>]) -> bool {
+        let mut begun = false;
+        for shard in shards {
+            begun |= shard.effects.begin_unit();
+        }
+        begun
+    }
+
+    /// The unit ends. Where several shards have recorded a part of it, each part says so.
+    pub(super) fn end_unit_on(&self, shards: &mut [impl DerefMut<Target = Shard>]) {
+        let parts: SmallVec<[u16; 16]> = shards
+            .iter()
+            .filter(|shard| shard.effects.has_part())
+            .map(|shard| shard.index as u16)
+            .collect();
+        let number = (parts.len() > 1).then(|| self.observatory.snapshots.log.number());
+        for shard in shards {
+            shard
+                .effects
+                .end_unit(number.map(|number| (number, &parts[..])));
+        }
+    }
+
+    // Writing.
+
+    /// The own shard, at the end of the turn: what was recorded is written before anything of this turn leaves.
+    #[inline]
+    pub(super) fn settle_own(&mut self) {
+        if let Some(mut shard) = self.shard.take() {
+            self.settle(&mut shard);
+            self.shard = Some(shard);
+        } else if let Some(mut shard) = self.held_shard.take() {
+            self.settle(&mut shard);
+            self.held_shard = Some(shard);
+        }
+    }
+
+    /// Writes down what was recorded on a shard in hand.
+    #[inline]
+    pub(super) fn settle(&mut self, shard: &mut Shard) {
+        if shard.log.is_some() {
+            self.write_down(shard);
+            self.stand_on(shard);
+        }
+    }
+
+    /// The same for the shards of a step, before any of them is given back.
+    pub(super) fn settle_all(&mut self, held: &mut Held) {
+        if held.iter().all(|shard| shard.log.is_none()) {
+            return;
+        }
+        let mut in_step: SmallVec<[usize; 16]> = SmallVec::new();
+        for (at, shard) in held.iter_mut().enumerate() {
+            if shard.effects.has_step() {
+                in_step.push(at);
+            }
+            self.write_down(shard);
+        }
+        if self.durable.always && in_step.len() > 1 {
+            let mark = |at: &usize| held[*at].log.as_ref().map(|log| log.mark());
+            let marks: Vec<Mark> = in_step.iter().filter_map(mark).collect();
+            for at in in_step {
+                if let Some(log) = &mut held[at].log {
+                    log.stands_on(&marks);
+                }
+            }
+        }
+        for shard in held {
+            self.stand_on(shard);
+        }
+    }
+
+    /// Appends what was recorded to the shard's log.
+    fn write_down(&mut self, shard: &mut Shard) {
+        let Some(log) = shard.log.as_deref_mut().filter(|log| log.may_try(self.now)) else {
+            return;
+        };
+        if shard.effects.is_empty() {
+            return;
+        }
+        let second = shard
+            .config
+            .aof_timestamp_enabled
+            .then_some(shard.now / 1000);
+        let begun = ticks();
+        match log.append(shard.effects.recorded(), second) {
+            Ok(()) => {
+                shard.effects.clear();
+                if log.is_stuck() {
+                    log.retry_at(0);
+                    self.observatory.snapshots.log.write_error.store(0, Relaxed);
+                    log::warn!("AOF write error looks solved, Redis can write again.");
+                }
+            }
+            Err(error) => {
+                let stuck = log.is_stuck();
+                log.retry_at(self.now + RETRY_MS);
+                self.write_failed(&error, stuck);
+            }
+        }
+        let counters = self.observatory.core(shard.index);
+        counters.log_buffer.set(shard.effects.len() as u64);
+        if let Some(log) = &shard.log {
+            counters.log_bytes.set(log.total_bytes());
+        }
+        let threshold = self.config.latency_monitor_threshold_ms;
+        if threshold > 0 {
+            let ns = self.observatory.scale.ns(ticks().wrapping_sub(begun));
+            self.observatory
+                .latency
+                .record("aof-write", self.now, ns / 1_000_000, threshold);
+        }
+    }
+
+    #[cold]
+    fn write_failed(&mut self, error: &std::io::Error, again: bool) {
+        if !again {
+            log::warn!("Error writing to the AOF file: {error}");
+        }
+        if self.durable.always {
+            log::error!(
+                "Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting..."
+            );
+            std::process::exit(1);
+        }
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        let status = &self.observatory.snapshots.log;
+        status.write_error.store(errno, Relaxed);
+    }
+
+    /// Answers of this turn stand on what is in the shard's log.
+    #[inline]
+    fn stand_on(&mut self, shard: &mut Shard) {
+        if self.durable.always
+            && let Some(log) = &mut shard.log
+        {
+            if shard.index == self.index {
+                self.durable.own.clear();
+                log.unsynced(&mut self.durable.own);
+            } else {
+                log.unsynced(&mut self.durable.marks);
+            }
+        }
+    }
+
+    // Answers that wait.
+
+    /// A part of a transaction has been run: hands in its outcome when that may be known.
+    pub(super) fn hand_in(&mut self, transaction: Arc<Transaction>, outcome: Outcome) {
+        if self.durable.always && matches!(outcome, Outcome::Reply(..)) {
+            self.durable.arrivals.push((transaction, outcome));
+        } else {
+            self.arrive(&transaction, outcome);
+        }
+    }
+
+    fn arrive(&mut self, transaction: &Transaction, outcome: Outcome) {
+        if transaction.arrive(self.index, outcome) && transaction.home != self.index {
+            let home = self.links.core(transaction.home);
+            home.mail(CoreMessage::Complete);
+            self.wake(transaction.home);
+        }
+    }
+
+    /// An answer for a client of another core leaves at the end of the turn, when what it stands on is written.
+    pub(super) fn mail_later(&mut self, to: usize, message: CoreMessage) {
+        self.durable.mails.push((to, message));
+    }
+
+    /// Sends such answers now if nothing holds them back: a blocked client reads what it was given before the messages
+    /// that tell of the change.
+    pub(super) fn send_settled_mails(&mut self) {
+        if !self.durable.always && !self.durable.mails.is_empty() {
+            self.settle_own();
+            self.send_mails();
+        }
+    }
+
+    /// Whether anything waits to be sent or put behind a gate.
+    #[inline]
+    pub(super) fn has_held_back(&self) -> bool {
+        self.durable.always || !self.durable.mails.is_empty()
+    }
+
+    /// Sends what has been written down meanwhile, or puts everything that this turn has answered behind a gate.
+    pub(super) fn hold_back(&mut self) {
+        if !self.durable.always {
+            self.send_mails();
+            return;
+        }
+        let Durable { marks, own, .. } = &mut self.durable;
+        own.retain(|mark| !mark.is_synced());
+        marks.extend(own.iter().cloned());
+        let mut marks = std::mem::take(&mut self.durable.marks);
+        marks.retain(|mark| !mark.is_synced());
+        for index in &self.dirty {
+            if let Some(connection) = &mut self.connections[*index as usize] {
+                let blocks = connection.output.close();
+                if marks.is_empty() {
+                    connection.output.clear_to(blocks);
+                }
+            }
+        }
+        if marks.is_empty() {
+            self.send_mails();
+            for (transaction, outcome) in std::mem::take(&mut self.durable.arrivals) {
+                self.arrive(&transaction, outcome);
+            }
+            return;
+        }
+        let mut gate = Gate {
+            marks,
+            connections: Vec::with_capacity(self.dirty.len()),
+            replies: Vec::new(),
+            arrivals: std::mem::take(&mut self.durable.arrivals),
+            mails: std::mem::take(&mut self.durable.mails),
+            waiting: Vec::new(),
+        };
+        for index in &self.dirty {
+            if let Some(connection) = &mut self.connections[*index as usize] {
+                connection.held = true;
+                let blocks = connection.output.close();
+                gate.connections.push((connection.place, blocks));
+            }
+        }
+        for (to, outgoing) in self.outgoing.iter_mut().enumerate() {
+            let replies = outgoing.replies.drain(..);
+            gate.replies.extend(replies.map(|parts| (to, parts)));
+        }
+        let holds = !gate.connections.is_empty()
+            || !gate.replies.is_empty()
+            || !gate.arrivals.is_empty()
+            || !gate.mails.is_empty();
+        if holds {
+            self.durable.gates.push(gate);
+            self.start_syncs();
+        }
+    }
+
+    fn send_mails(&mut self) {
+        if !self.durable.mails.is_empty() {
+            for (to, message) in std::mem::take(&mut self.durable.mails) {
+                self.links.core(to).mail(message);
+                self.wake(to);
+            }
+        }
+    }
+
+    /// Lets out what does not wait any more.
+    fn open_gates(&mut self) {
+        let is_open = |gate: &mut Gate| {
+            gate.marks.retain(|mark| !mark.is_synced());
+            gate.marks.is_empty()
+        };
+        let gates = &mut self.durable.gates;
+        let mut open = Vec::new();
+        let mut at = 0;
+        while at < gates.len() {
+            if is_open(&mut gates[at]) {
+                open.push(gates.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+        for gate in open {
+            for (place, blocks) in gate.connections {
+                if let Some(mut connection) = self.take_connection(place) {
+                    connection.held = false;
+                    connection.output.clear_to(blocks);
+                    self.resume(&mut connection);
+                    self.put_back(connection);
+                }
+            }
+            for (to, parts) in gate.replies {
+                self.outgoing[to].replies.push(parts);
+            }
+            for (transaction, outcome) in gate.arrivals {
+                self.arrive(&transaction, outcome);
+            }
+            for (to, message) in gate.mails {
+                self.links.core(to).mail(message);
+                self.wake(to);
+            }
+            for place in gate.waiting {
+                self.end_wait(place, synced);
+            }
+        }
+    }
+
+    /// All shards are in hand: a client waits until what their logs hold is on disk.
+    pub(super) fn await_sync(&mut self, place: Place, held: &mut Held) {
+        self.settle_all(held);
+        let mut marks = Vec::new();
+        for log in held.iter_mut().filter_map(|shard| shard.log.as_mut()) {
+            log.unsynced(&mut marks);
+        }
+        let waiting = vec![place];
+        self.durable.gates.push(Gate {
+            marks,
+            waiting,
+            ..Gate::default()
+        });
+        self.open_gates();
+        self.start_syncs();
+    }
+
+    // Syncing.
+
+    /// Sees to it that every mark that something waits for is on its way to the disk.
+    fn start_syncs(&mut self) {
+        let mut wanted: Vec<Mark> = Vec::new();
+        for mark in self.durable.gates.iter().flat_map(|gate| &gate.marks) {
+            let same = |other: &&mut Mark| Arc::ptr_eq(&other.file, &mark.file);
+            match wanted.iter_mut().find(same) {
+                Some(other) => other.to = other.to.max(mark.to),
+                None => wanted.push(mark.clone()),
+            }
+        }
+        for mark in wanted {
+            self.start_sync(mark);
+        }
+    }
+
+    /// Begins to sync a file, unless that is under way. True when it was.
+    fn start_sync(&mut self, mark: Mark) -> bool {
+        let syncs = &mut self.durable.syncs;
+        let same = |sync: &Sync| Arc::ptr_eq(&sync.file, &mark.file);
+        if mark.is_synced() {
+            return false;
+        }
+        if syncs.iter().flatten().any(same) {
+            return true;
+        }
+        let Some(fd) = mark.file.fd() else {
+            return false;
+        };
+        let number = match syncs.iter().position(Option::is_none) {
+            Some(number) => number,
+            None => {
+                syncs.push(None);
+                syncs.len() - 1
+            }
+        };
+        let Mark { file, to } = mark;
+        syncs[number] = Some(Sync { file, to });
+        let status = &self.observatory.snapshots.log;
+        status.pending_syncs.fetch_add(1, Relaxed);
+        self.ring.sync(fd, number as u64);
+        false
+    }
+
+    /// A sync is over.
+    pub(super) fn on_synced(&mut self, completion: &Completion) {
+        let syncs = &mut self.durable.syncs;
+        let Some(sync) = syncs
+            .get_mut(completion.token as usize)
+            .and_then(Option::take)
+        else {
+            return;
+        };
+        let status = &self.observatory.snapshots.log;
+        status.pending_syncs.fetch_sub(1, Relaxed);
+        match -completion.result {
+            error if error > 0 => self.sync_failed(error),
+            _ => sync.file.on_synced(sync.to),
+        }
+        self.open_gates();
+        self.start_syncs();
+    }
+
+    #[cold]
+    fn sync_failed(&mut self, errno: i32) {
+        let error = std::io::Error::from_raw_os_error(errno);
+        if self.durable.always {
+            log::error!(
+                "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {error}. Exiting..."
+            );
+            std::process::exit(1);
+        }
+        log::warn!("Fail to fsync the AOF file: {error}");
+        let status = &self.observatory.snapshots.log;
+        status.sync_error.store(errno, Relaxed);
+    }
+
+    /// Whether nothing is promised beyond about a second: then the first core sees to all logs once a second.
+    pub(super) fn mind_logs(&mut self) {
+        let status = &self.observatory.snapshots.log;
+        if self.index != 0
+            || self.durable.always
+            || self.now < self.durable.next_epoch
+            || !status.on.load(Relaxed)
+        {
+            return;
+        }
+        self.durable.next_epoch = self.now + EPOCH_MS;
+        let bytes = self.log_bytes();
+        if bytes != self.durable.epoch_bytes {
+            self.begin_chore(|core, held| core.end_epoch(held));
+        }
+    }
+
+    fn log_bytes(&self) -> u64 {
+        (0..self.shards)
+            .map(|core| self.observatory.core(core).log_bytes.get())
+            .sum()
+    }
+
+    /// All shards are in hand: what their logs hold up to here is one cut, and goes to the disk.
+    fn end_epoch(&mut self, held: &mut Held) {
+        if self.shards > 1 {
+            let number = self.observatory.snapshots.log.number();
+            for shard in held.iter_mut().filter(|shard| shard.log.is_some()) {
+                shard.effects.annotate(EPOCH_MARK, number);
+            }
+        }
+        self.settle_all(held);
+        self.durable.epoch_bytes = self.log_bytes();
+        if self.config.appendfsync != AppendFsync::EverySec {
+            return;
+        }
+        let mut slow = false;
+        for shard in held.iter() {
+            if let Some(log) = &shard.log {
+                slow |= self.start_sync(log.mark());
+            }
+        }
+        if slow {
+            let status = &self.observatory.snapshots.log;
+            status.delayed_syncs.fetch_add(1, Relaxed);
+            log::warn!(
+                "Asynchronous AOF fsync is taking too long (disk is busy?). Writing the AOF buffer without waiting for \
+                 fsync to complete, this may slow down Redis."
+            );
+        }
+    }
+
+    /// Takes over `appendfsync`.
+    pub(super) fn configure_logs(&mut self) {
+        let always = self.config.appendonly && self.config.appendfsync == AppendFsync::Always;
+        if always == self.durable.always {
+            return;
+        }
+        self.durable.always = always;
+        for connection in self.connections.iter_mut().flatten() {
+            if always {
+                connection.output.begin_gate();
+            } else if !connection.held {
+                connection.output.end_gate();
+            }
+        }
+    }
+
+    /// The server ends: everything is on disk before the last answers leave.
+    pub(super) fn sync_at_end(&mut self) {
+        self.now = unix_ms();
+        if self.shard.is_none() {
+            self.shard = self.link().berth.take();
+        }
+        if let Some(mut shard) = self.shard.take() {
+            self.settle(&mut shard);
+            if let Some(log) = &shard.log {
+                let mark = log.mark();
+                if let Err(error) = mark.file.sync_now(mark.to) {
+                    log::warn!("Fail to fsync the AOF file: {error}");
+                }
+            }
+            self.shard = Some(shard);
+        }
+        for gate in &self.durable.gates {
+            for mark in &gate.marks {
+                if let Err(error) = mark.file.sync_now(mark.to) {
+                    log::warn!("Fail to fsync the AOF file: {error}");
+                }
+            }
+        }
+        self.open_gates();
+    }
+}

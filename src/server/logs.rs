@@ -1,0 +1,96 @@
+//! The append-only files at start: opened once the data are in, before anybody is served.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::config::{AppendFsync, Config};
+use crate::engine::SharedLinks;
+use crate::mesh::message::CoreMessage;
+use crate::observe::Observatory;
+use crate::persistence::aof::log::{Growing, Log};
+use crate::persistence::aof::manifest::{Durability, Manifest};
+use crate::persistence::aof::set::{Set, boot_id};
+use crate::persistence::file::{Disk, RealDisk};
+use crate::recovery::{Choice, Recovered};
+
+use super::recover;
+
+/// Numbers that one run may use for its steps and epochs.
+const NUMBERS_OF_A_RUN: u64 = 1 << 40;
+
+/// What a reply promises under a configuration, as the manifest says it.
+pub(super) fn durability(config: &Config) -> Durability {
+    match config.appendfsync {
+        AppendFsync::Always => Durability::Always,
+        AppendFsync::EverySec | AppendFsync::No => Durability::Relaxed,
+    }
+}
+
+/// Brings back the data set that `choice` says, opens the files that it goes on in, and hands both to the cores. The text
+/// of an error is for whoever started the server.
+pub(super) fn start(
+    choice: Choice,
+    config: &Arc<Config>,
+    links: &SharedLinks,
+    observatory: &Observatory,
+) -> Result<(), String> {
+    let shards = links.shards();
+    let Some(recovered) = recover::bring_back(choice, config, shards, observatory)? else {
+        return Ok(()); // told to stop meanwhile
+    };
+    let Recovered {
+        manifest,
+        mut keyspaces,
+        needs_base,
+        ..
+    } = recovered;
+    let status = &observatory.snapshots.log;
+    let directory = config.dir.join(&config.appenddirname);
+    let failed = |error: io::Error| {
+        format!(
+            "Can't open the append-only files in '{}': {error}. Look at the directory's owner and the room on its disk, \
+             or start with 'appendonly no'.",
+            directory.display()
+        )
+    };
+    let first = manifest.next_number.max(1);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let prefix = &config.appendfilename;
+    let mut set = Set::new(disk.clone(), directory.clone(), prefix, manifest);
+    set.set_run(&boot_id(), durability(config), first + NUMBERS_OF_A_RUN);
+    status.numbers_from(first);
+    let files = if needs_base {
+        let mut rewrite = set.begin_anew(shards).map_err(failed)?;
+        let bases = &rewrite.bases;
+        recover::write_bases(&*disk, bases, &mut keyspaces, config, observatory).map_err(failed)?;
+        let files = std::mem::take(&mut rewrite.logs);
+        set.finish(rewrite).map_err(failed)?;
+        files
+    } else {
+        set.begin(shards).map_err(failed)?
+    };
+    let before = bytes_of(&directory, set.manifest());
+    status.base_bytes.store(before, Relaxed);
+    *status.lock_set() = Some(set);
+    status.on.store(true, Relaxed);
+    recover::hand_over(keyspaces, links);
+    hand_out(files, before, links);
+    Ok(())
+}
+
+/// Each core gets its log. What earlier files hold is counted with the first.
+fn hand_out(files: Vec<Box<dyn Growing>>, before: u64, links: &SharedLinks) {
+    for ((index, file), core) in files.into_iter().enumerate().zip(links.shard_cores()) {
+        let before = if index == 0 { before } else { 0 };
+        core.mail(CoreMessage::KeepLog(Box::new(Log::new(file, 0, before))));
+        core.wake_by_event();
+    }
+}
+
+/// Bytes of the files that a manifest names.
+fn bytes_of(directory: &std::path::Path, manifest: &Manifest) -> u64 {
+    let files = manifest.generations.iter().flat_map(|one| &one.files);
+    let size = |name: &str| std::fs::metadata(directory.join(name)).map_or(0, |meta| meta.len());
+    files.map(|file| size(&file.name)).sum()
+}
