@@ -167,6 +167,7 @@ for shards in 1 4; do
     step "streams-$shards" 60 python3 "$clients/streams.py" --shards $shards
     step "scripting-$shards" 60 python3 "$clients/scripting.py" --shards $shards
     step "persistence-$shards" 120 python3 "$clients/persistence.py" --shards $shards --keys 100000
+    step "snapshots-$shards" 90 python3 "$clients/snapshots.py" --shards $shards --keys 20000
 done
 if command -v redis-server >/dev/null 2>&1; then
     for shards in 1 4; do

@@ -477,7 +477,11 @@ impl Core {
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
         self.gates.busy = self.scripting.scripts.is_busy();
-        self.gates.trouble = self.observatory.snapshots.trouble(&self.config);
+        let config = &self.config;
+        self.gates.trouble = self
+            .observatory
+            .snapshots
+            .trouble(|| config.stop_writes_on_bgsave_error && !config.save.is_empty());
         if self.shard.is_none() {
             self.regain_shard();
         }
@@ -836,7 +840,8 @@ impl Core {
                 self.have_back(shard);
                 continue;
             }
-            let wake = shard.has_garbage() || shard.blocked.has_ready();
+            // A walk may have begun while it was away.
+            let wake = shard.has_garbage() || shard.blocked.has_ready() || shard.walk().is_some();
             let link = self.links.core(owner);
             if link.berth.put(shard) || wake {
                 self.wake(owner);

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use super::file::{Disk, Output, Syncing};
 use super::rdb::Writer;
-use super::snapshot::{Header, header};
+use super::snapshot::Header;
 use super::spill::Spill;
 use crate::base::crc64;
 use crate::base::sys;
@@ -147,6 +147,8 @@ pub struct Feed {
     limit: usize,
     /// Given up or failed: nobody needs more chunks.
     over: AtomicBool,
+    /// Held while what is written is made to count: who gives it up waits for the end of that.
+    committing: Mutex<()>,
     /// Shards that wait for room or for an output.
     waiting: Vec<AtomicBool>,
     /// For each output the shard whose value is being handed over.
@@ -239,9 +241,11 @@ impl Feed {
         self.arrived.notify_one();
     }
 
-    /// Gives it all up.
+    /// Gives it all up. When this returns nothing of it will count that does not yet; so whoever writes the same files next
+    /// can rely on having the last word. It waits for a rename under way, nothing else.
     pub fn cancel(&self) {
         self.over.store(true, Ordering::SeqCst);
+        drop(self.commit_lock());
         drop(self.queue());
         self.arrived.notify_one();
         self.wake_waiting();
@@ -270,6 +274,12 @@ impl Feed {
     /// When it began.
     pub fn began(&self) -> Instant {
         self.began
+    }
+
+    fn commit_lock(&self) -> MutexGuard<'_, ()> {
+        self.committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake_waiting(&self) {
@@ -337,6 +347,7 @@ pub fn start(
         in_flight: AtomicUsize::new(0),
         limit: plan.memory_limit,
         over: AtomicBool::new(false),
+        committing: Mutex::default(),
         waiting: (0..shards).map(|_| AtomicBool::new(false)).collect(),
         claims: (0..outputs).map(|_| AtomicUsize::new(NOBODY)).collect(),
         wake: plan.wake.clone(),
@@ -393,6 +404,7 @@ impl<'a> Writing<'a> {
 
     fn run(mut self) -> Ending {
         let written = self.write();
+        let committing = self.feed.commit_lock();
         let ending = match written {
             _ if self.feed.is_over() => Ending::Cancelled,
             Err(error) => Ending::Failed(error),
@@ -403,6 +415,7 @@ impl<'a> Writing<'a> {
                 Err(error) => Ending::Failed(error),
             },
         };
+        drop(committing);
         if !matches!(ending, Ending::Done { .. }) {
             self.feed.cancel(); // walks need go no further
             self.targets.clear();
@@ -449,9 +462,9 @@ impl<'a> Writing<'a> {
     /// What an output begins with: facts, libraries, and how many keys each database has.
     fn begin(&mut self, number: usize) -> io::Result<()> {
         if number > 0 && self.plan.header.aof_base {
-            self.plan.header.functions.clear(); // they are the server's: the first shard's base has them
+            self.plan.header.functions.clear(); // the bases of a log are loaded together
         }
-        header(&mut self.encoder, &self.plan.header);
+        self.plan.header.write(&mut self.encoder);
         let shards = match self.plan.layout {
             Layout::Joined => 0..self.plan.sizes.len(),
             Layout::Apart => number..number + 1,
