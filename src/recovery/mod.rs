@@ -21,6 +21,8 @@ mod own;
 pub mod redis_set;
 
 #[cfg(test)]
+mod power_tests;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};

@@ -430,7 +430,8 @@ fn survey(files: &[PathBuf], tolerance: Tolerance) -> Result<Surveyed, Halt> {
 /// have been on their way to the disk.
 fn is_torn(survey: &Survey, path: &Path, offset: u64) -> Result<bool, Halt> {
     let look = || -> std::io::Result<bool> {
-        if !damage::has_hole(path, offset, u64::MAX)? {
+        // Appends are whole units, so a part of a sector that is missing begins where a unit does.
+        if !damage::is_zero_at(path, offset)? && !damage::has_hole(path, offset, u64::MAX)? {
             return Ok(false);
         }
         // One that is known stands in front of the damage as well: text within a value.
