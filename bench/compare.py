@@ -16,6 +16,7 @@ import json
 import math
 import os
 import platform
+import random
 import re
 import shlex
 import socket
@@ -25,7 +26,7 @@ import time
 from pathlib import Path
 
 from measure import (
-    BUSY_SHARE_MAX, benchmark, find_errors, probe, run_command, server_cpu_ns, settled_rss_bytes, support,
+    BUSY_SHARE_MAX, benchmark, find_errors, probe, run_command, server_cpu_ns, settled_rss_bytes, subscribe, support,
 )
 
 KEYS = 1_000_000
@@ -105,8 +106,13 @@ def spread(ratios):
 
 
 def in_turn(bench, workload, title, servers, arguments, requests, reference=None, load_cpus=None, void=True,
-            before=None):
-    """Alternating rounds of one redis-benchmark test over all servers; prints and records a row for each."""
+            before=None, after=None):
+    """Alternating rounds of one redis-benchmark test over all servers; prints and records a row for each.
+
+    `before` and `after` are called with the server around each run; what `after` returns is an error, if anything.
+    """
+    if bench.options.only and bench.options.only.lower() not in title.lower():
+        return
     load_cpus = load_cpus or bench.load_cpus
     reference = reference or servers[0]
     runs = {server.name: [] for server in servers}
@@ -115,7 +121,8 @@ def in_turn(bench, workload, title, servers, arguments, requests, reference=None
             if before:
                 before(server)
             run = benchmark(server, load_cpus, requests, arguments)
-            for text in run.errors:
+            problem = after(server) if after else None
+            for text in run.errors + ([problem] if problem else []):
                 bench.error(f"{workload} {title} {server.name}: {text}")
             runs[server.name].append(run)
     for server in servers:
@@ -272,16 +279,23 @@ def memory(bench):
 
 
 def memory_types(bench):
-    """Resident bytes for each member of one big set, sorted set, hash and list, fresh servers for each."""
+    """Resident bytes for each member of one big set, sorted set, hash and list, fresh servers for each.
+
+    The servers' own buffers are made resident first: they are no member's memory, and weigh as much as a small list's.
+    """
     size = 200_000 if bench.options.quick else 1_000_000
     forms = [("set", "SADD", lambda n: [b"member:%d" % n]), ("sorted set", "ZADD", lambda n: [b"%d" % n, b"member:%d" % n]),
              ("hash", "HSET", lambda n: [b"field:%d" % n, b"value:%d" % n]), ("list", "RPUSH", lambda n: [b"element:%d" % n])]
     print(f"\n== memory_types: resident bytes per member, one key of {size}")
     print(f"{'type':<11} {'server':<11} {'bytes/member':>13} {'ratio':>7}")
     for title, command, words in forms:
+        if bench.options.only and bench.options.only.lower() not in title:
+            continue
         each = {}
         for server in bench.servers():
             with server, server.client(timeout=60.0) as client:
+                for _ in range(300):
+                    client.must("ECHO", b"e" * 16_000)
                 empty = settled_rss_bytes(server.pid)
                 for start in range(0, size, 1000):
                     client.must(command, "key", *(word for n in range(start, start + 1000) for word in words(n)))
@@ -419,6 +433,21 @@ def two_shards(bench):
                     print(f"{title:<26} two shards cost {own:.2f} times one shard's CPU per request", flush=True)
 
 
+def fill_big(client, members=100_000, batch=1_000):
+    """The big keys of `types`, so that any of its tests can run alone. Points lie 100 degrees by 10 far apart."""
+    draw = random.Random(7)
+    for start in range(0, members, batch):
+        some = [b"%012d" % n for n in range(start, start + batch)]
+        drawn = [b"%d" % draw.randrange(members) for _ in range(2 * batch)]
+        pairs = list(zip(some, drawn, drawn[batch:]))
+        client.must("HSET", "hash", *(word for n in some for word in (b"field:" + n, b"value")))
+        client.must("SADD", "set", *(b"member:" + n for n in some))
+        client.must("ZADD", "zset", *(word for n, score, _ in pairs for word in (score, b"member:" + n)))
+        client.must("GEOADD", "geo", *(word for n, x, y in pairs for word in (x + b"e-3", y + b"e-4", b"member:" + n)))
+        client.must("PFADD", "hll", *some)
+        client.pipeline([("XADD", "stream", "*", "field", "value")] * batch)
+
+
 def types(bench):
     """One or two commands of each type over 100,000 random keys."""
     key = "__rand_int__"
@@ -437,9 +466,14 @@ def types(bench):
         ("SETBIT", ["SETBIT", f"bits:{key}", "100", "1"]), ("BITCOUNT of 4 KB", ["BITCOUNT", "bits"]),
         ("PFADD one big", ["PFADD", "hll", f"element:{key}"]), ("PFADD", ["PFADD", f"hll:{key}", "element"]),
         ("PFCOUNT one big", ["PFCOUNT", "hll"]),
-        ("GEOADD one big", ["GEOADD", "geo", f"13.{key}", f"37.{key}", f"member:{key}"]),
-        ("GEOSEARCH 10 of many", ["GEOSEARCH", "geo", "FROMLONLAT", f"13.{key}", f"37.{key}", "BYRADIUS", "100", "m", "COUNT", "10"]),
+        ("GEOADD one big", ["GEOADD", "geo", f"{key}e-3", f"{key}e-4", f"member:{key}"]),
+        ("GEOSEARCH 10 of 65", ["GEOSEARCH", "geo", "FROMLONLAT", f"{key}e-3", f"{key}e-4", "BYRADIUS", "50", "km", "COUNT", "10"]),
         ("SORT 10", ["SORT", "sorted", "LIMIT", "0", "10"]),
+        ("XADD", ["XADD", f"stream:{key}", "*", "field", "value"]), ("XADD one big", ["XADD", "stream", "*", "field", "value"]),
+        ("XADD MAXLEN ~", ["XADD", "trimmed", "MAXLEN", "~", "10000", "*", "field", "value"]),
+        ("XRANGE 10 of many", ["XRANGE", "stream", "-", "+", "COUNT", "10"]),
+        ("EVAL return 1", ["EVAL", "return 1", "0"]),
+        ("EVAL of one GET", ["EVAL", "return redis.call('GET', KEYS[1])", "1", f"key:{key}"]),
     ]
     with Started(bench.servers()) as servers:
         for server in servers:
@@ -447,10 +481,73 @@ def types(bench):
             with server.client() as client:
                 client.must("SET", "bits", bytes(range(256)) * 16)
                 client.must("RPUSH", "sorted", *(str(n * 7919 % 100) for n in range(100)))
+                fill_big(client)
         print_head("types: P=16, c=50, 100,000 random keys or members")
         for title, command in tests:
             in_turn(bench, "types", title, servers, ["-c", "50", "-P", "16", "-r", "100000", *command],
                     bench.requests(500_000))
+
+
+def groups(bench):
+    """Reads of a consumer group over a long stream, with and without a list of what is pending."""
+    entries = bench.requests(500_000)
+
+    def again(server):
+        """Puts a new group at the start of the stream: each round delivers the whole of it."""
+        with server.client(timeout=60.0) as client:
+            client.call("XGROUP", "DESTROY", "stream", "group")
+            client.must("XGROUP", "CREATE", "stream", "group", "0")
+
+    with Started(bench.servers()) as servers:
+        for server in servers:
+            with server.client(timeout=60.0) as client:
+                for start in range(0, entries, 1000):
+                    client.pipeline([("XADD", "stream", f"{n + 1}-0", "field", "value") for n in range(start, start + 1000)])
+        print_head(f"groups: c=50, a stream of {entries} entries, read to its end in each round")
+        read = ["XREADGROUP", "GROUP", "group", "consumer", "COUNT"]
+        for title, command, reads in [
+            ("XREADGROUP COUNT 1", [*read, "1", "STREAMS", "stream", ">"], entries),
+            ("XREADGROUP COUNT 10", [*read, "10", "STREAMS", "stream", ">"], entries // 10),
+            ("XREADGROUP 1 NOACK", [*read, "1", "NOACK", "STREAMS", "stream", ">"], entries),
+        ]:
+            in_turn(bench, "groups", title, servers, ["-c", "50", "-P", "16", *command], reads, before=again)
+
+
+def publish(bench):
+    """PUBLISH to 1, 100 and 10,000 subscribers of one channel, who read all of it."""
+    support.raise_file_limit()
+    payload = "v" * 16
+    # Multiples of all clients' pipelines: of any other number redis-benchmark sends a few more.
+    counts = [(1, 200_000), (100, 8_000), (10_000, 320)]
+    if bench.options.quick:
+        counts = [(1, 40_000), (100, 4_000), (10_000, 160)]
+    print_head(f"publish: c=10 P=16, {len(payload)} bytes to each subscriber of one channel; CPU is for one PUBLISH")
+    for subscribers, requests in counts:
+        servers = bench.servers()
+        for server in servers:
+            server.command += ["--maxclients", "20000"]
+        with Started(servers):
+            listeners = {}
+            try:
+                for server in servers:
+                    listeners[server.name] = subscribe(server, bench.load_cpus, subscribers, "channel")
+                in_turn(bench, "publish", f"PUBLISH to {subscribers}", servers,
+                        ["-c", "10", "-P", "16", "PUBLISH", "channel", payload], requests,
+                        after=lambda server: hear(listeners[server.name], requests, subscribers, payload))
+            finally:
+                for listener in listeners.values():
+                    listener.stdin.close()
+                    listener.wait(60)
+
+
+def hear(listener, requests, subscribers, payload):
+    """Asks a process of subscribers for all that has been published: what is wrong with it, if anything."""
+    message = b"*3\r\n$7\r\nmessage\r\n$7\r\nchannel\r\n$%d\r\n%s\r\n" % (len(payload), payload.encode())
+    wanted = requests * subscribers * len(message)
+    listener.stdin.write(b"%d\n" % wanted)
+    listener.stdin.flush()
+    heard = int(listener.stdout.readline())
+    return None if heard == wanted else f"{heard} bytes of messages instead of {wanted}"
 
 
 DEFAULT_TESTS = ["ping_inline", "ping_mbulk", "set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "sadd", "hset",
@@ -508,7 +605,7 @@ def whole_list(bench, server, arguments, unix):
 
 
 WORKLOADS = {function.__name__: function for function in
-             (get_set, mget, types, big, conns5000, default_list, two_shards, memory, memory_types, grow)}
+             (get_set, mget, types, groups, publish, big, conns5000, default_list, two_shards, memory, memory_types, grow)}
 
 
 # --- the program -------------------------------------------------------------------------------------------------------
@@ -521,6 +618,7 @@ def parse_options():
     parser.add_argument("workloads", nargs="*", metavar="workload", help="which to run; none means all")
     parser.add_argument("--quick", action="store_true", help="a fifth of the requests and three rounds")
     parser.add_argument("--rounds", type=int, help="alternating rounds (5, or 3 with --quick)")
+    parser.add_argument("--only", metavar="TEXT", help="only tests (and types of memory_types) whose title holds this text")
     parser.add_argument("--slotwise", default=str(support.ROOT / "target" / "release" / "slotwise"), metavar="PATH",
                         help="the binary to measure (target/release/slotwise)")
     parser.add_argument("--no-slotwise", action="store_true", help="only Redis and the peers")

@@ -158,3 +158,16 @@ def probe(server, cpus, interval_us, stop_path):
     if process.stdout.readline().strip() != b"ready":
         raise RuntimeError("the prober did not start")
     return process
+
+
+def subscribe(server, cpus, count, channel):
+    """Starts bench/subscribers.py with `count` connections to the server. Returns the process once all have subscribed."""
+    program = Path(__file__).resolve().parent / "subscribers.py"
+    process = subprocess.Popen(
+        [sys.executable, str(program), str(server.port), str(count), channel],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        preexec_fn=lambda: (os.sched_setaffinity(0, cpus), support.raise_file_limit()),
+    )
+    if process.stdout.readline().strip() != b"ready":
+        raise RuntimeError("the subscribers did not start")
+    return process

@@ -43,6 +43,15 @@ const UNSAFE: &[(&str, &str)] = &[
     ("mesh/ring.rs", "slots that two cores hand to each other"),
     ("ring/buffers.rs", "buffers that the kernel fills"),
     ("ring/uring.rs", "operations whose memory the kernel reads"),
+    (
+        "script/lent.rs",
+        "the host of a running script, for its run",
+    ),
+    ("script/stack.rs", "Lua's stack, where every call passes"),
+    (
+        "structures/bitmap.rs",
+        "counting with what the processor is found to have",
+    ),
     ("structures/blob.rs", "packed bytes in one allocation"),
     ("structures/entry.rs", "key and value in one allocation"),
     (

@@ -83,14 +83,41 @@ impl Point {
 
     /// Metres to another point, along a great circle (haversine).
     pub fn distance(self, other: Point) -> f64 {
-        let radians = |degrees: f64| degrees * RADIANS_PER_DEGREE;
-        let v = ((radians(other.longitude) - radians(self.longitude)) / 2.0).sin();
-        if v == 0.0 {
-            return meridian_distance(self.latitude, other.latitude);
+        Origin::new(self).distance(other)
+    }
+}
+
+fn radians(degrees: f64) -> f64 {
+    degrees * RADIANS_PER_DEGREE
+}
+
+/// A point from which many distances are measured.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    point: Point,
+    longitude: f64,
+    latitude: f64,
+    cosine: f64,
+}
+
+impl Origin {
+    fn new(point: Point) -> Origin {
+        Origin {
+            point,
+            longitude: radians(point.longitude),
+            latitude: radians(point.latitude),
+            cosine: radians(point.latitude).cos(),
         }
-        let (from, to) = (radians(self.latitude), radians(other.latitude));
-        let u = ((to - from) / 2.0).sin();
-        let a = u * u + from.cos() * to.cos() * v * v;
+    }
+
+    fn distance(&self, other: Point) -> f64 {
+        let v = ((radians(other.longitude) - self.longitude) / 2.0).sin();
+        if v == 0.0 {
+            return meridian_distance(self.point.latitude, other.latitude);
+        }
+        let to = radians(other.latitude);
+        let u = ((to - self.latitude) / 2.0).sin();
+        let a = u * u + self.cosine * to.cos() * v * v;
         2.0 * EARTH_RADIUS_METRES * a.sqrt().asin()
     }
 }
@@ -248,41 +275,113 @@ pub struct Shape {
     pub unit_metres: f64,
 }
 
-/// Ranges of scores, from the first of a pair to below the second.
-pub type ScoreRanges = SmallVec<[(f64, f64); 9]>;
+/// What tells that a point lies outside of a circle without trigonometry.
+#[derive(Clone, Copy, Debug)]
+struct Far {
+    /// The square of the sine of half of the circle's angle, and a little more.
+    square: f64,
+    /// The product of the centre's cosine and the smallest one within the circle.
+    cosines: f64,
+}
 
-impl Shape {
+impl Far {
+    /// Half of the differences of longitude and latitude at most, in radians: here a sine is near to its argument, and no
+    /// distance comes near to that of antipodes, where rounding makes no number of it.
+    const HALF_MAX: f64 = 0.5;
+
+    /// Whether a point is certainly outside, by half of the differences in radians. Nine of ten points that are not inside
+    /// are found here, by what is never more than the haversine: `x - x^3 / 6` is below the sine.
+    #[inline]
+    fn holds(&self, longitude: f64, latitude: f64) -> bool {
+        let (x, y) = (longitude.abs(), latitude.abs());
+        if x > Self::HALF_MAX || y > Self::HALF_MAX {
+            return false;
+        }
+        let below_sine = |angle: f64| angle - angle * angle * angle / 6.0;
+        let (x, y) = (below_sine(x), below_sine(y));
+        y * y + self.cosines * x * x > self.square
+    }
+}
+
+/// An area that is asked about many points; made by [`Shape::probe`].
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    shape: Shape,
+    origin: Origin,
+    far: Far,
+}
+
+impl Probe {
     /// The distance of a point from the centre in metres, when the point is inside.
     pub fn distance_inside(&self, point: Point) -> Option<f64> {
-        let center = self.center;
-        match self.extent {
+        let center = self.origin.point;
+        let unit_metres = self.shape.unit_metres;
+        match self.shape.extent {
             Extent::Circle { radius } => {
-                let limit = radius * self.unit_metres;
+                let aside = (radians(point.longitude) - self.origin.longitude) / 2.0;
+                let up = (radians(point.latitude) - self.origin.latitude) / 2.0;
+                if self.far.holds(aside, up) {
+                    return None;
+                }
+                let limit = radius * unit_metres;
                 // The way along the meridian is never the longer one: it spares most points the trigonometry.
                 let north = meridian_distance(point.latitude, center.latitude);
                 if north > limit * (1.0 + MARGIN) {
                     return None;
                 }
-                let distance = center.distance(point);
+                let distance = self.origin.distance(point);
                 // Rounding can make the distance of antipodes no number; Redis counts such a point as inside.
                 let outside = distance > limit;
                 (!outside).then_some(distance)
             }
             Extent::Box { width, height } => {
-                if meridian_distance(point.latitude, center.latitude)
-                    > height * self.unit_metres / 2.0
-                {
+                if meridian_distance(point.latitude, center.latitude) > height * unit_metres / 2.0 {
                     return None;
                 }
                 let aside = Point {
                     longitude: center.longitude,
                     latitude: point.latitude,
                 };
-                if point.distance(aside) > width * self.unit_metres / 2.0 {
+                if point.distance(aside) > width * unit_metres / 2.0 {
                     return None;
                 }
-                Some(center.distance(point))
+                Some(self.origin.distance(point))
             }
+        }
+    }
+}
+
+/// Ranges of scores, from the first of a pair to below the second.
+pub type ScoreRanges = SmallVec<[(f64, f64); 9]>;
+
+impl Shape {
+    /// The area, prepared for being asked about many points.
+    pub fn probe(&self) -> Probe {
+        let origin = Origin::new(self.center);
+        let mut far = Far {
+            square: f64::INFINITY,
+            cosines: 0.0,
+        };
+        if let Extent::Circle { radius } = self.extent {
+            let half = radius * self.unit_metres / EARTH_RADIUS_METRES / 2.0;
+            if half < std::f64::consts::FRAC_PI_2 {
+                // Of the latitudes that come into question, the one nearest to a pole has the shortest degrees.
+                let edge = origin.latitude.abs() + 2.0 * half;
+                let shortest = if edge < std::f64::consts::FRAC_PI_2 {
+                    edge.cos()
+                } else {
+                    0.0
+                };
+                far = Far {
+                    square: half.sin() * half.sin() * (1.0 + MARGIN),
+                    cosines: origin.cosine * shortest,
+                };
+            }
+        }
+        Probe {
+            shape: *self,
+            origin,
+            far,
         }
     }
 
@@ -428,6 +527,53 @@ mod tests {
     }
 
     #[test]
+    fn a_point_that_is_passed_over_early_is_outside() {
+        let mut random = Random::new(22);
+        let mut unit = move || (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        let (mut inside, mut early) = (0, 0);
+        for round in 0..300_000 {
+            let center = Point {
+                longitude: unit() * 360.0 - 180.0,
+                latitude: (unit() * 2.0 - 1.0) * LATITUDE_MAX,
+            };
+            let radius = 10.0_f64.powf(unit() * 9.0 - 1.0);
+            let degrees = radius / 111_000.0;
+            let stretch = center.latitude.to_radians().cos();
+            let point = Point {
+                longitude: center.longitude + (unit() - 0.5) * 3.0 * degrees / stretch,
+                latitude: center.latitude + (unit() - 0.5) * 3.0 * degrees,
+            };
+            // Points of an index stand in the middle of cells.
+            let point = if point.is_valid() && round % 2 == 0 {
+                Point::of_score(point.score())
+            } else {
+                point
+            };
+            if !point.is_valid() {
+                continue;
+            }
+            let shape = Shape {
+                center,
+                extent: Extent::Circle { radius },
+                unit_metres: 1.0,
+            };
+            let distance = center.distance(point);
+            let is_inside = !(distance > radius);
+            let probe = shape.probe();
+            assert_eq!(
+                probe.distance_inside(point).is_some(),
+                is_inside,
+                "{shape:?} {point:?} {distance}"
+            );
+            let aside = (radians(point.longitude) - probe.origin.longitude) / 2.0;
+            let up = (radians(point.latitude) - probe.origin.latitude) / 2.0;
+            inside += usize::from(is_inside);
+            early += usize::from(probe.far.holds(aside, up));
+        }
+        assert!(inside > 30_000 && early > 60_000, "{inside} {early}");
+    }
+
+    #[test]
     fn the_cells_of_an_area_hold_every_point_inside() {
         let mut random = Random::new(21);
         let mut unit = move || (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
@@ -456,7 +602,7 @@ mod tests {
                 longitude: center.longitude + (unit() - 0.5) * spread,
                 latitude: center.latitude + (unit() - 0.5) * spread,
             };
-            if !point.is_valid() || shape.distance_inside(point).is_none() {
+            if !point.is_valid() || shape.probe().distance_inside(point).is_none() {
                 continue;
             }
             let score = point.score();

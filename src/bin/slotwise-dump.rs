@@ -47,7 +47,10 @@ fn command_line() -> Command {
             Command::new("check")
                 .about("Tells what is wrong with the files and what a start would drop")
                 .arg(path("DIR", where_))
-                .arg(flag("fix", "Drop it, keeping copies of the files as they were"))
+                .arg(flag(
+                    "fix",
+                    "Drop it, keeping copies of the files as they were",
+                ))
                 .arg(flag("yes", "Do not ask before")),
         )
 }
@@ -78,9 +81,7 @@ fn main() -> ExitCode {
 }
 
 fn path<'a>(matches: &'a ArgMatches, name: &str) -> &'a Path {
-    matches
-        .get_one::<PathBuf>(name)
-        .expect("clap requires it")
+    matches.get_one::<PathBuf>(name).expect("clap requires it")
 }
 
 fn merge(matches: &ArgMatches) -> Result<bool, String> {

@@ -136,7 +136,7 @@ impl Core {
     }
 
     fn make_room_with(&mut self, mut shard: Option<&mut Shard>) -> Room {
-        let mut over = self.excess();
+        let mut over = self.excess_without_clients();
         if over > 0
             && let Some(shard) = &mut shard
         {
@@ -183,6 +183,16 @@ impl Core {
         self.used_memory().saturating_sub(self.config.maxmemory)
     }
 
+    /// The same once clients that take more than they may are closed: they go before keys do.
+    fn excess_without_clients(&mut self) -> u64 {
+        let over = self.excess();
+        if over == 0 || !self.clients.are_limited() {
+            return over;
+        }
+        self.limit_clients();
+        self.excess()
+    }
+
     fn set_ceiling(&mut self, over: u64) {
         let room = if over > 0 {
             ROOM_OVER
@@ -204,6 +214,8 @@ impl Core {
         let time = scale.ticks(time_limit_ns(self.config.maxmemory_eviction_tenacity));
         let (start, evicted_before) = (ticks(), shard.stats.evicted);
         let mut used = limit + over;
+        // What is to be said of evicted keys leaves with this turn: it must not make more keys go.
+        let said = shard.news.outbox_bytes();
         while used > goal {
             if self.leaves_to_another(shard, over) {
                 break;
@@ -216,7 +228,8 @@ impl Core {
                     nothing = true;
                     break;
                 }
-                used = self.used_memory();
+                let saying = shard.news.outbox_bytes().saturating_sub(said) as u64;
+                used = self.used_memory().saturating_sub(saying);
                 if used <= goal {
                     break;
                 }
@@ -294,7 +307,7 @@ impl Core {
     #[cold]
     fn mind_limited_memory(&mut self) {
         self.memory.asked = false;
-        let mut over = self.excess();
+        let mut over = self.excess_without_clients();
         self.memory.pressing = false;
         if over > 0 {
             let mut shard = self.shard.take();

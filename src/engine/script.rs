@@ -62,7 +62,8 @@ impl Core {
         args: &Args<'_>,
     ) {
         // What is wrong with the request itself needs no shard.
-        if let Err(error) = self.script_of(command, args) {
+        let found = self.script_of(command, args);
+        if let Err(error) = found {
             let mut out = std::mem::take(connection.output.buffer());
             let start = out.len();
             self.failed(command, &error, &mut out, start);
@@ -77,7 +78,7 @@ impl Core {
             let mut held = vec![shard];
             let mut out = std::mem::take(connection.output.buffer());
             let start = out.len();
-            self.run_script(connection, &mut held, command, args, &mut out);
+            self.run_found_script(connection, &mut held, command, args, found, &mut out);
             self.show_script();
             *connection.output.buffer() = out;
             self.after_reply(connection, start);
@@ -131,7 +132,7 @@ impl Core {
         if source == Source::Function {
             let found = self.scripting.function(text)?;
             let (name, flags) = found.ok_or(ErrorReply::FUNCTION_NOT_FOUND)?;
-            scripting::read(args).map_err(|error| {
+            scripting::split(args).map_err(|error| {
                 if error == ErrorReply::NOT_INTEGER {
                     ErrorReply::BAD_NUMBER_OF_KEYS
                 } else {
@@ -143,13 +144,20 @@ impl Core {
         if source == Source::Sha && text.len() != 40 {
             return Err(ErrorReply::NO_SCRIPT);
         }
-        scripting::read(args)?;
+        scripting::split(args)?;
         let sha = match source {
             Source::Sha => Sha::parse(text).ok_or(ErrorReply::NO_SCRIPT)?,
-            _ => Sha::of(text),
+            _ => match self.scripting.find_recent(text) {
+                Some((sha, flags)) => return Ok((Name::Script(sha), flags)),
+                None => Sha::of(text),
+            },
         };
         if let Some(script) = self.scripting.find(&sha)? {
-            return Ok((Name::Script(sha), script.flags));
+            let flags = script.flags;
+            if source == Source::Body {
+                self.scripting.remember(sha, script);
+            }
+            return Ok((Name::Script(sha), flags));
         }
         if source == Source::Sha {
             return Err(ErrorReply::NO_SCRIPT);
@@ -175,6 +183,20 @@ impl Core {
         args: &Args<'_>,
         out: &mut Vec<u8>,
     ) {
+        let found = self.script_of(command, args);
+        self.run_found_script(connection, held, command, args, found, out);
+    }
+
+    /// The same, once it has been found out what script it is.
+    fn run_found_script(
+        &mut self,
+        connection: &Connection,
+        held: &mut Held,
+        command: &'static Registered,
+        args: &Args<'_>,
+        found: Result<(Name, script::Flags), ErrorReply>,
+        out: &mut Vec<u8>,
+    ) {
         let begun = ticks();
         let start = out.len();
         if !self.monitors.is_empty() {
@@ -182,7 +204,9 @@ impl Core {
             let line = trace::monitor_line(command, args, &source, unix_us());
             self.script_lines.extend(line);
         }
-        if let Err(error) = self.run_script_checked(connection, held, command, args, out) {
+        let outcome = found
+            .and_then(|found| self.run_script_checked(connection, held, command, args, found, out));
+        if let Err(error) = outcome {
             self.failed(command, &error, out, start);
         }
         // The time of the commands it called is counted as theirs and as its own.
@@ -202,12 +226,12 @@ impl Core {
         held: &mut Held,
         command: &'static Registered,
         args: &Args<'_>,
+        (name, flags): (Name, script::Flags),
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorReply> {
         let Run::Script { source, read_only } = command.spec.run else {
             unreachable!("{} runs no script", command.name)
         };
-        let (name, flags) = self.script_of(command, args)?;
         let kind = match name {
             Name::Script(_) => Kind::Eval,
             Name::Function(_) => Kind::Functions,

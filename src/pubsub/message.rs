@@ -7,43 +7,62 @@ use super::subscriptions::Topic;
 use crate::resp::Reply;
 
 /// Words of a message in both protocols: an array, or a push message.
+///
+/// Most messages go to clients that speak RESP2 and are the only copy of their words: one piece of memory, from which
+/// RESP3 differs by its first byte.
 #[derive(Debug)]
 pub struct Message {
-    parts: Box<[Box<[u8]>]>,
-    encoded: [OnceLock<Box<[u8]>>; 2],
+    resp2: Box<[u8]>,
+    resp3: OnceLock<Box<[u8]>>,
+    /// Where the words are, first and length.
+    words: [(usize, usize); WORDS_MAX],
+    count: usize,
 }
 
+/// Words of a message at most: those of a message to a pattern.
+const WORDS_MAX: usize = 4;
+
 impl Message {
-    /// A message of these words.
+    /// A message of these words, four at most.
     pub fn new(parts: &[&[u8]]) -> Self {
-        Message {
-            parts: parts.iter().map(|part| Box::from(*part)).collect(),
-            encoded: Default::default(),
+        assert!(parts.len() <= WORDS_MAX, "a message of a few words");
+        let digits = |length: usize| length.checked_ilog10().unwrap_or(0) as usize + 1;
+        let headed = |length: usize| length + digits(length) + 5;
+        let size = 4 + parts.iter().map(|part| headed(part.len())).sum::<usize>();
+        let mut out = Vec::with_capacity(size);
+        let mut words = [(0, 0); WORDS_MAX];
+        Reply::new(&mut out, false).push(parts.len());
+        for (word, part) in words.iter_mut().zip(parts) {
+            Reply::new(&mut out, false).bulk(part);
+            *word = (out.len() - part.len() - 2, part.len());
         }
+        Message {
+            resp2: out.into(),
+            resp3: OnceLock::new(),
+            words,
+            count: parts.len(),
+        }
+    }
+
+    fn word(&self, at: usize) -> &[u8] {
+        let (first, length) = self.words[..self.count][at];
+        &self.resp2[first..first + length]
     }
 
     /// Bytes of memory it takes, about: for the bound on what is on its way.
     pub fn size(&self) -> usize {
-        const EACH: usize = 32;
-        size_of::<Message>()
-            + self
-                .parts
-                .iter()
-                .map(|part| part.len() + EACH)
-                .sum::<usize>()
+        size_of::<Message>() + self.resp2.len()
     }
 
     /// Its bytes for a client.
     pub fn bytes(&self, resp3: bool) -> &[u8] {
-        self.encoded[usize::from(resp3)].get_or_init(|| {
-            let size = self.parts.iter().map(|part| part.len() + 16).sum();
-            let mut out = Vec::with_capacity(size);
-            let mut reply = Reply::new(&mut out, resp3);
-            reply.push(self.parts.len());
-            for part in &self.parts {
-                reply.bulk(part);
-            }
-            out.into()
+        if !resp3 {
+            return &self.resp2;
+        }
+        self.resp3.get_or_init(|| {
+            let mut out = self.resp2.clone();
+            out[0] = b'>';
+            out
         })
     }
 }
@@ -76,7 +95,7 @@ impl Publication {
 
     /// The channel.
     pub fn channel(&self) -> &[u8] {
-        &self.message.parts[1]
+        self.message.word(1)
     }
 
     /// For those who have subscribed to the channel.
@@ -86,7 +105,7 @@ impl Publication {
 
     /// For those who have subscribed to `pattern`.
     pub fn message_for(&self, pattern: &[u8]) -> Message {
-        Message::new(&[b"pmessage", pattern, self.channel(), &self.message.parts[2]])
+        Message::new(&[b"pmessage", pattern, self.channel(), self.message.word(2)])
     }
 
     /// It leaves for so many cores.
@@ -157,6 +176,26 @@ mod tests {
             publication.message().bytes(true),
             b">3\r\n$8\r\nsmessage\r\n$1\r\nc\r\n$0\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn a_message_takes_exactly_the_memory_it_needs_and_knows_its_words() {
+        for length in [0, 1, 9, 10, 99, 100, 1000, 12345] {
+            let payload = vec![b'x'; length];
+            let publication = Publication::new(Topic::Channel, b"a channel", &payload);
+            assert_eq!(publication.channel(), b"a channel");
+            let message = publication.message();
+            assert_eq!(message.word(2), payload);
+            let sizes = "*3$7message$9a channel$".len() + 4 * 2 + 2 * 2 + 2;
+            let digits = length.to_string().len();
+            assert_eq!(message.resp2.len(), sizes + digits + length);
+            let parts: [&[u8]; 3] = [b"message", b"a channel", &payload];
+            let foreseen: usize = parts
+                .iter()
+                .map(|part| part.len() + part.len().to_string().len() + 5)
+                .sum();
+            assert_eq!(message.resp2.len(), 4 + foreseen);
+        }
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct News {
     attention: u32,
     /// Each with its number among what is said on several shards in one step.
     outbox: Vec<(u64, Outgoing)>,
+    /// Bytes of memory that names of keys in there take.
+    outbox_bytes: usize,
     /// Numbers for what is said on several shards in one step.
     numbers: Option<Arc<AtomicU64>>,
     /// Room for names of channels.
@@ -166,6 +168,11 @@ impl News {
     fn say(&mut self, outgoing: Outgoing) {
         let numbers = self.numbers.as_ref();
         let number = numbers.map_or(0, |numbers| numbers.fetch_add(1, Ordering::Relaxed));
+        self.outbox_bytes += match &outgoing {
+            Outgoing::Publication(..) => 0,
+            Outgoing::Invalid(_, key) => key.as_ref().map_or(0, |key| key.len()),
+            Outgoing::Changed { key, .. } => key.len(),
+        };
         self.outbox.push((number, outgoing));
     }
 
@@ -180,8 +187,14 @@ impl News {
         !self.outbox.is_empty()
     }
 
+    /// Bytes of memory that the names of changed keys take until clients are told.
+    pub fn outbox_bytes(&self) -> usize {
+        self.outbox_bytes
+    }
+
     /// What waits to be delivered, in order, with its numbers.
     pub fn take(&mut self) -> std::vec::Drain<'_, (u64, Outgoing)> {
+        self.outbox_bytes = 0;
         self.outbox.drain(..)
     }
 }

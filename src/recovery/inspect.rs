@@ -47,7 +47,11 @@ pub fn find(path: &Path) -> Result<Source, String> {
     if path.is_file() {
         return match path.file_name() {
             Some(name) if name == manifest::NAME => find(path.parent().unwrap_or(Path::new("."))),
-            Some(name) if Path::new(name).extension().is_some_and(|ext| ext == "manifest") => {
+            Some(name)
+                if Path::new(name)
+                    .extension()
+                    .is_some_and(|ext| ext == "manifest") =>
+            {
                 redis_manifest(path)
             }
             _ => Ok(Source::File(path.to_owned())),
@@ -108,8 +112,8 @@ pub fn merge(path: &Path, out: &Path) -> Result<u64, String> {
     config.databases = DATABASES;
     let config = Arc::new(config);
     let status = Status::default();
-    let (mut keyspaces, changes) = read(find(path)?, &config, &status)
-        .map_err(|halt| halt.text(true))?;
+    let (mut keyspaces, changes) =
+        read(find(path)?, &config, &status).map_err(|halt| halt.text(true))?;
     let scripts = Arc::new(Scripts::default());
     functions::apply(&changes, &scripts)?;
     let libraries = scripts.libraries();
@@ -169,7 +173,9 @@ pub fn info(path: &Path) -> Result<String, String> {
         }
         Source::Snapshots(files) => {
             let _ = writeln!(text, "{} snapshots", files.len());
-            files.iter().for_each(|file| file_info(&mut text, file, "  "));
+            files
+                .iter()
+                .for_each(|file| file_info(&mut text, file, "  "));
         }
         Source::File(file) => file_info(&mut text, &file, ""),
     }
@@ -181,7 +187,11 @@ fn own_info(text: &mut String, directory: &Path, manifest: &Manifest) {
         Durability::Always => "acknowledged writes are on disk",
         Durability::Relaxed => "acknowledged writes are on disk within two seconds",
     };
-    let _ = writeln!(text, "Append-only files of Slotwise: {}", directory.display());
+    let _ = writeln!(
+        text,
+        "Append-only files of Slotwise: {}",
+        directory.display()
+    );
     let _ = writeln!(text, "  boot id {}; {durability}", manifest.boot);
     for taken in &manifest.taken {
         let _ = writeln!(text, "  made from {} ({} bytes)", taken.name, taken.bytes);
@@ -269,7 +279,10 @@ fn look_at_snapshot(
                 got => reader.feed(&chunk[..got]),
             },
             Ok(Event::Aux(name, value)) => {
-                let (name, value) = (String::from_utf8_lossy(&name), String::from_utf8_lossy(&value));
+                let (name, value) = (
+                    String::from_utf8_lossy(&name),
+                    String::from_utf8_lossy(&value),
+                );
                 facts.push(format!("{name} {value}"));
             }
             Ok(Event::Function(_)) => functions += 1,
@@ -284,7 +297,11 @@ fn look_at_snapshot(
             Err(problem) => break Err(problem),
         }
     };
-    lines.push(format!("snapshot, version {}: {}", reader.version(), facts.join(", ")));
+    lines.push(format!(
+        "snapshot, version {}: {}",
+        reader.version(),
+        facts.join(", ")
+    ));
     for (db, (count, volatile)) in keys {
         lines.push(format!("db {db}: {count} keys, {volatile} with an expiry"));
     }

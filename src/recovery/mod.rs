@@ -9,9 +9,9 @@
 //! shards they were written with; then whole slots go over to the shards there are now ([`Keyspace::redistribute`]).
 //! Whoever starts the server gives these to the cores and goes on writing where [`Recovered::manifest`] says.
 
+pub mod check;
 pub mod choice;
 mod damage;
-pub mod check;
 pub mod executor;
 mod feed;
 mod foreign;

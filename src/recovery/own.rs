@@ -331,7 +331,9 @@ pub(super) fn judge_damaged(set: &Logs<'_>, status: &Status) -> Result<Judged, H
             return Ok(CutTo::Ends);
         }
         let epochs = common_epochs(surveys);
-        Ok(epochs.first().map_or(CutTo::Start, |last| CutTo::Epoch(*last)))
+        Ok(epochs
+            .first()
+            .map_or(CutTo::Start, |last| CutTo::Epoch(*last)))
     })
 }
 

@@ -3,18 +3,18 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use mlua::{Function, Lua, MultiValue, Table, Value};
+use mlua::{Lua, MultiValue, Table, Value};
 
 use crate::base::number;
 use crate::base::sha1::sha1_hex;
 use crate::resp::request::OwnedArgs;
 
-use super::convert;
+use super::host::Pulse;
 use super::interpreter::Kind;
-use super::raised::{
-    error_table, raise, raise_argument, raise_counted, raise_text, untangle, with_code,
-};
+use super::lent::Lent;
+use super::raised::{error_table, raise, raise_argument, raise_text, untangle, with_code};
 use super::register::{Loading, register};
+use super::stack;
 
 /// The version that scripts are told, as `redis_version` of INFO has it.
 pub(super) const REDIS_VERSION: &str = "7.2.4";
@@ -23,8 +23,8 @@ const REDIS_VERSION_NUM: u32 = 0x0007_0204;
 /// What passes between a function that a script calls and the server, while a script runs.
 #[derive(Default)]
 pub(super) struct Exchange {
-    /// Hands a question to the running script's `Host`; none while nothing runs.
-    pub host: Option<Function>,
+    /// The running script's host.
+    pub host: Rc<Lent>,
     /// The command to run.
     pub args: OwnedArgs,
     /// Its reply.
@@ -33,6 +33,8 @@ pub(super) struct Exchange {
     pub text: Vec<u8>,
     /// A number for the server.
     pub number: u8,
+    /// The running script has been ended from outside.
+    pub doomed: bool,
     /// redis.setresp(3).
     pub resp3: bool,
     /// The library that is being loaded.
@@ -42,10 +44,9 @@ pub(super) struct Exchange {
 /// Shared by the functions of one interpreter.
 pub(super) type Shared = Rc<RefCell<Exchange>>;
 
-/// What the host is asked.
+/// What the host is asked, beside commands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Question {
-    Call,
     Pulse,
     SetRepl,
     MayRun,
@@ -53,30 +54,77 @@ pub(super) enum Question {
 }
 
 /// What it answers.
-pub(super) const DONE: u8 = 0;
-pub(super) const REFUSED: u8 = 1;
-pub(super) const NO: u8 = 2;
-
-impl Question {
-    pub const ALL: [Question; 5] = [
-        Question::Call,
-        Question::Pulse,
-        Question::SetRepl,
-        Question::MayRun,
-        Question::Log,
-    ];
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Done,
+    Refused,
+    No,
 }
+
+/// Why a command has no reply.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The server has refused it, and has counted that.
+    Counted,
+    /// It is no command.
+    Plain,
+    /// No script runs.
+    Homeless,
+}
+
+const NOTHING_RUNS: &[u8] = b"This Redis API function is only available while a script runs";
 
 /// Asks the host of the running script.
-pub(super) fn ask(shared: &Shared, question: Question) -> mlua::Result<u8> {
-    let host = shared.borrow().host.clone();
-    match host {
-        Some(host) => host.call(question as u8),
-        None => Err(raise(
-            b"This Redis API function is only available while a script runs",
-        )),
-    }
+pub(super) fn ask(shared: &Shared, question: Question) -> mlua::Result<Answer> {
+    let exchange = &mut *shared.borrow_mut();
+    let answer = exchange.host.with(|host| match question {
+        Question::Pulse => match host.pulse() {
+            Pulse::Continue => Answer::Done,
+            Pulse::Kill => Answer::Refused,
+        },
+        Question::SetRepl => {
+            host.set_repl(exchange.number);
+            Answer::Done
+        }
+        Question::MayRun => match host.may_run(&exchange.args) {
+            Some(true) => Answer::Done,
+            Some(false) => Answer::No,
+            None => Answer::Refused,
+        },
+        Question::Log => {
+            host.log(exchange.number, &exchange.text);
+            Answer::Done
+        }
+    });
+    answer.ok_or_else(|| raise(NOTHING_RUNS))
 }
+
+/// Has the host run the command whose arguments are there; `taken` says that all of them could be. The reply is in the
+/// exchange, or the text of what went wrong.
+pub(super) fn run_command(exchange: &mut Exchange, taken: bool) -> Result<(), Failure> {
+    let wrong = match (taken, exchange.args.count()) {
+        (false, _) => Some(NO_ARGUMENT),
+        (true, 0) => Some(NO_ARGUMENTS),
+        (true, _) => None,
+    };
+    if let Some(text) = wrong {
+        exchange.text = with_code(text);
+        return Err(Failure::Plain);
+    }
+    exchange.reply.clear();
+    let (args, resp3) = (&exchange.args, exchange.resp3);
+    let reply = &mut exchange.reply;
+    let (text, failure) = match exchange.host.with(|host| host.call(args, resp3, reply)) {
+        Some(Ok(())) => return Ok(()),
+        Some(Err(text)) => (with_code(&text), Failure::Counted),
+        None => (with_code(NOTHING_RUNS), Failure::Homeless),
+    };
+    exchange.text = text;
+    Err(failure)
+}
+
+const NO_ARGUMENTS: &[u8] = b"Please specify at least one argument for this redis lib call";
+const NO_ARGUMENT: &[u8] = b"Lua redis lib command arguments must be strings or integers";
 
 /// Builds the table `redis` as a library's code sees it while it is loaded.
 fn registering_table(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
@@ -112,13 +160,8 @@ fn set_version(redis: &Table) -> mlua::Result<()> {
 /// Builds the table `redis`.
 pub(super) fn redis_table(lua: &Lua, shared: &Shared, kind: Kind) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
-    for (name, raises) in [("call", true), ("pcall", false)] {
-        let shared = shared.clone();
-        redis.set(
-            name,
-            lua.create_function(move |lua, args: MultiValue| call(lua, &shared, &args, raises))?,
-        )?;
-    }
+    redis.set("call", stack::calling_function(lua, shared, true)?)?;
+    redis.set("pcall", stack::calling_function(lua, shared, false)?)?;
     redis.set("sha1hex", lua.create_function(sha1hex)?)?;
     redis.set("error_reply", lua.create_function(error_reply)?)?;
     redis.set("status_reply", lua.create_function(status_reply)?)?;
@@ -221,14 +264,14 @@ fn raised_at(lua: &Lua, (): ()) -> mlua::Result<MultiValue> {
 }
 
 /// A number as an argument of a command.
-fn push_number(args: &mut OwnedArgs, value: f64) {
+pub(super) fn push_number(args: &mut OwnedArgs, value: f64) {
     args.push(number::format_f64(value).as_bytes());
 }
 
 /// Takes a command's arguments; gives the text of the error when they are none.
 fn take_args(shared: &Shared, values: &MultiValue) -> Result<(), &'static [u8]> {
     if values.is_empty() {
-        return Err(b"Please specify at least one argument for this redis lib call");
+        return Err(NO_ARGUMENTS);
     }
     let mut exchange = shared.borrow_mut();
     exchange.args.clear();
@@ -237,45 +280,11 @@ fn take_args(shared: &Shared, values: &MultiValue) -> Result<(), &'static [u8]> 
             Value::String(text) => exchange.args.push(&text.as_bytes()),
             Value::Integer(value) => push_number(&mut exchange.args, *value as f64),
             Value::Number(value) => push_number(&mut exchange.args, *value),
-            _ => return Err(b"Lua redis lib command arguments must be strings or integers"),
+            _ => return Err(NO_ARGUMENT),
         }
     }
     Ok(())
 }
-
-/// redis.call and redis.pcall.
-fn call(lua: &Lua, shared: &Shared, values: &MultiValue, raises: bool) -> mlua::Result<Value> {
-    if let Err(text) = take_args(shared, values) {
-        return if raises {
-            Err(raise(text))
-        } else {
-            Ok(Value::Table(error_table(lua, &with_code(text), false)?))
-        };
-    }
-    shared.borrow_mut().reply.clear();
-    if ask(shared, Question::Call)? == REFUSED {
-        let text = with_code(&shared.borrow().text);
-        return if raises {
-            Err(raise_counted(text))
-        } else {
-            Ok(Value::Table(error_table(lua, &text, true)?))
-        };
-    }
-    let mut reply = std::mem::take(&mut shared.borrow_mut().reply);
-    let value = match reply.first() {
-        Some(b'-') if raises => {
-            let end = memchr::memchr(b'\r', &reply).unwrap_or(reply.len());
-            return Err(raise_counted(reply[1..end].to_vec()));
-        }
-        _ => convert::to_lua(lua, &reply)?,
-    };
-    reply.shrink_to(REPLY_KEPT_MAX);
-    shared.borrow_mut().reply = reply;
-    Ok(value)
-}
-
-/// Memory of a reply that is kept for the next one.
-const REPLY_KEPT_MAX: usize = 64 * 1024;
 
 /// The text of a value as `lua_tolstring` gives it: numbers have one.
 pub(super) fn text_of(lua: &Lua, value: &Value) -> mlua::Result<Option<Vec<u8>>> {
@@ -349,7 +358,7 @@ fn log(lua: &Lua, shared: &Shared, values: &MultiValue) -> mlua::Result<()> {
         exchange.text = line;
         exchange.number = level as u8;
     }
-    if shared.borrow().host.is_some() {
+    if shared.borrow().host.is_here() {
         ask(shared, Question::Log)?;
     }
     Ok(())
@@ -385,9 +394,9 @@ fn set_repl(lua: &Lua, shared: &Shared, values: &MultiValue) -> mlua::Result<()>
 fn acl_check_cmd(shared: &Shared, values: &MultiValue) -> mlua::Result<bool> {
     take_args(shared, values).map_err(raise)?;
     match ask(shared, Question::MayRun)? {
-        DONE => Ok(true),
-        NO => Ok(false),
-        _ => Err(raise(b"Invalid command passed to redis.acl_check_cmd()")),
+        Answer::Done => Ok(true),
+        Answer::No => Ok(false),
+        Answer::Refused => Err(raise(b"Invalid command passed to redis.acl_check_cmd()")),
     }
 }
 

@@ -1,165 +1,12 @@
-//! Replies of commands as Lua values, and what a script returns as a reply.
+//! What a script returns as a reply: all values that `stack.rs` leaves over, and the safe twin of what it writes.
 
-use mlua::{Lua, Table, Value};
+use mlua::{Table, Value};
 
-use crate::base::number::parse_i64;
 use crate::resp::Reply;
-
-use super::raised::error_table;
-
-/// Arrays within arrays of a command's reply at most; none comes near.
-const REPLY_DEPTH_MAX: usize = 100;
 
 /// Tables within tables of a returned value at most. Each is held by up to three of the 8000 references that Lua's own
 /// stack allows; Redis stops a little below 8000.
 const DEPTH_MAX: usize = 2500;
-
-/// A reply of this server's own commands as a Lua value. Such replies are well formed and never deep.
-pub(super) fn to_lua(lua: &Lua, reply: &[u8]) -> mlua::Result<Value> {
-    let mut reader = Reader {
-        lua,
-        rest: reply,
-        depth: 0,
-    };
-    reader.value()
-}
-
-/// Reads a reply from front to back. What does not parse becomes nil: nothing that a client sends gets here.
-struct Reader<'a> {
-    lua: &'a Lua,
-    rest: &'a [u8],
-    depth: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn line(&mut self) -> &'a [u8] {
-        let end = memchr::memmem::find(self.rest, b"\r\n").unwrap_or(self.rest.len());
-        let line = &self.rest[..end];
-        self.rest = self.rest.get(end + 2..).unwrap_or_default();
-        line
-    }
-
-    fn bytes(&mut self, length: usize) -> &'a [u8] {
-        let bytes = self.rest.get(..length).unwrap_or_default();
-        self.rest = self
-            .rest
-            .get(length.saturating_add(2)..)
-            .unwrap_or_default();
-        bytes
-    }
-
-    fn value(&mut self) -> mlua::Result<Value> {
-        if self.depth == REPLY_DEPTH_MAX || self.rest.is_empty() {
-            return Ok(Value::Nil);
-        }
-        self.depth += 1;
-        let value = self.value_inside();
-        self.depth -= 1;
-        value
-    }
-
-    fn value_inside(&mut self) -> mlua::Result<Value> {
-        let line = self.line();
-        let Some((kind, text)) = line.split_first() else {
-            return Ok(Value::Nil);
-        };
-        let number = || parse_i64(text).unwrap_or_default();
-        Ok(match kind {
-            b':' => Value::Number(number() as f64),
-            b'$' => match usize::try_from(number()) {
-                Ok(length) => self.string(length)?,
-                Err(_) => Value::Boolean(false),
-            },
-            b'+' => self.field("ok", self.lua.create_string(text)?)?,
-            b'-' => Value::Table(error_table(self.lua, text, true)?),
-            b'*' | b'>' => match usize::try_from(number()) {
-                Ok(count) => self.array(count)?,
-                Err(_) => Value::Boolean(false),
-            },
-            b'%' => {
-                let map = self.lua.create_table()?;
-                for _ in 0..self.fitting(number()) {
-                    let key = self.value()?;
-                    let value = self.value()?;
-                    set_if_key(&map, key, value)?;
-                }
-                self.field("map", map)?
-            }
-            b'~' => {
-                let set = self.lua.create_table()?;
-                for _ in 0..self.fitting(number()) {
-                    let member = self.value()?;
-                    set_if_key(&set, member, Value::Boolean(true))?;
-                }
-                self.field("set", set)?
-            }
-            b'_' => Value::Nil,
-            // An attribute is for whoever knows it; the reply comes after it.
-            b'|' => {
-                for _ in 0..self.fitting(number().saturating_mul(2)) {
-                    self.value()?;
-                }
-                return self.value();
-            }
-            b'#' => Value::Boolean(text == b"t"),
-            b',' => self.field("double", double(text))?,
-            b'(' => self.field("big_number", self.lua.create_string(text)?)?,
-            b'=' => {
-                let whole = self.bytes(usize::try_from(number()).unwrap_or_default());
-                let verbatim = self.lua.create_table()?;
-                let (format, string) = whole.split_at(whole.len().min(4));
-                verbatim.raw_set("string", self.lua.create_string(string)?)?;
-                let format = &format[..format.len().min(3)];
-                verbatim.raw_set("format", self.lua.create_string(format)?)?;
-                self.field("verbatim_string", verbatim)?
-            }
-            _ => Value::Nil,
-        })
-    }
-
-    /// So many elements, or fewer when the bytes that are left cannot hold them: each takes three at least.
-    fn fitting(&self, count: i64) -> usize {
-        usize::try_from(count).unwrap_or(0).min(self.rest.len())
-    }
-
-    fn string(&mut self, length: usize) -> mlua::Result<Value> {
-        let bytes = self.bytes(length);
-        Ok(Value::String(self.lua.create_string(bytes)?))
-    }
-
-    fn array(&mut self, count: usize) -> mlua::Result<Value> {
-        let count = self.fitting(i64::try_from(count).unwrap_or(i64::MAX));
-        let table = self.lua.create_table_with_capacity(count, 0)?;
-        for place in 1..=count {
-            let value = self.value()?;
-            // A nil among the elements leaves a hole.
-            table.raw_set(place, value)?;
-        }
-        Ok(Value::Table(table))
-    }
-
-    fn field(&self, name: &str, value: impl mlua::IntoLua) -> mlua::Result<Value> {
-        let table = self.lua.create_table_with_capacity(0, 1)?;
-        table.raw_set(name, value)?;
-        Ok(Value::Table(table))
-    }
-}
-
-/// Nil and NaN are no keys of tables in Lua.
-fn set_if_key(table: &Table, key: Value, value: Value) -> mlua::Result<()> {
-    match key {
-        Value::Nil => Ok(()),
-        Value::Number(number) if number.is_nan() => Ok(()),
-        key => table.raw_set(key, value),
-    }
-}
-
-fn double(text: &[u8]) -> f64 {
-    std::str::from_utf8(text)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(f64::NAN)
-}
 
 /// What is left to write of a table.
 enum Frame {
@@ -273,7 +120,7 @@ fn write_one(
 }
 
 /// As C's cast of a double to a long long on x86-64 does it.
-fn truncated(number: f64) -> i64 {
+pub(super) fn truncated(number: f64) -> i64 {
     if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number) {
         number as i64
     } else {
@@ -382,10 +229,160 @@ pub(super) fn until_zero(text: &[u8]) -> Vec<u8> {
     text[..end].to_vec()
 }
 
-fn one_line(text: &[u8]) -> Vec<u8> {
+pub(super) fn one_line(text: &[u8]) -> Vec<u8> {
     let blank = |byte: &u8| match byte {
         b'\r' | b'\n' => b' ',
         other => *other,
     };
     text.iter().map(blank).collect()
+}
+
+/// Replies of commands as Lua values, by the crate's safe means: the twin of `stack.rs`.
+#[cfg(test)]
+pub(super) mod reader {
+    use mlua::{Lua, Table, Value};
+
+    use crate::base::number::parse_i64;
+    use crate::script::raised::error_table;
+    use crate::script::stack::{REPLY_DEPTH_MAX, double};
+
+    /// A reply of this server's own commands as a Lua value. Such replies are well formed and never deep.
+    pub(in crate::script) fn to_lua(lua: &Lua, reply: &[u8]) -> mlua::Result<Value> {
+        let mut reader = Reader {
+            lua,
+            rest: reply,
+            depth: 0,
+        };
+        reader.value()
+    }
+
+    /// Reads a reply from front to back. What does not parse becomes nil: nothing that a client sends gets here.
+    struct Reader<'a> {
+        lua: &'a Lua,
+        rest: &'a [u8],
+        depth: usize,
+    }
+
+    impl<'a> Reader<'a> {
+        fn line(&mut self) -> &'a [u8] {
+            let end = memchr::memmem::find(self.rest, b"\r\n").unwrap_or(self.rest.len());
+            let line = &self.rest[..end];
+            self.rest = self.rest.get(end + 2..).unwrap_or_default();
+            line
+        }
+
+        fn bytes(&mut self, length: usize) -> &'a [u8] {
+            let bytes = self.rest.get(..length).unwrap_or_default();
+            self.rest = self
+                .rest
+                .get(length.saturating_add(2)..)
+                .unwrap_or_default();
+            bytes
+        }
+
+        fn value(&mut self) -> mlua::Result<Value> {
+            if self.depth == REPLY_DEPTH_MAX || self.rest.is_empty() {
+                return Ok(Value::Nil);
+            }
+            self.depth += 1;
+            let value = self.value_inside();
+            self.depth -= 1;
+            value
+        }
+
+        fn value_inside(&mut self) -> mlua::Result<Value> {
+            let line = self.line();
+            let Some((kind, text)) = line.split_first() else {
+                return Ok(Value::Nil);
+            };
+            let number = || parse_i64(text).unwrap_or_default();
+            Ok(match kind {
+                b':' => Value::Number(number() as f64),
+                b'$' => match usize::try_from(number()) {
+                    Ok(length) => self.string(length)?,
+                    Err(_) => Value::Boolean(false),
+                },
+                b'+' => self.field("ok", self.lua.create_string(text)?)?,
+                b'-' => Value::Table(error_table(self.lua, text, true)?),
+                b'*' | b'>' => match usize::try_from(number()) {
+                    Ok(count) => self.array(count)?,
+                    Err(_) => Value::Boolean(false),
+                },
+                b'%' => {
+                    let map = self.lua.create_table()?;
+                    for _ in 0..self.fitting(number()) {
+                        let key = self.value()?;
+                        let value = self.value()?;
+                        set_if_key(&map, key, value)?;
+                    }
+                    self.field("map", map)?
+                }
+                b'~' => {
+                    let set = self.lua.create_table()?;
+                    for _ in 0..self.fitting(number()) {
+                        let member = self.value()?;
+                        set_if_key(&set, member, Value::Boolean(true))?;
+                    }
+                    self.field("set", set)?
+                }
+                b'_' => Value::Nil,
+                // An attribute is for whoever knows it; the reply comes after it.
+                b'|' => {
+                    for _ in 0..self.fitting(number().saturating_mul(2)) {
+                        self.value()?;
+                    }
+                    return self.value();
+                }
+                b'#' => Value::Boolean(text == b"t"),
+                b',' => self.field("double", double(text))?,
+                b'(' => self.field("big_number", self.lua.create_string(text)?)?,
+                b'=' => {
+                    let whole = self.bytes(usize::try_from(number()).unwrap_or_default());
+                    let verbatim = self.lua.create_table()?;
+                    let (format, string) = whole.split_at(whole.len().min(4));
+                    verbatim.raw_set("string", self.lua.create_string(string)?)?;
+                    let format = &format[..format.len().min(3)];
+                    verbatim.raw_set("format", self.lua.create_string(format)?)?;
+                    self.field("verbatim_string", verbatim)?
+                }
+                _ => Value::Nil,
+            })
+        }
+
+        /// So many elements, or fewer when the bytes that are left cannot hold them: each takes three at least.
+        fn fitting(&self, count: i64) -> usize {
+            usize::try_from(count).unwrap_or(0).min(self.rest.len())
+        }
+
+        fn string(&mut self, length: usize) -> mlua::Result<Value> {
+            let bytes = self.bytes(length);
+            Ok(Value::String(self.lua.create_string(bytes)?))
+        }
+
+        fn array(&mut self, count: usize) -> mlua::Result<Value> {
+            let count = self.fitting(i64::try_from(count).unwrap_or(i64::MAX));
+            let table = self.lua.create_table_with_capacity(count, 0)?;
+            for place in 1..=count {
+                let value = self.value()?;
+                // A nil among the elements leaves a hole.
+                table.raw_set(place, value)?;
+            }
+            Ok(Value::Table(table))
+        }
+
+        fn field(&self, name: &str, value: impl mlua::IntoLua) -> mlua::Result<Value> {
+            let table = self.lua.create_table_with_capacity(0, 1)?;
+            table.raw_set(name, value)?;
+            Ok(Value::Table(table))
+        }
+    }
+
+    /// Nil and NaN are no keys of tables in Lua.
+    fn set_if_key(table: &Table, key: Value, value: Value) -> mlua::Result<()> {
+        match key {
+            Value::Nil => Ok(()),
+            Value::Number(number) if number.is_nan() => Ok(()),
+            key => table.raw_set(key, value),
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::base::hash::hash;
 use crate::resp::ErrorReply;
 
 use super::flags::Flags;
@@ -14,13 +15,25 @@ use super::store::{Script, Scripts, Sha};
 /// Memory of one interpreter at most, in bytes.
 const MEMORY_MAX: usize = 512 << 20;
 
+/// Scripts that are found by their text; a power of two.
+const RECENT: usize = 64;
+
+/// A script that EVAL has run: its name costs more to compute than a small script takes to run.
+#[derive(Clone)]
+struct Recent {
+    sha: Sha,
+    script: Arc<Script>,
+}
+
 /// A core's scripting. Interpreters are made when first needed, and are away while they run something.
 pub struct CoreScripts {
     /// What all cores share.
     pub scripts: Arc<Scripts>,
     eval: RefCell<Option<Box<Interpreter>>>,
     /// Scripts compiled by it, as of `generation`.
-    compiled: RefCell<HashMap<Sha, Arc<Script>>>,
+    compiled: RefCell<HashMap<Sha, Arc<Script>, ahash::RandomState>>,
+    /// Some of them, each where the hash of its text says.
+    recent: RefCell<Vec<Option<Recent>>>,
     generation: Cell<u64>,
     functions: RefCell<Option<Box<Interpreter>>>,
     /// The libraries loaded by it, as of `library_generation`.
@@ -34,7 +47,8 @@ impl CoreScripts {
         CoreScripts {
             scripts,
             eval: RefCell::new(None),
-            compiled: RefCell::new(HashMap::new()),
+            compiled: RefCell::default(),
+            recent: RefCell::new(vec![None; RECENT]),
             generation: Cell::new(0),
             functions: RefCell::new(None),
             loaded: RefCell::default(),
@@ -48,6 +62,7 @@ impl CoreScripts {
         if generation != self.generation.get() {
             self.generation.set(generation);
             self.compiled.borrow_mut().clear();
+            self.recent.borrow_mut().fill(None);
             *self.eval.borrow_mut() = None;
         }
     }
@@ -63,6 +78,20 @@ impl CoreScripts {
         };
         self.compile(*sha, &script)?;
         Ok(Some(script))
+    }
+
+    /// A script that has run here lately, by its text.
+    pub fn find_recent(&self, body: &[u8]) -> Option<(Sha, Flags)> {
+        self.follow_flush();
+        let recent = self.recent.borrow();
+        let found = recent[place_of(body)].as_ref()?;
+        (found.script.body == body).then_some((found.sha, found.script.flags))
+    }
+
+    /// Remembers a script that is compiled here.
+    pub fn remember(&self, sha: Sha, script: Arc<Script>) {
+        let place = place_of(&script.body);
+        self.recent.borrow_mut()[place] = Some(Recent { sha, script });
     }
 
     /// Compiles a script for this core.
@@ -166,5 +195,38 @@ impl CoreScripts {
             .borrow()
             .as_ref()
             .map_or(0, |one| one.memory())
+    }
+}
+
+fn place_of(body: &[u8]) -> usize {
+    hash(body) as usize % RECENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_found_by_its_whole_text_until_scripts_are_flushed() {
+        let scripts = Arc::new(Scripts::default());
+        let core = CoreScripts::new(scripts.clone());
+        let script = |body: &[u8]| {
+            let body = body.to_vec();
+            let (flags, skip) = (Flags::COMPATIBLE, 0);
+            Arc::new(Script { body, flags, skip })
+        };
+        let names: Vec<Vec<u8>> = (0..500)
+            .map(|n| format!("return {n}").into_bytes())
+            .collect();
+        for body in &names {
+            let sha = Sha::of(body);
+            assert!(core.find_recent(body).is_none());
+            core.remember(sha, script(body));
+            assert_eq!(core.find_recent(body).map(|(sha, _)| sha), Some(sha));
+        }
+        let kept = names.iter().filter(|body| core.find_recent(body).is_some());
+        assert!((1..=RECENT).contains(&kept.count()));
+        scripts.flush();
+        assert!(names.iter().all(|body| core.find_recent(body).is_none()));
     }
 }

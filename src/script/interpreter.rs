@@ -12,10 +12,12 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmStat
 
 use crate::resp::{ErrorReply, Reply};
 
-use super::api::{self, DONE, Exchange, NO, Question, REFUSED, Shared, ask};
-use super::host::{Host, Pulse};
+use super::api::{self, Answer, Exchange, Question, Shared, ask};
+use super::host::Host;
+use super::lent::Lent;
 use super::raised::{self, raise};
 use super::register::Loading;
+use super::stack::{self, Outcome, Sandbox};
 use super::{bits, convert, json, msgpack, structs};
 
 /// Instructions between two looks at the time.
@@ -23,10 +25,6 @@ const PULSE_INSTRUCTIONS: u32 = 10_000;
 
 /// Looks at the time that the code of a library may take: about half a second.
 const LOAD_PULSES_MAX: u32 = 5_000;
-
-/// Runs between two looks at the garbage, and steps of each look.
-const GARBAGE_EVERY: u64 = 50;
-const GARBAGE_STEPS: usize = 50;
 
 /// What an interpreter is for: scripts of EVAL and functions of libraries never see each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +49,17 @@ pub struct Call<'a> {
 pub struct Interpreter {
     lua: Lua,
     kind: Kind,
-    shared: Shared,
+    sandbox: Sandbox,
     environment: Table,
     define: Function,
     forget: Function,
     load: Function,
-    run: Function,
+    doom: Function,
     next: Function,
     memory_max: usize,
-    runs: u64,
+    /// Behind all that belongs to Lua, which knows its address.
+    shared: Shared,
+    host: Rc<Lent>,
 }
 
 impl Interpreter {
@@ -74,6 +74,7 @@ impl Interpreter {
         let options = LuaOptions::new().catch_rust_panics(true);
         let lua = Lua::new_with(libraries, options)?;
         let shared: Shared = Rc::new(RefCell::new(Exchange::default()));
+        let host = shared.borrow().host.clone();
         let libraries = lua.create_table()?;
         libraries.set("redis", api::redis_table(&lua, &shared, kind)?)?;
         libraries.set("bit", bits::library(&lua)?)?;
@@ -89,9 +90,9 @@ impl Interpreter {
         let environment: Table = sandbox.get("environment")?;
         lua.set_globals(environment.clone())?;
         let doom: Function = sandbox.get("doom")?;
-        let of = shared.clone();
+        let (of, dooming) = (shared.clone(), doom.clone());
         let triggers = HookTriggers::new().every_nth_instruction(PULSE_INSTRUCTIONS);
-        lua.set_global_hook(triggers, move |lua, _| on_pulse(lua, &of, &doom))?;
+        lua.set_global_hook(triggers, move |lua, _| on_pulse(lua, &of, &dooming))?;
         lua.set_memory_limit(memory_max)?;
         Ok(Interpreter {
             kind,
@@ -100,11 +101,16 @@ impl Interpreter {
             define: sandbox.get("define")?,
             forget: sandbox.get("forget")?,
             load: sandbox.get("load")?,
-            run: sandbox.get("run")?,
+            sandbox: Sandbox {
+                on_error: sandbox.get("on_error")?,
+                functions: sandbox.get("functions")?,
+                globals: sandbox.get("globals")?,
+            },
+            doom,
             next,
             memory_max,
-            runs: 0,
             lua,
+            host,
         })
     }
 
@@ -194,12 +200,9 @@ impl Interpreter {
         reply: &mut Reply<'_>,
     ) -> Vec<ErrorReply> {
         let start = reply.buffer().len();
-        let outcome = self.run_with(host, call, reply);
-        {
-            let mut exchange = self.shared.borrow_mut();
-            exchange.host = None;
-            exchange.resp3 = false;
-        }
+        let lent = self.host.clone();
+        let outcome = lent.during(host, || self.run_with(call, reply));
+        self.after_run();
         self.collect_garbage();
         let errors = outcome.unwrap_or_else(|error| {
             // Lua itself has failed outside the script: its memory is used up.
@@ -211,52 +214,49 @@ impl Interpreter {
         errors.into_iter().map(ErrorReply::text).collect()
     }
 
-    /// A little after every so many scripts, as Redis does; all of it after one that has used up much, so that there is
-    /// room for the next one. Collecting fails only for want of memory, and then the next script meets that.
+    /// The collector keeps up with what scripts leave behind by itself: it takes a step whenever memory is asked for, and
+    /// goes round when that has doubled. All of it goes after a script that has used up much, so that there is room for
+    /// the next one. Redis takes a step after every fifty scripts besides, which costs a small script a tenth of its time.
     fn collect_garbage(&mut self) {
-        self.runs += 1;
         if self.memory_max > 0 && self.lua.used_memory() > self.memory_max / 2 {
+            // It fails only for want of memory, and then the next script meets that.
             let _ = self.lua.gc_collect();
-        } else if self.runs.is_multiple_of(GARBAGE_EVERY) {
-            for _ in 0..GARBAGE_STEPS {
-                if self.lua.gc_step().unwrap_or(true) {
-                    break;
-                }
-            }
         }
     }
 
-    fn run_with(
-        &mut self,
-        host: &mut dyn Host,
-        call: &Call<'_>,
-        reply: &mut Reply<'_>,
-    ) -> mlua::Result<Vec<Vec<u8>>> {
-        let host = RefCell::new(host);
-        let shared = self.shared.clone();
-        let answer =
-            |_: &Lua, question: u8| Ok(answer(&mut **host.borrow_mut(), &shared, question));
-        self.lua.scope(|scope| {
-            self.shared.borrow_mut().host = Some(scope.create_function(answer)?);
-            let strings = |list: &[&[u8]]| -> mlua::Result<Table> {
-                let table = self.lua.create_table_with_capacity(list.len(), 0)?;
-                for (place, text) in list.iter().enumerate() {
-                    table.raw_set(place + 1, self.lua.create_string(text)?)?;
-                }
-                Ok(table)
-            };
-            let (keys, args) = (strings(call.keys)?, strings(call.args)?);
-            let as_globals = self.kind == Kind::Eval;
-            let (ok, value): (bool, Value) = self.run.call((call.name, keys, args, as_globals))?;
-            if ok {
+    fn run_with(&mut self, call: &Call<'_>, reply: &mut Reply<'_>) -> mlua::Result<Vec<Vec<u8>>> {
+        let as_globals = self.kind == Kind::Eval;
+        let outcome = stack::run(
+            &self.lua,
+            &self.sandbox,
+            &self.shared,
+            call,
+            as_globals,
+            reply,
+        )?;
+        match outcome {
+            Outcome::Written => Ok(Vec::new()),
+            Outcome::Returned(value) => {
                 let resp3 = self.shared.borrow().resp3;
                 convert::to_reply(&self.next, value, resp3, reply)
-            } else {
+            }
+            Outcome::Failed(value) => {
                 let (text, counted) = error_text(call.name, &value)?;
                 reply.error(&ErrorReply::text(text.clone()));
                 Ok(if counted { Vec::new() } else { vec![text] })
             }
-        })
+        }
+    }
+
+    /// Takes back what the script has set for itself, and what ended it.
+    fn after_run(&mut self) {
+        let mut exchange = self.shared.borrow_mut();
+        exchange.resp3 = false;
+        if std::mem::take(&mut exchange.doomed) {
+            drop(exchange);
+            // It assigns a variable, for which no memory is needed.
+            let _ = self.doom.call::<()>(Value::Nil);
+        }
     }
 }
 
@@ -300,38 +300,6 @@ fn failed_to_run(name: &str, text: &[u8]) -> Vec<u8> {
     [b"ERR Error running script ", name.as_bytes(), b", ", text].concat()
 }
 
-/// Hands a question of a script to its host.
-fn answer(host: &mut dyn Host, shared: &Shared, question: u8) -> u8 {
-    let exchange = &mut *shared.borrow_mut();
-    let question = Question::ALL[usize::from(question)];
-    match question {
-        Question::Call => match host.call(&exchange.args, exchange.resp3, &mut exchange.reply) {
-            Ok(()) => DONE,
-            Err(text) => {
-                exchange.text = text;
-                REFUSED
-            }
-        },
-        Question::Pulse => match host.pulse() {
-            Pulse::Continue => DONE,
-            Pulse::Kill => REFUSED,
-        },
-        Question::SetRepl => {
-            host.set_repl(exchange.number);
-            DONE
-        }
-        Question::MayRun => match host.may_run(&exchange.args) {
-            Some(true) => DONE,
-            Some(false) => NO,
-            None => REFUSED,
-        },
-        Question::Log => {
-            host.log(exchange.number, &exchange.text);
-            DONE
-        }
-    }
-}
-
 /// Called every so many instructions: lets the server live while a script runs long, and ends the script when it says so.
 fn on_pulse(lua: &Lua, shared: &Shared, doom: &Function) -> mlua::Result<VmState> {
     let reason = {
@@ -342,15 +310,16 @@ fn on_pulse(lua: &Lua, shared: &Shared, doom: &Function) -> mlua::Result<VmState
                 return Ok(VmState::Continue);
             }
             &b"FUNCTION LOAD timeout"[..]
-        } else if exchange.host.is_none() {
+        } else if !exchange.host.is_here() {
             return Ok(VmState::Continue);
         } else {
             b"Script killed by user with SCRIPT KILL..."
         }
     };
-    if shared.borrow().host.is_some() && ask(shared, Question::Pulse)? != REFUSED {
+    if shared.borrow().host.is_here() && ask(shared, Question::Pulse)? != Answer::Refused {
         return Ok(VmState::Continue);
     }
+    shared.borrow_mut().doomed = true;
     let error = raised::error_table(lua, &raised::with_code(reason), false)?;
     doom.call::<()>(error)?;
     Err(raise(reason))

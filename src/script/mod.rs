@@ -14,10 +14,12 @@ mod host;
 mod interpreter;
 mod json;
 mod json_read;
+mod lent;
 mod libraries;
 mod msgpack;
 mod raised;
 mod register;
+mod stack;
 mod store;
 mod structs;
 

@@ -4,8 +4,8 @@
 
 local host, libraries = ...
 
-local error, type, tostring, tonumber, next, rawset, rawget =
-  error, type, tostring, tonumber, next, rawset, rawget
+local error, type, tostring, tonumber, next, rawset, rawget, select =
+  error, type, tostring, tonumber, next, rawset, rawget, select
 local real_pcall, real_xpcall, real_pairs, real_setmetatable = pcall, xpcall, pairs, setmetatable
 local real_getfenv, real_setfenv, real_load, real_loadstring, real_dump = getfenv, setfenv, load, loadstring, string.dump
 local resume = coroutine.resume
@@ -245,8 +245,36 @@ end
 local maths = copy(math)
 maths.random, maths.randomseed = host.random, host.randomseed
 
+-- table.insert writes past metatables.
+local tables = copy(table)
+local insert = table.insert
+
+local function insert_error(place, wanted, got)
+  error("bad argument #" .. place .. " to 'insert' (" .. wanted .. " expected, got " .. got .. ")", 3)
+end
+
+function tables.insert(...)
+  local count, t, place, value = select("#", ...), ...
+  if type(t) ~= "table" then
+    insert_error(1, "table", count == 0 and "no value" or type(t))
+  end
+  if reals[t] then
+    error(READ_ONLY, 2)
+  end
+  if count == 2 then
+    return insert(t, place)
+  end
+  if count ~= 3 then
+    error("wrong number of arguments to 'insert'", 2)
+  end
+  if not tonumber(place) then
+    insert_error(2, "number", type(place))
+  end
+  return insert(t, place, value)
+end
+
 globals.string = (protect(strings))
-globals.table = (protect(copy(table)))
+globals.table = (protect(tables))
 globals.math = (protect(maths))
 globals.coroutine = (protect(routines))
 globals.os = (protect({ clock = os.clock }))
@@ -277,17 +305,6 @@ if host.registering then
   loading = real_setmetatable({ redis = (protect(host.registering)) }, { __index = missing_global })
 end
 
--- table.insert writes past __newindex: what it left in a proxy goes.
-local function sweep()
-  for proxy in next, reals do
-    local key = next(proxy)
-    while key ~= nil do
-      rawset(proxy, key, nil)
-      key = next(proxy)
-    end
-  end
-end
-
 -- Running.
 
 local function on_error(e)
@@ -305,15 +322,14 @@ local function on_error(e)
 end
 
 local functions = {}
-local running, first, second
-
-local function enter()
-  return running(first, second)
-end
 
 local sandbox = {}
 
+-- The server calls functions by itself: KEYS and ARGV are globals to EVAL and arguments to FCALL.
 sandbox.environment = shown
+sandbox.globals = globals
+sandbox.functions = functions
+sandbox.on_error = on_error
 
 function sandbox.define(name, f)
   functions[name] = f
@@ -323,20 +339,6 @@ function sandbox.forget(name)
   functions[name] = nil
 end
 
--- Runs a defined function. KEYS and ARGV are globals to EVAL and arguments to FCALL.
-function sandbox.run(name, keys, argv, as_globals)
-  running, first, second = functions[name], keys, argv
-  if as_globals then
-    globals.KEYS, globals.ARGV = keys, argv
-    first, second = nil, nil
-  end
-  doomed = nil
-  local ok, result = real_xpcall(enter, on_error)
-  doomed, running, first, second = nil, nil, nil, nil
-  sweep()
-  return ok, result
-end
-
 -- Runs a library's code, which registers functions. Gives nothing or the error.
 function sandbox.load(chunk)
   doomed = nil
@@ -344,7 +346,6 @@ function sandbox.load(chunk)
   local ok, e = real_pcall(chunk)
   reals[shown], metatable_of_shown.__index = globals, globals
   doomed = nil
-  sweep()
   if ok then
     return nil
   end
@@ -357,7 +358,7 @@ function sandbox.load(chunk)
   return e
 end
 
--- From now on nothing is caught: the script ends with this error.
+-- From now on nothing is caught: the script ends with this error. Nothing: the next script begins.
 function sandbox.doom(e)
   doomed = e
 end

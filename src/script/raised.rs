@@ -33,14 +33,6 @@ pub(super) fn raise(text: &[u8]) -> Error {
     })
 }
 
-/// The same for an error that has been counted.
-pub(super) fn raise_counted(text: Vec<u8>) -> Error {
-    Error::external(Raised::Table {
-        text,
-        counted: true,
-    })
-}
-
 /// An error of a library function: `bad argument` and the like, with the place of the call before it.
 pub(super) fn raise_text(lua: &Lua, text: impl AsRef<[u8]>) -> Error {
     let mut whole = place(lua, 1);

@@ -3,6 +3,7 @@
 //!
 //! Everything works on words or whole slices, which the compiler turns into vector code; bits at the edges of a range
 //! are masked, never walked. Reading past the end of a string finds zeros.
+#![allow(unsafe_code)]
 
 /// Bytes combined at a time, so that the result stays in the cache while all sources pass over it.
 const BLOCK: usize = 16 * 1024;
@@ -19,19 +20,46 @@ pub enum Combine {
 }
 
 /// How many bits are set.
+///
+/// The baseline that the server is built for promises neither an instruction that counts a word's bits nor wide
+/// vectors, so what the processor has is asked for when it runs. Measured on 4 KB: 22 ns with vectors of counts, 76 with
+/// AVX2, 260 without either, which was a third of a BITCOUNT (bench/compare.sh types).
 pub fn count_ones(bytes: &[u8]) -> u64 {
-    let (chunks, rest) = bytes.as_chunks::<8>();
-    let mut total = 0;
-    // Sums of a block fit 32 bits, which keeps the inner loop narrow enough for vectors.
-    for block in chunks.chunks(1 << 16) {
-        let ones = |word: &[u8; 8]| u64::from_le_bytes(*word).count_ones();
-        total += u64::from(block.iter().map(ones).sum::<u32>());
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq") {
+            // SAFETY: the processor has just been asked for both features, which is all that the function demands.
+            return unsafe { count_ones_512(bytes) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+            // SAFETY: as above.
+            return unsafe { count_ones_256(bytes) };
+        }
     }
-    total
-        + rest
-            .iter()
-            .map(|byte| u64::from(byte.count_ones()))
-            .sum::<u64>()
+    count_ones_anywhere(bytes)
+}
+
+/// [`count_ones`] where whole vectors are counted by one instruction.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn count_ones_512(bytes: &[u8]) -> u64 {
+    count_ones_anywhere(bytes)
+}
+
+/// [`count_ones`] with vectors of 256 bits.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,popcnt")]
+fn count_ones_256(bytes: &[u8]) -> u64 {
+    count_ones_anywhere(bytes)
+}
+
+/// The loop itself, from which the compiler makes the best that the function around it may use.
+#[inline(always)]
+fn count_ones_anywhere(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let in_word = |word: &[u8; 8]| u64::from(u64::from_le_bytes(*word).count_ones());
+    let in_byte = |byte: &u8| u64::from(byte.count_ones());
+    words.iter().map(in_word).sum::<u64>() + rest.iter().map(in_byte).sum::<u64>()
 }
 
 /// How many bits are set from bit `first` to bit `last`, both included and within the bytes.
@@ -234,6 +262,22 @@ mod tests {
             }
         };
         (0..length).map(|_| keep(random.next_u64())).collect()
+    }
+
+    #[test]
+    fn all_ways_of_counting_agree() {
+        let mut random = Random::new(11);
+        for length in (0..300).chain([4096, 4097, 70_003]) {
+            let bytes = noise(&mut random, length, length % 2 == 0);
+            let walked = bits(&bytes).iter().filter(|bit| **bit).count() as u64;
+            assert_eq!(count_ones(&bytes), walked);
+            assert_eq!(count_ones_anywhere(&bytes), walked);
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+                // SAFETY: the features are there.
+                assert_eq!(unsafe { count_ones_256(&bytes) }, walked);
+            }
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! See `member.rs` for the handles and `ordered_walk.rs` for walks that writers may interrupt.
 
 use std::cmp::Ordering;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use super::member::Member;
 use super::table::{Element, prefetch};
@@ -190,11 +190,14 @@ impl Ordered {
 
     /// The ranks of the members from `min` to `max`; its length is their number. Empty if the bounds cross.
     pub fn ranks_by_score(&self, min: ScoreBound, max: ScoreBound) -> Range<usize> {
+        // Open ends are frequent and need no descent.
         let start = match min {
+            ScoreBound::Inclusive(f64::NEG_INFINITY) => 0,
             ScoreBound::Inclusive(score) => self.rank_at(score, Edge::Lowest),
             ScoreBound::Exclusive(score) => self.rank_at(score, Edge::Highest),
         };
         let end = match max {
+            ScoreBound::Inclusive(f64::INFINITY) => self.len,
             ScoreBound::Inclusive(score) => self.rank_at(score, Edge::Highest),
             ScoreBound::Exclusive(score) => self.rank_at(score, Edge::Lowest),
         };
@@ -313,13 +316,45 @@ impl Ordered {
         }
     }
 
+    /// Shows the members with scores from `min` to below `below`, in order, until `visit` breaks off. Scores come from
+    /// the leaves: the memory of a member is read only by whoever asks it for its name.
+    pub fn each_between<'a>(
+        &'a self,
+        min: f64,
+        below: f64,
+        mut visit: impl FnMut(f64, &'a Member) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (mut rank, mut leaf, mut at) = self.place_at(min, Edge::Lowest);
+        loop {
+            for place in at..leaf.len {
+                if leaf.scores[place] >= below {
+                    return ControlFlow::Continue(());
+                }
+                visit(leaf.scores[place], leaf.member(place))?;
+            }
+            rank += leaf.len - at;
+            if rank >= self.len {
+                return ControlFlow::Continue(());
+            }
+            (leaf, at) = self.leaf_of_rank(rank);
+        }
+    }
+
     /// How many members lie before this place.
     fn rank_at(&self, score: f64, edge: Edge<'_>) -> usize {
+        self.place_at(score, edge).0
+    }
+
+    /// How many members lie before this place; its leaf, and where it is in there: behind the last one, perhaps.
+    fn place_at(&self, score: f64, edge: Edge<'_>) -> (usize, &Leaf, usize) {
         let mut node = &self.root;
         let mut rank = 0;
         loop {
             match node {
-                Node::Leaf(leaf) => return rank + leaf.position(score, edge),
+                Node::Leaf(leaf) => {
+                    let at = leaf.position(score, edge);
+                    return (rank + at, leaf, at);
+                }
                 Node::Inner(inner) => {
                     let at = inner.child_of(score, edge);
                     rank += inner.counts[..at].iter().sum::<usize>();
@@ -407,9 +442,16 @@ impl<'a> Iterator for Iter<'a> {
         }
         let (leaf, at) = match self.front {
             Some((leaf, at)) if at < leaf.len => (leaf, at),
-            _ => self.order.leaf_of_rank(self.ranks.start),
+            _ => {
+                let (leaf, at) = self.order.leaf_of_rank(self.ranks.start);
+                let asked = PREFETCH_AHEAD.min(self.ranks.len());
+                (at + 1..at + asked).for_each(|at| leaf.prefetch(at));
+                (leaf, at)
+            }
         };
-        leaf.prefetch(at + PREFETCH_AHEAD);
+        if self.ranks.len() > PREFETCH_AHEAD {
+            leaf.prefetch(at + PREFETCH_AHEAD);
+        }
         self.front = Some((leaf, at + 1));
         self.ranks.start += 1;
         Some(leaf.member(at))
@@ -429,10 +471,14 @@ impl DoubleEndedIterator for Iter<'_> {
             Some((leaf, past)) if past > 0 => (leaf, past),
             _ => {
                 let (leaf, at) = self.order.leaf_of_rank(self.ranks.end - 1);
+                let asked = PREFETCH_AHEAD.min(self.ranks.len());
+                (1..asked).for_each(|back| leaf.prefetch(at.wrapping_sub(back)));
                 (leaf, at + 1)
             }
         };
-        leaf.prefetch(past.wrapping_sub(1 + PREFETCH_AHEAD));
+        if self.ranks.len() > PREFETCH_AHEAD {
+            leaf.prefetch(past.wrapping_sub(1 + PREFETCH_AHEAD));
+        }
         self.back = Some((leaf, past - 1));
         self.ranks.end -= 1;
         Some(leaf.member(past - 1))

@@ -11,12 +11,12 @@
 //!
 //! Invariants: packed scores are numbers and pairs strictly rise; table and order hold the same members.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use super::listpack::{Item, Listpack, Needle, Pos, TextBuffer};
 use super::member::Member;
 use super::ordered::{self, LexBound, Ordered, ScoreBound};
-use super::table::Table;
+use super::table::{Element, Table, prefetch};
 use crate::base::hash::hash;
 use crate::base::number::{f64_as_i64, format_f64, parse_f64};
 
@@ -89,6 +89,34 @@ pub enum Added {
 
 /// A member's name, and its score.
 pub type Pair<'a> = (Item<'a>, f64);
+
+/// A member that has been found. Its name lies elsewhere in memory, perhaps, and is fetched when it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a> {
+    /// In a packed set.
+    Packed(Item<'a>),
+    /// In a tree.
+    Tree(&'a Member),
+}
+
+impl<'a> Found<'a> {
+    /// The member's name.
+    #[inline]
+    pub fn name(self) -> Item<'a> {
+        match self {
+            Found::Packed(name) => name,
+            Found::Tree(member) => Item::Bytes(member.bytes()),
+        }
+    }
+
+    /// Asks for the memory in which the name lies.
+    #[inline]
+    pub fn prefetch(self) {
+        if let Found::Tree(member) = self {
+            prefetch(member.address());
+        }
+    }
+}
 
 impl Default for Zset {
     fn default() -> Self {
@@ -364,6 +392,26 @@ impl Zset {
             ScoreBound::Exclusive(max) => *score < max,
         };
         self.ranks_packed(below_min, within_max)
+    }
+
+    /// Shows the members with scores from `min` to below `below`, in order, until `visit` breaks off: quicker than their
+    /// ranks when most of them are passed over for their score.
+    pub fn each_between<'a>(
+        &'a self,
+        min: f64,
+        below: f64,
+        mut visit: impl FnMut(f64, Found<'a>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match &self.form {
+            Form::Packed(_) => self
+                .iter(0..self.len())
+                .skip_while(|(_, score)| *score < min)
+                .take_while(|(_, score)| *score < below)
+                .try_for_each(|(name, score)| visit(score, Found::Packed(name))),
+            Form::Tree(tree) => tree.order.each_between(min, below, |score, member| {
+                visit(score, Found::Tree(member))
+            }),
+        }
     }
 
     /// The ranks of the members whose names lie between the bounds (ZLEXCOUNT); meant for sets of equal scores.

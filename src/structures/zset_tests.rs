@@ -349,3 +349,42 @@ fn the_memory_of_a_set_is_estimated_from_a_sample() {
     );
     assert!(Zset::new().allocated(5) < 64);
 }
+
+#[test]
+fn what_lies_between_two_scores_is_shown_in_either_form_until_the_visitor_breaks_off() {
+    let mut random = Random(77);
+    for size in [0, 1, 5, 60, 64, 700] {
+        for limits in [NEVER, ALWAYS] {
+            let mut set = Zset::for_contents(size, 0, limits);
+            for member in 0..size {
+                let score = random.below(size) as f64;
+                let name = format!("{member}");
+                set.add(name.as_bytes(), score, AddOptions::default(), limits);
+            }
+            for _ in 0..50 {
+                let (min, below) = (
+                    random.below(size + 2) as f64 - 1.0,
+                    random.below(size + 2) as f64,
+                );
+                let most = 1 + random.below(40);
+                let wanted: Vec<_> = pairs(&set)
+                    .into_iter()
+                    .filter(|(_, score)| (min..below).contains(score))
+                    .take(most)
+                    .collect();
+                let mut shown = Vec::new();
+                let looked = set.each_between(min, below, |score, member| {
+                    member.prefetch();
+                    shown.push((member.name().to_vec(), score));
+                    if shown.len() == most {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                });
+                assert_eq!(shown, wanted);
+                assert_eq!(looked.is_break(), wanted.len() == most);
+            }
+        }
+    }
+}

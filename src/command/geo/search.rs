@@ -4,6 +4,7 @@
 //! one. Results come cell by cell, or in the order of their distance, as in Redis.
 
 use std::cmp::Ordering;
+use std::ops::ControlFlow;
 
 use crate::base::geo::{Extent, Point, Shape};
 use crate::base::number::parse_f64;
@@ -17,9 +18,7 @@ use crate::resp::request::{Args, Key};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Class, Shard, Shards};
 use crate::structures::entry::NewValue;
-use crate::structures::listpack::Item;
-use crate::structures::ordered::ScoreBound;
-use crate::structures::zset::{Pair, Zset};
+use crate::structures::zset::{Found, Pair, Zset};
 
 use super::{ANY, COUNT, ORDER, UNIT, point, reply_distance, reply_point, unit_metres};
 
@@ -208,9 +207,12 @@ struct Request {
     store_distances: bool,
 }
 
+/// How many members ahead of the one that is written are asked for: they lie scattered in memory.
+const PREFETCH_AHEAD: usize = 8;
+
 /// A member inside the area.
 struct Hit<'a> {
-    name: Item<'a>,
+    member: Found<'a>,
     score: f64,
     point: Point,
     metres: f64,
@@ -358,23 +360,27 @@ impl Request {
             extent,
             unit_metres,
         };
+        let probe = shape.probe();
         let enough = self.count.filter(|_| self.any).unwrap_or(usize::MAX);
         let mut hits = Vec::new();
-        'cells: for (min, max) in shape.score_ranges() {
-            let (min, max) = (ScoreBound::Inclusive(min), ScoreBound::Exclusive(max));
-            for (name, score) in zset.iter(zset.ranks_by_score(min, max)) {
+        for (min, max) in shape.score_ranges() {
+            let looked = zset.each_between(min, max, |score, member| {
                 let point = Point::of_score(score);
-                if let Some(metres) = shape.distance_inside(point) {
+                if let Some(metres) = probe.distance_inside(point) {
                     hits.push(Hit {
-                        name,
+                        member,
                         score,
                         point,
                         metres,
                     });
                     if hits.len() >= enough {
-                        break 'cells;
+                        return ControlFlow::Break(());
                     }
                 }
+                ControlFlow::Continue(())
+            });
+            if looked.is_break() {
+                break;
             }
         }
         self.put_in_order(&mut hits);
@@ -416,11 +422,14 @@ impl Request {
         let parts = [self.with_distance, self.with_hash, self.with_point];
         let parts = parts.iter().filter(|part| **part).count();
         reply.array(hits.len());
-        for hit in hits {
+        let asked = |hit: &Hit<'_>| hit.member.prefetch();
+        hits.iter().take(PREFETCH_AHEAD).for_each(asked);
+        for (at, hit) in hits.iter().enumerate() {
+            hits.get(at + PREFETCH_AHEAD).into_iter().for_each(asked);
             if parts > 0 {
                 reply.array(1 + parts);
             }
-            reply.bulk_item(hit.name);
+            reply.bulk_item(hit.member.name());
             if self.with_distance {
                 reply_distance(reply, hit.metres / unit_metres);
             }
@@ -444,7 +453,7 @@ impl Request {
                 } else {
                     hit.score
                 };
-                (hit.name, score)
+                (hit.member.name(), score)
             })
             .collect();
         let pairs = in_order(pairs);

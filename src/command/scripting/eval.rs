@@ -1,5 +1,7 @@
 //! EVAL, EVALSHA, FCALL and their read-only forms: what they declare, and what their arguments mean.
 
+use smallvec::SmallVec;
+
 use crate::command::spec::{
     Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run, Source,
 };
@@ -139,13 +141,22 @@ pub(super) const FCALL_RO: Command = command(
 /// The keys and the other arguments of a script.
 pub struct Request<'a> {
     /// The keys that the request declares.
-    pub keys: Vec<&'a [u8]>,
+    pub keys: SmallVec<[&'a [u8]; 4]>,
     /// The rest.
-    pub args: Vec<&'a [u8]>,
+    pub args: SmallVec<[&'a [u8]; 4]>,
 }
 
 /// Cuts a request into keys and arguments.
 pub fn read<'a>(args: &Args<'a>) -> Result<Request<'a>, ErrorReply> {
+    let split = split(args)?;
+    Ok(Request {
+        keys: (3..split).map(|at| args.get(at)).collect(),
+        args: args.iter_from(split).collect(),
+    })
+}
+
+/// Where the arguments behind the keys begin.
+pub fn split(args: &Args<'_>) -> Result<usize, ErrorReply> {
     let count = integer(args, 2)?;
     let rest = (args.len() - 3) as i64;
     if count > rest {
@@ -154,11 +165,7 @@ pub fn read<'a>(args: &Args<'a>) -> Result<Request<'a>, ErrorReply> {
     if count < 0 {
         return Err(ErrorReply::NUMKEYS_NEGATIVE);
     }
-    let split = 3 + count as usize;
-    Ok(Request {
-        keys: (3..split).map(|at| args.get(at)).collect(),
-        args: args.iter_from(split).collect(),
-    })
+    Ok(3 + count as usize)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod script;
 
 use super::spec::Command;
 
-pub use eval::read;
+pub use eval::{read, split};
 pub use function::change_functions;
 
 pub(super) const COMMANDS: &[Command] = &[

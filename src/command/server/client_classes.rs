@@ -77,8 +77,11 @@ fn show(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::command::desk::Desk;
+    use crate::config::{Config, ProtectedAction};
 
     #[test]
     fn classes_are_powers_of_two_between_32_kib_and_4_gib() {
@@ -91,12 +94,18 @@ mod tests {
     #[test]
     fn the_classes_of_all_cores_are_added_up() {
         let mut desk = Desk::new();
-        desk.set("enable-debug-command", "yes");
+        let allow = |desk: &mut Desk| {
+            let mut config = Config::clone(&desk.config);
+            config.enable_debug_command = ProtectedAction::Yes;
+            desk.config = Arc::new(config);
+        };
+        allow(&mut desk);
         assert_eq!(
             desk.line("DEBUG CLIENT-EVICTION"),
             "-ERR maxmemory-clients is disabled.\r\n"
         );
         desk.set("maxmemory-clients", "1mb");
+        allow(&mut desk);
         let mut classes = vec![(0, 0); usize::from(CLIENT_CLASSES)];
         classes[1] = (2, 140_000);
         desk.answers = vec![CoreAnswer::Classes(classes); 2];

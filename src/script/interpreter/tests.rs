@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::resp::request::{Caller, OwnedArgs};
+use crate::script::Pulse;
 
 /// Answers every command with its arguments, or what it was told to.
 #[derive(Default)]
