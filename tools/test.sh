@@ -128,7 +128,7 @@ if [ -z "${SLOTWISE:-}" ]; then
     export SLOTWISE
     log_only=$only
     only=""
-    step build 600 cargo build --locked --profile quick --bin slotwise || finish
+    step build 600 cargo build --locked --profile quick --bins || finish
     only=$log_only
 fi
 step rust-tests 600 env SLOTWISE_FUZZ_SEED="${SLOTWISE_FUZZ_SEED:-7200}" cargo test --locked
@@ -169,6 +169,9 @@ for shards in 1 4; do
     step "persistence-$shards" 120 python3 "$clients/persistence.py" --shards $shards --keys 100000
 done
 if command -v redis-server >/dev/null 2>&1; then
+    for shards in 1 4; do
+        step "recovery-$shards" 120 python3 "$clients/recovery.py" --slotwise "$SLOTWISE" --shards $shards
+    done
     for shards in 1 4; do
         step "pubsub-$shards" 120 python3 "$clients/pubsub.py" --shards $shards
     done

@@ -35,7 +35,10 @@ fn relaxed(seed: u64) -> usize {
     for _ in 0..units {
         let mut lines = commands(&mut random);
         if random.below(4) == 0 {
-            lines.push(format!("SET s:long {}", "v".repeat(random.below(3000) as usize)));
+            lines.push(format!(
+                "SET s:long {}",
+                "v".repeat(random.below(3000) as usize)
+            ));
         }
         world.unit(&lines);
         moments.push(world.content());
@@ -64,14 +67,17 @@ fn relaxed(seed: u64) -> usize {
         .zip(&synced)
         .map(|(log, synced)| after_power_loss(log, *synced, &mut random))
         .collect();
-    let mut manifest = manifest_of("an earlier run of the machine", Durability::Relaxed);
+    let mut manifest = manifest_of("an-earlier-run", Durability::Relaxed);
     lay_down(&scratch.path, &mut manifest, &left, 1);
     let recovered = start(&scratch.path, 1 + random.below(4) as usize)
         .unwrap_or_else(|text| panic!("seed {seed}: {text}"));
     let content = World::with(recovered.keyspaces, 0).content();
     let kept = moments.iter().rposition(|moment| *moment == content);
     let kept = kept.unwrap_or_else(|| panic!("seed {seed}: what is left never was"));
-    assert!(kept >= safe, "seed {seed}: {kept} units are left, {safe} were on disk");
+    assert!(
+        kept >= safe,
+        "seed {seed}: {kept} units are left, {safe} were on disk"
+    );
     assert!(pending >= safe);
     moments.len() - 1 - kept
 }
@@ -93,7 +99,7 @@ fn always(seed: u64) {
         .zip(&synced)
         .map(|(log, synced)| after_power_loss(log, synced.len(), &mut random))
         .collect();
-    let mut manifest = manifest_of("an earlier run of the machine", Durability::Always);
+    let mut manifest = manifest_of("an-earlier-run", Durability::Always);
     lay_down(&scratch.path, &mut manifest, &left, 1);
     let recovered = start(&scratch.path, 1 + random.below(4) as usize)
         .unwrap_or_else(|text| panic!("seed {seed}: {text}"));

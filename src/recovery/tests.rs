@@ -176,7 +176,10 @@ pub fn lay_down(
     logs: &[Vec<u8>],
     pieces: usize,
 ) -> Vec<String> {
-    let number = manifest.generations.last().map_or(1, |last| last.number + 1);
+    let number = manifest
+        .generations
+        .last()
+        .map_or(1, |last| last.number + 1);
     let mut files = Vec::new();
     for (shard, log) in logs.iter().enumerate() {
         // Cuts between files fall where a unit ends; a whole log is one piece.
@@ -231,7 +234,12 @@ fn logs_replay_to_what_was_there_generation_after_generation_under_any_numbers_o
                 }
             }
             let before = world.content();
-            lay_down(&scratch.path, &mut manifest, &world.logs, 1 + seed as usize % 2);
+            lay_down(
+                &scratch.path,
+                &mut manifest,
+                &world.logs,
+                1 + seed as usize % 2,
+            );
             let shards = 1 + random.below(6) as usize;
             let recovered = start(&scratch.path, shards).unwrap();
             assert_eq!(recovered.keyspaces.len(), shards);
@@ -255,7 +263,10 @@ fn a_step_half_written_when_the_process_is_killed_is_there_wholly_or_not_at_all(
         }
         let before = world.content();
         let mut logs = world.logs.clone();
-        let appended = world.unit(&["MSET s:1 a s:2 b s:3 c s:4 d".to_owned(), "SET s:9 e".to_owned()]);
+        let appended = world.unit(&[
+            "MSET s:1 a s:2 b s:3 c s:4 d".to_owned(),
+            "SET s:9 e".to_owned(),
+        ]);
         let after = world.content();
         for (log, bytes) in logs.iter_mut().zip(&appended) {
             let there = random.below(bytes.len() as u64 + 1) as usize;
@@ -269,14 +280,24 @@ fn a_step_half_written_when_the_process_is_killed_is_there_wholly_or_not_at_all(
         let config = Arc::new(Config::default());
         let manifest_read = choice::own_manifest(&scratch.path).unwrap().unwrap();
         let status = Status::default();
-        let merged = own::recover(&scratch.path, manifest_read, &config, 1, &status, Files::Leave);
+        let merged = own::recover(
+            &scratch.path,
+            manifest_read,
+            &config,
+            1,
+            &status,
+            Files::Leave,
+        );
         let merged = World::with(merged.map_err(|_: Halt| ()).unwrap().keyspaces, 0).content();
         let recovered = start(&scratch.path, 3).unwrap();
         let found = World::with(recovered.keyspaces, 0).content();
         assert!(found == before || found == after, "seed {seed}");
         assert_eq!(found, merged);
         // What was dropped is off the disk: a second start finds everything in order.
-        assert!(check::check(&scratch.path).unwrap().is_clean(), "seed {seed}");
+        assert!(
+            check::check(&scratch.path).unwrap().is_clean(),
+            "seed {seed}"
+        );
         let again = World::with(start(&scratch.path, 2).unwrap().keyspaces, 0).content();
         assert_eq!(again, found);
     }
@@ -297,7 +318,9 @@ fn damage_in_the_middle_stops_the_start_and_mending_keeps_one_moment_of_all_shar
             }
         }
         let mut logs = world.logs.clone();
-        let hit = (0..logs.len()).max_by_key(|shard| logs[*shard].len()).unwrap();
+        let hit = (0..logs.len())
+            .max_by_key(|shard| logs[*shard].len())
+            .unwrap();
         let from = random.below(logs[hit].len() as u64) as usize;
         let command = logs[hit][from..].windows(3).position(|at| at == b"\r\n*");
         let Some(at) = command.map(|at| from + at + 2) else {
@@ -307,7 +330,10 @@ fn damage_in_the_middle_stops_the_start_and_mending_keeps_one_moment_of_all_shar
         let mut manifest = manifest_of(&boot_id(), Durability::Relaxed);
         lay_down(&scratch.path, &mut manifest, &logs, 1);
         let text = start(&scratch.path, 2).err().expect("it is refused");
-        assert!(text.contains("Bad file format") && text.contains("slotwise-dump check"), "{text}");
+        assert!(
+            text.contains("Bad file format") && text.contains("slotwise-dump check"),
+            "{text}"
+        );
         let found = check::check(&scratch.path).unwrap();
         assert!(found.stops_start && found.lines.iter().any(|line| line.contains("damaged")));
         let copies = found.mend.expect("it can be mended").apply().unwrap();
@@ -322,10 +348,19 @@ fn damage_in_the_middle_stops_the_start_and_mending_keeps_one_moment_of_all_shar
 fn what_redis_would_refuse_in_a_log_is_refused_with_file_and_offset() {
     let ok = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
     for (rest, text) in [
-        ("*1\r\n$3\r\nFOO\r\n", "Unknown command 'FOO' reading the append only file"),
+        (
+            "*1\r\n$3\r\nFOO\r\n",
+            "Unknown command 'FOO' reading the append only file",
+        ),
         ("*1\r\n$3\r\nSET\r\n", "fits no command"),
-        ("*2\r\n$6\r\nSELECT\r\n$2\r\n99\r\n", "selects database '99'"),
-        ("*3\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n", "has a script at offset 27"),
+        (
+            "*2\r\n$6\r\nSELECT\r\n$2\r\n99\r\n",
+            "selects database '99'",
+        ),
+        (
+            "*3\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n",
+            "has a script at offset 27",
+        ),
         ("nonsense", "offset 27"),
     ] {
         let scratch = Scratch::new();
@@ -371,5 +406,8 @@ fn a_snapshot_of_all_that_lies_there_is_made_without_touching_it() {
     let recovered = recover(chosen, &config, 2, &Status::default());
     let recovered = recovered.unwrap().unwrap();
     assert!(recovered.needs_base && recovered.manifest.taken.len() == 1);
-    assert_eq!(World::with(recovered.keyspaces, 0).content(), world.content());
+    assert_eq!(
+        World::with(recovered.keyspaces, 0).content(),
+        world.content()
+    );
 }

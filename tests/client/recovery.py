@@ -28,8 +28,10 @@ AOF = ("--appendonly", "yes")
 
 
 def timeless(value):
-    """Without when a stream's consumer was last seen: replaying sees it."""
+    """Without when a stream's consumer was last seen: replaying sees it. A consumer that has claimed nothing is there
+    since 7.2 only."""
     if isinstance(value, (list, tuple)):
+        value = [one for one in value if not (isinstance(one, list) and one[1:2] == [(b"pel-count", 0)])]
         return [timeless(one) for one in value if not (isinstance(one, tuple) and one and one[0] == b"seen-time")]
     return value
 
@@ -61,7 +63,7 @@ def encodings(left, right, names, what):
             left.must("SELECT", db)
             right.must("SELECT", db)
         a, b = left.must("OBJECT", "ENCODING", key), right.must("OBJECT", "ENCODING", key)
-        newer = {a, b} in ({b"listpack", b"hashtable"}, {b"listpack", b"quicklist"})
+        newer = {a, b} in ({b"listpack", b"hashtable"}, {b"listpack", b"quicklist"}, {b"intset", b"hashtable"})
         expect(a == b or newer, f"{what}: {key} is {a} there and {b} here")
 
 
@@ -94,7 +96,7 @@ def make(client, values, keys=60):
 def written_by_redis(options, place, preamble, rewrite, extra=()):
     """A running Redis with a data set in its files, and a client."""
     values = Values(options.seed)
-    theirs = redis(options.redis, (*place.args(*AOF, "--aof-use-rdb-preamble", preamble), *extra)).start()
+    theirs = begun(redis(options.redis, (*place.args(*AOF, "--aof-use-rdb-preamble", preamble), *extra)))
     b = theirs.client()
     names = make(b, values)
     if rewrite:
@@ -131,6 +133,15 @@ def refused(options, place, *more, shards=None):
         return str(error)
     server.stop()
     raise Failure("a start succeeds that must not")
+
+
+LIVE = []
+
+
+def begun(server):
+    """Starts a server that is stopped at the end, whatever comes."""
+    LIVE.append(server)
+    return server.start()
 
 
 def killed(server):
@@ -267,7 +278,7 @@ def check_damaged(options):
             expect("no manifest that says which of them" in said, said)
     # Our own: the middle of a log, and the manifest.
     with Place() as place:
-        ours = slotwise(options.slotwise, options.shards, place.args(*AOF)).start()
+        ours = begun(slotwise(options.slotwise, options.shards, place.args(*AOF)))
         a = ours.client()
         for n in range(200):
             a.must("SET", f"key:{n}", "x" * 20)
@@ -341,7 +352,7 @@ def check_own(options):
                 extra += ["--rename-command", "DEL", "erase", "--rename-command", "PEXPIREAT", ""]
             names, digest = [], None
             for turn, shards in enumerate([options.shards, *counts]):
-                ours = slotwise(options.slotwise, shards, place.args(*extra)).start()
+                ours = begun(slotwise(options.slotwise, shards, place.args(*extra)))
                 a = ours.client()
                 if digest is not None:
                     found = a.must("DEBUG", "DIGEST")
@@ -364,7 +375,7 @@ def check_own(options):
                 killed(ours)
     # What has expired since is gone, what expired before the kill does not come back, and nothing loses its expiry.
     with Place() as place:
-        ours = slotwise(options.slotwise, options.shards, place.args(*AOF)).start()
+        ours = begun(slotwise(options.slotwise, options.shards, place.args(*AOF)))
         a = ours.client()
         for n in range(50):
             a.must("SET", f"short:{n}", n, "PX", 150)
@@ -388,7 +399,7 @@ def tool(options, *words, answer=""):
 
 def check_tool(options):
     with Place() as place, Place() as other:
-        ours = slotwise(options.slotwise, options.shards, place.args(*AOF)).start()
+        ours = begun(slotwise(options.slotwise, options.shards, place.args(*AOF)))
         a = ours.client()
         names = make(a, Values(options.seed))
         killed(ours)
@@ -424,7 +435,7 @@ def check_tool(options):
             theirs.stop()
     # Damage.
     with Place() as place:
-        ours = slotwise(options.slotwise, options.shards, place.args(*AOF)).start()
+        ours = begun(slotwise(options.slotwise, options.shards, place.args(*AOF)))
         a = ours.client()
         for n in range(300):
             a.must("SET", f"key:{n}", "x" * 20)
@@ -478,6 +489,8 @@ def main():
         except (Failure, OSError, RuntimeError, TimeoutError, StopIteration) as error:
             failed += 1
             print(f"  FAILED (seed {options.seed}): {error}")
+        while LIVE:
+            LIVE.pop().stop()
     print(f"recovery with {options.shards} shards: {passed} passed, {failed} failed")
     return 1 if failed else 0
 
