@@ -128,7 +128,7 @@ if [ -z "${SLOTWISE:-}" ]; then
     export SLOTWISE
     log_only=$only
     only=""
-    step build 600 cargo build --locked --profile quick --bin slotwise || finish
+    step build 600 cargo build --locked --profile quick --bins || finish
     only=$log_only
 fi
 step rust-tests 600 env SLOTWISE_FUZZ_SEED="${SLOTWISE_FUZZ_SEED:-7200}" cargo test --locked
@@ -170,6 +170,9 @@ for shards in 1 4; do
     step "snapshots-$shards" 90 python3 "$clients/snapshots.py" --shards $shards --keys 20000
 done
 if command -v redis-server >/dev/null 2>&1; then
+    for shards in 1 4; do
+        step "recovery-$shards" 120 python3 "$clients/recovery.py" --slotwise "$SLOTWISE" --shards $shards
+    done
     for shards in 1 4; do
         step "pubsub-$shards" 120 python3 "$clients/pubsub.py" --shards $shards
     done
