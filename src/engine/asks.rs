@@ -29,6 +29,11 @@ impl Core {
     pub(super) fn on_message(&mut self, message: CoreMessage) {
         match message {
             CoreMessage::Accept(accepted) => self.accept(accepted),
+            CoreMessage::Ask {
+                from,
+                ticket,
+                ask: CoreAsk::FinalSave { force },
+            } => self.save_finally((from, ticket), force),
             CoreMessage::Ask { from, ticket, ask } => {
                 let answer = self.answer(ask);
                 self.reply_to(usize::from(from), ticket, answer);
@@ -79,7 +84,7 @@ impl Core {
         }
     }
 
-    fn reply_to(&mut self, from: usize, ticket: u64, answer: CoreAnswer) {
+    pub(super) fn reply_to(&mut self, from: usize, ticket: u64, answer: CoreAnswer) {
         if from == self.index {
             self.on_answer(ticket, answer);
         } else {
@@ -206,6 +211,7 @@ impl Core {
                 self.monitors = monitors;
                 CoreAnswer::Done
             }
+            CoreAsk::FinalSave { .. } => unreachable!("it is answered when it is done"),
             CoreAsk::SetMonitor { .. }
             | CoreAsk::ConfigSet { .. }
             | CoreAsk::ChangeUsers { .. }

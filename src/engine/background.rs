@@ -65,7 +65,7 @@ impl Core {
                 || self.expiry.pressing
                 || self.memory.pressing
                 || !self.chores_due.is_empty()
-        })
+        }) || self.can_walk()
     }
 
     /// A bounded bit of background work.
@@ -74,6 +74,13 @@ impl Core {
             && shard.has_garbage()
         {
             shard.free_some(FREE_STEP);
+        }
+        if self
+            .shard
+            .as_ref()
+            .is_some_and(|shard| shard.walk().is_some())
+        {
+            self.walk_on();
         }
         self.mind_memory();
         if self.clients.are_limited() {
@@ -99,6 +106,9 @@ impl Core {
         }
         if let Some(shard) = &mut self.shard {
             shard.limit_tracking(FORGET_STEP); // the limit may have been lowered
+        }
+        if self.index == 0 {
+            self.mind_saves();
         }
         self.begin_expiry();
         self.mind_logs();

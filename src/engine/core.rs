@@ -30,6 +30,7 @@ use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
 use super::push::Pushing;
+use super::saving::Pace;
 use super::wide::{Chore, Pending};
 
 /// How cores see each other.
@@ -158,6 +159,9 @@ pub struct Core {
     /// What clients had sent and been sent at the last tick.
     pub(super) traffic: u64,
     pub(super) expiry: Expiry,
+    pub(super) pace: Pace,
+    /// A snapshot is to be begun with all shards in hand.
+    pub(super) save_is_due: bool,
     pub(super) memory: Memory,
     pub(super) durable: Durable,
     pub(super) clients: Clients,
@@ -266,6 +270,8 @@ impl Core {
             cron_from: 0,
             traffic: 0,
             expiry: Expiry::default(),
+            pace: Pace::default(),
+            save_is_due: false,
             memory: Memory::default(),
             durable: Durable::default(),
             clients: Clients::default(),
@@ -467,7 +473,7 @@ impl Core {
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
         self.gates.busy = self.scripting.scripts.is_busy();
-        self.gates.trouble = self.observatory.snapshots.trouble();
+        self.gates.trouble = self.observatory.snapshots.trouble(&self.config);
         if self.shard.is_none() {
             self.regain_shard();
         }

@@ -385,6 +385,12 @@ pub enum CoreAsk {
         /// FORCE: go on where saving fails.
         force: bool,
     },
+    /// To the first core: the last snapshot before the server stops. Answered `Failed` when it cannot be written and FORCE
+    /// was not said; else nothing runs any more when the answer comes.
+    FinalSave {
+        /// FORCE was said.
+        force: bool,
+    },
     /// To the control core: SHUTDOWN ABORT. Answered `Failed` when none is under way.
     AbortShutdown,
 }

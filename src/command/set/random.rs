@@ -176,7 +176,8 @@ fn spop_some(
     let supply = &mut || random.next_u64();
     let mut left_over = None;
     reply.set(count);
-    if kept_len.saturating_mul(POPPED_PER_KEPT) > count {
+    // A set that is being walked must stay the one it is.
+    if kept_len.saturating_mul(POPPED_PER_KEPT) > count || set.is_walking() {
         for _ in 0..count {
             let member = set
                 .pop_random(supply)
