@@ -23,8 +23,18 @@ const LIMITED_BYTES_MIN: usize = 128 << 10;
 pub(super) fn closing_bytes(config: &Config, caller: &Caller) -> Option<usize> {
     let limits = &config.client_output_buffer_limit;
     let (normal, pubsub) = (limits[0].hard_bytes, limits[2].hard_bytes);
-    let both = normal > 0 && pubsub > 0 && !caller.deny_blocking;
-    both.then(|| (normal.max(pubsub) as usize).max(LIMITED_BYTES_MIN))
+    // A subscriber that still speaks RESP2 sends no such requests.
+    let needed = if caller.resp3 {
+        normal.min(pubsub)
+    } else {
+        normal
+    };
+    let most = if caller.resp3 {
+        normal.max(pubsub)
+    } else {
+        normal
+    };
+    (needed > 0 && !caller.deny_blocking).then(|| (most as usize).max(LIMITED_BYTES_MIN))
 }
 
 /// Shows `count` elements, each drawn by itself, until the client is closed anyway (`closing_bytes`).

@@ -335,6 +335,9 @@ impl Core {
             self.schedule();
             self.send_settled_mails();
         }
+        if !self.served.is_empty() {
+            self.take_served(); // before the messages that tell of the change
+        }
         self.flush_pushes();
         if !self.served.is_empty() {
             self.take_served();
