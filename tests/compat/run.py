@@ -149,7 +149,7 @@ def prepare(source, binary, shards, replace):
             "#!/bin/sh\n"
             f"case \"${{1:-}}\" in -v|--version|-h|--help|--check-system) exec '{binary}' \"$@\" ;; esac\n"
             "for last; do :; done\n"
-            "case \"$last\" in --*) ;; *)\n"
+            "case \"$last $2\" in --*' --'*) ;; *)\n"
             f"exec '{binary}' \"$@\" {options} ;; esac\n"
             "case \"$1\" in --*)\n"
             f"exec '{binary}' {options} \"$@\" ;; esac\n"
@@ -242,7 +242,7 @@ def judge(outcome, entries, expected):
         # Checks that differ may fail or, standing behind one that breaks off, not run.
         unseen = sum(1 for name in entries if name not in outcome.failed)
         missing = expected - len(outcome.passed) - outcome.failures - unseen
-        if ends and missing <= 0:
+        if not_run and missing <= 0:
             stale += [f"the unit ends early ({name} checks)" for name in ends]
         missing = max(0, missing - not_run)
     if ends or spoilt:

@@ -155,10 +155,8 @@ fn reload_now(
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
     let said = |word: &str| (2..args.len()).any(|at| args.is(at, word));
-    if !said("NOSAVE") {
-        if !saving::save_now(shards) {
-            return Err(ErrorReply::FAILED);
-        }
+    if !said("NOSAVE") && !saving::save_now(shards) {
+        return Err(ErrorReply::FAILED);
     }
     if !said("NOFLUSH") {
         for shard in shards.iter_mut() {
