@@ -64,6 +64,8 @@ texts! {
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     /// RESTORE of a payload that holds no value.
     BAD_DATA_FORMAT = "ERR Bad data format";
+    /// BGREWRITEAOF while one is under way.
+    REWRITE_UNDER_WAY = "ERR Background append only file rewriting already in progress";
     /// SAVE that failed: the whole line. The log says why.
     FAILED = "ERR";
     /// BGSAVE and SAVE while a snapshot is being written.
