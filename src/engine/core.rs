@@ -353,6 +353,7 @@ impl Core {
         }
         if self.shards > 1 {
             self.flush_outgoing();
+            self.send_settled_mails(); // of what ran on borrowed shards
             if !self.served.is_empty() {
                 self.take_served();
             }

@@ -90,6 +90,7 @@ class Outcome:
         self.failures = 0  # a name may fail several times
         self.skipped = 0
         self.broken = ""  # why the unit did not come to its end
+        self.spoilt = False  # a check has failed that makes later ones fail
 
     def read(self, text):
         """Reads runtest's output, up to its summary, which repeats the failures."""
@@ -245,6 +246,7 @@ def judge(outcome, entries, expected):
         if not_run and missing <= 0:
             stale += [f"the unit ends early ({name} checks)" for name in ends]
         missing = max(0, missing - not_run)
+    outcome.spoilt = spoilt
     if ends or spoilt:
         outcome.broken = ""
     if spoilt:
@@ -305,7 +307,7 @@ def main():
                     outcome.failures = min(outcome.failures, best.failures)
                 best = outcome
                 unknown, recognised, stale, missing = judge(best, entries, expected)
-                if not unknown and not best.broken and not missing:
+                if not unknown and not best.broken and not missing and not best.spoilt:
                     break
             if options.record:
                 print(f"{unit} | passes {mode} | {len(best.passed)}", flush=True)
