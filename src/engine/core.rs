@@ -339,6 +339,9 @@ impl Core {
             self.schedule();
             self.send_settled_mails();
         }
+        if !self.served.is_empty() {
+            self.take_served(); // before the messages that tell of the change
+        }
         self.flush_pushes();
         if !self.served.is_empty() {
             self.take_served();
@@ -350,6 +353,7 @@ impl Core {
         }
         if self.shards > 1 {
             self.flush_outgoing();
+            self.send_settled_mails(); // of what ran on borrowed shards
             if !self.served.is_empty() {
                 self.take_served();
             }
