@@ -43,7 +43,10 @@ const UNSAFE: &[(&str, &str)] = &[
     ("mesh/ring.rs", "slots that two cores hand to each other"),
     ("ring/buffers.rs", "buffers that the kernel fills"),
     ("ring/uring.rs", "operations whose memory the kernel reads"),
-    ("script/lent.rs", "the host of a running script, for its run"),
+    (
+        "script/lent.rs",
+        "the host of a running script, for its run",
+    ),
     ("script/stack.rs", "Lua's stack, where every call passes"),
     (
         "structures/bitmap.rs",
@@ -68,7 +71,7 @@ const UNSAFE: &[(&str, &str)] = &[
 ];
 
 /// Where the process speaks to whoever started it, before there is a log and after.
-const MAY_PRINT: &[&str] = &["server/boot.rs", "bin/slotwise.rs"];
+const MAY_PRINT: &[&str] = &["server/boot.rs", "bin/slotwise.rs", "bin/slotwise-dump.rs"];
 
 /// Lines after which a file is looked at for a second idea.
 const LINES_MAX: usize = 1000;

@@ -108,7 +108,11 @@ impl Harness {
                 .iter_mut()
                 .for_each(|shard| shard.effects.begin());
             let outcome = match command.spec.run {
-                Run::Cursor(handler) => {
+                Run::Cursor { begin, .. } if super::cursor_begins(args.get(1)) => {
+                    let mut held: Vec<&mut Shard> = self.shards.iter_mut().collect();
+                    begin(&mut Shards::new(&mut held, total), &args, &mut reply)
+                }
+                Run::Cursor { part: handler, .. } => {
                     let slot = usize::from(super::cursor_slot(args.get(1)));
                     handler(&mut self.shards[slot % total], &args, &mut reply)
                 }

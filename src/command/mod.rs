@@ -30,7 +30,7 @@ mod string;
 pub(crate) mod transactions;
 mod wait;
 
-pub use generic::{cursor_slot, synced};
+pub use generic::{cursor_begins, cursor_slot, synced};
 pub use scripting::change_functions;
 
 #[cfg(test)]

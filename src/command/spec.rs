@@ -335,8 +335,13 @@ pub enum Run {
         /// How the parts' replies become one.
         merge: Merge,
     },
-    /// Goes on from shard to shard where the cursor in the first argument says: SCAN.
-    Cursor(ShardFn),
+    /// Goes on where the cursor in the first argument says, on the shard that it names: SCAN.
+    Cursor {
+        /// Runs on that shard.
+        part: ShardFn,
+        /// Begins an iteration, with all shards at hand: a small database is shown whole.
+        begin: PlanFn,
+    },
     /// Has no key; any shard's copy of what all of them know will do: the home shard's, or whichever is at hand.
     Any(ShardFn),
     /// Speaks to subscribers. By itself it is delivered at once and its receivers are counted; within a transaction or a
@@ -375,7 +380,7 @@ impl std::fmt::Debug for Run {
             Run::Plan(_) => "Plan",
             Run::Reach { .. } => "Reach",
             Run::Every { .. } => "Every",
-            Run::Cursor(_) => "Cursor",
+            Run::Cursor { .. } => "Cursor",
             Run::Any(_) => "Any",
             Run::Publish(_) => "Publish",
             Run::Whole(_) => "Whole",

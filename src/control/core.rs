@@ -365,6 +365,10 @@ impl Control {
 
     fn stop(&mut self) {
         self.stopping = true;
+        // Nobody is let in any more before the first client is sent away: who reconnects finds nothing to connect to.
+        for listener in self.listeners.iter().flatten() {
+            sys::shutdown_socket(listener.fd.as_raw_fd());
+        }
         self.observatory
             .snapshots
             .stopping

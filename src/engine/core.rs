@@ -327,6 +327,7 @@ impl Core {
         self.publish();
         if self.shards > 1 {
             self.schedule();
+            self.send_settled_mails();
         }
         self.flush_pushes();
         if !self.served.is_empty() {

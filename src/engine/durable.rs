@@ -250,6 +250,15 @@ impl Core {
         self.durable.mails.push((to, message));
     }
 
+    /// Sends such answers now if nothing holds them back: a blocked client reads what it was given before the messages
+    /// that tell of the change.
+    pub(super) fn send_settled_mails(&mut self) {
+        if !self.durable.always && !self.durable.mails.is_empty() {
+            self.settle_own();
+            self.send_mails();
+        }
+    }
+
     /// Whether anything waits to be sent or put behind a gate.
     #[inline]
     pub(super) fn has_held_back(&self) -> bool {

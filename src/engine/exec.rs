@@ -117,7 +117,7 @@ impl Core {
                 }
                 Run::Any(_) | Run::Publish(_) => keyless = true,
                 Run::Script { .. } => (travels, all) = (false, true),
-                Run::Every { .. } | Run::Whole(_) | Run::Cursor(_) => all = true,
+                Run::Every { .. } | Run::Whole(_) | Run::Cursor { .. } => all = true,
                 Run::Reach { everything, .. } if everything(&args) => all = true,
                 Run::Shard(_) | Run::Keys { .. } | Run::Plan(_) | Run::Reach { .. } => {
                     match key_places(queued.command.spec, &args) {

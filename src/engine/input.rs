@@ -149,6 +149,7 @@ impl Core {
         let mut items = std::mem::take(&mut self.items);
         let mut done = 0;
         connection.needs = 0;
+        connection.output.lend(&mut self.spare_buffers);
         loop {
             spans.clear();
             items.clear();
@@ -217,6 +218,7 @@ impl Core {
         self.spans = spans;
         self.items = items;
         self.launch_wave(connection);
+        self.spare_buffers.extend(connection.output.release());
         done
     }
 

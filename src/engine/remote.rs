@@ -164,7 +164,7 @@ impl Core {
     ) -> Option<Wait> {
         match command.spec.run {
             Run::Shard(handler)
-            | Run::Cursor(handler)
+            | Run::Cursor { part: handler, .. }
             | Run::Any(handler)
             | Run::Publish(handler)
             | Run::Every { part: handler, .. } => {

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::base::clock::ticks;
 use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Step};
+use crate::command::cursor_begins;
 use crate::command::keys::key_places;
 use crate::command::spec::{Flags, Merge, Run};
 use crate::command::table::Registered;
@@ -152,7 +153,13 @@ impl Core {
                     core.run_here(connection, command, handler, args);
                 });
             }
-            Run::Cursor(handler) => {
+            Run::Cursor { begin, .. }
+                if self.shards > 1 && cursor_begins(args.opt(1).unwrap_or_default()) =>
+            {
+                let step = Errand::Plan(command, begin, OwnedArgs::copy_of(args));
+                self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
+            }
+            Run::Cursor { part: handler, .. } => {
                 let owner = self.cursor_owner(args);
                 if owner == self.index {
                     self.run_here(connection, command, handler, args);
@@ -750,7 +757,10 @@ impl Core {
                     self.run_on(shard, command, args, out);
                 }
             }
-            Run::Cursor(_) => {
+            Run::Cursor { begin, .. } if cursor_begins(args.opt(1).unwrap_or_default()) => {
+                self.plan_held(held, command, begin, args, out);
+            }
+            Run::Cursor { .. } => {
                 let owner = self.cursor_owner(args);
                 if let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) {
                     self.run_on(shard, command, args, out);

@@ -188,6 +188,16 @@ impl Output {
         self.full_bytes = 0;
     }
 
+    /// Takes a spare buffer for the next replies, if there is none yet.
+    #[inline]
+    pub fn lend(&mut self, spare: &mut Vec<Vec<u8>>) {
+        if self.current.capacity() == 0
+            && let Some(buffer) = spare.pop()
+        {
+            self.current = buffer;
+        }
+    }
+
     /// Gives the current block back when it is empty: an idle connection holds no buffer.
     #[inline]
     pub fn release(&mut self) -> Option<Vec<u8>> {

@@ -160,7 +160,15 @@ impl Executor {
         args.caller = self.caller;
         let command = self.find(&args)?;
         self.commands += 1;
-        if !command.spec.flags.has(Flags::WRITE) {
+        if command.name.starts_with("function|") {
+            // Libraries are the server's, not a shard's.
+            let change = OwnedArgs::copy_of(&args);
+            self.functions.push(FunctionChange::Command(change));
+            return Ok(());
+        }
+        // PFCOUNT is no write, but it keeps what it has counted in the value.
+        let keeps = command.spec.flags.has(Flags::MAY_REPLICATE) && command.first_key > 0;
+        if !command.spec.flags.has(Flags::WRITE) && !keeps {
             return self.run_other(command, &args);
         }
         self.out.clear();
@@ -191,15 +199,10 @@ impl Executor {
                 let mut held = [&mut *self.shard];
                 plan(&mut Shards::new(&mut held, self.total), &args, &mut reply)
             }
-            Run::Any(handler) | Run::Cursor(handler) | Run::Publish(handler) => {
+            Run::Any(handler) | Run::Cursor { part: handler, .. } | Run::Publish(handler) => {
                 handler(&mut self.shard, &args, &mut reply)
             }
             Run::Every { part, .. } => part(&mut self.shard, &args, &mut reply),
-            Run::Client(_) if command.name.starts_with("function|") => {
-                self.functions
-                    .push(FunctionChange::Command(OwnedArgs::copy_of(&args)));
-                Ok(())
-            }
             Run::Script { .. } => return Err(Fault::Script(command.spec.name.to_owned())),
             Run::Client(_) | Run::Container => Ok(()),
         };
@@ -239,7 +242,7 @@ impl Executor {
     }
 
     /// What changes no data: SELECT says for which database the next ones are, scripts cannot be run, and the rest
-    /// (PUBLISH, SCRIPT LOAD, PFCOUNT as older servers wrote them down) leaves nothing behind.
+    /// (PUBLISH, SCRIPT LOAD) leaves nothing behind.
     #[cold]
     fn run_other(&mut self, command: &'static Registered, args: &Args<'_>) -> Result<(), Fault> {
         if command.name == "select" {

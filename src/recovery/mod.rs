@@ -9,12 +9,14 @@
 //! shards they were written with; then whole slots go over to the shards there are now ([`Keyspace::redistribute`]).
 //! Whoever starts the server gives these to the cores and goes on writing where [`Recovered::manifest`] says.
 
+pub mod check;
 pub mod choice;
 mod damage;
 pub mod executor;
 mod feed;
 mod foreign;
 pub mod functions;
+pub mod inspect;
 mod own;
 pub mod redis_set;
 
@@ -34,6 +36,8 @@ use crate::effect::{EPOCH_MARK, TRANSACTION_MARK};
 use crate::keyspace::Keyspace;
 use crate::persistence::Status;
 use crate::persistence::aof::manifest::Manifest;
+
+use own::Files;
 
 pub use choice::{Choice, choose};
 pub use functions::FunctionChange;
@@ -139,7 +143,7 @@ pub fn recover(
         Choice::Own {
             directory,
             manifest,
-        } => own::recover(&directory, manifest, config, shards, status),
+        } => own::recover(&directory, manifest, config, shards, status, Files::Cut),
         Choice::Foreign(files) => foreign::recover(&files, config, shards, status),
     };
     add_balance(status, balance);

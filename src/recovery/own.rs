@@ -32,6 +32,7 @@ pub(super) fn recover(
     config: &Arc<Config>,
     shards: usize,
     status: &Status,
+    files: Files,
 ) -> Result<Recovered, Halt> {
     let power_lost = has_lost_power(&manifest);
     let mut keyspaces: Vec<Keyspace> = Vec::new();
@@ -56,17 +57,19 @@ pub(super) fn recover(
             let judged = judge(&set, lost, status)?;
             number_max = number_max.max(judged.number_max);
             report(&set, &judged, config)?;
-            set.cut(&judged.verdict.keep)?;
+            if files == Files::Cut {
+                set.cut(&judged.verdict.keep)?;
+            }
             limits = judged.verdict.keep;
         }
-        let read = set.replay(keyspaces, &limits, is_surveyed, config, status)?;
+        let read = set.replay(keyspaces, &limits, (is_surveyed, files), config, status)?;
         keyspaces = Vec::new();
         for share in read {
             number_max = number_max.max(share.number_max);
             functions.extend(share.functions);
             keyspaces.push(share.keyspace);
         }
-        if set.is_last {
+        if set.is_last && files == Files::Cut {
             set.sync()?;
         }
     }
@@ -81,6 +84,15 @@ pub(super) fn recover(
         needs_base: false,
         keys: 0,
     })
+}
+
+/// What becomes of files that hold more than counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    /// The rest is cut off, and what is kept is on disk: a server goes on in them.
+    Cut,
+    /// They stay as they are: somebody only looks.
+    Leave,
 }
 
 /// Whether the machine has been down since the files were written.
@@ -117,12 +129,26 @@ pub(super) struct Judged {
     pub number_max: u64,
     /// Where each log's last whole unit ends, and whether the log ends there.
     pub ends: Vec<(Position, bool)>,
+    /// Shards whose log cannot be read on there, and why. Only where damage is tolerated.
+    pub damaged: Vec<(usize, String)>,
+}
+
+/// What may be wrong with a log without being an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tolerance {
+    /// It may break off.
+    End,
+    /// It may have lost what was not synced.
+    Torn,
+    /// It may be damaged anywhere.
+    Anything,
 }
 
 /// One log as its survey found it.
 struct Surveyed {
     survey: Survey,
     ends_whole: bool,
+    damage: Option<String>,
 }
 
 impl Logs<'_> {
@@ -135,7 +161,7 @@ impl Logs<'_> {
             .collect()
     }
 
-    fn base(&self, shard: usize) -> Option<PathBuf> {
+    pub fn base(&self, shard: usize) -> Option<PathBuf> {
         self.generation
             .of_shard(shard)
             .find(|file| file.kind == FileKind::Base)
@@ -182,7 +208,7 @@ impl Logs<'_> {
         &self,
         keyspaces: Vec<Keyspace>,
         limits: &[Position],
-        is_surveyed: bool,
+        (is_surveyed, cut): (bool, Files),
         config: &Arc<Config>,
         status: &Status,
     ) -> Result<Vec<Share>, Halt> {
@@ -222,7 +248,9 @@ impl Logs<'_> {
                 }
                 let is_last = self.is_last && at + 1 == files.len() && !is_surveyed;
                 truncated(path, end.offset, is_last, config)?;
-                cut_file(path, end.offset)?;
+                if cut == Files::Cut {
+                    cut_file(path, end.offset)?;
+                }
             }
             let (keyspace, functions) = feed.executor.into_keyspace();
             Ok(Share {
@@ -235,7 +263,7 @@ impl Logs<'_> {
 }
 
 /// Cuts a file to so many bytes, on the disk as well.
-fn cut_file(path: &Path, length: u64) -> Result<(), Halt> {
+pub(super) fn cut_file(path: &Path, length: u64) -> Result<(), Halt> {
     let cut = || {
         let file = OpenOptions::new().write(true).open(path)?;
         let before = file.metadata()?.len();
@@ -282,20 +310,61 @@ pub(super) fn judge(
     lost: Option<Durability>,
     status: &Status,
 ) -> Result<Judged, Halt> {
+    let tolerance = match lost {
+        Some(_) => Tolerance::Torn,
+        None => Tolerance::End,
+    };
+    let surveyed = survey_all(set, tolerance, status)?;
+    let cut = |surveys: &[Survey]| match lost {
+        Some(Durability::Relaxed) => cut_after_loss(set, surveys),
+        _ => Ok(CutTo::Ends),
+    };
+    judge_surveyed(surveyed, cut)
+}
+
+/// The same of logs that may be damaged anywhere: all are cut to the last epoch before the damage.
+pub(super) fn judge_damaged(set: &Logs<'_>, status: &Status) -> Result<Judged, Halt> {
+    let surveyed = survey_all(set, Tolerance::Anything, status)?;
+    let is_damaged = surveyed.iter().any(|one| one.damage.is_some());
+    judge_surveyed(surveyed, |surveys| {
+        if !is_damaged || surveys.len() < 2 {
+            return Ok(CutTo::Ends);
+        }
+        let epochs = common_epochs(surveys);
+        Ok(epochs
+            .first()
+            .map_or(CutTo::Start, |last| CutTo::Epoch(*last)))
+    })
+}
+
+fn survey_all(
+    set: &Logs<'_>,
+    tolerance: Tolerance,
+    status: &Status,
+) -> Result<Vec<Surveyed>, Halt> {
     let shards: Vec<usize> = (0..set.generation.shards).collect();
-    let surveyed = in_parallel(shards, status, |shard| {
-        survey(&set.incrementals(shard), lost.is_some())
-    })?;
+    in_parallel(shards, status, |shard| {
+        survey(&set.incrementals(shard), tolerance)
+    })
+}
+
+fn judge_surveyed(
+    surveyed: Vec<Surveyed>,
+    cut: impl FnOnce(&[Survey]) -> Result<CutTo, Halt>,
+) -> Result<Judged, Halt> {
+    let damaged = surveyed
+        .iter()
+        .enumerate()
+        .filter_map(|(shard, one)| Some((shard, one.damage.clone()?)))
+        .collect();
     let ends = surveyed
         .iter()
         .map(|one| (one.survey.end(), one.ends_whole))
         .collect();
     let surveys: Vec<Survey> = surveyed.into_iter().map(|one| one.survey).collect();
-    let cut = match lost {
-        Some(Durability::Relaxed) => cut_after_loss(set, &surveys)?,
-        _ => CutTo::Ends,
-    };
+    let cut = cut(&surveys)?;
     Ok(Judged {
+        damaged,
         number_max: surveys
             .iter()
             .map(|survey| survey.number_max)
@@ -306,14 +375,23 @@ pub(super) fn judge(
     })
 }
 
-fn survey(files: &[PathBuf], power_lost: bool) -> Result<Surveyed, Halt> {
+fn survey(files: &[PathBuf], tolerance: Tolerance) -> Result<Surveyed, Halt> {
     let mut survey = Survey::default();
+    let mut damage = None;
     for (at, path) in files.iter().enumerate() {
         let file = File::open(path).map_err(|error| failed("open", path, &error))?;
         let ends_whole = match survey.read(at, file) {
             Ok(is_whole) => is_whole,
             Err(LogProblem::Malformed { offset, reason }) => {
-                if !power_lost || !is_torn(&survey, path, offset)? {
+                let is_fine = match tolerance {
+                    Tolerance::End => false,
+                    Tolerance::Torn => is_torn(&survey, path, offset)?,
+                    Tolerance::Anything => {
+                        damage = Some(format!("at offset {offset}: {reason}"));
+                        true
+                    }
+                };
+                if !is_fine {
                     return Err(Halt::Malformed {
                         path: path.clone(),
                         offset,
@@ -330,18 +408,23 @@ fn survey(files: &[PathBuf], power_lost: bool) -> Result<Surveyed, Halt> {
         }
         // What was not synced may be missing at the end of any file after a loss of power, and then it is where the
         // log ends; else only the last file can break off.
-        if at + 1 < files.len() && !power_lost {
+        if at + 1 < files.len() && tolerance == Tolerance::End {
             return Err(Halt::Fatal(format!(
                 "Fatal error: the truncated file is not the last file: {} breaks off at offset {}",
                 path.display(),
                 survey.end().offset
             )));
         }
-        return Ok(Surveyed { survey, ends_whole });
+        return Ok(Surveyed {
+            survey,
+            ends_whole,
+            damage,
+        });
     }
     Ok(Surveyed {
         survey,
         ends_whole: true,
+        damage,
     })
 }
 

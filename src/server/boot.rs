@@ -444,7 +444,8 @@ fn run(
         if let Some(choice) = choice {
             outcome = logs::start(choice, &config, &links, &observatory);
         }
-        if outcome.is_ok() {
+        // Told to stop meanwhile, it has not got all of the data, and nobody may see that.
+        if outcome.is_ok() && !observatory.snapshots.stopping.load(Ordering::Relaxed) {
             start::open_gates(&links, &observatory.snapshots);
         }
         if outcome.is_ok() {

@@ -11,9 +11,8 @@ mod scan;
 mod sort;
 mod wait;
 
+pub use scan::{cursor_begins, cursor_slot};
 pub use wait::synced;
-
-pub use scan::cursor_slot;
 
 pub(super) const COMMANDS: &[Command] = &[
     moves::COPY,

@@ -4,7 +4,7 @@
 //! `structures/table.rs`) and the slot, 52 bits in all, because some clients read a cursor as a double. The order is
 //! shard, slot, position; 0 is the beginning and the end. A call goes on within one shard, from slot to slot, empty
 //! ones skipped; where the shard has no more, the cursor is the first slot of the next shard, whose number is that
-//! shard's index. So every cursor names a slot of the shard that must go on, [`cursor_slot`] is all that routing needs
+//! shard's index. Only the call that begins goes on from shard to shard. So every cursor names a slot of the shard that must go on, [`cursor_slot`] is all that routing needs
 //! to know, and no state is kept between calls. Redis's guarantee holds because it holds in each table: a key that is
 //! there all the time is shown, whatever grows or shrinks meanwhile.
 
@@ -47,7 +47,10 @@ pub(super) const SCAN: Command = Command {
         tips: &["nondeterministic_output", "request_policy:special"],
         deprecated: None,
     },
-    run: Run::Cursor(scan),
+    run: Run::Cursor {
+        part: scan,
+        begin: scan_from_start,
+    },
     subcommands: &[],
 };
 
@@ -106,6 +109,11 @@ const DRAWS_MAX: usize = 100;
 /// anywhere; whichever shard gets it replies the error.
 pub fn cursor_slot(text: &[u8]) -> Slot {
     cursor_of(text).map_or(0, slot_of)
+}
+
+/// Whether the SCAN cursor `text` begins an iteration.
+pub fn cursor_begins(text: &[u8]) -> bool {
+    cursor_of(text) == Some(0)
 }
 
 fn slot_of(cursor: u64) -> Slot {
@@ -183,15 +191,76 @@ fn filter<'a>(args: &Args<'a>) -> Result<Filter<'a>, ErrorReply> {
     Ok(filter)
 }
 
+/// What a call of SCAN has found.
+struct Shown {
+    /// The names, as RESP.
+    names: Vec<u8>,
+    count: usize,
+    /// Keys to visit yet.
+    left: u64,
+}
+
+impl Shown {
+    fn new(filter: &Filter<'_>) -> Self {
+        Shown {
+            names: Vec::new(),
+            count: 0,
+            left: filter.count,
+        }
+    }
+
+    fn reply(&self, next: u64, reply: &mut Reply<'_>) {
+        reply.array(2);
+        reply.bulk(next.to_string().as_bytes());
+        reply.array(self.count);
+        reply.buffer().extend_from_slice(&self.names);
+    }
+}
+
 fn scan(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
     let cursor = cursor_of(args.get(1)).ok_or(ErrorReply::INVALID_CURSOR)?;
     let filter = filter(args)?;
-    let mut shown: Vec<u8> = Vec::new();
-    let (mut count, mut overdue) = (0, Vec::new());
-    let next = {
+    let mut shown = Shown::new(&filter);
+    let next = scan_shard(shard, args.db(), cursor, &filter, &mut shown);
+    shown.reply(next, reply);
+    Ok(())
+}
+
+/// Begins an iteration: goes on to the next shard while keys are wanted, so that a database with fewer keys than that is
+/// shown whole by one call, as applications and tests of small data sets rely on.
+fn scan_from_start(
+    shards: &mut Shards<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    let filter = filter(args)?;
+    let mut shown = Shown::new(&filter);
+    let mut next = 0;
+    for shard in shards.iter_mut() {
+        next = scan_shard(shard, args.db(), next, &filter, &mut shown);
+        let is_over = next == first_of_next(shard);
+        if shown.left == 0 || !is_over {
+            break;
+        }
+    }
+    shown.reply(next, reply);
+    Ok(())
+}
+
+/// Shows keys of one shard from `cursor` on and gives the next cursor.
+fn scan_shard(
+    shard: &mut Shard,
+    db: usize,
+    cursor: u64,
+    filter: &Filter<'_>,
+    shown: &mut Shown,
+) -> u64 {
+    let mut overdue = Vec::new();
+    let (next, visited) = {
         let shard = &*shard;
-        let mut elements = Reply::new(&mut shown, reply.is_resp3());
-        walk(shard, args.db(), cursor, filter.count, |entry| {
+        let mut names = Reply::new(&mut shown.names, false);
+        let count = &mut shown.count;
+        walk(shard, db, cursor, shown.left, |entry| {
             if !filter.takes_name(entry) {
                 return;
             }
@@ -203,28 +272,25 @@ fn scan(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(),
             if !filter.takes_type(entry) {
                 return;
             }
-            count += 1;
-            elements.bulk(entry.key());
+            *count += 1;
+            names.bulk(entry.key());
         })
     };
+    shown.left = shown.left.saturating_sub(visited);
     for key in overdue {
-        shard.expire(args.db(), &Key::new(&key));
+        shard.expire(db, &Key::new(&key));
     }
-    reply.array(2);
-    reply.bulk(next.to_string().as_bytes());
-    reply.array(count);
-    reply.buffer().extend_from_slice(&shown);
-    Ok(())
+    next
 }
 
-/// Visits about `count` keys of the shard from `cursor` on and gives the next cursor.
+/// Visits about `count` keys of the shard from `cursor` on; gives the next cursor and how many it were.
 fn walk(
     shard: &Shard,
     db: usize,
     cursor: u64,
     count: u64,
     mut visit: impl FnMut(&KeyEntry),
-) -> u64 {
+) -> (u64, u64) {
     let keyspace = &shard.keyspace;
     let (mut place, mut position) = (keyspace.place(slot_of(cursor)), cursor >> SLOT_BITS);
     let parts_max = count.saturating_mul(PARTS_PER_KEY);
@@ -233,11 +299,12 @@ fn walk(
         if position == 0 {
             match keyspace.next_used(db, place) {
                 Some(used) => place = used,
-                None => return first_of_next(shard),
+                None => return (first_of_next(shard), visited),
             }
         }
         if visited >= count || parts >= parts_max {
-            return position << SLOT_BITS | u64::from(keyspace.slot_at(place));
+            let cursor = position << SLOT_BITS | u64::from(keyspace.slot_at(place));
+            return (cursor, visited);
         }
         position = keyspace.scan(db, place, position, |entry| {
             visited += 1;

@@ -264,23 +264,23 @@ pub fn change_functions(
     Ok(None)
 }
 
-/// Does that for a client. It is one shard's effect, and always the same one's, so that changes stay in order there.
+/// Changes the libraries, which is one shard's effect, and always the same one's, so that changes stay in order there. A
+/// library's code runs in an interpreter of its own: nothing of one that is refused stays.
 fn change<T>(
     shards: &mut Shards<'_>,
-    change: impl FnOnce(&CoreScripts) -> Result<T, ErrorReply>,
+    args: &Args<'_>,
+    change: fn(&CoreScripts, &Args<'_>) -> Result<T, ErrorReply>,
 ) -> Result<T, ErrorReply> {
-    // An interpreter of its own: nothing of a library that is refused stays.
-    let done = change(&CoreScripts::new(shards.any().scripts.clone()))?;
+    let scripting = CoreScripts::new(shards.any().scripts.clone());
+    let done = change(&scripting, args)?;
     let first = shards.iter_mut().min_by_key(|shard| shard.index);
-    first
-        .expect("a step concerns a shard at least")
-        .effects
-        .count(1);
+    let first = first.expect("a step concerns a shard at least");
+    first.effects.count(1);
     Ok(done)
 }
 
 fn function_load(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let name = change(shards, |scripting| load(scripting, args))?;
+    let name = change(shards, args, load)?;
     reply.bulk(name.as_bytes());
     Ok(())
 }
@@ -302,6 +302,12 @@ fn load(scripting: &CoreScripts, args: &Args<'_>) -> Result<String, ErrorReply> 
     Ok(name)
 }
 
+fn function_delete(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
+    change(shards, args, delete)?;
+    reply.ok();
+    Ok(())
+}
+
 fn delete(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     let name = String::from_utf8_lossy(args.get(2));
     scripting.scripts.change_libraries(|all| {
@@ -313,14 +319,8 @@ fn delete(scripting: &CoreScripts, args: &Args<'_>) -> Result<(), ErrorReply> {
     })
 }
 
-fn function_delete(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
-    change(shards, |scripting| delete(scripting, args))?;
-    reply.ok();
-    Ok(())
-}
-
 fn function_flush(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
-    change(shards, |scripting| flush(scripting, args))?;
+    change(shards, args, flush)?;
     reply.ok();
     Ok(())
 }
@@ -448,7 +448,7 @@ enum Policy {
 }
 
 fn function_restore(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Done {
-    change(shards, |scripting| restore(scripting, args))?;
+    change(shards, args, restore)?;
     reply.ok();
     Ok(())
 }
