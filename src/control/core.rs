@@ -437,6 +437,9 @@ impl Control {
 
     fn stop(&mut self) {
         self.stopping = true;
+        if self.observatory.snapshots.saves.cancel(Purpose::Rewrite) {
+            log::warn!("There is a child rewriting the AOF. Killing it!");
+        }
         if self.observatory.snapshots.saves.cancel(Purpose::Snapshot) {
             log::warn!("There is a child saving an .rdb. Killing it!");
         }

@@ -77,6 +77,8 @@ impl Core {
                 std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
             }
             CoreMessage::Load(shipment) => self.take_in(shipment),
+            CoreMessage::CutLogs(rewrite) => self.cut_logs(rewrite),
+            CoreMessage::Rebase(bytes) => self.rebase_log(bytes),
             CoreMessage::KeepLog(log) => self.keep_log(log),
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Loaded => self.loading_ended(),
@@ -238,6 +240,7 @@ impl Core {
             shard.configure(&self.config);
         }
         self.configure_logs();
+        self.switch_logs();
         self.memory_configured();
         self.client_memory_configured();
     }

@@ -86,6 +86,11 @@ impl Core {
         if self.clients.are_limited() {
             self.limit_clients();
         }
+        let rewrites = &self.observatory.snapshots.log.rewrites;
+        let saves = &self.observatory.snapshots.saves;
+        if self.index == 0 && rewrites.is_due() && !saves.is_saving() {
+            self.next_tick_ms = self.now; // somebody has asked, and looks
+        }
         if self.now >= self.next_tick_ms {
             self.tick();
             self.next_tick_ms = self.now + self.tick_interval();
@@ -109,6 +114,7 @@ impl Core {
         }
         if self.index == 0 {
             self.mind_saves();
+            self.mind_rewrites();
         }
         self.begin_expiry();
         self.mind_logs();

@@ -17,6 +17,7 @@ use crate::mesh::message::{CoreMessage, Part, SlowRun};
 use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
+use crate::persistence::aof::set::Rewrite;
 use crate::resp::request::Span;
 use crate::ring::{Completion, Operation, Ring};
 use crate::script::CoreScripts;
@@ -164,6 +165,8 @@ pub struct Core {
     pub(super) save_is_due: bool,
     pub(super) memory: Memory,
     pub(super) durable: Durable,
+    /// New append-only files that wait until no walk is under way.
+    pub(super) cut_due: Option<Box<Rewrite>>,
     pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pushing: Pushing,
@@ -274,6 +277,7 @@ impl Core {
             save_is_due: false,
             memory: Memory::default(),
             durable: Durable::default(),
+            cut_due: None,
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
             pushing: Pushing::new(shards),
@@ -473,11 +477,7 @@ impl Core {
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
         self.gates.busy = self.scripting.scripts.is_busy();
-        let config = &self.config;
-        self.gates.trouble = self
-            .observatory
-            .snapshots
-            .trouble(|| config.stop_writes_on_bgsave_error && !config.save.is_empty());
+        self.gates.trouble = self.observatory.snapshots.trouble(&self.config);
         if self.shard.is_none() {
             self.regain_shard();
         }

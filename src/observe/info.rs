@@ -412,16 +412,21 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
     );
     let log = &snapshots.log;
     let is_logged = log.on.load(Relaxed);
-    lines.put("aof_enabled", u8::from(is_logged));
-    lines.all(&[
-        ("aof_rewrite_in_progress", "0"),
-        ("aof_rewrite_scheduled", "0"),
-        ("aof_last_rewrite_time_sec", "-1"),
-        ("aof_current_rewrite_time_sec", "-1"),
-        ("aof_last_bgrewrite_status", "ok"),
-        ("aof_rewrites", "0"),
-        ("aof_rewrites_consecutive_failures", "0"),
-    ]);
+    let rewrites = &log.rewrites;
+    let is_wanted = facts.config.appendonly;
+    lines.put("aof_enabled", u8::from(is_wanted));
+    let under_way = rewrites.is_under_way();
+    lines.put("aof_rewrite_in_progress", u8::from(under_way));
+    lines.put("aof_rewrite_scheduled", u8::from(rewrites.is_scheduled()));
+    lines.put("aof_last_rewrite_time_sec", rewrites.last_seconds());
+    lines.put(
+        "aof_current_rewrite_time_sec",
+        rewrites.seconds(facts.now_us / 1000),
+    );
+    let outcome = if rewrites.has_failed() { "err" } else { "ok" };
+    lines.put("aof_last_bgrewrite_status", outcome);
+    lines.put("aof_rewrites", rewrites.begun.load(Relaxed));
+    lines.put("aof_rewrites_consecutive_failures", rewrites.failures());
     let well = log.trouble().is_none();
     lines.put("aof_last_write_status", if well { "ok" } else { "err" });
     lines.all(&[
@@ -435,7 +440,7 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
             facts.observatory.sum(|core| core.log_bytes.get()),
         );
         lines.put("aof_base_size", log.base_bytes.load(Relaxed));
-        lines.put("aof_pending_rewrite", 0);
+        lines.put("aof_pending_rewrite", u8::from(rewrites.is_scheduled()));
         lines.put(
             "aof_buffer_length",
             facts.observatory.sum(|core| core.log_buffer.get()),

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::background::{Feed, Wake};
-
 use super::aof::status::LogStatus;
+use super::background::{Feed, Wake};
+use crate::config::Config;
 
 /// Whoever knows the function libraries, which a snapshot holds beside the keys.
 #[derive(Default)]
@@ -35,6 +35,15 @@ impl fmt::Debug for Functions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Functions")
     }
+}
+
+/// Why commands that write are refused: what they did could not be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The last snapshot could not be written, and `stop-writes-on-bgsave-error` wants to hear of it.
+    Snapshot,
+    /// A log could not be written or synced: the errno.
+    Log(i32),
 }
 
 /// What a walk through all shards is for. There is one at a time.
@@ -174,15 +183,6 @@ impl Saves {
     }
 }
 
-/// Why commands that write are refused: what they did could not be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The last snapshot could not be written, and `stop-writes-on-bgsave-error` wants to hear of it.
-    Snapshot,
-    /// A log could not be written or synced: the errno.
-    Log(i32),
-}
-
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub struct Status {
@@ -236,10 +236,11 @@ impl Status {
         self.saves.set_failed(false);
     }
 
-    /// Why commands that write are refused, if they are; `stops_writes` says whether a failed snapshot is a reason.
+    /// Why commands that write are refused, if they are.
     #[inline]
-    pub fn trouble(&self, stops_writes: impl FnOnce() -> bool) -> Option<Trouble> {
-        if self.saves.has_failed() && stops_writes() {
+    pub fn trouble(&self, config: &Config) -> Option<Trouble> {
+        if self.saves.has_failed() && config.stop_writes_on_bgsave_error && !config.save.is_empty()
+        {
             return Some(Trouble::Snapshot);
         }
         self.log.trouble().map(Trouble::Log)

@@ -31,7 +31,7 @@ pub(super) fn snapshot_files(config: &Config) -> Result<Vec<PathBuf>, String> {
     parts::find(&RealDisk, &path).map_err(|error| error.to_string())
 }
 
-/// Loads the file into the shards. The text of an error is for whoever started the server.
+/// Loads the files into the shards. The text of an error is for whoever started the server.
 pub(super) fn load(
     files: &[PathBuf],
     config: &Config,

@@ -18,6 +18,7 @@ use super::member::Member;
 use super::ordered::{self, LexBound, Ordered, ScoreBound};
 use super::ordered_walk::{Direction, OrderedWalk};
 use super::table::{Element, Table, prefetch};
+
 use crate::base::hash::hash;
 use crate::base::number::{f64_as_i64, format_f64, parse_f64};
 

@@ -286,6 +286,7 @@ pub(super) const COMMANDS: &[Command] = &[
         subcommands: &[],
     },
     snapshot::BGSAVE,
+    snapshot::BGREWRITEAOF,
     snapshot::LASTSAVE,
     snapshot::SAVE,
     Command {

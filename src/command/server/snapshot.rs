@@ -63,6 +63,47 @@ pub(super) const BGSAVE: Command = Command {
     subcommands: &[],
 };
 
+pub(super) const BGREWRITEAOF: Command = Command {
+    name: "BGREWRITEAOF",
+    arity: Arity::Exactly(1),
+    flags: Flags::ADMIN
+        .and(Flags::NOSCRIPT)
+        .and(Flags::NO_ASYNC_LOADING),
+    acl: Acl::NONE,
+    keys: &[],
+    docs: Docs {
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Begins to write the append-only files anew while the server goes on.",
+        arguments: &[],
+        history: &[],
+        tips: &[],
+        deprecated: None,
+    },
+    run: Run::Client(bgrewriteaof),
+    subcommands: &[],
+};
+
+fn bgrewriteaof(context: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let status = &context.core.observatory.snapshots;
+    let rewrites = &status.log.rewrites;
+    let later = status.saves.is_saving();
+    if rewrites.is_under_way() {
+        return Err(ErrorReply::REWRITE_UNDER_WAY);
+    }
+    rewrites.want(later);
+    if later {
+        reply.simple("Background append only file rewriting scheduled");
+        return Ok(Step::Done);
+    }
+    if let Some(wake) = status.saves.wake() {
+        wake(0); // the first core begins it
+    }
+    reply.simple("Background append only file rewriting started");
+    Ok(Step::Done)
+}
+
 pub(super) const LASTSAVE: Command = Command {
     name: "LASTSAVE",
     arity: Arity::Exactly(1),
