@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use super::file::{Disk, Output, Syncing};
 use super::rdb::Writer;
-use super::snapshot::Header;
+use super::snapshot::{Header, header};
 use super::spill::Spill;
 use crate::base::crc64;
 use crate::base::sys;

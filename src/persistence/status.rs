@@ -235,7 +235,7 @@ impl Status {
         self.saves.set_failed(false);
     }
 
-    /// Why commands that write are refused, if they are; `stops_writes` says whether a failed snapshot is a reason.
+    /// Why commands that write are refused, if they are.
     #[inline]
     pub fn trouble(&self, stops_writes: impl FnOnce() -> bool) -> Option<Trouble> {
         if self.saves.has_failed() && stops_writes() {

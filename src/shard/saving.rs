@@ -63,12 +63,7 @@ pub fn cut(
     }
     let nobody: Wake = Arc::new(|_| ());
     let plan = Plan {
-        header: Header {
-            now,
-            used_memory: used_memory(),
-            aof_base: cut.purpose == Purpose::Rewrite,
-            functions: status.functions.sources(),
-        },
+        header: header(now, &status, cut.purpose == Purpose::Rewrite),
         sizes,
         layout: cut.layout,
         compress: config.rdbcompression,
@@ -96,8 +91,13 @@ pub fn cut(
     Ok(feed)
 }
 
-fn used_memory() -> u64 {
-    tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64
+fn header(now: i64, status: &crate::persistence::Status, aof_base: bool) -> Header {
+    Header {
+        now,
+        used_memory: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
+        aof_base,
+        functions: status.functions.sources(),
+    }
 }
 
 /// Begins a snapshot in the background (BGSAVE, save points). False when it could not be begun; the log says why.
@@ -162,10 +162,7 @@ pub fn save_now(shards: &mut Shards<'_>) -> bool {
     let any = shards.any();
     let (config, now, status) = (any.config.clone(), any.now, any.snapshots.clone());
     let about = About {
-        now,
-        used_memory: used_memory(),
-        aof_base: false,
-        functions: &status.functions.sources(),
+        header: header(now, &status, false),
         compress: config.rdbcompression,
         check_sum: config.rdbchecksum,
         incremental_sync: config.rdb_save_incremental_fsync,
@@ -177,13 +174,13 @@ pub fn save_now(shards: &mut Shards<'_>) -> bool {
     let written = match config.snapshot_files {
         crate::config::SnapshotFiles::One => {
             let mut files = Files::one(disk, path.clone());
-            snapshot::save_into(&mut files, &[&keyspaces[..]], &about)
+            snapshot::save(&mut files, &[&keyspaces[..]], &about)
         }
         crate::config::SnapshotFiles::PerShard => {
             keyspaces.sort_by_key(|keyspace| keyspace.slot_at(0));
             let mut files = Files::set(disk, path.clone(), now, keyspaces.len());
             let each: Vec<_> = keyspaces.chunks(1).collect();
-            snapshot::save_into(&mut files, &each, &about)
+            snapshot::save(&mut files, &each, &about)
         }
     };
     match written {
