@@ -16,8 +16,9 @@ use crate::persistence::Status;
 use crate::persistence::aof::manifest::{self, Durability, FileKind, Manifest};
 use crate::persistence::aof::reader::{Item, LogReader};
 use crate::persistence::file::RealDisk;
+use crate::persistence::parts;
 use crate::persistence::rdb::{Event, Limits, Reader, Usage};
-use crate::persistence::snapshot::{self, About};
+use crate::persistence::snapshot::{self, About, Header};
 use crate::script::Scripts;
 
 use super::choice::{Foreign, own_manifest};
@@ -119,17 +120,20 @@ pub fn merge(path: &Path, out: &Path) -> Result<u64, String> {
     let libraries = scripts.libraries();
     let functions: Vec<Vec<u8>> = libraries.codes().map(<[u8]>::to_vec).collect();
     let about = About {
-        now: unix_ms(),
-        used_memory: 0,
+        header: Header {
+            now: unix_ms(),
+            used_memory: 0,
+            aof_base: false,
+            functions,
+        },
         compress: config.rdbcompression,
         check_sum: config.rdbchecksum,
         incremental_sync: true,
-        aof_base: false,
-        functions: &functions,
         usage: &|_| Usage::None,
     };
     let shares: Vec<&Keyspace> = keyspaces.iter_mut().map(|one| &*one).collect();
-    snapshot::save(&RealDisk, out, &shares, &about)
+    let mut files = parts::Files::one(Arc::new(RealDisk), out.to_owned());
+    snapshot::save(&mut files, &[&shares[..]], &about)
         .map_err(|error| format!("Can't write '{}': {error}", out.display()))
 }
 
