@@ -16,6 +16,8 @@ use crate::config::{Changed, Config, SetContext, SetError};
 use crate::engine::SharedLinks;
 use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage};
 use crate::observe::{CoreCounters, Observatory};
+use crate::persistence::aof::manifest::Durability;
+use crate::persistence::aof::rewrite::durability;
 use crate::persistence::status::Purpose;
 use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
@@ -232,6 +234,7 @@ impl Control {
                     Ok(config) => {
                         let config = Arc::new(config);
                         let old = std::mem::replace(&mut self.config, config);
+                        self.promise_less(&old);
                         if old.requirepass != self.config.requirepass {
                             self.take_required_password();
                         }
@@ -384,6 +387,19 @@ impl Control {
         let core = self.links.core(usize::from(to));
         core.mail(CoreMessage::Answer { ticket, answer });
         core.wake_by_event();
+    }
+
+    /// Answers are about to stand on less than the disk: the manifest says so first, for a start after a loss of power.
+    fn promise_less(&self, old: &Config) {
+        let log = &self.observatory.snapshots.log;
+        let before = durability(old);
+        if before != durability(&self.config)
+            && before == Durability::Always
+            && let Some(set) = &mut *log.lock_set()
+            && let Err(error) = set.set_durability(Durability::Relaxed)
+        {
+            log::warn!("Can't note in the manifest that appendfsync is less than always: {error}");
+        }
     }
 
     /// Stops the server, once the last snapshot is written where one is wanted; when that fails, `asker` is told.

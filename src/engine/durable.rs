@@ -23,6 +23,7 @@ use crate::effect::EPOCH_MARK;
 use crate::mesh::Place;
 use crate::mesh::message::{CoreMessage, Part};
 use crate::persistence::aof::log::{LogFile, Mark};
+use crate::persistence::aof::manifest::Durability;
 use crate::ring::Completion;
 use crate::shard::Shard;
 use crate::transaction::{Outcome, Transaction};
@@ -527,12 +528,40 @@ impl Core {
             return;
         }
         self.durable.always = always;
+        if always && self.index == 0 && self.observatory.snapshots.log.on.load(Relaxed) {
+            self.begin_chore(|core, held| core.promise_always(held));
+        }
         for connection in self.connections.iter_mut().flatten() {
             if always {
                 connection.output.begin_gate();
             } else if !connection.held {
                 connection.output.end_gate();
             }
+        }
+    }
+
+    /// All shards are in hand, and from now on nothing is answered before it is on disk. The manifest says so as soon as
+    /// that holds for what came before, too.
+    fn promise_always(&mut self, held: &mut Held) {
+        self.settle_all(held);
+        let marks: Vec<Mark> = held
+            .iter()
+            .filter_map(|shard| Some(shard.log.as_ref()?.mark()))
+            .collect();
+        let status = self.observatory.snapshots.clone();
+        let thread = std::thread::Builder::new().name("sync".to_owned());
+        let started = thread.spawn(move || {
+            let synced = marks.iter().try_for_each(|mark| mark.file.sync_now(mark.to));
+            let noted = synced.and_then(|()| match &mut *status.log.lock_set() {
+                Some(set) => set.set_durability(Durability::Always),
+                None => Ok(()),
+            });
+            if let Err(error) = noted {
+                log::warn!("Can't note in the manifest that appendfsync is always: {error}");
+            }
+        });
+        if let Err(error) = started {
+            log::warn!("Can't note in the manifest that appendfsync is always: {error}");
         }
     }
 
