@@ -227,3 +227,26 @@ fn what_scripts_read_and_return() {
         ],
     );
 }
+
+#[test]
+fn logs_damaged_at_random() {
+    smoke(
+        targets::log,
+        &[
+            b"*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n#TS:17\r\n#TX:5 0,1\r\n*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\n\r\n\r\n*1\r\n$4\r\nEXEC\r\n#EPOCH:6\r\n",
+            b"*4\r\n$4\r\nZADD\r\n$1\r\nz\r\n$3\r\n1.5\r\n$1\r\nm\r\n*3\r\n$9\r\nPEXPIREAT\r\n$1\r\nz\r\n$13\r\n1700000000000\r\n*2\r\n$3\r\nDEL\r\n$1\r\nz\r\n",
+            b"*5\r\n$4\r\nXADD\r\n$1\r\nx\r\n$3\r\n1-1\r\n$1\r\nf\r\n$1\r\nv\r\n*1\r\n$8\r\nFLUSHALL\r\n*3\r\n$6\r\nRENAME\r\n$1\r\na\r\n$1\r\nb\r\n",
+        ],
+    );
+}
+
+#[test]
+fn manifests_damaged_at_random() {
+    smoke(
+        targets::manifest,
+        &[
+            b"file appendonly.aof.1.base.rdb seq 1 type b\nfile \"a\\x41 b\" seq 2 type i\n# x\n",
+            b"slotwise-manifest 1\nboot 3f0c\nfsync always\ntransaction 17\ntaken 4 5 my dump\ngeneration 1 shards 1\nfile a shard 0 type b\nend 0000000000000000\n",
+        ],
+    );
+}

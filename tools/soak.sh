@@ -35,8 +35,12 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     for shards in 1 2 3 5 8; do
         check 600 python3 "$clients/differential.py" --shards $shards --seconds 180 --steps 1500 --extra "${SOAK_EXTRA:-}"
         check 600 python3 "$clients/history.py" --shards $shards --seconds 25 --clients 16 --extra "${SOAK_EXTRA:-}"
+        check 300 python3 "$clients/recovery.py" --slotwise "$SLOTWISE" --shards $shards --seed "$(date +%s)" --cuts 40
         [ "$(date +%s)" -lt "$end" ] || break
     done
+    # The simulated loss of power, on seeds that no turn has had.
+    first=$(($(date +%s) % 100000000 * 1000))
+    check 3600 env SLOTWISE_POWER_SEEDS="$first-$((first + 3000))" cargo test --locked --lib recovery::power_tests
     check 1200 python3 "$clients/tools_suite.py" --shards 2 --full
     # Redis's own suite says that it was skipped when REDIS_SRC names no checkout.
     check 3600 python3 "$root/tests/compat/run.py"

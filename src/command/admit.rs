@@ -68,7 +68,7 @@ pub fn needs_memory(command: &Registered, client: &Client) -> bool {
 #[cold]
 pub fn misconfigured(trouble: Trouble) -> ErrorReply {
     match trouble {
-        Trouble::Snapshot => ErrorReply::DISK_ERROR,
+        Trouble::Snapshot => ErrorReply::MISCONF_SNAPSHOT,
         Trouble::Log(errno) => {
             let error = crate::base::sys::error_text(errno);
             ErrorReply::text(format!("MISCONF Errors writing to the AOF file: {error}"))

@@ -154,6 +154,21 @@ impl Harness {
         out
     }
 
+    /// One number for all data: DEBUG DIGEST.
+    pub fn digest(&mut self) -> String {
+        let total = self.shards.len();
+        let mut held: Vec<&mut Shard> = self.shards.iter_mut().collect();
+        let owned: OwnedArgs = [&b"DEBUG"[..], b"DIGEST"].into_iter().collect();
+        let mut out = Vec::new();
+        let outcome = super::server::digest::digest(
+            &mut Shards::new(&mut held, total),
+            &owned.args(self.caller),
+            &mut Reply::new(&mut out, false),
+        );
+        assert!(outcome.is_ok(), "a digest has no error");
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
     /// Changes one directive's field on all shards.
     pub fn configure(&mut self, change: impl Fn(&mut Config)) {
         for shard in &mut self.shards {

@@ -36,4 +36,4 @@ pub use scripting::change_functions;
 #[cfg(test)]
 mod desk;
 #[cfg(test)]
-mod harness;
+pub(crate) mod harness;

@@ -316,8 +316,6 @@ fields! {
     rdbchecksum: bool = "rdbchecksum";
     /// Whether a snapshot goes to the disk bit by bit as it is written.
     rdb_save_incremental_fsync: bool = "rdb-save-incremental-fsync";
-    /// Microseconds that loading waits after each key; of a negative number, one after so many keys. For tests.
-    key_load_delay_us: i32 = "key-load-delay";
     /// Microseconds that the writer of a snapshot waits for each key.
     rdb_key_save_delay_us: i64 = "rdb-key-save-delay";
     /// Whether writes are refused when the last snapshot has failed.
@@ -330,6 +328,8 @@ fields! {
     shutdown_on_sigterm: ShutdownWay = "shutdown-on-sigterm";
     /// What SIGINT stops the server with.
     shutdown_on_sigint: ShutdownWay = "shutdown-on-sigint";
+    /// Microseconds that loading waits after each key; of a negative number, one after so many keys. For tests.
+    key_load_delay_us: i32 = "key-load-delay";
     /// Name of the snapshot's file, in the working directory.
     dbfilename: String = "dbfilename";
     /// Whether every change is written to the append-only files.

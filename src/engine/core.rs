@@ -339,6 +339,9 @@ impl Core {
             self.schedule();
             self.send_settled_mails();
         }
+        if !self.served.is_empty() {
+            self.take_served(); // before the messages that tell of the change
+        }
         self.flush_pushes();
         if !self.served.is_empty() {
             self.take_served();
@@ -350,6 +353,7 @@ impl Core {
         }
         if self.shards > 1 {
             self.flush_outgoing();
+            self.send_settled_mails(); // of what ran on borrowed shards
             if !self.served.is_empty() {
                 self.take_served();
             }
@@ -477,7 +481,11 @@ impl Core {
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
         self.gates.busy = self.scripting.scripts.is_busy();
-        self.gates.trouble = self.observatory.snapshots.trouble(&self.config);
+        let config = &self.config;
+        self.gates.trouble = self
+            .observatory
+            .snapshots
+            .trouble(|| config.stop_writes_on_bgsave_error && !config.save.is_empty());
         if self.shard.is_none() {
             self.regain_shard();
         }

@@ -520,8 +520,8 @@ impl Keyspace {
         let fresh = &mut self.dbs[db];
         fresh.tables.resize_with(taken.tables.len(), Table::new);
         fresh.counts.used.resize(taken.counts.used.len(), 0);
-        let volatile = taken.counts.volatile.len();
-        fresh.counts.volatile.resize(volatile, 0);
+        let slots = taken.tables.len();
+        fresh.counts.volatile.resize(slots, 0);
         taken
     }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use super::aof::status::LogStatus;
 use super::background::{Feed, Wake};
-use crate::config::Config;
 
 /// Whoever knows the function libraries, which a snapshot holds beside the keys.
 #[derive(Default)]
@@ -35,15 +34,6 @@ impl fmt::Debug for Functions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Functions")
     }
-}
-
-/// Why commands that write are refused: what they did could not be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The last snapshot could not be written, and `stop-writes-on-bgsave-error` wants to hear of it.
-    Snapshot,
-    /// A log could not be written or synced: the errno.
-    Log(i32),
 }
 
 /// What a walk through all shards is for. There is one at a time.
@@ -183,6 +173,15 @@ impl Saves {
     }
 }
 
+/// Why commands that write are refused: what they did could not be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The last snapshot could not be written, and `stop-writes-on-bgsave-error` wants to hear of it.
+    Snapshot,
+    /// A log could not be written or synced: the errno.
+    Log(i32),
+}
+
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub struct Status {
@@ -238,9 +237,8 @@ impl Status {
 
     /// Why commands that write are refused, if they are.
     #[inline]
-    pub fn trouble(&self, config: &Config) -> Option<Trouble> {
-        if self.saves.has_failed() && config.stop_writes_on_bgsave_error && !config.save.is_empty()
-        {
+    pub fn trouble(&self, stops_writes: impl FnOnce() -> bool) -> Option<Trouble> {
+        if self.saves.has_failed() && stops_writes() {
             return Some(Trouble::Snapshot);
         }
         self.log.trouble().map(Trouble::Log)

@@ -43,6 +43,8 @@ pub struct Foreign {
     pub files: Vec<PathBuf>,
     /// What a later start must not ask about.
     pub taken: Vec<Taken>,
+    /// The first one is a base.
+    pub has_base: bool,
     /// A snapshot by itself, whose keys past their time are left out.
     pub is_snapshot: bool,
 }
@@ -164,6 +166,7 @@ pub fn choose_in(places: &Places) -> Result<Choice, String> {
         Choice::Foreign(Foreign {
             taken: places.note(&path).into_iter().collect(),
             files: vec![path],
+            has_base: true,
             is_snapshot,
         })
     };
@@ -253,6 +256,7 @@ pub(super) fn redis_set(places: &Places) -> Result<Option<Foreign>, String> {
     Ok(Some(Foreign {
         taken: noted.filter_map(|path| places.note(path)).collect(),
         files,
+        has_base: manifest.base.is_some(),
         is_snapshot: false,
     }))
 }

@@ -54,6 +54,14 @@ pub(super) fn has_hole(path: &Path, from: u64, to: u64) -> io::Result<bool> {
     }
 }
 
+/// Whether the byte at a place of a file is zero.
+pub(super) fn is_zero_at(path: &Path, at: u64) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(at))?;
+    let mut byte = [1];
+    Ok(file.read(&mut byte)? == 1 && byte[0] == 0)
+}
+
 /// The epochs whose marks stand anywhere at or after `from`, whatever lies between. `EPOCHS_MAX` are counted at most.
 pub(super) fn epochs_after(path: &Path, from: u64) -> io::Result<BTreeSet<u64>> {
     let mut file = File::open(path)?;

@@ -24,6 +24,7 @@ pub(super) const SNAPSHOT_MAGIC: &[u8] = b"REDIS";
 pub(super) struct Counted<'a> {
     file: File,
     status: &'a Status,
+    counts: bool,
 }
 
 impl<'a> Counted<'a> {
@@ -31,7 +32,19 @@ impl<'a> Counted<'a> {
     pub fn open(path: &Path, status: &'a Status) -> Result<Self, Halt> {
         let file = File::open(path)
             .map_err(|error| Halt::Fatal(format!("Can't open '{}': {error}", path.display())))?;
-        Ok(Counted { file, status })
+        Ok(Counted {
+            file,
+            status,
+            counts: true,
+        })
+    }
+
+    /// The same, uncounted: it will be read again.
+    pub fn uncounted(self) -> Self {
+        Counted {
+            counts: false,
+            ..self
+        }
     }
 }
 
@@ -41,7 +54,9 @@ impl Read for Counted<'_> {
             return Err(io::Error::other("the server stops"));
         }
         let got = self.file.read(into)?;
-        self.status.load_done.fetch_add(got as u64, Relaxed);
+        if self.counts {
+            self.status.load_done.fetch_add(got as u64, Relaxed);
+        }
         Ok(got)
     }
 }

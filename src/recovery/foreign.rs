@@ -62,7 +62,12 @@ fn read_files(
             truncated(path, end.offset, at == last, config)?;
         }
         log::info!(
-            "DB loaded from append only file {}: {:.3} seconds",
+            "DB loaded from {} file {}: {:.3} seconds",
+            if at == 0 && foreign.has_base {
+                "base"
+            } else {
+                "incr"
+            },
             name_of(path),
             began.elapsed().as_secs_f64()
         );

@@ -8,6 +8,7 @@
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::unix_ms;
 use crate::config::Config;
@@ -19,7 +20,7 @@ use crate::persistence::aof::recovery::{CutTo, Position, Survey, Verdict, common
 use crate::persistence::aof::set::boot_id;
 
 use super::executor::Executor;
-use super::feed::Feed;
+use super::feed::{Counted, Feed};
 use super::foreign::truncated;
 use super::{FunctionChange, Halt, Recovered, damage, empty, in_parallel};
 
@@ -344,7 +345,7 @@ fn survey_all(
 ) -> Result<Vec<Surveyed>, Halt> {
     let shards: Vec<usize> = (0..set.generation.shards).collect();
     in_parallel(shards, status, |shard| {
-        survey(&set.incrementals(shard), tolerance)
+        survey(&set.incrementals(shard), tolerance, status)
     })
 }
 
@@ -375,11 +376,11 @@ fn judge_surveyed(
     })
 }
 
-fn survey(files: &[PathBuf], tolerance: Tolerance) -> Result<Surveyed, Halt> {
+fn survey(files: &[PathBuf], tolerance: Tolerance, status: &Status) -> Result<Surveyed, Halt> {
     let mut survey = Survey::default();
     let mut damage = None;
     for (at, path) in files.iter().enumerate() {
-        let file = File::open(path).map_err(|error| failed("open", path, &error))?;
+        let file = Counted::open(path, status)?.uncounted();
         let ends_whole = match survey.read(at, file) {
             Ok(is_whole) => is_whole,
             Err(LogProblem::Malformed { offset, reason }) => {
@@ -401,6 +402,7 @@ fn survey(files: &[PathBuf], tolerance: Tolerance) -> Result<Surveyed, Halt> {
                 false
             }
             Err(LogProblem::Truncated { .. }) => false,
+            Err(LogProblem::Disk(_)) if status.stopping.load(Relaxed) => return Err(Halt::Stopped),
             Err(LogProblem::Disk(error)) => return Err(failed("read", path, &error)),
         };
         if ends_whole {
@@ -432,7 +434,8 @@ fn survey(files: &[PathBuf], tolerance: Tolerance) -> Result<Surveyed, Halt> {
 /// have been on their way to the disk.
 fn is_torn(survey: &Survey, path: &Path, offset: u64) -> Result<bool, Halt> {
     let look = || -> std::io::Result<bool> {
-        if !damage::has_hole(path, offset, u64::MAX)? {
+        // Appends are whole units, so a part of a sector that is missing begins where a unit does.
+        if !damage::is_zero_at(path, offset)? && !damage::has_hole(path, offset, u64::MAX)? {
             return Ok(false);
         }
         // One that is known stands in front of the damage as well: text within a value.

@@ -66,6 +66,8 @@ texts! {
     BAD_DATA_FORMAT = "ERR Bad data format";
     /// BGREWRITEAOF while one is under way.
     REWRITE_UNDER_WAY = "ERR Background append only file rewriting already in progress";
+    /// Writing while snapshots cannot be written.
+    MISCONF_SNAPSHOT = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
     /// SAVE that failed: the whole line. The log says why.
     FAILED = "ERR";
     /// BGSAVE and SAVE while a snapshot is being written.

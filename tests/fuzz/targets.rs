@@ -2,14 +2,20 @@
 //! tests (`tests/fuzz_smoke.rs`). A target that returns has found nothing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use slotwise::base::{glob, words};
 use slotwise::command::spec::Merge;
 use slotwise::config::Config;
 use slotwise::config::{Invocation, Origin, Source, Surroundings, load, rewrite};
 use slotwise::engine::merge::merge;
-use slotwise::keyspace::Value;
+use slotwise::keyspace::{Keyspace, Value};
+use slotwise::persistence::aof::manifest::Manifest;
+use slotwise::persistence::aof::reader::{Item, LogReader};
+use slotwise::persistence::aof::recovery::Survey;
 use slotwise::persistence::rdb::{self, Content, Event, Problem, Reader};
+use slotwise::recovery::executor::Executor;
+use slotwise::recovery::redis_set::RedisManifest;
 use slotwise::resp::Reply;
 use slotwise::resp::parser::{Limits, Parsed, Parser, needs_unquoting, unquoted};
 use slotwise::resp::request::OwnedArgs;
@@ -566,4 +572,64 @@ pub fn lua_values(data: &[u8]) {
         lua.run(&mut Answering(rest), &call, &mut Reply::new(&mut out, true));
         assert!(!out.is_empty(), "every script is answered");
     });
+}
+
+/// A log of any bytes: what is read of it does not depend on how the bytes come, and surveying ends where reading does. What
+/// can be read is run over a shard, which stays whole.
+pub fn log(data: &[u8]) {
+    let whole = items(data, data.len().max(1));
+    assert_eq!(items(data, 7), whole, "in pieces");
+    let mut survey = Survey::default();
+    if let Ok(is_whole) = survey.read(0, data) {
+        assert!(survey.end().offset <= data.len() as u64);
+        assert!(
+            !is_whole || whole.1.is_empty(),
+            "it ends where it cannot be read"
+        );
+    }
+    let config = Arc::new(Config::default());
+    let keyspace = Keyspace::new(0, 1, config.databases as usize);
+    let mut executor = Executor::new(keyspace, &config, 1_700_000_000_000);
+    for request in &whole.0 {
+        let owned: OwnedArgs = request.iter().map(Vec::as_slice).collect();
+        if executor.take(&owned.args(Default::default())).is_err() {
+            break;
+        }
+    }
+    executor.into_keyspace().0.check();
+}
+
+/// The commands of a log that is read in pieces, and what ended the reading.
+fn items(data: &[u8], piece: usize) -> (Vec<Vec<Vec<u8>>>, String) {
+    struct Pieces<'a>(&'a [u8], usize);
+    impl std::io::Read for Pieces<'_> {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            let count = self.1.min(self.0.len()).min(into.len());
+            let (first, rest) = self.0.split_at(count);
+            into[..count].copy_from_slice(first);
+            self.0 = rest;
+            Ok(count)
+        }
+    }
+    let mut reader = LogReader::new(Pieces(data, piece), 0);
+    let mut all = Vec::new();
+    loop {
+        match reader.next_item() {
+            Ok(Some(Item::Command(args))) => {
+                all.push(args.iter_from(0).map(<[u8]>::to_vec).collect());
+            }
+            Ok(Some(Item::Annotation(_))) => {}
+            Ok(None) => return (all, String::new()),
+            Err(problem) => return (all, problem.to_string()),
+        }
+    }
+}
+
+/// Manifests, ours and Redis's: one that is read says the same again.
+pub fn manifest(data: &[u8]) {
+    let _ = RedisManifest::parse(data);
+    let text = String::from_utf8_lossy(data);
+    if let Ok(manifest) = Manifest::parse(&text) {
+        assert_eq!(Manifest::parse(&manifest.to_text()), Ok(manifest));
+    }
 }

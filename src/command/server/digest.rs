@@ -95,7 +95,7 @@ impl Sum {
 }
 
 /// DEBUG DIGEST.
-pub(super) fn digest(
+pub(in crate::command) fn digest(
     shards: &mut Shards<'_>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,

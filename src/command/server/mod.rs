@@ -5,7 +5,7 @@ mod command;
 mod config;
 mod debug;
 mod debug_tools;
-mod digest;
+pub(super) mod digest;
 mod info;
 mod latency;
 mod lolwut;

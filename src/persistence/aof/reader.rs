@@ -61,6 +61,8 @@ pub struct LogReader<R> {
     parser: Parser,
     spans: Vec<Span>,
     ended: bool,
+    /// Every argument must end with a line end, which Redis does not look at.
+    strict: bool,
 }
 
 impl<R: Read> LogReader<R> {
@@ -74,6 +76,16 @@ impl<R: Read> LogReader<R> {
             parser: Parser::default(),
             spans: Vec::new(),
             ended: false,
+            strict: false,
+        }
+    }
+
+    /// The same for a log of our own: a part of it that never reached the disk must not pass for an argument's end.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        LogReader {
+            strict: true,
+            ..self
         }
     }
 
@@ -111,6 +123,14 @@ impl<R: Read> LogReader<R> {
                                 reason: "a command without a name".to_owned(),
                             });
                         }
+                        Parsed::Request(_)
+                            if self.strict && !ends_lines(&self.buffer, &self.spans) =>
+                        {
+                            return Err(LogProblem::Malformed {
+                                offset,
+                                reason: "an argument without a line end".to_owned(),
+                            });
+                        }
                         Parsed::Request(length) => {
                             self.at += length;
                             return Ok(Some(Item::Command(Args::new(
@@ -131,14 +151,16 @@ impl<R: Read> LogReader<R> {
                 Some(b'#') => {
                     let rest = &self.buffer[start..];
                     match memchr::memchr(b'\n', rest) {
-                        Some(length) => break (start, start + length + 1),
-                        None if rest.len() > ANNOTATION_MAX => {
+                        Some(length) if length <= ANNOTATION_MAX => {
+                            break (start, start + length + 1);
+                        }
+                        _ if rest.len() > ANNOTATION_MAX => {
                             return Err(LogProblem::Malformed {
                                 offset,
                                 reason: "an annotation of more than 1024 bytes".to_owned(),
                             });
                         }
-                        None => {}
+                        _ => {}
                     }
                 }
                 Some(byte) => {
@@ -183,6 +205,14 @@ impl<R: Read> LogReader<R> {
         self.ended = got == 0;
         Ok(got > 0)
     }
+}
+
+/// Whether each argument is followed by a line end.
+fn ends_lines(bytes: &[u8], spans: &[Span]) -> bool {
+    spans.iter().all(|span| {
+        let end = span.start as usize + span.length as usize;
+        bytes.get(end..end + 2) == Some(b"\r\n")
+    })
 }
 
 #[cfg(test)]
@@ -262,6 +292,14 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_refused_with_its_place() {
+        let mut torn = TEXT.to_vec();
+        *torn.last_mut().unwrap() = 0;
+        assert!(read_all(LogReader::new(&torn[..], 0)).1.is_none());
+        let strictly = read_all(LogReader::new(&torn[..], 0).strict());
+        assert!(matches!(
+            strictly.1,
+            Some(LogProblem::Malformed { offset: 57, .. })
+        ));
         for bad in [
             &b"\0\0\0"[..],
             b"PING\r\n",

@@ -70,7 +70,7 @@ impl Survey {
     /// Reads one more file of the log. A file that ends within a command or a unit is no error here: `end` tells. The
     /// value says whether it ended where it should.
     pub fn read(&mut self, file: usize, input: impl Read) -> Result<bool, LogProblem> {
-        let mut reader = LogReader::new(input, 0);
+        let mut reader = LogReader::new(input, 0).strict();
         let mut unit = Unit::default();
         self.end = Position { file, offset: 0 };
         loop {
