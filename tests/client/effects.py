@@ -66,8 +66,11 @@ def same(a, b):
 
 
 def plain(info):
-    """A stream's facts without times of sight."""
-    return repr(info) if not isinstance(info, list) else [plain(one) for one in info if not isinstance(one, int) or one < 10**12]
+    """A stream's facts without times of sight, and without when a consumer was active, which bases cannot hold."""
+    if not isinstance(info, list):
+        return repr(info)
+    kept = [one for at, one in enumerate(info) if not (at and info[at - 1] == b"active-time")]
+    return [plain(one) for one in kept if not isinstance(one, int) or one < 10**12]
 
 
 def load(server, source, commands, history):
