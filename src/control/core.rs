@@ -423,6 +423,20 @@ impl Control {
                 return;
             }
         }
+        let status = &self.observatory.snapshots;
+        if self.config.appendonly && !loading && !status.log.on.load(Ordering::Relaxed) {
+            // The append-only files are what a start would read, and they do not hold the data yet (SHUTDOWN, 7.2).
+            if force {
+                log::warn!("Writing initial AOF. Exit anyway.");
+            } else {
+                log::warn!("Writing initial AOF, can't exit.");
+                if let Some((from, ticket)) = asker {
+                    let text = ErrorReply::SHUTDOWN_FAILED.as_bytes().to_vec();
+                    self.answer(from, ticket, CoreAnswer::Failed(text));
+                }
+                return;
+            }
+        }
         log::info!("User requested shutdown...");
         if !wanted {
             self.stop();

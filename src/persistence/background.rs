@@ -210,7 +210,6 @@ impl Feed {
 
     /// Hands over a chunk, room or not. The last piece of a value frees the output.
     pub fn send(&self, chunk: Chunk) {
-        self.keys_done.fetch_add(chunk.keys, Ordering::Relaxed);
         let (shard, part) = (chunk.shard, chunk.part);
         self.in_flight.fetch_add(chunk.weight(), Ordering::SeqCst);
         let mut queue = self.queue();
@@ -266,7 +265,7 @@ impl Feed {
         self.copied.load(Ordering::Relaxed)
     }
 
-    /// Keys handed over, and keys at the cut.
+    /// Keys written, and keys at the cut.
     pub fn progress(&self) -> (u64, u64) {
         (self.keys_done.load(Ordering::Relaxed), self.keys_total)
     }
@@ -484,7 +483,7 @@ impl<'a> Writing<'a> {
 
     fn take(&mut self, mut chunk: Chunk) -> io::Result<()> {
         self.encode(&mut chunk);
-        self.dawdle(chunk.keys);
+        self.count(chunk.keys);
         let number = self.feed.output_of(chunk.shard);
         let target = &mut self.targets[number];
         if chunk.part == Part::Whole && target.is_open {
@@ -504,13 +503,22 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    /// Waits as long as somebody wants for each key, to have a slow save to test with.
-    fn dawdle(&self, keys: u64) {
-        const LOOK: Duration = Duration::from_millis(5);
-        let mut left = Duration::from_micros(self.plan.key_delay_us.saturating_mul(keys));
-        while !left.is_zero() && !self.feed.is_over() {
-            std::thread::sleep(left.min(LOOK));
-            left = left.saturating_sub(LOOK);
+    /// Counts keys, and waits as long for each as somebody wants who tests with a slow save.
+    fn count(&self, keys: u64) {
+        const LOOK_US: u64 = 5000;
+        let done = |keys| self.feed.keys_done.fetch_add(keys, Ordering::Relaxed);
+        let delay = self.plan.key_delay_us;
+        let mut left = if delay == 0 { 0 } else { keys };
+        done(keys - left);
+        while left > 0 && !self.feed.is_over() {
+            let few = (LOOK_US / delay).clamp(1, left);
+            let mut us = few.saturating_mul(delay);
+            while us > 0 && !self.feed.is_over() {
+                std::thread::sleep(Duration::from_micros(us.min(LOOK_US)));
+                us = us.saturating_sub(LOOK_US);
+            }
+            done(few);
+            left -= few;
         }
     }
 
