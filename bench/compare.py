@@ -25,6 +25,7 @@ import sys
 import time
 from pathlib import Path
 
+import snapshots
 from measure import (
     BUSY_SHARE_MAX, benchmark, find_errors, probe, run_command, server_cpu_ns, settled_rss_bytes, subscribe, support,
 )
@@ -550,6 +551,17 @@ def hear(listener, requests, subscribers, payload):
     return None if heard == wanted else f"{heard} bytes of messages instead of {wanted}"
 
 
+def bgsave(bench):
+    """BGSAVE of many small keys under half of the load that a server can take: pauses, throughput, memory, time."""
+    keys = 500_000 if bench.options.quick else 5_000_000
+    print_head(f"bgsave: {keys} keys of 64 bytes, one client that overwrites")
+    for _ in range(bench.rounds):
+        for server in bench.servers():
+            bench.record("bgsave", {"server": server.name, **snapshots.measure(server, keys)})
+    for row in bench.results["bgsave"]:
+        print("  " + "  ".join(f"{name} {value}" for name, value in row.items()))
+
+
 DEFAULT_TESTS = ["ping_inline", "ping_mbulk", "set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "sadd", "hset",
                  "spop", "zadd", "zpopmin"]
 
@@ -605,7 +617,8 @@ def whole_list(bench, server, arguments, unix):
 
 
 WORKLOADS = {function.__name__: function for function in
-             (get_set, mget, types, groups, publish, big, conns5000, default_list, two_shards, memory, memory_types, grow)}
+             (get_set, mget, types, groups, publish, big, conns5000, default_list, two_shards, memory, memory_types, grow,
+              bgsave)}
 
 
 # --- the program -------------------------------------------------------------------------------------------------------

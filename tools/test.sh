@@ -4,6 +4,7 @@
 #   tools/test.sh                 everything, under 25 minutes on two cores
 #   tools/test.sh --only WORD     only the steps whose name holds WORD (the server is built in any case)
 #   SLOTWISE=path tools/test.sh   the client suites run against that server; nothing is built for them
+#   REDIS_PY_SRC=path tools/test.sh  also redis-py's own suite (tests/client/redis_py_own.py says what it needs)
 #   REDIS_SRC=path tools/test.sh  also Redis's own suite, out of a checkout of redis/redis at tag 7.2.4 (tests/compat)
 #
 # Seeds are fixed here, so that a failure is about the change; tools/soak.sh draws its own.
@@ -167,6 +168,7 @@ for shards in 1 4; do
     step "streams-$shards" 60 python3 "$clients/streams.py" --shards $shards
     step "scripting-$shards" 60 python3 "$clients/scripting.py" --shards $shards
     step "persistence-$shards" 120 python3 "$clients/persistence.py" --shards $shards --keys 100000
+    step "snapshots-$shards" 90 python3 "$clients/snapshots.py" --shards $shards --keys 20000
 done
 if command -v redis-server >/dev/null 2>&1; then
     for shards in 1 4; do
@@ -208,6 +210,14 @@ if command -v redis-cli >/dev/null 2>&1 && command -v redis-benchmark >/dev/null
     done
 else
     skip tools "redis-tools are missing"
+fi
+if [ -z "${REDIS_PY_SRC:-}" ]; then
+    skip redis-py-own "REDIS_PY_SRC does not name a checkout of redis-py"
+elif ! python3 -c "import pytest, pytest_timeout, pytest_asyncio" 2>/dev/null; then
+    skip redis-py-own "pytest, pytest-timeout or pytest-asyncio is missing"
+else
+    SECONDS_MAX=$((SECONDS_MAX + 600))
+    step redis-py-own 600 python3 "$clients/redis_py_own.py"
 fi
 if [ -z "${REDIS_SRC:-}" ]; then
     skip compat "REDIS_SRC does not name a checkout of redis 7.2.4"

@@ -255,8 +255,8 @@ impl ClientTracking {
 
     /// Works out `bytes`.
     pub fn measure(&mut self) {
-        let of_one = |prefix: &Box<[u8]>| Self::PREFIX_BYTES + 3 * prefix.len();
-        self.bytes = self.prefixes.iter().map(of_one).sum();
+        let lengths: usize = self.prefixes.iter().map(|prefix| prefix.len()).sum();
+        self.bytes = Self::PREFIX_BYTES * self.prefixes.len() + 3 * lengths;
     }
 
     /// Whether the keys that the next command reads are remembered.

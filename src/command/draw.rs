@@ -3,6 +3,8 @@
 use hashbrown::HashSet;
 
 use crate::base::random::Random;
+use crate::config::Config;
+use crate::resp::request::Caller;
 use crate::resp::{ErrorReply, Reply};
 use crate::structures::listpack::{Item, TextBuffer};
 
@@ -13,17 +15,44 @@ const SPARSE_PART: usize = 3;
 /// and one request for a few elements could take all memory there is.
 const REPEATED_BYTES_MAX: usize = 512 << 20;
 
-/// Shows `count` elements, each drawn by itself.
+/// A client with fewer bytes to read is not looked at, whatever its limit.
+const LIMITED_BYTES_MIN: usize = 128 << 10;
+
+/// Bytes of reply with which a client that asks by itself is closed, whatever it is (`client-output-buffer-limit`): what
+/// comes after them need not be written any more. `None` when it may be that it is not closed.
+pub(super) fn closing_bytes(config: &Config, caller: &Caller) -> Option<usize> {
+    let limits = &config.client_output_buffer_limit;
+    let (normal, pubsub) = (limits[0].hard_bytes, limits[2].hard_bytes);
+    // A subscriber that still speaks RESP2 sends no such requests.
+    let needed = if caller.resp3 {
+        normal.min(pubsub)
+    } else {
+        normal
+    };
+    let most = if caller.resp3 {
+        normal.max(pubsub)
+    } else {
+        normal
+    };
+    (needed > 0 && !caller.deny_blocking).then(|| (most as usize).max(LIMITED_BYTES_MIN))
+}
+
+/// Shows `count` elements, each drawn by itself, until the client is closed anyway (`closing_bytes`).
 pub(super) fn repeated(
     count: usize,
+    closing: Option<usize>,
     reply: &mut Reply<'_>,
     mut show: impl FnMut(&mut Reply<'_>),
 ) -> Result<(), ErrorReply> {
     let start = reply.buffer().len();
+    let bytes_max = closing.unwrap_or(usize::MAX).min(REPEATED_BYTES_MAX);
     for _ in 0..count {
         show(reply);
-        if reply.buffer().len() - start > REPEATED_BYTES_MAX {
-            return Err(ErrorReply::OUT_OF_RANGE);
+        if reply.buffer().len() - start > bytes_max {
+            return match closing {
+                Some(closing) if closing <= REPEATED_BYTES_MAX => Ok(()),
+                _ => Err(ErrorReply::OUT_OF_RANGE),
+            };
         }
     }
     Ok(())

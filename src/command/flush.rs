@@ -1,9 +1,10 @@
 //! Whole databases: counting, emptying and exchanging them. COMMAND DOCS files these under `server`.
 
 use crate::base::number::parse_i64;
+use crate::persistence::status::Purpose;
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
-use crate::shard::{Shard, Shards};
+use crate::shard::{Shard, Shards, saving};
 
 use super::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Merge, Run};
 
@@ -133,7 +134,17 @@ fn flushall(
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
     let all = 0..shards.any().keyspace.databases();
-    flush(shards, args, all, reply)
+    flush(shards, args, all, reply)?;
+    // As in Redis: a snapshot that is being written is of no use any more, and the file becomes an empty one.
+    let any = shards.any();
+    let (status, has_save_points) = (any.snapshots.clone(), !any.config.save.is_empty());
+    if status.saves.cancel(Purpose::Snapshot) {
+        log::warn!("Background saving terminated by FLUSHALL");
+    }
+    if has_save_points && status.saves.wake().is_some() {
+        saving::save_now(shards);
+    }
+    Ok(())
 }
 
 /// Empties databases on all shards in one step: nobody sees one shard flushed and another not.
@@ -155,9 +166,8 @@ fn flush(
         shard.news.flushed(false);
         for db in dbs.clone() {
             shard.touch_watched_keys_of(db);
-            let flushed = shard.keyspace.take_db(db);
-            shard.effects.count(flushed.keys() as u64);
-            shard.discard_db(flushed);
+            let keys = shard.flush_db(db);
+            shard.effects.count(keys as u64);
             shard.blocked.signal_db(db);
         }
         // Also when nothing was there: a replica may still have what this one has lost.
@@ -198,7 +208,7 @@ fn swapdb(
             // What is there in name only does not come into the place of a watched key (SWAPDB, 7.2).
             shard.expire_watched_keys_of(first, second);
             shard.expire_watched_keys_of(second, first);
-            shard.keyspace.swap(first, second);
+            shard.swap_dbs(first, second);
             shard.touch_watched_keys_of(first);
             shard.touch_watched_keys_of(second);
             shard.blocked.signal_db(first);

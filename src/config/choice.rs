@@ -138,6 +138,14 @@ choices! {
         None = "resetchannels",
     }
 
+    /// Into how many files shards write snapshots (`snapshot-files`).
+    SnapshotFiles {
+        /// One, as Redis does.
+        One = "one",
+        /// One for each shard.
+        PerShard = "per-shard",
+    }
+
     /// In which order the effects of one connection's pipelined commands on different shards happen
     /// (`pipeline-order`).
     PipelineOrder {

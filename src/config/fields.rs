@@ -10,10 +10,10 @@ use std::path::PathBuf;
 
 use super::choice::{
     AppendFsync, ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder,
-    ProtectedAction, Supervised, SyslogFacility,
+    ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
 };
 use super::directive::{self, Directive};
-use super::special::BufferLimits;
+use super::special::{BufferLimits, SHUTDOWN_FORCE, SHUTDOWN_NOSAVE, SHUTDOWN_NOW, SHUTDOWN_SAVE};
 use super::value::{Kind, Value};
 
 /// A command that goes by another name (`rename-command`).
@@ -32,6 +32,17 @@ pub enum ClientMemory {
     Bytes(u64),
     /// This part of `maxmemory`, from 1 to 100.
     Percent(u8),
+}
+
+/// How a signal stops the server (`shutdown-on-sigterm`, `shutdown-on-sigint`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownWay {
+    /// Whether a snapshot is written first; unless said, when there are save points.
+    pub save: Option<bool>,
+    /// Without waiting for replicas.
+    pub now: bool,
+    /// Also when the snapshot cannot be written.
+    pub force: bool,
 }
 
 /// How a field is made from a value. The types agree because the table says which type a directive has; the test
@@ -73,6 +84,7 @@ enums!(
     OomScoreAdj,
     PipelineOrder,
     ProtectedAction,
+    SnapshotFiles,
     Supervised,
     SyslogFacility
 );
@@ -97,6 +109,23 @@ variants! {
     [BufferLimits; 3]: Value::BufferLimits(limits) => *limits,
     [i32; 3]: Value::OomValues(values) => *values,
     Vec<f64>: Value::Percentiles(percentiles) => percentiles.clone(),
+}
+
+impl FromValue for ShutdownWay {
+    fn from_value(value: &Value) -> Option<ShutdownWay> {
+        let Value::Choice(flags) = value else {
+            return None;
+        };
+        let save = match (flags & SHUTDOWN_SAVE != 0, flags & SHUTDOWN_NOSAVE != 0) {
+            (false, false) => None,
+            (save, _) => Some(save),
+        };
+        Some(ShutdownWay {
+            save,
+            now: flags & SHUTDOWN_NOW != 0,
+            force: flags & SHUTDOWN_FORCE != 0,
+        })
+    }
 }
 
 impl FromValue for ClientMemory {
@@ -287,6 +316,18 @@ fields! {
     rdbchecksum: bool = "rdbchecksum";
     /// Whether a snapshot goes to the disk bit by bit as it is written.
     rdb_save_incremental_fsync: bool = "rdb-save-incremental-fsync";
+    /// Microseconds that the writer of a snapshot waits for each key.
+    rdb_key_save_delay_us: i64 = "rdb-key-save-delay";
+    /// Whether writes are refused when the last snapshot has failed.
+    stop_writes_on_bgsave_error: bool = "stop-writes-on-bgsave-error";
+    /// Bytes of a snapshot that may be under way for each shard.
+    snapshot_memory_limit: u64 = "snapshot-memory-limit";
+    /// Whether shards write snapshots into one file.
+    snapshot_files: SnapshotFiles = "snapshot-files";
+    /// What SIGTERM stops the server with.
+    shutdown_on_sigterm: ShutdownWay = "shutdown-on-sigterm";
+    /// What SIGINT stops the server with.
+    shutdown_on_sigint: ShutdownWay = "shutdown-on-sigint";
     /// Microseconds that loading waits after each key; of a negative number, one after so many keys. For tests.
     key_load_delay_us: i32 = "key-load-delay";
     /// Name of the snapshot's file, in the working directory.

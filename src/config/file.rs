@@ -302,7 +302,7 @@ impl Loader<'_> {
         let defaults = default_values(working_directory);
         let mut without_effect = Vec::new();
         for ((one, value), default) in directive::all().iter().zip(&self.values).zip(&defaults) {
-            let warning = set::warning(one.name, value);
+            let warning = set::warning(value);
             if warning.is_none() && matches!(one.role, Role::Accepted(_)) && value != default {
                 without_effect.push(one.name);
             }

@@ -20,15 +20,15 @@ mod tests;
 
 pub use choice::{
     AppendFsync, ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder,
-    ProtectedAction, Supervised, SyslogFacility,
+    ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
 };
 pub use command_line::{CommandLine, Invocation};
 pub use directive::{
     Change, Directive, FileDirective, Role, accepted, all, find, honoured, is_sensitive, refused,
 };
-pub use fields::{ClientMemory, Config, RenamedCommand};
+pub use fields::{ClientMemory, Config, RenamedCommand, ShutdownWay};
 pub use file::{LoadError, Loaded, Origin, Source, Surroundings, load};
 pub use rewrite::rewrite;
 pub use set::{Changed, SetContext, SetError};
-pub use special::{BufferLimits, SHUTDOWN_NOSAVE, SHUTDOWN_SAVE};
+pub use special::BufferLimits;
 pub use value::{Kind, Value, memory};

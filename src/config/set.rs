@@ -11,7 +11,6 @@ use std::fmt;
 
 use super::directive::{self, Change};
 use super::fields::Config;
-use super::special;
 use super::value::Value;
 use crate::base::glob;
 
@@ -154,7 +153,7 @@ impl Config {
             if one.change == Change::Settled && value != values[*place] {
                 return Err(failed("can't set immutable config".to_owned()));
             }
-            warnings.extend(warning(one.name, &value));
+            warnings.extend(warning(&value));
             values[*place] = value;
         }
         let mut names = Vec::new();
@@ -242,18 +241,13 @@ fn set_words(text: &[u8], many: bool) -> Vec<Vec<u8>> {
 }
 
 /// What the operator should know about a value that is accepted.
-pub(super) fn warning(name: &str, value: &Value) -> Option<String> {
+pub(super) fn warning(value: &Value) -> Option<String> {
     match value {
         Value::OomValues([primary, replica, child]) if replica < primary || child < replica => Some(
             "The oom-score-adj-values configuration may not work for non-privileged processes! Please consult the \
              documentation."
                 .to_string(),
         ),
-        Value::SavePoints(points) if !points.is_empty() => Some(format!(
-            "{name} is set to '{}', but this build of Slotwise writes snapshots only when told to (SAVE): what \
-             has changed since is lost when the server stops. Set {name} to \"\" to say that this is meant.",
-            String::from_utf8_lossy(&special::show(value))
-        )),
         _ => None,
     }
 }

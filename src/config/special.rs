@@ -19,13 +19,17 @@ pub(super) const SHUTDOWN_FLAGS: &[(&str, u8)] = &[
     ("default", 0),
     ("save", SHUTDOWN_SAVE),
     ("nosave", SHUTDOWN_NOSAVE),
-    ("now", 4),
-    ("force", 8),
+    ("now", SHUTDOWN_NOW),
+    ("force", SHUTDOWN_FORCE),
 ];
 /// The bit of `save` in a set of shutdown flags.
-pub const SHUTDOWN_SAVE: u8 = 1;
+pub(super) const SHUTDOWN_SAVE: u8 = 1;
 /// The bit of `nosave` in a set of shutdown flags.
-pub const SHUTDOWN_NOSAVE: u8 = 2;
+pub(super) const SHUTDOWN_NOSAVE: u8 = 2;
+/// The bit of `now`.
+pub(super) const SHUTDOWN_NOW: u8 = 4;
+/// The bit of `force`.
+pub(super) const SHUTDOWN_FORCE: u8 = 8;
 
 /// How CONFIG GET names the classes of clients; files may say `replica`.
 const CLASSES: [&str; 3] = ["normal", "slave", "pubsub"];

@@ -288,9 +288,8 @@ fn a_real_redis_conf_is_read() {
     );
     assert_eq!(shown(&config, "notify-keyspace-events"), "AKE");
     assert_eq!(config.dir.to_str().unwrap(), "/srv/data");
-    assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
-    assert!(loaded.warnings[0].starts_with("save is set to '900 1 300 10'"));
-    assert!(loaded.warnings[1].ends_with("set-proc-title, repl-timeout"));
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    assert!(loaded.warnings[0].ends_with("set-proc-title, repl-timeout"));
 }
 
 #[test]
@@ -402,11 +401,6 @@ fn what_this_build_cannot_promise_is_refused() {
         ("loadmodule a.so 1", "modules", ""),
         ("search.maxresults 1", "modules", ""),
         ("sentinel", "the Sentinel mode", ""),
-        (
-            "shutdown-on-sigterm save force",
-            "snapshots at shutdown",
-            " or set it to default",
-        ),
     ] {
         assert_eq!(reason(line), text(feature, instead), "{line}");
     }
@@ -654,7 +648,6 @@ fn set_takes_lists_in_one_argument() {
         after("client-output-buffer-limit", "pubsub 1mb 0 0"),
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 1048576 0 0"
     );
-    assert!(set(&config, &[("save", "900 1")]).unwrap().warnings[0].contains("only when told to"));
     assert_eq!(
         set(&config, &[("tls-cert-file", "")]).unwrap().names,
         ["tls-cert-file"],

@@ -16,6 +16,7 @@ use crate::config::{Changed, Config, SetContext, SetError};
 use crate::engine::SharedLinks;
 use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage};
 use crate::observe::{CoreCounters, Observatory};
+use crate::persistence::status::Purpose;
 use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
@@ -39,11 +40,16 @@ pub struct ControlParts {
     pub oom_score: OomScore,
     /// Sockets to accept from.
     pub listeners: Vec<Listener>,
-    /// Set by SIGTERM and SIGINT.
+    /// The server is to stop without a snapshot.
     pub terminate: Arc<AtomicBool>,
+    /// Set by SIGTERM and SIGINT.
+    pub signals: [Arc<AtomicBool>; 2],
     /// The file the configuration came from.
     pub config_file: Option<std::path::PathBuf>,
 }
+
+/// The number of the question whose answer ends the server.
+const FINAL_SAVE: u64 = u64::MAX;
 
 /// A question under way to all cores.
 struct Round {
@@ -65,6 +71,9 @@ pub struct Control {
     /// The token of an accept is the listener's place here; places are not used again.
     pub(super) listeners: Vec<Option<Listener>>,
     terminate: Arc<AtomicBool>,
+    signals: [Arc<AtomicBool>; 2],
+    /// Who waits for the stop, while the last snapshot is written.
+    stopping_for: Option<Vec<(u16, u64)>>,
     config_file: Option<std::path::PathBuf>,
     rounds: HashMap<u64, Round>,
     next_round: u64,
@@ -92,6 +101,8 @@ impl Control {
             ring,
             listeners: Vec::new(),
             terminate: parts.terminate,
+            signals: parts.signals,
+            stopping_for: None,
             config_file: parts.config_file,
             rounds: HashMap::new(),
             next_round: 0,
@@ -176,8 +187,17 @@ impl Control {
             self.observatory.look(now);
         }
         if self.terminate.load(Ordering::Relaxed) {
-            log::warn!("Received SIGTERM or SIGINT scheduling shutdown...");
             self.stop();
+        }
+        for at in 0..self.signals.len() {
+            if self.signals[at].swap(false, Ordering::Relaxed) {
+                let (name, way) = match at {
+                    0 => ("SIGTERM", self.config.shutdown_on_sigterm),
+                    _ => ("SIGINT", self.config.shutdown_on_sigint),
+                };
+                log::warn!("Received {name} scheduling shutdown...");
+                self.shut_down(way.save, way.force, None);
+            }
         }
         self.ring.turn(None);
     }
@@ -185,6 +205,10 @@ impl Control {
     fn on_message(&mut self, message: CoreMessage) {
         match message {
             CoreMessage::Ask { from, ticket, ask } => self.on_ask(from, ticket, ask),
+            CoreMessage::Answer {
+                ticket: FINAL_SAVE,
+                answer,
+            } => self.on_final_save(&answer),
             CoreMessage::Answer { ticket, .. } => self.on_answer(ticket),
             _ => {}
         }
@@ -259,9 +283,8 @@ impl Control {
                 let text = b"ERR No shutdown in progress.".to_vec();
                 self.answer(from, ticket, CoreAnswer::Failed(text));
             }
-            CoreAsk::Shutdown { .. } => {
-                log::warn!("User requested shutdown...");
-                self.stop();
+            CoreAsk::Shutdown { save, force, .. } => {
+                self.shut_down(save, force, Some((from, ticket)));
             }
             other => {
                 log::error!("a question for the cores reached the control core: {other:?}");
@@ -363,8 +386,63 @@ impl Control {
         core.wake_by_event();
     }
 
+    /// Stops the server, once the last snapshot is written where one is wanted; when that fails, `asker` is told.
+    fn shut_down(&mut self, save: Option<bool>, force: bool, asker: Option<(u16, u64)>) {
+        if let Some(askers) = &mut self.stopping_for {
+            askers.extend(asker);
+            return;
+        }
+        // What is half loaded must not replace the file that it comes from.
+        let loading = self.observatory.snapshots.loading.load(Ordering::Relaxed);
+        let wanted = !loading && save.unwrap_or(!self.config.save.is_empty());
+        if wanted && let Some((from, ticket)) = asker {
+            // A script that runs too long holds what is to be saved (SHUTDOWN, 7.2).
+            let busy = self.observatory.scripts.busy_ones();
+            if let Some(running) = busy.first() {
+                let error = match running.is_eval {
+                    true => ErrorReply::BUSY_SCRIPT,
+                    false => ErrorReply::BUSY_FUNCTION,
+                };
+                self.answer(from, ticket, CoreAnswer::Failed(error.as_bytes().to_vec()));
+                return;
+            }
+        }
+        log::info!("User requested shutdown...");
+        if !wanted {
+            self.stop();
+            return;
+        }
+        self.stopping_for = Some(asker.into_iter().collect());
+        let first = self.links.core(0);
+        first.mail(CoreMessage::Ask {
+            from: self.links.shards() as u16,
+            ticket: FINAL_SAVE,
+            ask: CoreAsk::FinalSave { force },
+        });
+        first.wake_by_event();
+    }
+
+    /// The last snapshot is written, or cannot be.
+    fn on_final_save(&mut self, answer: &CoreAnswer) {
+        let askers = self.stopping_for.take().unwrap_or_default();
+        if !matches!(answer, CoreAnswer::Failed(_)) {
+            self.stop();
+            return;
+        }
+        for (core, ticket) in askers {
+            let text = ErrorReply::SHUTDOWN_FAILED.as_bytes().to_vec();
+            self.answer(core, ticket, CoreAnswer::Failed(text));
+        }
+    }
+
     fn stop(&mut self) {
         self.stopping = true;
+        if self.observatory.snapshots.saves.cancel(Purpose::Rewrite) {
+            log::warn!("There is a child rewriting the AOF. Killing it!");
+        }
+        if self.observatory.snapshots.saves.cancel(Purpose::Snapshot) {
+            log::warn!("There is a child saving an .rdb. Killing it!");
+        }
         // Nobody is let in any more before the first client is sent away: who reconnects finds nothing to connect to.
         for listener in self.listeners.iter().flatten() {
             sys::shutdown_socket(listener.fd.as_raw_fd());

@@ -29,6 +29,11 @@ impl Core {
     pub(super) fn on_message(&mut self, message: CoreMessage) {
         match message {
             CoreMessage::Accept(accepted) => self.accept(accepted),
+            CoreMessage::Ask {
+                from,
+                ticket,
+                ask: CoreAsk::FinalSave { force },
+            } => self.save_finally((from, ticket), force),
             CoreMessage::Ask { from, ticket, ask } => {
                 let answer = self.answer(ask);
                 self.reply_to(usize::from(from), ticket, answer);
@@ -72,6 +77,8 @@ impl Core {
                 std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
             }
             CoreMessage::Load(shipment) => self.take_in(shipment),
+            CoreMessage::CutLogs(rewrite) => self.cut_logs(rewrite),
+            CoreMessage::Rebase(bytes) => self.rebase_log(bytes),
             CoreMessage::KeepLog(log) => self.keep_log(log),
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Loaded => self.loading_ended(),
@@ -79,7 +86,7 @@ impl Core {
         }
     }
 
-    fn reply_to(&mut self, from: usize, ticket: u64, answer: CoreAnswer) {
+    pub(super) fn reply_to(&mut self, from: usize, ticket: u64, answer: CoreAnswer) {
         if from == self.index {
             self.on_answer(ticket, answer);
         } else {
@@ -206,6 +213,7 @@ impl Core {
                 self.monitors = monitors;
                 CoreAnswer::Done
             }
+            CoreAsk::FinalSave { .. } => unreachable!("it is answered when it is done"),
             CoreAsk::SetMonitor { .. }
             | CoreAsk::ConfigSet { .. }
             | CoreAsk::ChangeUsers { .. }
@@ -232,6 +240,7 @@ impl Core {
             shard.configure(&self.config);
         }
         self.configure_logs();
+        self.switch_logs();
         self.memory_configured();
         self.client_memory_configured();
     }

@@ -65,7 +65,7 @@ impl Core {
                 || self.expiry.pressing
                 || self.memory.pressing
                 || !self.chores_due.is_empty()
-        })
+        }) || self.can_walk()
     }
 
     /// A bounded bit of background work.
@@ -75,9 +75,21 @@ impl Core {
         {
             shard.free_some(FREE_STEP);
         }
+        if self
+            .shard
+            .as_ref()
+            .is_some_and(|shard| shard.walk().is_some())
+        {
+            self.walk_on();
+        }
         self.mind_memory();
         if self.clients.are_limited() {
             self.limit_clients();
+        }
+        let rewrites = &self.observatory.snapshots.log.rewrites;
+        let saves = &self.observatory.snapshots.saves;
+        if self.index == 0 && rewrites.is_due() && !saves.is_saving() {
+            self.next_tick_ms = self.now; // somebody has asked, and looks
         }
         if self.now >= self.next_tick_ms {
             self.tick();
@@ -99,6 +111,10 @@ impl Core {
         }
         if let Some(shard) = &mut self.shard {
             shard.limit_tracking(FORGET_STEP); // the limit may have been lowered
+        }
+        if self.index == 0 {
+            self.mind_saves();
+            self.mind_rewrites();
         }
         self.begin_expiry();
         self.mind_logs();

@@ -17,6 +17,7 @@ use crate::mesh::message::{CoreMessage, Part, SlowRun};
 use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
+use crate::persistence::aof::set::Rewrite;
 use crate::resp::request::Span;
 use crate::ring::{Completion, Operation, Ring};
 use crate::script::CoreScripts;
@@ -30,6 +31,7 @@ use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
 use super::push::Pushing;
+use super::saving::Pace;
 use super::wide::{Chore, Pending};
 
 /// How cores see each other.
@@ -158,8 +160,13 @@ pub struct Core {
     /// What clients had sent and been sent at the last tick.
     pub(super) traffic: u64,
     pub(super) expiry: Expiry,
+    pub(super) pace: Pace,
+    /// A snapshot is to be begun with all shards in hand.
+    pub(super) save_is_due: bool,
     pub(super) memory: Memory,
     pub(super) durable: Durable,
+    /// New append-only files that wait until no walk is under way.
+    pub(super) cut_due: Option<Box<Rewrite>>,
     pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pushing: Pushing,
@@ -266,8 +273,11 @@ impl Core {
             cron_from: 0,
             traffic: 0,
             expiry: Expiry::default(),
+            pace: Pace::default(),
+            save_is_due: false,
             memory: Memory::default(),
             durable: Durable::default(),
+            cut_due: None,
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
             pushing: Pushing::new(shards),
@@ -329,6 +339,9 @@ impl Core {
             self.schedule();
             self.send_settled_mails();
         }
+        if !self.served.is_empty() {
+            self.take_served(); // before the messages that tell of the change
+        }
         self.flush_pushes();
         if !self.served.is_empty() {
             self.take_served();
@@ -340,6 +353,7 @@ impl Core {
         }
         if self.shards > 1 {
             self.flush_outgoing();
+            self.send_settled_mails(); // of what ran on borrowed shards
             if !self.served.is_empty() {
                 self.take_served();
             }
@@ -467,7 +481,11 @@ impl Core {
         self.last_ticks = ticks();
         self.turn_ticks = self.last_ticks;
         self.gates.busy = self.scripting.scripts.is_busy();
-        self.gates.trouble = self.observatory.snapshots.trouble();
+        let config = &self.config;
+        self.gates.trouble = self
+            .observatory
+            .snapshots
+            .trouble(|| config.stop_writes_on_bgsave_error && !config.save.is_empty());
         if self.shard.is_none() {
             self.regain_shard();
         }
@@ -826,7 +844,8 @@ impl Core {
                 self.have_back(shard);
                 continue;
             }
-            let wake = shard.has_garbage() || shard.blocked.has_ready();
+            // A walk may have begun while it was away.
+            let wake = shard.has_garbage() || shard.blocked.has_ready() || shard.walk().is_some();
             let link = self.links.core(owner);
             if link.berth.put(shard) || wake {
                 self.wake(owner);

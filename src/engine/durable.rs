@@ -482,7 +482,8 @@ impl Core {
         }
     }
 
-    fn log_bytes(&self) -> u64 {
+    /// Bytes of all logs.
+    pub(super) fn log_bytes(&self) -> u64 {
         (0..self.shards)
             .map(|core| self.observatory.core(core).log_bytes.get())
             .sum()
@@ -498,7 +499,9 @@ impl Core {
         }
         self.settle_all(held);
         self.durable.epoch_bytes = self.log_bytes();
-        if self.config.appendfsync != AppendFsync::EverySec {
+        let saves = &self.observatory.snapshots.saves;
+        let spared = self.config.no_appendfsync_on_rewrite && saves.under_way().is_some();
+        if self.config.appendfsync != AppendFsync::EverySec || spared {
             return;
         }
         let mut slow = false;

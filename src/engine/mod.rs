@@ -23,6 +23,8 @@ pub mod merge;
 mod push;
 mod questions;
 mod remote;
+mod rewriting;
+mod saving;
 mod script;
 mod users;
 mod wide;

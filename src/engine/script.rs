@@ -246,6 +246,12 @@ impl Core {
         if short && declared {
             return Err(ErrorReply::SCRIPT_OUT_OF_MEMORY);
         }
+        if let Some(trouble) = self.gates.trouble
+            && declared
+            && !no_writes
+        {
+            return Err(admit::misconfigured(trouble));
+        }
         let rights = Rights {
             read_only: read_only || no_writes,
             short_of_memory: short,

@@ -78,6 +78,7 @@ pub struct FoundKey<'a> {
     counts: &'a mut Counts,
     place: usize,
     slots: usize,
+    stamp: u8,
 }
 
 impl<'a> FoundKey<'a> {
@@ -113,7 +114,8 @@ impl<'a> FoundKey<'a> {
     }
 
     /// Puts `entry`, which must bear the same key, in the place of the one found and gives that back.
-    pub fn replace(&mut self, entry: KeyEntry) -> KeyEntry {
+    pub fn replace(&mut self, mut entry: KeyEntry) -> KeyEntry {
+        entry.set_stamp(self.stamp);
         match (
             self.get().expire_at().is_some(),
             entry.expire_at().is_some(),
@@ -168,11 +170,13 @@ pub struct VacantKey<'a> {
     place: usize,
     slots: usize,
     hash: u64,
+    stamp: u8,
 }
 
 impl<'a> VacantKey<'a> {
     /// Adds `entry`, which must bear the key that was looked for.
-    pub fn insert(self, entry: KeyEntry) -> &'a mut KeyEntry {
+    pub fn insert(self, mut entry: KeyEntry) -> &'a mut KeyEntry {
+        entry.set_stamp(self.stamp);
         if entry.expire_at().is_some() {
             self.counts.add_volatile(self.place, self.slots);
         }
@@ -197,6 +201,9 @@ pub struct Keyspace {
     shards: usize,
     /// `floor(2^32 / shards) + 1`: turns the division by `shards` on every request into a multiplication.
     reciprocal: u64,
+    /// What entries are stamped with when they come: the number of the last walk over this keyspace, modulo the number of
+    /// stamps. An entry with another stamp has been there when that walk began, and has not been dealt with.
+    stamp: u8,
 }
 
 impl Keyspace {
@@ -211,6 +218,7 @@ impl Keyspace {
             index,
             shards,
             reciprocal: (1u64 << 32) / shards as u64 + 1,
+            stamp: 0,
         }
     }
 
@@ -322,6 +330,7 @@ impl Keyspace {
             place,
             slots,
             hash,
+            stamp,
         } = self.vacant(db, key);
         match table.entry(hash, key.bytes) {
             table::Entry::Found(found) => KeyPlace::Found(FoundKey {
@@ -329,6 +338,7 @@ impl Keyspace {
                 counts,
                 place,
                 slots,
+                stamp,
             }),
             table::Entry::Vacant(vacant) => KeyPlace::Vacant(VacantKey {
                 table: vacant.into_table(),
@@ -336,6 +346,7 @@ impl Keyspace {
                 place,
                 slots,
                 hash,
+                stamp,
             }),
         }
     }
@@ -343,7 +354,7 @@ impl Keyspace {
     /// The table where a key belongs, made if the database has none yet. The caller has looked for the key, or does.
     #[inline]
     fn vacant(&mut self, db: usize, key: &Key<'_>) -> VacantKey<'_> {
-        let (place, slots) = (self.place(key.slot), self.slots());
+        let (place, slots, stamp) = (self.place(key.slot), self.slots(), self.stamp);
         self.dbs[db].make_tables(slots);
         let Db { tables, counts } = &mut self.dbs[db];
         VacantKey {
@@ -352,13 +363,14 @@ impl Keyspace {
             place,
             slots,
             hash: key.hash,
+            stamp,
         }
     }
 
     /// The entry of a key with its place, from which it can be changed and removed without another search.
     #[inline]
     pub fn found(&mut self, db: usize, key: &Key<'_>) -> Option<FoundKey<'_>> {
-        let (place, slots) = (self.place(key.slot), self.slots());
+        let (place, slots, stamp) = (self.place(key.slot), self.slots(), self.stamp);
         let Db { tables, counts } = &mut self.dbs[db];
         let found = tables.get_mut(place)?.found(key.hash, key.bytes)?;
         Some(FoundKey {
@@ -366,6 +378,7 @@ impl Keyspace {
             counts,
             place,
             slots,
+            stamp,
         })
     }
 
@@ -410,6 +423,38 @@ impl Keyspace {
         match self.dbs[db].tables.get(place) {
             Some(table) => table.scan(cursor, visit),
             None => 0,
+        }
+    }
+
+    /// The same, to change what is visited: stamps, and what of values has nothing to do with their keys.
+    pub fn scan_mut(
+        &mut self,
+        db: usize,
+        place: usize,
+        cursor: u64,
+        visit: impl FnMut(&mut KeyEntry),
+    ) -> u64 {
+        match self.dbs[db].tables.get_mut(place) {
+            Some(table) => table.scan_mut(cursor, visit),
+            None => 0,
+        }
+    }
+
+    /// See the field.
+    pub fn stamp(&self) -> u8 {
+        self.stamp
+    }
+
+    /// A walk begins: everything that is here has another stamp than this one, everything that comes has this one.
+    pub fn set_stamp(&mut self, stamp: u8) {
+        self.stamp = stamp;
+    }
+
+    /// Gives everything that is here the stamp of today. It takes time with the number of keys.
+    pub fn stamp_all(&mut self) {
+        let stamp = self.stamp;
+        for table in self.dbs.iter_mut().flat_map(|db| &mut db.tables) {
+            table.iter_mut().for_each(|entry| entry.set_stamp(stamp));
         }
     }
 
@@ -475,8 +520,8 @@ impl Keyspace {
         let fresh = &mut self.dbs[db];
         fresh.tables.resize_with(taken.tables.len(), Table::new);
         fresh.counts.used.resize(taken.counts.used.len(), 0);
-        let volatile = taken.counts.volatile.len();
-        fresh.counts.volatile.resize(volatile, 0);
+        let slots = taken.tables.len();
+        fresh.counts.volatile.resize(slots, 0);
         taken
     }
 
@@ -521,6 +566,20 @@ impl Db {
         at_once_max: usize,
         mut keep: impl FnMut(Box<Value>),
     ) -> bool {
+        self.drain_with(budget, |mut entry| {
+            let elements = entry.boxed().map_or(0, Value::elements);
+            if elements > at_once_max
+                && let Some(value) = entry.take_boxed()
+            {
+                keep(value);
+                return 1;
+            }
+            elements.max(1)
+        })
+    }
+
+    /// Hands over entries until their prices, which `take` answers, make up `budget`; true when nothing is left.
+    pub fn drain_with(&mut self, budget: usize, mut take: impl FnMut(KeyEntry) -> usize) -> bool {
         let budget = budget.saturating_mul(TABLES_PER_ELEMENT);
         let mut spent = 0;
         let keys = &mut self.counts.keys;
@@ -529,22 +588,12 @@ impl Db {
                 return false;
             }
             let mut cost = 0;
-            let left = table.drain_with(
-                (budget - spent).div_ceil(TABLES_PER_ELEMENT),
-                |mut entry| {
-                    *keys = keys.saturating_sub(1);
-                    let elements = entry.boxed().map_or(0, Value::elements);
-                    let mut elements = elements.max(1);
-                    if elements > at_once_max
-                        && let Some(value) = entry.take_boxed()
-                    {
-                        keep(value);
-                        elements = 1;
-                    }
-                    cost += elements;
-                    elements
-                },
-            );
+            let left = table.drain_with((budget - spent).div_ceil(TABLES_PER_ELEMENT), |entry| {
+                *keys = keys.saturating_sub(1);
+                let price = take(entry);
+                cost += price;
+                price
+            });
             spent += 1 + cost * TABLES_PER_ELEMENT;
             if left {
                 return false;

@@ -1,13 +1,14 @@
 //! What a key other than a string holds.
 
-use crate::structures::blob::Blob;
 use crate::structures::hash::Hash;
 use crate::structures::list::List;
 use crate::structures::quicklist;
 use crate::structures::set::Set;
 use crate::structures::stream::Stream;
-use crate::structures::table::{Element, Table};
 use crate::structures::zset::Zset;
+
+/// Elements that stand for all when it is asked how big a value is.
+const SIZE_SAMPLES: usize = 16;
 
 /// A value of a type other than string (strings lie in the entry itself).
 pub enum Value {
@@ -63,9 +64,9 @@ impl Value {
             Value::List(list) => Value::List(list.clone()),
             Value::Set(Set::Intset(intset)) => Value::Set(Set::Intset(intset.clone())),
             Value::Set(Set::Listpack(pack)) => Value::Set(Set::Listpack(pack.clone())),
-            Value::Set(Set::Table(table)) => Value::Set(Set::Table(copy_table(table))),
+            Value::Set(Set::Table(table)) => Value::Set(Set::Table(table.copy())),
             Value::Hash(Hash::Listpack(pack)) => Value::Hash(Hash::Listpack(pack.clone())),
-            Value::Hash(Hash::Table(table)) => Value::Hash(Hash::Table(copy_table(table))),
+            Value::Hash(Hash::Table(table)) => Value::Hash(Hash::Table(table.copy())),
             Value::Zset(zset) => Value::Zset(zset.copy()),
             Value::Stream(stream) => Value::Stream(stream.clone()),
         }
@@ -82,6 +83,78 @@ impl Value {
         }
     }
 
+    // The walk of a value against a cut: what is written down of it in steps is what it was when the walk began, while
+    // commands go on changing it. Small forms have none.
+
+    /// Whether the value takes so little that it is written down at once: a packed form, or few elements of few bytes.
+    pub fn is_small(&self, elements_max: usize, bytes_max: usize) -> bool {
+        match self {
+            Value::List(List::Packed(_))
+            | Value::Set(Set::Intset(_) | Set::Listpack(_))
+            | Value::Hash(Hash::Listpack(_)) => true,
+            Value::Zset(zset) if zset.as_listpack().is_some() => true,
+            _ => self.elements() <= elements_max && self.allocated(SIZE_SAMPLES) <= bytes_max,
+        }
+    }
+
+    /// Fixes a cut.
+    pub fn begin_walk(&mut self) {
+        match self {
+            Value::List(List::Quick(list)) => list.begin_walk(),
+            Value::Set(Set::Table(members)) | Value::Hash(Hash::Table(members)) => {
+                members.begin_walk();
+            }
+            Value::Zset(zset) => zset.begin_walk(),
+            Value::Stream(stream) => stream.begin_walk(),
+            Value::List(_) | Value::Set(_) | Value::Hash(_) => {}
+        }
+    }
+
+    /// Whether a walk is under way.
+    pub fn is_walking(&self) -> bool {
+        match self {
+            Value::List(List::Quick(list)) => list.is_walking(),
+            Value::Set(set) => set.is_walking(),
+            Value::Hash(hash) => hash.is_walking(),
+            Value::Zset(zset) => zset.is_walking(),
+            Value::Stream(stream) => stream.is_walked(),
+            Value::List(List::Packed(_)) => false,
+        }
+    }
+
+    /// Bytes that are kept only because of a walk.
+    pub fn walk_kept_bytes(&self) -> usize {
+        match self {
+            Value::List(List::Quick(list)) => list.walk_kept_bytes(),
+            Value::Set(Set::Table(members)) | Value::Hash(Hash::Table(members)) => {
+                members.walk_kept_bytes()
+            }
+            Value::Zset(zset) => zset.walk_kept_bytes(),
+            Value::Stream(stream) => stream.walk_kept_bytes(),
+            Value::List(_) | Value::Set(_) | Value::Hash(_) => 0,
+        }
+    }
+
+    /// Gives a walk up, or ends one that has given everything. What was put aside for it and takes time to free comes
+    /// back.
+    pub fn end_walk(&mut self) -> Option<Box<Value>> {
+        match self {
+            Value::List(List::Quick(list)) => {
+                list.cancel_walk();
+                while !list.walk_step(usize::MAX, |_| {}) {}
+            }
+            Value::Set(Set::Table(members)) | Value::Hash(Hash::Table(members)) => {
+                members.end_walk();
+            }
+            Value::Zset(zset) => zset.end_walk(),
+            Value::Stream(stream) => {
+                return Some(Box::new(Value::Stream(Box::new(stream.end_walk()))));
+            }
+            Value::List(_) | Value::Set(_) | Value::Hash(_) => {}
+        }
+        None
+    }
+
     /// The value as something to be freed in steps.
     pub fn into_remains(self) -> Remains {
         match self {
@@ -89,14 +162,6 @@ impl Value {
             other => Remains::Value(Box::new(other)),
         }
     }
-}
-
-fn copy_table(table: &Table<Blob>) -> Table<Blob> {
-    let mut copy = Table::new();
-    for blob in table.iter() {
-        copy.insert(blob.hash(), Blob::new(blob.key(), blob.value()));
-    }
-    copy
 }
 
 impl std::fmt::Debug for Value {

@@ -14,6 +14,7 @@ use crate::keyspace::Keyspace;
 use crate::keyspace::blocked::Waiter;
 use crate::keyspace::watch::WatchToken;
 use crate::persistence::aof::log::Log;
+use crate::persistence::aof::set::Rewrite;
 use crate::persistence::flow::Shipment;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
@@ -241,6 +242,10 @@ pub enum CoreMessage {
     },
     /// Keys from a file for the receiver's shard.
     Load(Shipment),
+    /// New append-only files are there: the receiver cuts all shards.
+    CutLogs(Box<Rewrite>),
+    /// All that the receiver's shard wrote down before its present file is in a base of so many bytes.
+    Rebase(u64),
     /// From now on the receiver's shard writes its changes down here.
     KeepLog(Box<Log>),
     /// The share of the receiver's shard, brought back from files.
@@ -383,6 +388,12 @@ pub enum CoreAsk {
         /// NOW: do not wait for replicas.
         now: bool,
         /// FORCE: go on where saving fails.
+        force: bool,
+    },
+    /// To the first core: the last snapshot before the server stops. Answered `Failed` when it cannot be written and FORCE
+    /// was not said; else nothing runs any more when the answer comes.
+    FinalSave {
+        /// FORCE was said.
         force: bool,
     },
     /// To the control core: SHUTDOWN ABORT. Answered `Failed` when none is under way.

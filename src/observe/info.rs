@@ -373,28 +373,35 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
     let snapshots = &*facts.observatory.snapshots;
     let loading = snapshots.loading.load(Relaxed);
     lines.put("loading", u8::from(loading));
-    lines.all(&[
-        ("async_loading", "0"),
-        ("current_cow_peak", "0"),
-        ("current_cow_size", "0"),
-        ("current_cow_size_age", "0"),
-        ("current_fork_perc", "0.00"),
-        ("current_save_keys_processed", "0"),
-        ("current_save_keys_total", "0"),
-    ]);
+    lines.put("async_loading", 0);
+    let saves = &snapshots.saves;
+    let under_way = saves.under_way();
+    let (copied, (done, total)) = match &under_way {
+        Some((_, feed)) => (feed.copied(), feed.progress()),
+        None => (0, (0, 0)),
+    };
+    lines.put("current_cow_peak", copied);
+    lines.put("current_cow_size", copied);
+    lines.put("current_cow_size_age", 0);
+    let share = 100.0 * done as f64 / total.max(1) as f64;
+    lines.put("current_fork_perc", format!("{share:.2}"));
+    lines.put("current_save_keys_processed", done);
+    lines.put("current_save_keys_total", total);
     lines.put(
         "rdb_changes_since_last_save",
         snapshots.unsaved(facts.observatory.sum(|core| core.changes.get())),
     );
-    lines.put("rdb_bgsave_in_progress", 0);
+    lines.put("rdb_bgsave_in_progress", u8::from(saves.is_saving()));
     lines.put("rdb_last_save_time", snapshots.saved_at.load(Relaxed));
-    lines.all(&[
-        ("rdb_last_bgsave_status", "ok"),
-        ("rdb_last_bgsave_time_sec", "-1"),
-        ("rdb_current_bgsave_time_sec", "-1"),
-    ]);
-    lines.put("rdb_saves", snapshots.saves.load(Relaxed));
-    lines.put("rdb_last_cow_size", 0);
+    let status = if saves.has_failed() { "err" } else { "ok" };
+    lines.put("rdb_last_bgsave_status", status);
+    lines.put("rdb_last_bgsave_time_sec", saves.last_seconds());
+    let seconds = under_way
+        .filter(|_| saves.is_saving())
+        .map_or(-1, |(_, feed)| feed.began().elapsed().as_secs() as i64);
+    lines.put("rdb_current_bgsave_time_sec", seconds);
+    lines.put("rdb_saves", snapshots.begun.load(Relaxed));
+    lines.put("rdb_last_cow_size", saves.copied.load(Relaxed));
     lines.put(
         "rdb_last_load_keys_expired",
         snapshots.keys_expired.load(Relaxed),
@@ -405,16 +412,21 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
     );
     let log = &snapshots.log;
     let is_logged = log.on.load(Relaxed);
-    lines.put("aof_enabled", u8::from(is_logged));
-    lines.all(&[
-        ("aof_rewrite_in_progress", "0"),
-        ("aof_rewrite_scheduled", "0"),
-        ("aof_last_rewrite_time_sec", "-1"),
-        ("aof_current_rewrite_time_sec", "-1"),
-        ("aof_last_bgrewrite_status", "ok"),
-        ("aof_rewrites", "0"),
-        ("aof_rewrites_consecutive_failures", "0"),
-    ]);
+    let rewrites = &log.rewrites;
+    let is_wanted = facts.config.appendonly;
+    lines.put("aof_enabled", u8::from(is_wanted));
+    let under_way = rewrites.is_under_way();
+    lines.put("aof_rewrite_in_progress", u8::from(under_way));
+    lines.put("aof_rewrite_scheduled", u8::from(rewrites.is_scheduled()));
+    lines.put("aof_last_rewrite_time_sec", rewrites.last_seconds());
+    lines.put(
+        "aof_current_rewrite_time_sec",
+        rewrites.seconds(facts.now_us / 1000),
+    );
+    let outcome = if rewrites.has_failed() { "err" } else { "ok" };
+    lines.put("aof_last_bgrewrite_status", outcome);
+    lines.put("aof_rewrites", rewrites.begun.load(Relaxed));
+    lines.put("aof_rewrites_consecutive_failures", rewrites.failures());
     let well = log.trouble().is_none();
     lines.put("aof_last_write_status", if well { "ok" } else { "err" });
     lines.all(&[
@@ -428,7 +440,7 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
             facts.observatory.sum(|core| core.log_bytes.get()),
         );
         lines.put("aof_base_size", log.base_bytes.load(Relaxed));
-        lines.put("aof_pending_rewrite", 0);
+        lines.put("aof_pending_rewrite", u8::from(rewrites.is_scheduled()));
         lines.put(
             "aof_buffer_length",
             facts.observatory.sum(|core| core.log_buffer.get()),

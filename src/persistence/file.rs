@@ -35,6 +35,11 @@ pub trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Waits until the names in a directory are on the disk.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+    /// The files in a directory. A disk that keeps no account of them has none.
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let _ = directory;
+        Ok(Vec::new())
+    }
     /// Opens a file to read; its size in bytes beside it.
     fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)>;
 }
@@ -88,6 +93,12 @@ impl Disk for RealDisk {
         fs::File::open(directory)?.sync_all()
     }
 
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(directory)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect()
+    }
+
     fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)> {
         let file = fs::File::open(path)?;
         let size = file.metadata()?.len();
@@ -96,10 +107,29 @@ impl Disk for RealDisk {
 }
 
 /// Counts what passes and tells the disk now and then.
-struct Syncing {
+pub(super) struct Syncing {
     inner: Box<dyn Output>,
     unsynced: u64,
     every: u64,
+}
+
+impl Syncing {
+    /// Around an output; `incremental` tells the disk every [`SYNC_EVERY`] bytes.
+    pub fn new(inner: Box<dyn Output>, incremental: bool) -> Self {
+        Syncing {
+            inner,
+            unsynced: 0,
+            every: if incremental { SYNC_EVERY } else { u64::MAX },
+        }
+    }
+}
+
+/// The directory that a path lies in.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 impl Output for Syncing {
@@ -126,18 +156,11 @@ pub fn replace(
     incremental: bool,
     write: impl FnOnce(&mut dyn Output) -> io::Result<()>,
 ) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     // The name is Redis's, whose tools and users know it for what it is.
     let temporary: PathBuf = directory.join(format!("temp-{}.rdb", std::process::id()));
     let result = (|| {
-        let mut output = Syncing {
-            inner: disk.create(&temporary)?,
-            unsynced: 0,
-            every: if incremental { SYNC_EVERY } else { u64::MAX },
-        };
+        let mut output = Syncing::new(disk.create(&temporary)?, incremental);
         write(&mut output)?;
         output.sync()?;
         disk.rename(&temporary, path).map_err(|error| {
@@ -260,6 +283,12 @@ pub(crate) mod tests {
 
         fn sync_directory(&self, _: &Path) -> io::Result<()> {
             self.operation()
+        }
+
+        fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+            let files = self.files.lock().unwrap();
+            let here = files.keys().filter(|path| path.parent() == Some(directory));
+            Ok(here.cloned().collect())
         }
 
         fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)> {

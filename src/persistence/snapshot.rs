@@ -1,9 +1,9 @@
 //! A whole data set as one snapshot file, written while nothing changes.
 
 use std::io;
-use std::path::Path;
 
-use super::file::{self, Disk, Output};
+use super::background::Consumer;
+use super::file::{Output, Syncing};
 use super::rdb::{Usage, Writer};
 use crate::base::crc64;
 use crate::base::number::{format_i64, format_u64};
@@ -14,20 +14,14 @@ const CHUNK: usize = 256 * 1024;
 
 /// What a snapshot says and how it is written.
 pub struct About<'a> {
-    /// Unix milliseconds.
-    pub now: i64,
-    /// Memory in use, in bytes.
-    pub used_memory: u64,
+    /// What it begins with.
+    pub header: Header,
     /// Compress strings.
     pub compress: bool,
     /// Write a checksum rather than zero.
     pub check_sum: bool,
     /// Tell the disk every few megabytes.
     pub incremental_sync: bool,
-    /// It is the base of an append-only file.
-    pub aof_base: bool,
-    /// Sources of function libraries.
-    pub functions: &'a [Vec<u8>],
     /// What is noted of a key's use.
     pub usage: &'a dyn Fn(&KeyEntry) -> Usage,
 }
@@ -56,22 +50,30 @@ impl Sink<'_> {
     }
 }
 
-/// Writes the shards of one server into the file at `path`, replacing what is there; gives the number of keys.
+/// Writes the shards of one server into files, each of which takes some of the keyspaces; gives the number of keys. On any
+/// error nothing has changed.
 pub fn save(
-    disk: &dyn Disk,
-    path: &Path,
-    keyspaces: &[&Keyspace],
+    files: &mut dyn Consumer,
+    keyspaces: &[&[&Keyspace]],
     about: &About<'_>,
 ) -> io::Result<u64> {
-    let mut keys = 0;
-    file::replace(disk, path, about.incremental_sync, |output| {
-        keys = write(output, keyspaces, about)?;
-        Ok(())
-    })?;
-    Ok(keys)
+    let written = (|| {
+        let mut keys = 0;
+        for (number, keyspaces) in keyspaces.iter().enumerate() {
+            let mut output = Syncing::new(files.open(number)?, about.incremental_sync);
+            keys += write(&mut output, keyspaces, about)?;
+            output.sync()?;
+        }
+        files.commit()?;
+        Ok(keys)
+    })();
+    if written.is_err() {
+        files.abandon();
+    }
+    written
 }
 
-/// Writes them to an output; gives the number of keys.
+/// Writes some keyspaces to an output; gives the number of keys.
 pub fn write(
     output: &mut dyn Output,
     keyspaces: &[&Keyspace],
@@ -84,7 +86,7 @@ pub fn write(
         check_sum: about.check_sum,
         failed: None,
     };
-    header(&mut writer, about);
+    header(&mut writer, &about.header);
     let databases = keyspaces.first().map_or(0, |keyspace| keyspace.databases());
     let mut keys = 0;
     for db in 0..databases {
@@ -123,7 +125,21 @@ pub fn write(
     Ok(keys)
 }
 
-fn header(writer: &mut Writer, about: &About<'_>) {
+/// What a file says of itself before its keys.
+#[derive(Clone, Debug, Default)]
+pub struct Header {
+    /// Unix milliseconds of the cut.
+    pub now: i64,
+    /// Memory in use, in bytes.
+    pub used_memory: u64,
+    /// It is the base of an append-only file.
+    pub aof_base: bool,
+    /// Sources of function libraries.
+    pub functions: Vec<Vec<u8>>,
+}
+
+/// Writes what a file begins with.
+pub fn header(writer: &mut Writer, about: &Header) {
     writer.magic();
     writer.aux(b"redis-ver", b"7.2.4");
     // Redis passes over names it does not know. It tells our own files from those that were put here.
@@ -132,7 +148,7 @@ fn header(writer: &mut Writer, about: &About<'_>) {
     writer.aux(b"ctime", &format_i64(about.now / 1000));
     writer.aux(b"used-mem", &format_u64(about.used_memory));
     writer.aux(b"aof-base", if about.aof_base { b"1" } else { b"0" });
-    for source in about.functions {
+    for source in &about.functions {
         writer.function(source);
     }
 }

@@ -4,10 +4,12 @@
 //! draws conclusions from two of them together but INFO, which may be a moment behind.
 
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::aof::status::LogStatus;
+use super::background::{Feed, Wake};
 
 /// Whoever knows the function libraries, which a snapshot holds beside the keys.
 #[derive(Default)]
@@ -34,6 +36,143 @@ impl fmt::Debug for Functions {
     }
 }
 
+/// What a walk through all shards is for. There is one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// BGSAVE and save points.
+    Snapshot,
+    /// The append-only files are rewritten.
+    Rewrite,
+    /// Replicas get a full copy.
+    Sync,
+}
+
+/// Snapshots in the background: what is under way, and how the last one ended.
+#[derive(Default)]
+pub struct Saves {
+    under_way: Mutex<Option<(Purpose, Arc<Feed>)>>,
+    /// A snapshot is under way.
+    saving: AtomicBool,
+    /// One is to be begun as soon as possible.
+    pub scheduled: AtomicBool,
+    /// The last one failed.
+    failed: AtomicBool,
+    /// Unix seconds when the last one was begun.
+    pub tried_at: AtomicI64,
+    /// Seconds that the last one took; one too many, so that zero says there was none.
+    took: AtomicI64,
+    /// Bytes that writes made the last one copy or keep.
+    pub copied: AtomicU64,
+    wake: OnceLock<Wake>,
+    /// Writers' threads that have not ended, also of what was given up.
+    writers: Mutex<usize>,
+    writer_ended: Condvar,
+}
+
+impl fmt::Debug for Saves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Saves")
+    }
+}
+
+impl Saves {
+    fn lock(&self) -> MutexGuard<'_, Option<(Purpose, Arc<Feed>)>> {
+        // A panic ends the process, so a poisoned lock is never met.
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says once, at start, how cores are woken.
+    pub fn set_wake(&self, wake: Wake) {
+        assert!(self.wake.set(wake).is_ok(), "a server starts once");
+    }
+
+    /// How cores are woken; none where there is no server around, in tests.
+    pub fn wake(&self) -> Option<Wake> {
+        self.wake.get().cloned()
+    }
+
+    /// What is under way.
+    pub fn under_way(&self) -> Option<(Purpose, Arc<Feed>)> {
+        self.lock().clone()
+    }
+
+    /// Whether a snapshot is under way.
+    pub fn is_saving(&self) -> bool {
+        self.saving.load(Relaxed)
+    }
+
+    /// A walk begins.
+    pub fn begins(&self, purpose: Purpose, feed: Arc<Feed>) {
+        *self.lock() = Some((purpose, feed));
+        *self.writers() += 1;
+        self.saving.store(purpose == Purpose::Snapshot, Relaxed);
+    }
+
+    fn writers(&self) -> MutexGuard<'_, usize> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A writer's thread ends: it has nothing more to clear away.
+    pub fn writer_ends(&self, feed: &Arc<Feed>) {
+        self.ended(feed);
+        *self.writers() -= 1;
+        self.writer_ended.notify_all();
+    }
+
+    /// Waits until no writer's thread is left, for so long at most: they remove what they have not finished.
+    pub fn wait_for_writers(&self, longest: Duration) {
+        let _ = self
+            .writer_ended
+            .wait_timeout_while(self.writers(), longest, |left| *left > 0);
+    }
+
+    /// What is under way for `feed` is over; nothing happens if something else is under way by now.
+    fn ended(&self, feed: &Arc<Feed>) {
+        let mut under_way = self.lock();
+        if let Some((purpose, current)) = &*under_way
+            && Arc::ptr_eq(current, feed)
+        {
+            if *purpose == Purpose::Snapshot {
+                self.took
+                    .store(feed.began().elapsed().as_secs() as i64 + 1, Relaxed);
+                self.copied.store(feed.copied(), Relaxed);
+            }
+            *under_way = None;
+            self.saving.store(false, Relaxed);
+        }
+    }
+
+    /// Gives up what is under way for this purpose; false if nothing is.
+    pub fn cancel(&self, purpose: Purpose) -> bool {
+        match self.under_way() {
+            Some((of, feed)) if of == purpose => {
+                feed.cancel();
+                self.ended(&feed);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// How the last snapshot ended.
+    pub fn set_failed(&self, failed: bool) {
+        self.failed.store(failed, Relaxed);
+    }
+
+    /// Whether the last snapshot failed.
+    #[inline]
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed)
+    }
+
+    /// Seconds that the last one took; -1 before the first.
+    pub fn last_seconds(&self) -> i64 {
+        self.took.load(Relaxed) - 1
+    }
+}
+
 /// Why commands that write are refused: what they did could not be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -46,6 +185,8 @@ pub enum Trouble {
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub struct Status {
+    /// Snapshots in the background.
+    pub saves: Saves,
     /// Function libraries.
     pub functions: Functions,
     /// The append-only files.
@@ -54,10 +195,8 @@ pub struct Status {
     pub saved_at: AtomicI64,
     /// Changes of all shards when it was written.
     pub saved_changes: AtomicU64,
-    /// The last one failed, there are save points, and writes stop then (`stop-writes-on-bgsave-error`).
-    pub refuses_writes: AtomicBool,
     /// Snapshots begun since start.
-    pub saves: AtomicU64,
+    pub begun: AtomicU64,
     /// A file is being loaded and most commands are refused.
     pub loading: AtomicBool,
     /// Unix seconds of the beginning of that.
@@ -92,13 +231,14 @@ impl Status {
     /// A snapshot has been written at `now_ms`, when the shards had counted so many changes.
     pub fn saved(&self, now_ms: i64, changes: u64) {
         self.saved_at.store(now_ms / 1000, Relaxed);
-        self.saved_changes.store(changes, Relaxed);
+        self.saved_changes.fetch_max(changes, Relaxed);
+        self.saves.set_failed(false);
     }
 
     /// Why commands that write are refused, if they are.
     #[inline]
-    pub fn trouble(&self) -> Option<Trouble> {
-        if self.refuses_writes.load(Relaxed) {
+    pub fn trouble(&self, stops_writes: impl FnOnce() -> bool) -> Option<Trouble> {
+        if self.saves.has_failed() && stops_writes() {
             return Some(Trouble::Snapshot);
         }
         self.log.trouble().map(Trouble::Log)

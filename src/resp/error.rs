@@ -64,10 +64,18 @@ texts! {
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     /// RESTORE of a payload that holds no value.
     BAD_DATA_FORMAT = "ERR Bad data format";
+    /// BGREWRITEAOF while one is under way.
+    REWRITE_UNDER_WAY = "ERR Background append only file rewriting already in progress";
     /// Writing while snapshots cannot be written.
     MISCONF_SNAPSHOT = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
     /// SAVE that failed: the whole line. The log says why.
     FAILED = "ERR";
+    /// BGSAVE and SAVE while a snapshot is being written.
+    SAVING = "ERR Background save already in progress";
+    /// BGSAVE while the append-only files are rewritten or a replica gets its copy.
+    OTHER_SAVE = "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.";
+    /// Writes after a snapshot has failed (`stop-writes-on-bgsave-error`).
+    DISK_ERROR = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
     /// DEBUG RELOAD with other words.
     DEBUG_RELOAD = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
     /// DEBUG RELOAD of a damaged file.

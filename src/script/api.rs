@@ -211,6 +211,7 @@ pub(super) fn host_table(lua: &Lua, shared: &Shared, kind: Kind) -> mlua::Result
     }
     host.set("untangle", lua.create_function(untangle)?)?;
     host.set("raised_at", lua.create_function(raised_at)?)?;
+    host.set("name_at", lua.create_function(name_at)?)?;
     // What drand48 begins with; every interpreter draws the same numbers, as every Redis does.
     let state = Rc::new(Cell::new(0x1234_ABCD_330E_u64));
     let of = state.clone();
@@ -261,6 +262,12 @@ fn raised_at(lua: &Lua, (): ()) -> mlua::Result<MultiValue> {
         values.push_back(Value::Integer(line));
     }
     Ok(values)
+}
+
+/// The name that the caller of a function uses for it: of the function so many levels above this one.
+fn name_at(lua: &Lua, level: usize) -> mlua::Result<String> {
+    let name = lua.inspect_stack(level, |debug| Some(debug.names().name?.into_owned()));
+    Ok(name.flatten().unwrap_or_else(|| "?".to_owned()))
 }
 
 /// A number as an argument of a command.

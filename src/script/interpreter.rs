@@ -17,7 +17,7 @@ use super::host::Host;
 use super::lent::Lent;
 use super::raised::{self, raise};
 use super::register::Loading;
-use super::stack::{self, Outcome, Sandbox};
+use super::stack::{Outcome, Runner, Sandbox};
 use super::{bits, convert, json, msgpack, structs};
 
 /// Instructions between two looks at the time.
@@ -49,7 +49,7 @@ pub struct Call<'a> {
 pub struct Interpreter {
     lua: Lua,
     kind: Kind,
-    sandbox: Sandbox,
+    runner: Runner,
     environment: Table,
     define: Function,
     forget: Function,
@@ -93,6 +93,12 @@ impl Interpreter {
         let (of, dooming) = (shared.clone(), doom.clone());
         let triggers = HookTriggers::new().every_nth_instruction(PULSE_INSTRUCTIONS);
         lua.set_global_hook(triggers, move |lua, _| on_pulse(lua, &of, &dooming))?;
+        let values = Sandbox {
+            on_error: sandbox.get("on_error")?,
+            functions: sandbox.get("functions")?,
+            globals: sandbox.get("globals")?,
+        };
+        let runner = Runner::new(&lua, &values)?;
         lua.set_memory_limit(memory_max)?;
         Ok(Interpreter {
             kind,
@@ -101,11 +107,7 @@ impl Interpreter {
             define: sandbox.get("define")?,
             forget: sandbox.get("forget")?,
             load: sandbox.get("load")?,
-            sandbox: Sandbox {
-                on_error: sandbox.get("on_error")?,
-                functions: sandbox.get("functions")?,
-                globals: sandbox.get("globals")?,
-            },
+            runner,
             doom,
             next,
             memory_max,
@@ -226,14 +228,9 @@ impl Interpreter {
 
     fn run_with(&mut self, call: &Call<'_>, reply: &mut Reply<'_>) -> mlua::Result<Vec<Vec<u8>>> {
         let as_globals = self.kind == Kind::Eval;
-        let outcome = stack::run(
-            &self.lua,
-            &self.sandbox,
-            &self.shared,
-            call,
-            as_globals,
-            reply,
-        )?;
+        let outcome = self
+            .runner
+            .run(&self.lua, &self.shared, call, as_globals, reply)?;
         match outcome {
             Outcome::Written => Ok(Vec::new()),
             Outcome::Returned(value) => {

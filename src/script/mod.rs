@@ -1,8 +1,9 @@
 //! Lua scripts and function libraries: the sandbox, what scripts may call, how values become replies and back.
 //!
 //! The room knows no shard and no socket: what a running script asks for goes to a `Host`, which the engine implements.
-//! `interpreter.rs` is a core's Lua; `prelude.lua` the sandbox as scripts see it; `store.rs` what all cores share: the
-//! cached scripts, the function libraries and what is running.
+//! `interpreter.rs` is a core's Lua, `stack.rs` the way that every run and call takes through it; `prelude.lua` the
+//! sandbox as scripts see it; `store.rs` what all cores share: the cached scripts, the function libraries and what is
+//! running.
 
 mod api;
 mod arguments;

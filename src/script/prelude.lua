@@ -9,7 +9,7 @@ local error, type, tostring, tonumber, next, rawset, rawget, select =
 local real_pcall, real_xpcall, real_pairs, real_setmetatable = pcall, xpcall, pairs, setmetatable
 local real_getfenv, real_setfenv, real_load, real_loadstring, real_dump = getfenv, setfenv, load, loadstring, string.dump
 local resume = coroutine.resume
-local untangle, raised_at = host.untangle, host.raised_at
+local untangle, raised_at, name_at = host.untangle, host.raised_at, host.name_at
 local string_byte = string.byte
 
 -- `doomed` is the error that ends the running script, whatever the script does to catch it.
@@ -249,8 +249,10 @@ maths.random, maths.randomseed = host.random, host.randomseed
 local tables = copy(table)
 local insert = table.insert
 
+-- As the C library words it: the function has the name that its caller uses.
 local function insert_error(place, wanted, got)
-  error("bad argument #" .. place .. " to 'insert' (" .. wanted .. " expected, got " .. got .. ")", 3)
+  local name = name_at(2)
+  error("bad argument #" .. place .. " to '" .. name .. "' (" .. wanted .. " expected, got " .. got .. ")", 3)
 end
 
 function tables.insert(...)
@@ -259,7 +261,7 @@ function tables.insert(...)
     insert_error(1, "table", count == 0 and "no value" or type(t))
   end
   if reals[t] then
-    error(READ_ONLY, 2)
+    error(READ_ONLY, 0)
   end
   if count == 2 then
     return insert(t, place)

@@ -69,58 +69,141 @@ pub(super) fn calling_function(lua: &Lua, shared: &Shared, raises: bool) -> mlua
     }
 }
 
-/// Runs what was defined. A plain value that it returns is written as the reply at once.
-pub(super) fn run(
-    lua: &Lua,
-    sandbox: &Sandbox,
-    shared: &Shared,
-    call: &Call<'_>,
+/// Runs what was defined. It calls Lua directly: a way in through the crate makes two functions for each run.
+pub(super) struct Runner {
+    /// The main thread of Lua, which lives as long as the interpreter.
+    state: *mut lua_State,
+    /// Where the registry has `run_job`, with the sandbox for its upvalues.
+    start: c_int,
+    /// Where it has what a run leaves for the crate to look at.
+    left: c_int,
+}
+
+/// One run.
+struct Job<'a, 'b> {
+    call: &'a Call<'a>,
     as_globals: bool,
-    reply: &mut Reply<'_>,
-) -> mlua::Result<Outcome> {
-    let start = reply.buffer().len();
-    let (mut written, mut failed) = (false, false);
-    let arguments = (&sandbox.on_error, &sandbox.functions, &sandbox.globals);
-    // SAFETY: runs protected, and the closure owns nothing: all it uses is borrowed or copied.
-    let left: Value = unsafe {
-        lua.exec_raw(arguments, |state| {
-            push_string(state, call.name.as_bytes());
-            ffi::lua_rawget_(state, 2);
-            let mut passed = 0;
-            for (name, list) in [(&b"KEYS"[..], call.keys), (b"ARGV", call.args)] {
-                if as_globals {
-                    push_string(state, name);
-                    push_strings(state, list);
-                    ffi::lua_rawset(state, 3);
-                } else {
-                    push_strings(state, list);
-                    passed += 1;
-                }
-            }
-            failed = ffi::lua_pcall(state, passed, 1, 1) != ffi::LUA_OK;
-            let outcome = ffi::lua_gettop(state);
-            if !failed {
-                let resp3 = shared.borrow().resp3;
-                written = write_value(state, reply, resp3, 0);
-            }
-            if written {
-                ffi::lua_settop(state, 0);
-            } else {
-                ffi::lua_pushvalue(state, outcome);
-                ffi::lua_replace(state, 1);
-                ffi::lua_settop(state, 1);
-            }
-        })?
-    };
-    if written {
-        return Ok(Outcome::Written);
+    exchange: &'a RefCell<Exchange>,
+    reply: &'a mut Reply<'b>,
+    left: c_int,
+    written: bool,
+    failed: bool,
+}
+
+impl Runner {
+    /// For an interpreter, to be used as long as that is there.
+    pub fn new(lua: &Lua, sandbox: &Sandbox) -> mlua::Result<Runner> {
+        let mut runner = Runner {
+            state: std::ptr::null_mut(),
+            start: 0,
+            left: 0,
+        };
+        let upvalues = (&sandbox.on_error, &sandbox.functions, &sandbox.globals);
+        // SAFETY: runs protected, and the closure owns nothing.
+        unsafe {
+            lua.exec_raw::<()>(upvalues, |state| {
+                ffi::lua_pushcclosure(state, run_job, 3);
+                runner.start = ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX);
+                ffi::lua_pushboolean(state, 0);
+                runner.left = ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX);
+                runner.state = state;
+            })?;
+        }
+        Ok(runner)
     }
-    reply.buffer().truncate(start);
-    Ok(if failed {
-        Outcome::Failed(left)
-    } else {
-        Outcome::Returned(left)
-    })
+
+    /// Runs what was defined. A plain value that it returns is written as the reply at once.
+    pub fn run(
+        &self,
+        lua: &Lua,
+        shared: &Shared,
+        call: &Call<'_>,
+        as_globals: bool,
+        reply: &mut Reply<'_>,
+    ) -> mlua::Result<Outcome> {
+        let start = reply.buffer().len();
+        let mut job = Job {
+            call,
+            as_globals,
+            exchange: shared,
+            reply,
+            left: self.left,
+            written: false,
+            failed: false,
+        };
+        // SAFETY: the caller's interpreter has made this runner, so the state is alive; it is not in use, and its stack has
+        // room for the few values that C may always push. Nothing here raises: the function is fetched by number and
+        // called protected. The job outlives the call.
+        unsafe {
+            let state = self.state;
+            ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, self.start);
+            ffi::lua_pushlightuserdata(state, (&raw mut job).cast::<c_void>());
+            if ffi::lua_pcall(state, 1, 0, 0) != ffi::LUA_OK {
+                let text = match ffi::lua_type(state, -1) {
+                    ffi::LUA_TSTRING => String::from_utf8_lossy(string_at(state, -1)).into_owned(),
+                    _ => "error in error handling".to_owned(),
+                };
+                ffi::lua_settop(state, -2);
+                return Err(mlua::Error::MemoryError(text));
+            }
+        }
+        let (written, failed) = (job.written, job.failed);
+        if written {
+            return Ok(Outcome::Written);
+        }
+        reply.buffer().truncate(start);
+        // SAFETY: runs protected, and the closure owns nothing.
+        let left: Value = unsafe {
+            lua.exec_raw((), |state| {
+                ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, self.left);
+                ffi::lua_pushboolean(state, 0);
+                ffi::lua_rawseti_(state, ffi::LUA_REGISTRYINDEX, self.left);
+            })?
+        };
+        Ok(if failed {
+            Outcome::Failed(left)
+        } else {
+            Outcome::Returned(left)
+        })
+    }
+}
+
+/// Does the job that it is given.
+unsafe extern "C-unwind" fn run_job(state: *mut lua_State) -> c_int {
+    const ON_ERROR: c_int = ffi::lua_upvalueindex(1);
+    const FUNCTIONS: c_int = ffi::lua_upvalueindex(2);
+    const GLOBALS: c_int = ffi::lua_upvalueindex(3);
+    // SAFETY: called by `Runner::run` with a job, which nobody else uses meanwhile. All that is used here is borrowed or
+    // copied; an error leaves the job as it is.
+    unsafe {
+        let job = &mut *ffi::lua_touserdata(state, 1).cast::<Job<'_, '_>>();
+        ffi::lua_settop(state, 0);
+        ffi::lua_pushvalue(state, ON_ERROR);
+        push_string(state, job.call.name.as_bytes());
+        ffi::lua_rawget_(state, FUNCTIONS);
+        let mut passed = 0;
+        for (name, list) in [(&b"KEYS"[..], job.call.keys), (b"ARGV", job.call.args)] {
+            if job.as_globals {
+                push_string(state, name);
+                push_strings(state, list);
+                ffi::lua_rawset(state, GLOBALS);
+            } else {
+                push_strings(state, list);
+                passed += 1;
+            }
+        }
+        job.failed = ffi::lua_pcall(state, passed, 1, 1) != ffi::LUA_OK;
+        if !job.failed {
+            let resp3 = job.exchange.borrow().resp3;
+            job.written = write_value(state, job.reply, resp3, 0);
+        }
+        if !job.written {
+            // The outcome is the second from the bottom, whatever has been pushed since.
+            ffi::lua_pushvalue(state, 2);
+            ffi::lua_rawseti_(state, ffi::LUA_REGISTRYINDEX, job.left);
+        }
+        0
+    }
 }
 
 unsafe fn push_string(state: *mut lua_State, text: &[u8]) {

@@ -326,16 +326,20 @@ fn run(
         false => None,
     };
     let snapshot = match choice {
-        Some(_) => None,
-        None => start::snapshot_file(&config),
+        Some(_) => Vec::new(),
+        None => start::snapshot_files(&config)?,
     };
     observatory
         .snapshots
         .loading
-        .store(snapshot.is_some() || choice.is_some(), Ordering::Relaxed);
+        .store(!snapshot.is_empty() || choice.is_some(), Ordering::Relaxed);
     let terminate = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, terminate.clone())
+    let signals = [Arc::default(), Arc::<AtomicBool>::default()];
+    for (signal, flag) in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT]
+        .into_iter()
+        .zip(&signals)
+    {
+        signal_hook::flag::register(signal, flag.clone())
             .map_err(|error| format!("Can't handle signals: {error}"))?;
     }
     // Registered and never looked at: SIGHUP and SIGPIPE end nothing.
@@ -406,6 +410,11 @@ fn run(
             .recv()
             .map_err(|_| "A shard's thread ended at start".to_owned())??;
     }
+    let woken = links.clone();
+    observatory
+        .snapshots
+        .saves
+        .set_wake(Arc::new(move |shard| woken.core(shard).wake_by_event()));
     let parts = ControlParts {
         links: links.clone(),
         observatory: observatory.clone(),
@@ -413,6 +422,7 @@ fn run(
         users,
         listeners,
         terminate: terminate.clone(),
+        signals,
         config_file,
         oom_score,
     };
@@ -438,8 +448,8 @@ fn run(
     let mut outcome = Ok(());
     if started.recv().is_ok() {
         log::info!("Server initialized");
-        if let Some(path) = &snapshot {
-            outcome = start::load(path, &config, &links, &observatory);
+        if !snapshot.is_empty() {
+            outcome = start::load(&snapshot, &config, &links, &observatory);
         }
         if let Some(choice) = choice {
             outcome = logs::start(choice, &config, &links, &observatory);
@@ -465,8 +475,12 @@ fn run(
             .join()
             .map_err(|error| format!("A shard's thread failed: {error}"))?;
     }
+    observatory.snapshots.saves.wait_for_writers(WRITERS_WAIT);
     outcome
 }
+
+/// How long the end waits for snapshots that were given up to be cleared away.
+const WRITERS_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Forty random hexadecimal digits.
 fn random_id() -> String {

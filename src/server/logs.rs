@@ -4,28 +4,18 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::config::{AppendFsync, Config};
+use crate::config::Config;
 use crate::engine::SharedLinks;
 use crate::mesh::message::CoreMessage;
 use crate::observe::Observatory;
 use crate::persistence::aof::log::{Growing, Log};
-use crate::persistence::aof::manifest::{Durability, Manifest};
+use crate::persistence::aof::manifest::Manifest;
+use crate::persistence::aof::rewrite::{NUMBERS_OF_A_RUN, durability};
 use crate::persistence::aof::set::{Set, boot_id};
 use crate::persistence::file::{Disk, RealDisk};
 use crate::recovery::{Choice, Recovered};
 
 use super::recover;
-
-/// Numbers that one run may use for its steps and epochs.
-const NUMBERS_OF_A_RUN: u64 = 1 << 40;
-
-/// What a reply promises under a configuration, as the manifest says it.
-pub(super) fn durability(config: &Config) -> Durability {
-    match config.appendfsync {
-        AppendFsync::Always => Durability::Always,
-        AppendFsync::EverySec | AppendFsync::No => Durability::Relaxed,
-    }
-}
 
 /// Brings back the data set that `choice` says, opens the files that it goes on in, and hands both to the cores. The text
 /// of an error is for whoever started the server.

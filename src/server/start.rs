@@ -18,50 +18,43 @@ use crate::persistence::Status;
 use crate::persistence::file::RealDisk;
 use crate::persistence::flow::Sender;
 use crate::persistence::load::{self, LoadError, Plan};
+use crate::persistence::parts;
 use crate::persistence::rdb::Limits;
 use crate::script::{CoreScripts, Scripts};
 
-/// The file to load, if there is one.
-pub(super) fn snapshot_file(config: &Config) -> Option<PathBuf> {
+/// The files to load: one for all shards, one for each of a server like this, or none.
+pub(super) fn snapshot_files(config: &Config) -> Result<Vec<PathBuf>, String> {
     if config.dbfilename.is_empty() {
-        return None;
+        return Ok(Vec::new());
     }
     let path = config.dir.join(&config.dbfilename);
-    path.symlink_metadata().is_ok().then_some(path)
+    parts::find(&RealDisk, &path).map_err(|error| error.to_string())
 }
 
-/// Loads the file into the shards. The text of an error is for whoever started the server.
+/// Loads the files into the shards. The text of an error is for whoever started the server.
 pub(super) fn load(
-    path: &Path,
+    files: &[PathBuf],
     config: &Config,
     links: &SharedLinks,
     observatory: &Observatory,
 ) -> Result<(), String> {
     let status = &observatory.snapshots;
     let started = Instant::now();
-    match load_file(path, config, links, status) {
-        Ok((keys, functions)) => {
-            add_libraries(&functions, &observatory.scripts)?;
-            log::info!(
-                "DB loaded from disk: {:.3} seconds, {keys} keys",
-                started.elapsed().as_secs_f64()
-            );
-        }
-        // It went away between two looks: an empty data set, as if it had never been there.
-        Err(error) if error.is_missing() => {}
-        Err(LoadError::Stopped) => return Ok(()),
-        Err(error @ LoadError::Io(..)) => {
-            log::error!("{error}");
-            return Err("Fatal error loading the DB, check server logs. Exiting.".to_owned());
-        }
-        Err(error) => {
-            log::error!("{}", error.of_file(path));
-            return Err(
-                "Terminating server after rdb file reading failure. redis-check-rdb tells more about the file."
-                    .to_owned(),
-            );
+    let (mut keys, mut functions) = (0, Vec::new());
+    for path in files {
+        match load_one(path, config, links, status)? {
+            Some((more, libraries)) => {
+                keys += more;
+                functions = libraries; // each file of a set has them all
+            }
+            None => return Ok(()),
         }
     }
+    add_libraries(&functions, &observatory.scripts)?;
+    log::info!(
+        "DB loaded from disk: {:.3} seconds, {keys} keys",
+        started.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -71,6 +64,32 @@ pub(super) fn open_gates(links: &SharedLinks, status: &Status) {
     for core in links.shard_cores() {
         core.mail(CoreMessage::Loaded);
         core.wake_by_event();
+    }
+}
+
+/// Loads one file: keys and function libraries, or none when the server stops.
+fn load_one(
+    path: &Path,
+    config: &Config,
+    links: &SharedLinks,
+    status: &Status,
+) -> Result<Option<(u64, Vec<Vec<u8>>)>, String> {
+    match load_file(path, config, links, status) {
+        Ok(loaded) => Ok(Some(loaded)),
+        // It went away between two looks: an empty data set, as if it had never been there.
+        Err(error) if error.is_missing() => Ok(Some((0, Vec::new()))),
+        Err(LoadError::Stopped) => Ok(None),
+        Err(error @ LoadError::Io(..)) => {
+            log::error!("{error}");
+            Err("Fatal error loading the DB, check server logs. Exiting.".to_owned())
+        }
+        Err(error) => {
+            log::error!("{}", error.of_file(path));
+            Err(
+                "Terminating server after rdb file reading failure. redis-check-rdb tells more about the file."
+                    .to_owned(),
+            )
+        }
     }
 }
 

@@ -265,6 +265,7 @@ impl Shard {
             beside.on_expired(db, key, found.remove());
             return None;
         }
+        beside.before_change(db, found.get_mut());
         beside.touch(caller, found.get_mut());
         Some(found.into_mut())
     }
@@ -335,6 +336,7 @@ impl Shard {
                     beside.on_expired(db, key, old);
                     beside.notify(db, key, Class::New, "new");
                 } else {
+                    beside.before_change(db, found.get_mut());
                     beside.touch(caller, found.get_mut());
                 }
                 (found.into_mut(), due)
@@ -401,7 +403,11 @@ impl Shard {
             Ttl::At(at) => Some(at),
         };
         let stays = !due || beside.expiry_paused;
-        if stays && found.get().is_string() && expire_at.is_some() == old_expiry.is_some() {
+        if stays
+            && found.get().is_string()
+            && expire_at.is_some() == old_expiry.is_some()
+            && beside.before_overwrite(db, found.get_mut())
+        {
             let clock = beside.clock_after_overwrite(caller, found.get().clock());
             let entry = found.get_mut();
             entry.set_value(value);
@@ -414,12 +420,10 @@ impl Shard {
         } else {
             beside.fresh_clock()
         };
-        let mut entry = Entry::new(key.bytes, value, clock, expire_at);
-        entry.set_parity(found.get().parity());
-        entry.set_mark(found.get().mark());
+        let entry = Entry::new(key.bytes, value, clock, expire_at);
         let old = found.replace(entry);
         if stays {
-            beside.let_go(old);
+            beside.let_go(db, old);
         } else {
             beside.on_expired(db, key, old);
             beside.notify(db, key, Class::New, "new");
@@ -441,21 +445,22 @@ impl Shard {
             beside.on_expired(db, key, found.remove());
             return None;
         }
+        beside.before_change(db, found.get_mut());
         beside.touch(caller, found.get_mut());
         let change = decide(found.get().expire_at());
         match change {
             ExpiryChange::Leave => {}
             ExpiryChange::To(expire_at) => found.set_expire_at(expire_at),
-            ExpiryChange::Delete => beside.let_go(found.remove()),
+            ExpiryChange::Delete => beside.let_go(db, found.remove()),
         }
         Some(change)
     }
 
     /// Deletes a key; false when there is none (or its time had come).
     pub fn delete(&mut self, db: usize, key: &Key<'_>) -> bool {
-        match self.take(db, key) {
+        match self.take_living(db, key) {
             Some(entry) => {
-                self.let_go(entry);
+                self.let_go(db, entry);
                 true
             }
             None => false,
@@ -465,13 +470,32 @@ impl Shard {
     /// Deletes a key whose structure has just become empty, and says so: the `del` event after a pop.
     pub fn delete_emptied(&mut self, db: usize, key: &Key<'_>) {
         if let Some(entry) = self.keyspace.remove(db, key) {
-            self.let_go(entry);
+            self.let_go(db, entry);
         }
         self.notify(db, key, Class::Generic, "del");
     }
 
-    /// Takes a living key out whole: RENAME, MOVE.
-    pub fn take(&mut self, db: usize, key: &Key<'_>) -> Option<KeyEntry> {
+    /// Sets or removes the expiry of a key that was found before; false when there is no such key.
+    pub fn set_expire_at(&mut self, db: usize, key: &Key<'_>, expire_at: Option<i64>) -> bool {
+        let (keyspace, mut beside) = self.split();
+        let Some(mut found) = keyspace.found(db, key) else {
+            return false;
+        };
+        beside.before_change(db, found.get_mut());
+        found.set_expire_at(expire_at);
+        true
+    }
+
+    /// A key that was found by a reading command and is to be changed all the same: what PFCOUNT keeps in its key. No
+    /// clock moves.
+    pub fn edit(&mut self, db: usize, key: &Key<'_>) -> Option<&mut KeyEntry> {
+        let (keyspace, mut beside) = self.split();
+        let mut found = keyspace.found(db, key)?;
+        beside.before_change(db, found.get_mut());
+        Some(found.into_mut())
+    }
+
+    fn take_living(&mut self, db: usize, key: &Key<'_>) -> Option<KeyEntry> {
         let (keyspace, mut beside) = self.split();
         let found = keyspace.found(db, key)?;
         if !beside.is_due(found.get()) {

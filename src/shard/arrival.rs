@@ -71,7 +71,7 @@ impl Shard {
             }
             KeyPlace::Found(mut found) if replace => {
                 let old = found.replace(entry);
-                self.let_go(old);
+                self.let_go(db, old);
             }
             KeyPlace::Found(_) => return Err(LoadError::Duplicate(loaded.key, loaded.db)),
         }

@@ -7,9 +7,13 @@ mod access;
 mod arrival;
 mod evict;
 mod own;
+pub mod saving;
 mod shards;
+mod snapshot;
+mod walk;
 
 pub use access::{ExpiryChange, usage};
 pub use evict::Eviction;
 pub use own::{Class, FORGET_STEP, Shard, ShardStats};
 pub use shards::Shards;
+pub use walk::{Progress, Walk};

@@ -16,6 +16,7 @@ use crate::script::Scripts;
 use crate::structures::quicklist;
 
 use super::evict::Evictor;
+use super::walk::Walk;
 
 /// Values with at most so many elements are freed at once; larger ones in steps between requests.
 pub const FREE_AT_ONCE_MAX: usize = 64;
@@ -115,6 +116,10 @@ pub struct Shard {
     garbage: Vec<Garbage>,
     /// What eviction remembers.
     pub(super) evictor: Evictor,
+    /// The walk of a snapshot, while one is under way.
+    pub(super) walk: Option<Box<Walk>>,
+    /// Walks in a row that were given up.
+    pub(super) unfinished_walks: u8,
 }
 
 enum Garbage {
@@ -136,13 +141,14 @@ pub(super) struct Beside<'a> {
     blocked: &'a mut Blocked,
     news: &'a mut News,
     garbage: &'a mut Vec<Garbage>,
+    walk: &'a mut Option<Box<Walk>>,
 }
 
 impl Beside<'_> {
     /// The time of this entry has come: it was taken out of the keyspace and is no part of the running command.
     #[cold]
     pub(super) fn on_expired(&mut self, db: usize, key: &Key<'_>, entry: KeyEntry) {
-        self.let_go(entry);
+        self.let_go(db, entry);
         self.stats.expired += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
         self.heed(db, key);
@@ -160,7 +166,7 @@ impl Beside<'_> {
     /// An entry was taken out of the keyspace to free memory and is no part of any command.
     #[cold]
     pub(super) fn on_evicted(&mut self, db: usize, key: &Key<'_>, entry: KeyEntry) {
-        self.let_go(entry);
+        self.let_go(db, entry);
         self.stats.evicted += 1;
         self.effects.record_aside(db, &[b"DEL", key.bytes]);
         self.heed(db, key);
@@ -180,8 +186,34 @@ impl Beside<'_> {
         }
     }
 
-    /// Frees an entry; its value in steps when it is big.
-    pub(super) fn let_go(&mut self, mut entry: KeyEntry) {
+    /// An entry is about to change: a walk may have to write it down first.
+    #[inline]
+    pub(super) fn before_change(&mut self, db: usize, entry: &mut KeyEntry) {
+        if let Some(walk) = self.walk {
+            walk.before_change(db, entry, self.config, self.now);
+        }
+    }
+
+    /// A string is about to be overwritten. False when it must not be: a walk wants to have it whole.
+    #[inline]
+    pub(super) fn before_overwrite(&mut self, db: usize, entry: &mut KeyEntry) -> bool {
+        if let Some(walk) = self.walk {
+            if walk.wants_whole(entry) {
+                return false;
+            }
+            walk.before_change(db, entry, self.config, self.now);
+        }
+        true
+    }
+
+    /// Frees an entry that was taken out of `db`, unless a walk still needs it; its value in steps when it is big.
+    pub(super) fn let_go(&mut self, db: usize, mut entry: KeyEntry) {
+        if let Some(walk) = self.walk {
+            match walk.let_go(db, entry, self.config, self.now) {
+                Some(left) => entry = left,
+                None => return,
+            }
+        }
         if let Some(value) = entry.boxed_mut()
             && value.elements() > FREE_AT_ONCE_MAX
             && let Some(value) = entry.take_boxed()
@@ -221,6 +253,8 @@ impl Shard {
             expires_actively: true,
             garbage: Vec::new(),
             evictor: Evictor::default(),
+            walk: None,
+            unfinished_walks: 0,
         };
         shard.news.set_events(shard.config.notify_keyspace_events);
         shard
@@ -345,6 +379,7 @@ impl Shard {
             blocked: &mut self.blocked,
             news: &mut self.news,
             garbage: &mut self.garbage,
+            walk: &mut self.walk,
         };
         (&mut self.keyspace, beside)
     }
@@ -367,9 +402,9 @@ impl Shard {
         }
     }
 
-    /// Frees an entry; its value in steps when it is big.
-    pub fn let_go(&mut self, entry: KeyEntry) {
-        self.split().1.let_go(entry);
+    /// Frees an entry that was taken out of `db`; its value in steps when it is big.
+    pub fn let_go(&mut self, db: usize, entry: KeyEntry) {
+        self.split().1.let_go(db, entry);
     }
 
     /// Ends a client's watch on keys of this shard; true when it is broken. A watched key whose time has come breaks it.

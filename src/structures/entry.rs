@@ -9,7 +9,7 @@
 //! ```
 //!
 //! - `clock`: LRU or LFU clock, as the keyspace wants it. `flags`: has an expiry, string made by an edit ("raw"),
-//!   walk parity, and one bit for the keyspace.
+//!   and in its upper half the stamp of a walk.
 //! - `kind`: what `value` is: an `i64`, `inline` bytes, a pointer to a `Vec<u8>` (long strings), a pointer to a `V`.
 //! - `klen` is 255 when the length needs the long field.
 //!
@@ -38,8 +38,10 @@ const LONG_KEY: u8 = 255;
 
 const FLAG_EXPIRE: u8 = 1;
 const FLAG_RAW: u8 = 2;
-const FLAG_PARITY: u8 = 4;
-const FLAG_MARK: u8 = 8;
+/// Where the stamp begins.
+const STAMP_SHIFT: u32 = 4;
+/// Stamps are below this.
+pub const STAMPS: u8 = 16;
 
 const KIND_INT: u8 = 0;
 const KIND_INLINE: u8 = 1;
@@ -265,24 +267,19 @@ impl<V> Entry<V> {
         self.set_flag(FLAG_RAW, raw);
     }
 
-    /// The parity of the walk that last dealt with this entry (see keyspace's walk).
-    pub fn parity(&self) -> bool {
-        self.flag(FLAG_PARITY)
+    /// The stamp of the walk that last dealt with this entry, below [`STAMPS`] (see `shard/walk.rs`).
+    #[inline]
+    pub fn stamp(&self) -> u8 {
+        self.flags() >> STAMP_SHIFT
     }
 
-    /// See `parity`.
-    pub fn set_parity(&mut self, parity: bool) {
-        self.set_flag(FLAG_PARITY, parity);
-    }
-
-    /// One bit the keyspace may use as it likes.
-    pub fn mark(&self) -> bool {
-        self.flag(FLAG_MARK)
-    }
-
-    /// See `mark`.
-    pub fn set_mark(&mut self, mark: bool) {
-        self.set_flag(FLAG_MARK, mark);
+    /// See `stamp`.
+    #[inline]
+    pub fn set_stamp(&mut self, stamp: u8) {
+        debug_assert!(stamp < STAMPS);
+        let rest = self.flags() & ((1 << STAMP_SHIFT) - 1);
+        // SAFETY: the flags are a byte of the header.
+        unsafe { self.put(3, stamp << STAMP_SHIFT | rest) };
     }
 
     /// Replaces the value, in place when it fits the allocation; key, clock and expiry stay. Clears `raw`.

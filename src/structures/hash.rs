@@ -15,8 +15,9 @@ use std::fmt;
 use super::blob::Blob;
 use super::draw::{below, choose, distinct};
 use super::listpack::{self, Item, Listpack, Needle, Pos, TextBuffer};
+use super::members::Members;
 use super::set::table_allocated;
-use super::table::{self, Entry, Table};
+use super::table;
 use crate::base::hash::hash;
 
 /// Where a small hash stops being one: `hash-max-listpack-entries` and `hash-max-listpack-value`.
@@ -44,7 +45,7 @@ pub enum Hash {
     /// Few short fields, each followed by its value, in the order of their arrival.
     Listpack(Listpack),
     /// Anything.
-    Table(Table<Blob>),
+    Table(Members),
 }
 
 impl Default for Hash {
@@ -62,18 +63,15 @@ impl Hash {
     /// The hash that a listpack from a snapshot is under these limits, or nothing if a field occurs twice or the last one
     /// has no value.
     pub fn from_listpack(pack: Listpack, limits: HashLimits) -> Option<Self> {
-        let mut fields = Table::new();
+        let mut fields = Members::new();
         let mut items = pack.iter();
         while let Some(field) = items.next() {
             let (mut buffer, mut value_buffer) = (TextBuffer::new(), TextBuffer::new());
             let field = field.text(&mut buffer);
             let value = items.next()?;
-            match fields.entry(hash(field), field) {
-                Entry::Found(_) => return None,
-                Entry::Vacant(vacant) => {
-                    vacant.insert(Blob::new(field, value.text(&mut value_buffer)))
-                }
-            };
+            if !fields.add(field, value.text(&mut value_buffer)) {
+                return None;
+            }
         }
         Some(if fields.len() > limits.listpack_entries {
             Hash::Table(fields)
@@ -160,28 +158,13 @@ impl Hash {
         let Hash::Table(table) = self else {
             unreachable!("a listpack that takes the field has returned")
         };
-        match table.entry(hash(field), field) {
-            Entry::Found(mut found) => {
-                found.get_mut().set_value(value);
-                false
-            }
-            Entry::Vacant(vacant) => {
-                vacant.insert(Blob::new(field, value));
-                true
-            }
-        }
+        table.set(field, value)
     }
 
     /// Gives a field a value unless it has one; true if it had none (HSETNX).
     pub fn set_if_absent(&mut self, field: &[u8], value: &[u8], limits: HashLimits) -> bool {
         match self {
-            Hash::Table(table) => match table.entry(hash(field), field) {
-                Entry::Found(_) => false,
-                Entry::Vacant(vacant) => {
-                    vacant.insert(Blob::new(field, value));
-                    true
-                }
-            },
+            Hash::Table(table) => table.add(field, value),
             Hash::Listpack(_) => !self.contains(field) && self.set(field, value, limits),
         }
     }
@@ -196,7 +179,7 @@ impl Hash {
                 }
                 None => false,
             },
-            Hash::Table(table) => table.remove(hash(field), field).is_some(),
+            Hash::Table(table) => table.remove(field),
         }
     }
 
@@ -290,6 +273,12 @@ impl Hash {
         }
     }
 
+    /// Whether a walk against a cut is under way (`members.rs`). A small form has none: it is given at once.
+    #[inline]
+    pub fn is_walking(&self) -> bool {
+        matches!(self, Hash::Table(table) if table.is_walking())
+    }
+
     /// Frees up to `budget` fields; true when nothing is left that would take long to drop. The fields of a listpack are
     /// one allocation and stay.
     pub fn drain_some(&mut self, budget: usize) -> bool {
@@ -310,11 +299,11 @@ impl Hash {
     /// Makes the hash a table.
     pub fn convert_to_table(&mut self) {
         let Hash::Listpack(pack) = self else { return };
-        let mut table = Table::new();
+        let mut table = Members::new();
         for (field, value) in Iter::Listpack(pack.iter()) {
             let (mut buffer, mut value_buffer) = (TextBuffer::new(), TextBuffer::new());
             let field = field.text(&mut buffer);
-            table.insert(hash(field), Blob::new(field, value.text(&mut value_buffer)));
+            table.add(field, value.text(&mut value_buffer));
         }
         *self = Hash::Table(table);
     }

@@ -10,6 +10,7 @@ pub mod intset;
 pub mod list;
 pub mod listpack;
 pub mod member;
+pub mod members;
 pub mod ordered;
 pub mod ordered_walk;
 pub mod quicklist;

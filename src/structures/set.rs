@@ -21,7 +21,8 @@ use super::blob::Blob;
 use super::draw::{below, choose, distinct};
 use super::intset::{self, Intset};
 use super::listpack::{self, Item, Listpack, Needle, TextBuffer};
-use super::table::{self, Entry, Table};
+use super::members::Members;
+use super::table::{self, Table};
 use crate::base::hash::hash;
 
 /// Where a small set stops being one: `set-max-intset-entries`, `set-max-listpack-entries` and
@@ -55,7 +56,7 @@ pub enum Set {
     /// Few short members in the order of their arrival.
     Listpack(Listpack),
     /// Anything.
-    Table(Table<Blob>),
+    Table(Members),
 }
 
 impl Default for Set {
@@ -78,7 +79,7 @@ impl Set {
         } else if hint <= limits.listpack_entries {
             Set::Listpack(Listpack::new())
         } else {
-            Set::Table(Table::new())
+            Set::Table(Members::new())
         }
     }
 
@@ -103,9 +104,9 @@ impl Set {
 
     /// The set that a listpack from a snapshot is under these limits, or nothing if a member occurs twice.
     pub fn from_listpack(pack: Listpack, limits: SetLimits) -> Option<Self> {
-        let mut members = Table::new();
+        let mut members = Members::new();
         for item in pack.iter() {
-            if !insert(&mut members, item.text(&mut TextBuffer::new())) {
+            if !members.add(item.text(&mut TextBuffer::new()), b"") {
                 return None;
             }
         }
@@ -183,7 +184,7 @@ impl Set {
     #[inline]
     pub fn add(&mut self, member: &[u8], limits: SetLimits) -> bool {
         match self {
-            Set::Table(table) => insert(table, member),
+            Set::Table(table) => table.add(member, b""),
             _ => self.add_item(Item::of(member), limits),
         }
     }
@@ -230,14 +231,14 @@ impl Set {
         let Set::Table(table) = self else {
             unreachable!("a small form that takes the member has returned")
         };
-        insert(table, item.text(&mut TextBuffer::new()))
+        table.add(item.text(&mut TextBuffer::new()), b"")
     }
 
     /// Removes a member; false if it was none.
     #[inline]
     pub fn remove(&mut self, member: &[u8]) -> bool {
         match self {
-            Set::Table(table) => table.remove(hash(member), member).is_some(),
+            Set::Table(table) => table.remove(member),
             _ => self.remove_item(Item::of(member)),
         }
     }
@@ -256,7 +257,7 @@ impl Set {
             Set::Table(table) => {
                 let mut buffer = TextBuffer::new();
                 let text = item.text(&mut buffer);
-                table.remove(hash(text), text).is_some()
+                table.remove(text)
             }
         }
     }
@@ -336,11 +337,7 @@ impl Set {
                 pack.remove(pos);
                 Some(text)
             }
-            Set::Table(table) => {
-                let text = table.random(supply)?.key().to_vec();
-                table.remove(hash(&text), &text);
-                Some(text)
-            }
+            Set::Table(table) => table.pop_random(supply),
         }
     }
 
@@ -367,6 +364,12 @@ impl Set {
         }
     }
 
+    /// Whether a walk against a cut is under way (`members.rs`). A small form has none: it is given at once.
+    #[inline]
+    pub fn is_walking(&self) -> bool {
+        matches!(self, Set::Table(table) if table.is_walking())
+    }
+
     /// Frees up to `budget` members; true when nothing is left that would take long to drop. The members of a small form
     /// are one allocation and stay.
     pub fn drain_some(&mut self, budget: usize) -> bool {
@@ -390,9 +393,9 @@ impl Set {
         if matches!(self, Set::Table(_)) {
             return;
         }
-        let mut table = Table::new();
+        let mut table = Members::new();
         for item in self.iter() {
-            insert(&mut table, item.text(&mut TextBuffer::new()));
+            table.add(item.text(&mut TextBuffer::new()), b"");
         }
         *self = Set::Table(table);
     }
@@ -431,7 +434,7 @@ impl Set {
             Set::Listpack(pack) => pack.check(),
             Set::Table(table) => {
                 table.check();
-                for blob in table {
+                for blob in table.iter() {
                     assert!(blob.value().is_empty(), "a member has no value");
                 }
             }
@@ -535,16 +538,6 @@ fn listpack_of(intset: &Intset, added: usize, limits: SetLimits) -> Option<Listp
         return None;
     }
     Some(intset.iter().map(Item::Int).collect())
-}
-
-fn insert(table: &mut Table<Blob>, member: &[u8]) -> bool {
-    match table.entry(hash(member), member) {
-        Entry::Found(_) => false,
-        Entry::Vacant(vacant) => {
-            vacant.insert(Blob::new(member, b""));
-            true
-        }
-    }
 }
 
 /// Bytes of heap of a table with its blobs, `samples` of which (0: all) stand for the others.

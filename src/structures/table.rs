@@ -449,6 +449,31 @@ impl<E: Element> Table<E> {
         (start + span) & (END - 1)
     }
 
+    /// The same, to change the elements; their keys must stay.
+    pub fn scan_mut(&mut self, cursor: u64, mut emit: impl FnMut(&mut E)) -> u64 {
+        const END: u64 = 1 << CURSOR_BITS;
+        if self.buckets == 0 {
+            return 0;
+        }
+        let cursor = cursor & (END - 1);
+        let index = self.index_of(cursor.reverse_bits() >> (64 - CURSOR_BITS));
+        let span = END >> self.depth_of(index);
+        let start = cursor & !(span - 1);
+        // SAFETY: the index is a bucket's, and occupied places hold elements. The table is borrowed exclusively, `emit`
+        // cannot reach it, and each place is shown once.
+        unsafe {
+            let bucket = self.bucket_at(index);
+            bucket.prefetch_all();
+            bucket.for_each(|node, entry| {
+                let element = &mut *node.entry(entry);
+                if start == cursor || !walked(cursor, element.hash()) {
+                    emit(element);
+                }
+            });
+        }
+        (start + span) & (END - 1)
+    }
+
     /// An element drawn nearly uniformly with numbers from `supply`.
     ///
     /// Tables of up to eight buckets are exactly uniform. In others a bucket and a rank below 24 are drawn until an

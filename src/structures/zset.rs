@@ -16,7 +16,9 @@ use std::ops::{ControlFlow, Range};
 use super::listpack::{Item, Listpack, Needle, Pos, TextBuffer};
 use super::member::Member;
 use super::ordered::{self, LexBound, Ordered, ScoreBound};
+use super::ordered_walk::{Direction, OrderedWalk};
 use super::table::{Element, Table, prefetch};
+
 use crate::base::hash::hash;
 use crate::base::number::{f64_as_i64, format_f64, parse_f64};
 
@@ -35,6 +37,37 @@ enum Form {
 struct Tree {
     table: Table<Member>,
     order: Ordered,
+    /// A walk against a cut; in a box of its own, since most sets never have one.
+    walk: Option<Box<Walk>>,
+}
+
+/// A walk with what writes have made it keep.
+struct Walk {
+    order: OrderedWalk,
+    /// Pairs of the cut that are there no more, or with another score.
+    kept: Vec<(Box<[u8]>, f64)>,
+    kept_bytes: usize,
+    /// Pairs of the cut still to be given.
+    left: usize,
+}
+
+/// What a kept pair costs beside its name.
+const KEPT_BYTES: usize = 40;
+
+impl Walk {
+    /// To be called before a score changes; see [`OrderedWalk::before_write`].
+    #[cold]
+    fn before_write(&mut self, name: &[u8], old: Option<f64>, new: Option<f64>) {
+        if let Some(score) = old
+            && self.order.before_write(name, old, new)
+        {
+            self.kept.push((name.into(), score));
+            self.kept_bytes += KEPT_BYTES + name.len();
+        } else if old.is_none() {
+            let owed = self.order.before_write(name, None, new);
+            debug_assert!(!owed, "what was not there is owed to nobody");
+        }
+    }
 }
 
 /// How large a packed set may be: `zset-max-listpack-entries` and `zset-max-listpack-value`.
@@ -301,7 +334,10 @@ impl Zset {
                     return Added::New(score);
                 };
                 let added = options.judge(member.score(), score);
-                if let Added::Updated { new, .. } = added {
+                if let Added::Updated { old, new } = added {
+                    if let Some(walk) = &mut tree.walk {
+                        walk.before_write(name, Some(old), Some(new));
+                    }
                     tree.order.update(member, new);
                 }
                 added
@@ -346,6 +382,9 @@ impl Zset {
             }
             Form::Tree(tree) => {
                 let member = tree.table.remove(hash(name), name)?;
+                if let Some(walk) = &mut tree.walk {
+                    walk.before_write(name, Some(member.score()), None);
+                }
                 tree.order.remove(&member);
                 Some(member.score())
             }
@@ -449,10 +488,13 @@ impl Zset {
                 }
             }
             Form::Tree(tree) => {
-                let Tree { table, order } = &mut **tree;
+                let Tree { table, order, walk } = &mut **tree;
                 order.take_at_rank(rank, count, |member| {
                     let name = member.bytes();
                     show(Item::Bytes(name), member.score());
+                    if let Some(walk) = walk {
+                        walk.before_write(name, Some(member.score()), None);
+                    }
                     let removed = table.remove(hash(name), name);
                     assert!(removed.is_some(), "table and order hold the same members");
                 });
@@ -535,12 +577,85 @@ impl Zset {
         size_of::<Tree>() + tree.table.heap_bytes() + tree.order.heap_bytes() + all as usize
     }
 
+    // The walk.
+
+    /// Fixes a cut: the walk will give the members that are here now with their scores. A packed set has no walk: it is
+    /// small enough to be given at once.
+    ///
+    /// # Panics
+    /// If a walk is under way.
+    pub fn begin_walk(&mut self) {
+        if let Form::Tree(tree) = &mut self.form {
+            assert!(tree.walk.is_none(), "one walk at a time");
+            tree.walk = Some(Box::new(Walk {
+                order: OrderedWalk::new(Direction::Falling),
+                kept: Vec::new(),
+                kept_bytes: 0,
+                left: tree.order.len(),
+            }));
+        }
+    }
+
+    /// Whether a walk is under way.
+    pub fn is_walking(&self) -> bool {
+        matches!(&self.form, Form::Tree(tree) if tree.walk.is_some())
+    }
+
+    /// Bytes that are kept only because of a walk.
+    pub fn walk_kept_bytes(&self) -> usize {
+        match &self.form {
+            Form::Tree(tree) => tree.walk.as_ref().map_or(0, |walk| walk.kept_bytes),
+            Form::Packed(_) => 0,
+        }
+    }
+
+    /// Gives a walk up.
+    pub fn end_walk(&mut self) {
+        if let Form::Tree(tree) = &mut self.form {
+            tree.walk = None;
+        }
+    }
+
+    /// Gives some `budget` pairs of the cut, from the highest down but for those that have changed since. True when all
+    /// have been given (or no walk was under way).
+    pub fn walk_step(&mut self, budget: usize, mut give: impl FnMut(&[u8], f64)) -> bool {
+        let Form::Tree(tree) = &mut self.form else {
+            return true;
+        };
+        let Some(mut walk) = tree.walk.take() else {
+            return true;
+        };
+        let mut given = 0;
+        while given < budget
+            && let Some((name, score)) = walk.kept.pop()
+        {
+            walk.kept_bytes -= KEPT_BYTES + name.len();
+            give(&name, score);
+            given += 1;
+            walk.left -= 1;
+        }
+        if given < budget {
+            let left = &mut walk.left;
+            walk.order.step(&tree.order, budget - given, |member| {
+                give(member.bytes(), member.score());
+                *left -= 1;
+            });
+        }
+        if walk.order.is_done() && walk.kept.is_empty() {
+            assert_eq!(walk.left, 0, "a walk gives what was there at the cut");
+            return true;
+        }
+        tree.walk = Some(walk);
+        false
+    }
+
     /// Drops up to `budget` members and answers whether any are left. Frees a big set in steps; in between, the set
     /// is whole and smaller.
     pub fn drain_some(&mut self, budget: usize) -> bool {
         match &mut self.form {
             Form::Packed(pack) => *pack = Listpack::new(),
-            Form::Tree(_) => {
+            Form::Tree(tree) => {
+                tree.walk = None; // nobody can reach the set any more
                 let count = budget.min(self.len());
                 self.take_ranks(self.len() - count, count, |_, _| {});
             }
@@ -599,6 +714,7 @@ impl Zset {
             let mut tree = Box::new(Tree {
                 table: Table::new(),
                 order: Ordered::new(),
+                walk: None,
             });
             for (name, score) in self.iter(0..usize::MAX) {
                 tree.insert(name.text(&mut itoa::Buffer::new()), score);
@@ -615,6 +731,9 @@ impl Zset {
 impl Tree {
     /// Adds a member whose name is not in the set.
     fn insert(&mut self, name: &[u8], score: f64) {
+        if let Some(walk) = &mut self.walk {
+            walk.before_write(name, None, Some(score));
+        }
         let member = Member::new(score, name);
         self.order.insert(&member);
         self.table.insert(hash(name), member);

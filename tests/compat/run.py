@@ -90,6 +90,7 @@ class Outcome:
         self.failures = 0  # a name may fail several times
         self.skipped = 0
         self.broken = ""  # why the unit did not come to its end
+        self.spoilt = False  # a check has failed that makes later ones fail
 
     def read(self, text):
         """Reads runtest's output, up to its summary, which repeats the failures."""
@@ -149,7 +150,8 @@ def prepare(source, binary, shards, replace):
             "#!/bin/sh\n"
             f"case \"${{1:-}}\" in -v|--version|-h|--help|--check-system) exec '{binary}' \"$@\" ;; esac\n"
             "for last; do :; done\n"
-            "case \"$last\" in --*) ;; *)\n"
+            "case \"$1\" in --*) option=\"$1\" ;; *) option=\"$2\" ;; esac\n"
+            "case \"$last $option\" in --*' --'*) ;; *)\n"
             f"exec '{binary}' \"$@\" {options} ;; esac\n"
             "case \"$1\" in --*)\n"
             f"exec '{binary}' {options} \"$@\" ;; esac\n"
@@ -242,9 +244,10 @@ def judge(outcome, entries, expected):
         # Checks that differ may fail or, standing behind one that breaks off, not run.
         unseen = sum(1 for name in entries if name not in outcome.failed)
         missing = expected - len(outcome.passed) - outcome.failures - unseen
-        if ends and missing <= 0:
+        if not_run and missing <= 0:
             stale += [f"the unit ends early ({name} checks)" for name in ends]
         missing = max(0, missing - not_run)
+    outcome.spoilt = spoilt
     if ends or spoilt:
         outcome.broken = ""
     if spoilt:
@@ -305,7 +308,7 @@ def main():
                     outcome.failures = min(outcome.failures, best.failures)
                 best = outcome
                 unknown, recognised, stale, missing = judge(best, entries, expected)
-                if not unknown and not best.broken and not missing:
+                if not unknown and not best.broken and not missing and not best.spoilt:
                     break
             if options.record:
                 print(f"{unit} | passes {mode} | {len(best.passed)}", flush=True)

@@ -109,7 +109,7 @@ fn store(shards: &mut Shards<'_>, args: &Args<'_>, key: &Key<'_>, result: Vec<u8
             NewValue::Bytes(&result)
         };
         shard.put(&args.caller, key, value, false);
-        if let Some(entry) = shard.keyspace.find_mut(args.db(), key) {
+        if let Some(entry) = shard.edit(args.db(), key) {
             entry.set_raw(true); // it was put together, not given
         }
         shard.changed(args.db(), key, Class::String, "set");

@@ -182,7 +182,7 @@ fn restore(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<
     }
     let clock = shard.clock_of_usage(options.idle_seconds, options.freq);
     let entry = content.with_new(|value| Entry::new(key.bytes, value, clock, expire_at));
-    shard.keyspace.insert_entry(db, &key, entry);
+    shard.put_entry(db, &key, entry);
     shard.notify(db, &key, Class::New, "new");
     if let Some(at) = expire_at
         && !options.absolute

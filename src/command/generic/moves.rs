@@ -122,7 +122,7 @@ fn database(shard: &Shard, text: &[u8]) -> Result<usize, ErrorReply> {
 
 /// Puts `entry` where `key` is free, or was until it was deleted just now.
 fn settle(shard: &mut Shard, db: usize, key: &Key<'_>, entry: KeyEntry) {
-    shard.keyspace.insert_entry(db, key, entry);
+    shard.put_entry(db, key, entry);
     shard.notify(db, key, Class::New, "new");
 }
 
@@ -163,12 +163,11 @@ fn rename_key(
     if taken && only_if_free {
         return Ok(false);
     }
+    let together = shards.together(&from, &to);
     let entry = shards
         .of(&from)
-        .keyspace
-        .remove(db, &from)
+        .take_out(db, &from, together)
         .ok_or(ErrorReply::NO_SUCH_KEY)?;
-    let together = shards.together(&from, &to);
     let target = shards.of(&to);
     if taken {
         target.delete(db, &to);
@@ -199,7 +198,7 @@ fn move_key(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result
         ..args.caller
     };
     let free = shard.write(&args.caller, &key).is_some() && shard.write(&there, &key).is_none();
-    if free && let Some(entry) = shard.keyspace.remove(from, &key) {
+    if free && let Some(entry) = shard.take_out(from, &key, true) {
         settle(shard, to, &key, entry);
         shard.changed(from, &key, Class::Generic, "move_from");
         shard.changed_by(to, &key, Class::Generic, "move_to", 0);
@@ -246,7 +245,7 @@ fn copy(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Resu
     let target = shards.of(&to);
     if target.write(&there, &to).is_some() {
         if !replace {
-            target.let_go(entry);
+            target.let_go(to_db, entry);
             reply.integer(0);
             return Ok(());
         }

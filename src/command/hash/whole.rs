@@ -204,6 +204,7 @@ fn hrandfield(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Resu
     if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
         return Err(ErrorReply::OUT_OF_RANGE);
     }
+    let closing = draw::closing_bytes(&shard.config, &args.caller);
     let Some(hash) = shard.read_as::<Hash>(&args.caller, &key)? else {
         reply.array(0);
         return Ok(());
@@ -230,7 +231,7 @@ fn hrandfield(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Resu
         }
     };
     if count < 0 {
-        return draw::repeated(wanted, reply, |reply| {
+        return draw::repeated(wanted, closing, reply, |reply| {
             let drawn = hash.random(&mut || random.next_u64());
             show(reply, drawn.expect("a hash without fields has no key"));
         });

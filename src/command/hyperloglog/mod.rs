@@ -239,7 +239,7 @@ fn pfcount(
         return Ok(());
     };
     bytes_of(entry)?;
-    let entry = shard.keyspace.find_mut(args.db(), &key);
+    let entry = shard.edit(args.db(), &key);
     let entry = entry.expect("it was found just now");
     entry.set_raw(true); // as in Redis, even where nothing is written
     let kept = hll::kept_estimate(bytes_of(entry)?);
@@ -344,7 +344,7 @@ fn pfdebug(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<
 
 fn make_dense(shard: &mut Shard, args: &Args<'_>, key: &Key<'_>) -> Result<(), ErrorReply> {
     let mut made = Ok(false);
-    if let Some(entry) = shard.keyspace.find_mut(args.db(), key) {
+    if let Some(entry) = shard.edit(args.db(), key) {
         edit(entry, |bytes| made = hll::make_dense(bytes));
     }
     if made? {

@@ -16,6 +16,8 @@ mod snapshot;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk_tests;
 
 pub(in crate::command) use command::access_of;
 
@@ -283,6 +285,8 @@ pub(super) const COMMANDS: &[Command] = &[
         run: Run::Client(shutdown),
         subcommands: &[],
     },
+    snapshot::BGSAVE,
+    snapshot::BGREWRITEAOF,
     snapshot::LASTSAVE,
     snapshot::SAVE,
     Command {

@@ -1,18 +1,18 @@
-//! SAVE, LASTSAVE and DEBUG RELOAD: snapshots that are written and loaded while everything waits.
+//! SAVE and BGSAVE, LASTSAVE, DEBUG RELOAD: `shard/saving.rs` does the work.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::command::client::{Context, Step};
-use crate::command::spec::{Acl, Arity, Command, Docs, Flags, Group, Run};
+use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Run};
 use crate::persistence::file::RealDisk;
 use crate::persistence::load::{self, LoadError, Plan};
-use crate::persistence::rdb::Limits;
-use crate::persistence::snapshot::{self, About};
+use crate::persistence::parts;
+use crate::persistence::rdb::{Limits, Loaded};
 use crate::resp::request::{Args, Key};
 use crate::resp::{ErrorReply, Reply};
 use crate::script::{CoreScripts, Libraries, Scripts};
-use crate::shard::{Shards, usage};
+use crate::shard::{Shards, saving};
 
 use super::Outcome;
 
@@ -38,6 +38,71 @@ pub(super) const SAVE: Command = Command {
     run: Run::Whole(save),
     subcommands: &[],
 };
+
+pub(super) const BGSAVE: Command = Command {
+    name: "BGSAVE",
+    arity: Arity::AtLeast(1),
+    flags: Flags::ADMIN
+        .and(Flags::NOSCRIPT)
+        .and(Flags::NO_ASYNC_LOADING),
+    acl: Acl::NONE,
+    keys: &[],
+    docs: Docs {
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Begins to write a snapshot while the server goes on.",
+        arguments: &[Argument::word("schedule", "SCHEDULE")
+            .optional()
+            .since("3.2.2")],
+        history: &[("3.2.2", "The option `SCHEDULE`.")],
+        tips: &[],
+        deprecated: None,
+    },
+    run: Run::Whole(bgsave),
+    subcommands: &[],
+};
+
+pub(super) const BGREWRITEAOF: Command = Command {
+    name: "BGREWRITEAOF",
+    arity: Arity::Exactly(1),
+    flags: Flags::ADMIN
+        .and(Flags::NOSCRIPT)
+        .and(Flags::NO_ASYNC_LOADING),
+    acl: Acl::NONE,
+    keys: &[],
+    docs: Docs {
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Begins to write the append-only files anew while the server goes on.",
+        arguments: &[],
+        history: &[],
+        tips: &[],
+        deprecated: None,
+    },
+    run: Run::Client(bgrewriteaof),
+    subcommands: &[],
+};
+
+fn bgrewriteaof(context: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let status = &context.core.observatory.snapshots;
+    let rewrites = &status.log.rewrites;
+    let later = status.saves.is_saving();
+    if rewrites.is_under_way() {
+        return Err(ErrorReply::REWRITE_UNDER_WAY);
+    }
+    rewrites.want(later);
+    if later {
+        reply.simple("Background append only file rewriting scheduled");
+        return Ok(Step::Done);
+    }
+    if let Some(wake) = status.saves.wake() {
+        wake(0); // the first core begins it
+    }
+    reply.simple("Background append only file rewriting started");
+    Ok(Step::Done)
+}
 
 pub(super) const LASTSAVE: Command = Command {
     name: "LASTSAVE",
@@ -66,40 +131,50 @@ fn lastsave(context: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> O
 }
 
 fn save(shards: &mut Shards<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
-    write(shards)?;
+    let status = shards.any().snapshots.clone();
+    if status.saves.is_saving() {
+        return Err(ErrorReply::SAVING);
+    }
+    status.begun.fetch_add(1, Relaxed);
+    if !saving::save_now(shards) {
+        return Err(ErrorReply::FAILED);
+    }
     reply.ok();
     Ok(())
 }
 
-/// Writes all shards into the file that the configuration names.
-fn write(shards: &mut Shards<'_>) -> Result<(), ErrorReply> {
-    let any = shards.any();
-    let (config, now, status) = (any.config.clone(), any.now, any.snapshots.clone());
-    let keyspaces: Vec<_> = shards.iter().map(|shard| &shard.keyspace).collect();
-    let about = About {
-        now,
-        used_memory: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
-        compress: config.rdbcompression,
-        check_sum: config.rdbchecksum,
-        incremental_sync: config.rdb_save_incremental_fsync,
-        aof_base: false,
-        functions: &status.functions.sources(),
-        usage: &|entry| usage(entry, &config, now),
+fn bgsave(
+    shards: &mut Shards<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    let schedule = match args.len() {
+        1 => false,
+        2 if args.is(1, "SCHEDULE") => true,
+        _ => return Err(ErrorReply::SYNTAX),
     };
-    status.saves.fetch_add(1, Relaxed);
-    let path = config.dir.join(&config.dbfilename);
-    match snapshot::save(&RealDisk, &path, &keyspaces, &about) {
-        Ok(_) => {
-            let changes = shards.iter().map(|shard| shard.effects.changes()).sum();
-            status.saved(now, changes);
-            log::info!("DB saved on disk");
-            Ok(())
-        }
-        Err(error) => {
-            log::warn!("Can't write the snapshot '{}': {error}", path.display());
-            Err(ErrorReply::FAILED)
-        }
+    let status = shards.any().snapshots.clone();
+    // Within EXEC a cut would go through the middle of a transaction.
+    let within = args.caller.deny_blocking;
+    if status.saves.is_saving() {
+        return Err(ErrorReply::SAVING);
     }
+    if status.saves.under_way().is_some() || within {
+        if !schedule && !within {
+            return Err(ErrorReply::OTHER_SAVE);
+        }
+        status.saves.scheduled.store(true, Relaxed);
+        if let Some(wake) = status.saves.wake() {
+            wake(0);
+        }
+        reply.simple("Background saving scheduled");
+        return Ok(());
+    }
+    if !saving::begin_snapshot(shards) {
+        return Err(ErrorReply::FAILED);
+    }
+    reply.simple("Background saving started");
+    Ok(())
 }
 
 /// DEBUG RELOAD: what it was told, as the plan that does it.
@@ -121,15 +196,14 @@ fn reload_now(
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
     let said = |word: &str| (2..args.len()).any(|at| args.is(at, word));
-    if !said("NOSAVE") {
-        write(shards)?;
+    if !said("NOSAVE") && !saving::save_now(shards) {
+        return Err(ErrorReply::FAILED);
     }
     if !said("NOFLUSH") {
         for shard in shards.iter_mut() {
             for db in 0..shard.keyspace.databases() {
                 shard.touch_watched_keys_of(db);
-                let flushed = shard.keyspace.take_db(db);
-                shard.discard_db(flushed);
+                shard.flush_db(db);
             }
         }
     }
@@ -145,22 +219,31 @@ fn reload_now(
     };
     let path = config.dir.join(&config.dbfilename);
     let merge = said("MERGE");
-    let loaded = load::load(&RealDisk, &path, &plan, &status, |loaded| {
+    let files = match parts::find(&RealDisk, &path) {
+        Ok(files) if files.is_empty() => vec![path],
+        Ok(files) => files,
+        Err(error) => {
+            log::warn!("{error}");
+            return Err(ErrorReply::DEBUG_RELOAD_FAILED);
+        }
+    };
+    let mut take = |loaded: Box<Loaded>| {
         let shard = shards.of(&Key::new(&loaded.key));
         shard.take_in(*loaded, merge)
+    };
+    let mut functions = Vec::new();
+    let loaded = files.iter().try_for_each(|path| {
+        let report = load::load(&RealDisk, path, &plan, &status, &mut take)?;
+        report.log();
+        functions = report.functions; // each file of a set has them all
+        Ok(())
     });
-    let loaded = loaded.and_then(|report| {
-        load_functions(
-            &shards.any().scripts,
-            &report.functions,
-            said("NOFLUSH"),
-            merge,
-        )?;
-        Ok(report)
+    let loaded = loaded.and_then(|()| {
+        let scripts = &shards.any().scripts;
+        load_functions(scripts, &functions, said("NOFLUSH"), merge)
     });
     match loaded {
-        Ok(report) => {
-            report.log();
+        Ok(()) => {
             log::warn!("DB reloaded by DEBUG RELOAD");
             reply.ok();
             Ok(())

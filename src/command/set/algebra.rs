@@ -9,8 +9,8 @@ use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Class, Shards};
 use crate::structures::entry::NewValue;
 use crate::structures::listpack::Item;
+use crate::structures::members::Members;
 use crate::structures::set::{Set, SetLimits};
-use crate::structures::table::Table;
 
 use super::super::parse;
 use super::super::spec::{Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run};
@@ -338,7 +338,7 @@ fn sunion(
         (None, _) => reply.set(0),
         (Some(set), None) => reply_all(set, reply),
         _ => {
-            let result = union(&sets, Set::Table(Table::new()), limits);
+            let result = union(&sets, Set::Table(Members::new()), limits);
             reply_and_discard(shards, result, reply);
         }
     }
@@ -416,7 +416,7 @@ fn sdiff(
             reply_all(first, reply);
         }
         _ => {
-            let result = difference(&sets, Set::Table(Table::new()), limits);
+            let result = difference(&sets, Set::Table(Members::new()), limits);
             reply_and_discard(shards, result, reply);
         }
     }

@@ -60,6 +60,7 @@ fn srandmember(
         return Err(ErrorReply::SYNTAX);
     }
     let count = parse::negatable(args, 2)?;
+    let closing = draw::closing_bytes(&shard.config, &args.caller);
     let Some(set) = shard.read_as::<Set>(&args.caller, &key)? else {
         reply.array(0);
         return Ok(());
@@ -67,7 +68,7 @@ fn srandmember(
     let wanted = count.unsigned_abs() as usize;
     if count < 0 {
         reply.array(wanted);
-        return draw::repeated(wanted, reply, |reply| {
+        return draw::repeated(wanted, closing, reply, |reply| {
             let drawn = set.random(&mut || random.next_u64());
             reply.bulk_item(drawn.expect("a set without members has no key"));
         });
@@ -175,7 +176,8 @@ fn spop_some(
     let supply = &mut || random.next_u64();
     let mut left_over = None;
     reply.set(count);
-    if kept_len.saturating_mul(POPPED_PER_KEPT) > count {
+    // A set that is being walked must stay the one it is.
+    if kept_len.saturating_mul(POPPED_PER_KEPT) > count || set.is_walking() {
         for _ in 0..count {
             let member = set
                 .pop_random(supply)

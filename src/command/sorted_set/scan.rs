@@ -122,6 +122,7 @@ fn zrandmember(
     if with_scores && count.unsigned_abs() > i64::MAX as u64 / 2 {
         return Err(ErrorReply::OUT_OF_RANGE);
     }
+    let closing = draw::closing_bytes(&shard.config, &args.caller);
     let Some(zset) = shard.read_as::<Zset>(&args.caller, &args.key(1))? else {
         reply.array(0);
         return Ok(());
@@ -129,7 +130,7 @@ fn zrandmember(
     if count < 0 {
         let draws = count.unsigned_abs() as usize;
         open_members(reply, draws, with_scores);
-        return draw::repeated(draws, reply, |reply| {
+        return draw::repeated(draws, closing, reply, |reply| {
             let rank = random.below(zset.len() as u64) as usize;
             if let Some(member) = zset.get(rank) {
                 write_member(reply, member, with_scores);

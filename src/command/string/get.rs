@@ -139,7 +139,7 @@ fn getex(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<()
             shard.effects.record(db, &[b"DEL", key.bytes]);
         }
         (Some(at), _) => {
-            shard.keyspace.set_expire_at(db, &key, Some(at));
+            shard.set_expire_at(db, &key, Some(at));
             shard.changed(db, &key, Class::Generic, "expire");
             let at = format_i64(at);
             shard
@@ -147,7 +147,7 @@ fn getex(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<()
                 .record(db, &[b"PEXPIREAT", key.bytes, at.as_bytes()]);
         }
         (None, Expiry::Persist) if volatile => {
-            shard.keyspace.set_expire_at(db, &key, None);
+            shard.set_expire_at(db, &key, None);
             shard.changed(db, &key, Class::Generic, "persist");
             shard.effects.record(db, &[b"PERSIST", key.bytes]);
         }

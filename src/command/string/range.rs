@@ -160,7 +160,7 @@ fn append(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(
         Some(length) => {
             let length = length?;
             check_length(shard, length, more.len())?;
-            if let Some(entry) = shard.keyspace.find_mut(args.db(), &key) {
+            if let Some(entry) = shard.edit(args.db(), &key) {
                 edit(entry, |bytes| bytes.extend_from_slice(more));
             }
             length + more.len()
@@ -194,7 +194,7 @@ fn setrange(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result
     if old.is_none() {
         shard.put(&args.caller, &key, NewValue::Bytes(b""), false);
     }
-    if let Some(entry) = shard.keyspace.find_mut(args.db(), &key) {
+    if let Some(entry) = shard.edit(args.db(), &key) {
         match entry.bytes_mut() {
             Some(bytes) if bytes.len() >= end => {
                 bytes[offset..end].copy_from_slice(part);

@@ -2,7 +2,7 @@
 //! refused and what only tunes it is kept for later.
 
 use super::{COUNT, INT_MAX, PORT, base_name, refused};
-use crate::config::choice::AppendFsync;
+use crate::config::choice::{AppendFsync, SnapshotFiles};
 use crate::config::directive::Change::{AtRunTime, AtStart, Protected};
 use crate::config::directive::Directive;
 use crate::config::directive::Role::{self, Accepted, Honoured};
@@ -11,7 +11,6 @@ use crate::config::value::Kind;
 const LONG_MAX: u64 = i64::MAX as u64;
 const DISKLESS_LOAD: &[(&str, u8)] = &[("disabled", 0), ("on-empty-db", 1), ("swapdb", 2)];
 
-const NO_SNAPSHOTS: Role = Accepted("this build writes snapshots only when told to");
 const NO_CHOICE: Role =
     Accepted("the base of a log is always a snapshot, and it always goes to the disk bit by bit");
 const NO_REPLICATION: Role =
@@ -38,14 +37,30 @@ const LOG_DIRECTORY: Kind = Kind::Text {
 
 pub(super) const DIRECTIVES: &[Directive] = &[
     Directive::new("dir", None, Kind::Directory, ".", Protected, Honoured).not_while_loading(),
-    // Snapshots. A non-empty `save` is answered with a warning of its own in file.rs.
+    // Snapshots.
     Directive::new(
         "save",
         None,
         Kind::SavePoints,
         "3600 1 300 100 60 10000",
         AtRunTime,
-        NO_SNAPSHOTS,
+        Honoured,
+    ),
+    Directive::new(
+        "snapshot-files",
+        None,
+        Kind::Choice(SnapshotFiles::NAMES),
+        "one",
+        AtRunTime,
+        Honoured,
+    ),
+    Directive::new(
+        "snapshot-memory-limit",
+        None,
+        Kind::Memory(1 << 20, 1 << 40),
+        "4mb",
+        AtRunTime,
+        Honoured,
     ),
     Directive::new(
         "dbfilename",
@@ -61,7 +76,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_SNAPSHOTS,
+        Honoured,
     ),
     Directive::new(
         "rdbcompression",
@@ -78,7 +93,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        NO_SNAPSHOTS,
+        NO_REPLICATION,
     ),
     Directive::new(
         "rdb-save-incremental-fsync",

@@ -7,18 +7,12 @@ use crate::config::choice::{
 use crate::config::directive::Change::{AtRunTime, AtStart};
 use crate::config::directive::Directive;
 use crate::config::directive::Role::{self, Accepted, Honoured};
-use crate::config::special::SHUTDOWN_SAVE;
-use crate::config::value::{Kind, Value};
+use crate::config::value::Kind;
 
 const PROPAGATION_ERRORS: &[(&str, u8)] = &[("ignore", 0), ("panic", 1), ("panic-on-replicas", 2)];
 const SANITIZE: &[(&str, u8)] = &[("no", 0), ("yes", 1), ("clients", 2)];
 const PROTECTED: Kind = Kind::Choice(ProtectedAction::NAMES);
 
-const SAVE_AT_SHUTDOWN: Role = Role::Refused {
-    asks: |value| matches!(value, Value::Choice(flags) if flags & SHUTDOWN_SAVE != 0),
-    feature: "snapshots at shutdown",
-    instead: "default",
-};
 const FOR_DEBUGGING_REDIS: Role = Accepted("it exists to debug Redis itself");
 
 pub(super) const DIRECTIVES: &[Directive] = &[
@@ -39,7 +33,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::ShutdownFlags,
         "default",
         AtRunTime,
-        SAVE_AT_SHUTDOWN,
+        Honoured,
     ),
     Directive::new(
         "shutdown-on-sigterm",
@@ -47,7 +41,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::ShutdownFlags,
         "default",
         AtRunTime,
-        SAVE_AT_SHUTDOWN,
+        Honoured,
     ),
     Directive::new(
         "shutdown-timeout",
@@ -304,7 +298,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Number(i32::MIN as i64, INT_MAX),
         "0",
         AtRunTime,
-        FOR_DEBUGGING_REDIS,
+        Honoured,
     )
     .hidden(),
     Directive::new(

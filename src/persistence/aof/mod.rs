@@ -4,5 +4,6 @@ pub mod log;
 pub mod manifest;
 pub mod reader;
 pub mod recovery;
+pub mod rewrite;
 pub mod set;
 pub mod status;

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::rewrite::Rewrites;
 use super::set::Set;
 
 /// See the head of the file.
@@ -20,6 +21,8 @@ pub struct LogStatus {
     pub write_error: AtomicI32,
     /// What a sync has failed with; zero when none has since the last complete set was written.
     pub sync_error: AtomicI32,
+    /// Rewriting the files.
+    pub rewrites: Rewrites,
     /// Syncs that were still under way when the next one was due (`aof_delayed_fsync`).
     pub delayed_syncs: AtomicU64,
     /// Syncs under way (`aof_pending_bio_fsync`).

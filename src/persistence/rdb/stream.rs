@@ -17,7 +17,7 @@ use super::input::Input;
 use super::problem::{Halt, What};
 use super::write::Writer;
 use crate::structures::listpack::TextBuffer;
-use crate::structures::stream::{ConsumerPlace, Stream, StreamBuilder, StreamId};
+use crate::structures::stream::{ConsumerPlace, Numbers, Stream, StreamBuilder, StreamId, Walked};
 
 /// A stream of which a part is there.
 pub(super) struct Reading {
@@ -176,39 +176,84 @@ impl Writer {
     pub(super) fn stream(&mut self, stream: &Stream, spill: &mut impl FnMut(&mut Vec<u8>)) {
         self.count(stream.nodes_len());
         for (id, node) in stream.nodes() {
-            self.string(&id.to_bytes());
-            self.string(node.bytes());
+            self.piece(Walked::Node(id, node));
             spill(&mut self.out);
         }
-        self.length(stream.length());
-        self.id(stream.last_id);
-        self.id(stream.first_id());
-        self.id(stream.max_deleted_id);
-        self.length(stream.entries_added);
-        self.count(stream.groups().len());
+        self.piece(Walked::Numbers(Numbers {
+            length: stream.length(),
+            last_id: stream.last_id,
+            first_id: stream.first_id(),
+            max_deleted_id: stream.max_deleted_id,
+            entries_added: stream.entries_added,
+            groups: stream.groups().len(),
+        }));
         for group in stream.groups() {
-            self.string(group.name());
-            self.id(group.last_id);
-            self.length(group.entries_read as u64);
-            self.count(group.pending_len());
+            self.group(
+                group.name(),
+                group.last_id,
+                group.entries_read,
+                group.pending_len(),
+            );
             for (id, pending) in group.pending_from(StreamId::MIN) {
-                self.out.extend_from_slice(&id.to_bytes());
-                self.out
-                    .extend_from_slice(&pending.delivery_time.to_le_bytes());
-                self.length(pending.deliveries);
+                self.piece(Walked::Pending(id, pending));
                 spill(&mut self.out);
             }
             self.count(group.consumers_len());
             for consumer in group.consumers() {
-                self.string(consumer.name());
-                self.out
-                    .extend_from_slice(&consumer.seen_time.to_le_bytes());
-                self.count(consumer.pending_len());
+                self.consumer(consumer.name(), consumer.seen_time, consumer.pending_len());
                 for id in consumer.pending_from(StreamId::MIN) {
-                    self.out.extend_from_slice(&id.to_bytes());
+                    self.piece(Walked::Owned(id));
                     spill(&mut self.out);
                 }
             }
+        }
+    }
+
+    fn group(&mut self, name: &[u8], last_id: StreamId, entries_read: i64, pending: usize) {
+        self.string(name);
+        self.id(last_id);
+        self.length(entries_read as u64);
+        self.count(pending);
+    }
+
+    fn consumer(&mut self, name: &[u8], seen_time: i64, pending: usize) {
+        self.string(name);
+        self.out.extend_from_slice(&seen_time.to_le_bytes());
+        self.count(pending);
+    }
+
+    /// What a walk gives of a stream, in its order.
+    pub fn piece(&mut self, walked: Walked<'_>) {
+        match walked {
+            Walked::Nodes(count) | Walked::Consumers(count) => self.count(count),
+            Walked::Node(id, node) => {
+                self.string(&id.to_bytes());
+                self.string(node.bytes());
+            }
+            Walked::Numbers(numbers) => {
+                self.length(numbers.length);
+                self.id(numbers.last_id);
+                self.id(numbers.first_id);
+                self.id(numbers.max_deleted_id);
+                self.length(numbers.entries_added);
+                self.count(numbers.groups);
+            }
+            Walked::Group(group) => self.group(
+                &group.name,
+                group.last_id,
+                group.entries_read,
+                group.pending,
+            ),
+            Walked::Pending(id, pending) => {
+                self.out.extend_from_slice(&id.to_bytes());
+                self.out
+                    .extend_from_slice(&pending.delivery_time.to_le_bytes());
+                self.length(pending.deliveries);
+            }
+            Walked::Consumer(consumer) => {
+                self.consumer(&consumer.name, consumer.seen_time, consumer.pending);
+            }
+            Walked::Owned(id) => self.out.extend_from_slice(&id.to_bytes()),
         }
     }
 }

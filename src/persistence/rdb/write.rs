@@ -37,6 +37,10 @@ pub enum Usage {
 pub struct Writer {
     /// What has been written and not been taken.
     pub out: Vec<u8>,
+    /// Strings that somebody else is to encode, each with its place in what has been written: see [`Writer::put_off`].
+    pub put_off: Vec<(usize, Box<[u8]>)>,
+    /// Strings from this length on are put off.
+    put_off_from: usize,
     /// Compress strings (`rdbcompression`).
     compress: bool,
     compressor: Compressor,
@@ -48,10 +52,19 @@ impl Writer {
     pub fn new(compress: bool) -> Self {
         Writer {
             out: Vec::new(),
+            put_off: Vec::new(),
+            put_off_from: usize::MAX,
             compress,
             compressor: Compressor::default(),
             scratch: Vec::new(),
         }
+    }
+
+    /// Strings of `length` bytes and more are copied and put off, for a writer elsewhere to encode: compressing takes a
+    /// hundred times as long as copying, and a core has other things to do. The owner takes them with what is in `out`.
+    pub fn putting_off(mut self, length: usize) -> Self {
+        self.put_off_from = length;
+        self
     }
 
     // Files.
@@ -76,10 +89,15 @@ impl Writer {
         self.string(source);
     }
 
-    /// What follows is in this database, which has so many keys, so many of them with an expiry.
-    pub fn select(&mut self, db: usize, keys: usize, expires: usize) {
+    /// What follows is in this database.
+    pub fn database(&mut self, db: usize) {
         self.out.push(opcode::SELECT);
         self.count(db);
+    }
+
+    /// What follows is in this database, which has so many keys, so many of them with an expiry.
+    pub fn select(&mut self, db: usize, keys: usize, expires: usize) {
+        self.database(db);
         self.out.push(opcode::RESIZE);
         self.count(keys);
         self.count(expires);
@@ -142,6 +160,10 @@ impl Writer {
             && let Some(value) = parse_i64(bytes)
             && self.short_integer(value)
         {
+            return;
+        }
+        if bytes.len() >= self.put_off_from {
+            self.put_off.push((self.out.len(), bytes.into()));
             return;
         }
         if self.compress && bytes.len() >= COMPRESSED_MIN {

@@ -548,3 +548,50 @@ fn structures_are_packed_and_bits_are_moved() {
     );
     assert_eq!(run("return bit.tohex(255, -4)"), "$4\r\n00FF\r\n");
 }
+
+#[test]
+fn table_insert_keeps_off_protected_tables_and_complains_as_the_library_does() {
+    let on_line = " script: f, on @user_script:1.\r\n";
+    assert_eq!(
+        run("table.insert(redis, 1)"),
+        format!("-ERR Attempt to modify a readonly table{on_line}")
+    );
+    assert_eq!(
+        run("local i = table.insert i({}, {}, 1)"),
+        format!("-ERR user_script:1: bad argument #2 to 'i' (number expected, got table){on_line}")
+    );
+    assert_eq!(
+        run("table.insert({}, 1, 2, 3)"),
+        format!("-ERR user_script:1: wrong number of arguments to 'insert'{on_line}")
+    );
+    assert_eq!(
+        run("local ok, e = pcall(table.insert) return e"),
+        "$53\r\nbad argument #1 to '?' (table expected, got no value)\r\n"
+    );
+    assert_eq!(
+        run(
+            "local t = {} table.insert(t, 'b') table.insert(t, 1, 'a') table.insert(t, '3', 'c') return t"
+        ),
+        "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n"
+    );
+}
+
+#[test]
+fn one_script_leaves_nothing_to_the_next_one() {
+    let mut lua = Interpreter::new(Kind::Eval, 64 << 20).unwrap();
+    let mut host = Echo::default();
+    for round in 0..200 {
+        let code = format!("local t = {{KEYS[1], ARGV[1]}} KEYS[1] = nil return {{#t, {round}}}");
+        let expected = format!("*2\r\n:2\r\n:{round}\r\n");
+        assert_eq!(run_on(&mut lua, &mut host, &code), expected);
+        assert!(run_on(&mut lua, &mut host, "return nothing").starts_with("-ERR user_script:1:"));
+        assert_eq!(
+            run_on(&mut lua, &mut host, "return {x = {double = 1.5}}"),
+            "*0\r\n"
+        );
+        assert_eq!(
+            run_on(&mut lua, &mut host, "return {{double = 1.5}, 2}"),
+            "*2\r\n$3\r\n1.5\r\n:2\r\n"
+        );
+    }
+}

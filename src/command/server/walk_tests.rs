@@ -1,0 +1,428 @@
+//! The walk of a snapshot against commands of all kinds: what is written is the data set at the cut, whatever happens
+//! between the steps.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::base::random::Random;
+use crate::command::harness::Harness;
+use crate::config::{Config, SetContext};
+use crate::keyspace::Value;
+use crate::persistence::Status;
+use crate::persistence::background::{Consumer, Ending, Feed, Layout};
+use crate::persistence::file::tests::FaultyDisk;
+use crate::persistence::file::{Disk, Output};
+use crate::persistence::load::{self, Plan};
+use crate::persistence::rdb::{self, Content, Limits};
+use crate::persistence::status::Purpose;
+use crate::shard::saving::{Cut, cut};
+use crate::shard::{Progress, Shard, Shards};
+use crate::structures::entry::Payload;
+use crate::structures::listpack::TextBuffer;
+
+/// Database and key; expiry and value in a form that can be compared.
+type State = BTreeMap<(usize, Vec<u8>), (Option<i64>, Vec<u8>)>;
+
+/// A value as bytes that do not depend on the order of what has none.
+fn canonical(payload: &Payload<'_, Value>) -> Vec<u8> {
+    let mut rows: Vec<Vec<u8>> = match payload {
+        Payload::Boxed(Value::Set(set)) => set.iter().map(|item| item.to_vec()).collect(),
+        Payload::Boxed(Value::Hash(hash)) => hash
+            .iter()
+            .map(|(field, value)| [field.to_vec(), value.to_vec()].join(&b"\x00=\x00"[..]))
+            .collect(),
+        Payload::Boxed(Value::Zset(zset)) => zset
+            .iter(0..zset.len())
+            .map(|(name, score)| [name.text(&mut TextBuffer::new()), &score.to_le_bytes()].concat())
+            .collect(),
+        Payload::Boxed(Value::List(list)) => {
+            let items: Vec<Vec<u8>> = list.iter().map(|item| item.to_vec()).collect();
+            return [b"list".to_vec(), items.join(&b"\x00,\x00"[..])].concat();
+        }
+        _ => return rdb::dump(payload, false),
+    };
+    rows.sort();
+    rows.insert(0, Vec::from(rdb::Writer::type_of(payload).to_string()));
+    rows.join(&b"\x00,\x00"[..])
+}
+
+fn state(shards: &[Shard]) -> State {
+    let mut state = State::new();
+    for shard in shards {
+        for db in 0..shard.keyspace.databases() {
+            for entry in shard.keyspace.entries(db) {
+                let content = (entry.expire_at(), canonical(&entry.payload()));
+                state.insert((db, entry.key().to_vec()), content);
+            }
+        }
+    }
+    state
+}
+
+/// Files in memory.
+struct Target {
+    disk: FaultyDisk,
+}
+
+impl Consumer for Target {
+    fn open(&mut self, number: usize) -> io::Result<Box<dyn Output>> {
+        self.disk.create(&path(number))
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn abandon(&mut self) {}
+}
+
+fn path(number: usize) -> PathBuf {
+    PathBuf::from(format!("/data/{number}.rdb"))
+}
+
+struct World {
+    h: Harness,
+    random: Random,
+    disk: FaultyDisk,
+    status: Arc<Status>,
+    config: Arc<Config>,
+}
+
+impl World {
+    fn new(shards: usize, seed: u64, directives: &[(&[u8], &[u8])]) -> Self {
+        let context = SetContext {
+            client_is_local: true,
+            loading: false,
+        };
+        let mut pairs: Vec<(&[u8], &[u8])> = vec![(b"save", b"")];
+        pairs.extend(directives);
+        let config = Config::default().set(&pairs, context).unwrap().config;
+        let config = Arc::new(config);
+        let status = Arc::new(Status::new(0));
+        let mut h = Harness::new(shards);
+        for shard in &mut h.shards {
+            shard.effects.set_wanted(false);
+            shard.configure(&config);
+            shard.snapshots = status.clone();
+        }
+        World {
+            h,
+            random: Random::new(seed),
+            disk: FaultyDisk::default(),
+            status,
+            config,
+        }
+    }
+
+    fn begin(&mut self, layout: Layout) -> (Arc<Feed>, Receiver<bool>) {
+        let (sender, ended) = channel();
+        let mut held: Vec<&mut Shard> = self.h.shards.iter_mut().collect();
+        let total = held.len();
+        let what = Cut {
+            purpose: Purpose::Snapshot,
+            layout,
+            disk: Arc::new(self.disk.clone()),
+            spill: "/data/aside".into(),
+        };
+        let target = Box::new(Target {
+            disk: self.disk.clone(),
+        });
+        let feed = cut(
+            &mut Shards::new(&mut held, total),
+            what,
+            target,
+            move |ending| {
+                let _ = sender.send(matches!(ending, Ending::Done { .. }));
+            },
+        );
+        (feed.unwrap(), ended)
+    }
+
+    /// Some steps of one shard's walk.
+    fn step(&mut self, shard: usize, steps: u64) -> Progress {
+        let mut left = steps;
+        self.h.shards[shard].step_walk(&mut || {
+            left = left.saturating_sub(1);
+            left > 0
+        })
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.random.below(bound)
+    }
+
+    fn key(&mut self) -> String {
+        let n = self.below(120);
+        // Some share a slot, some are on a shard of their own.
+        match n % 3 {
+            0 => format!("key:{n}"),
+            1 => format!("{{tag}}:{n}"),
+            _ => format!("k{n}{{other}}"),
+        }
+    }
+
+    fn text(&mut self) -> String {
+        match self.below(12) {
+            0 => "x".repeat(20_000 + self.below(100) as usize),
+            1 if self.below(8) == 0 => "long".repeat(300_000 + self.below(1000) as usize),
+            2..6 => self.below(1_000_000).to_string(),
+            _ => format!("text {}", self.below(1_000_000)),
+        }
+    }
+
+    /// A command with many elements, so that values become big.
+    fn many(&mut self, command: &str, pairs: bool) {
+        let key = self.key();
+        let count = [3, 40, 900][self.below(3) as usize];
+        let mut words = vec![command.to_owned(), key];
+        for _ in 0..count {
+            if pairs && command == "ZADD" {
+                words.push(self.below(1000).to_string());
+            }
+            words.push(format!("element:{}", self.below(3000)));
+            if pairs && command != "ZADD" {
+                words.push(format!("value {}", self.below(3000)));
+            }
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.h.run(&words);
+    }
+
+    /// A random command.
+    fn write(&mut self, wild: bool) {
+        let (key, other) = (self.key(), self.key());
+        let n = self.below(3000);
+        let element = format!("element:{n}");
+        match self.below(if wild { 46 } else { 43 }) {
+            0..4 => {
+                let text = self.text();
+                self.h.run(&["SET", &key, &text]);
+            }
+            4 => drop(self.h.run(&["APPEND", &key, "tail"])),
+            5 => drop(self.h.run(&["SETRANGE", &key, "7", "mid"])),
+            6 => drop(self.h.run(&["INCR", &key])),
+            7 => drop(self.h.run(&["SETBIT", &key, &n.to_string(), "1"])),
+            8..10 => drop(self.h.run(&["DEL", &key, &other])),
+            10..12 => drop(self.h.run(&["RENAME", &key, &other])),
+            12 => drop(self.h.run(&["COPY", &key, &other, "REPLACE"])),
+            13 => drop(self.h.run(&["PEXPIRE", &key, &(n + 1).to_string()])),
+            14 => drop(self.h.run(&["PERSIST", &key])),
+            15 => drop(self.h.run(&["GETEX", &key, "PX", &(n + 1).to_string()])),
+            16 => drop(self.h.run(&["MOVE", &key, "3"])),
+            17..19 => self.many("SADD", false),
+            19..21 => self.many("HSET", true),
+            21..23 => self.many("ZADD", true),
+            23 => self.many("RPUSH", false),
+            24 => self.many("LPUSH", false),
+            25 => drop(self.h.run(&["SREM", &key, &element])),
+            26 => drop(self.h.run(&["SPOP", &key, &(n % 1000).to_string()])),
+            27 => drop(self.h.run(&["HDEL", &key, &element])),
+            28 => drop(self.h.run(&["HINCRBY", &key, &element, "5"])),
+            29 => drop(self.h.run(&["ZREM", &key, &element])),
+            30 => drop(self.h.run(&["ZINCRBY", &key, "3", &element])),
+            31 => drop(self.h.run(&["ZPOPMIN", &key, &(n % 50).to_string()])),
+            32 => drop(self.h.run(&["LPOP", &key, &(n % 50).to_string()])),
+            33 => drop(self.h.run(&["LTRIM", &key, "5", "-5"])),
+            34 => drop(self.h.run(&["LSET", &key, &(n % 40).to_string(), "set"])),
+            35 => drop(self.h.run(&["LINSERT", &key, "BEFORE", &element, "ins"])),
+            36 => {
+                for _ in 0..20 {
+                    self.h.run(&["XADD", &key, "*", "field", &element]);
+                }
+            }
+            37 => {
+                self.h.run(&["XGROUP", "CREATE", &key, "group", "0"]);
+                self.h.run(&[
+                    "XREADGROUP",
+                    "GROUP",
+                    "group",
+                    "me",
+                    "COUNT",
+                    "7",
+                    "STREAMS",
+                    &key,
+                    ">",
+                ]);
+            }
+            38 => drop(self.h.run(&["XTRIM", &key, "MAXLEN", "100"])),
+            39 => drop(self.h.run(&["PFADD", &key, &element])),
+            40 => drop(self.h.run(&["PFCOUNT", &key])),
+            41 => drop(self.h.run(&["SUNIONSTORE", &key, &other, &key])),
+            42 => {
+                let now = self.h.shards[0].now + self.random.below(50) as i64;
+                self.h.set_now(now);
+            }
+            43 => drop(self.h.run(&["FLUSHDB"])),
+            44 => drop(self.h.run(&["SWAPDB", "0", "3"])),
+            _ => self.h.caller.db = [0, 0, 3, 5][self.random.below(4) as usize],
+        }
+    }
+
+    /// What the files hold.
+    fn read(&self, layout: Layout) -> State {
+        let plan = Plan {
+            limits: Limits::of(&self.config),
+            check_sum: true,
+            databases: 16,
+            now: 0,
+            drop_expired: false,
+            leave_raw: false,
+        };
+        let files = match layout {
+            Layout::Joined => 1,
+            Layout::Apart => self.h.shards.len(),
+        };
+        let mut state = State::new();
+        for number in 0..files {
+            let path: &Path = &path(number);
+            load::load(&self.disk, path, &plan, &self.status, |loaded| {
+                let content = match &loaded.content {
+                    Content::Int(value) => canonical(&Payload::Int(*value)),
+                    Content::Bytes(bytes) => canonical(&Payload::Bytes(bytes)),
+                    Content::Value(value) => canonical(&Payload::Boxed(value)),
+                    other => panic!("{other:?}"),
+                };
+                let name = (loaded.db as usize, loaded.key.clone());
+                let old = state.insert(name, (loaded.expire_at, content));
+                assert!(old.is_none(), "a key is written once");
+                Ok(())
+            })
+            .unwrap();
+        }
+        state
+    }
+}
+
+fn assert_same(found: &State, expected: &State) {
+    let names = |state: &State| -> Vec<String> {
+        let name = |(db, key): &(usize, Vec<u8>)| format!("{db}/{}", String::from_utf8_lossy(key));
+        state.keys().map(name).collect()
+    };
+    assert_eq!(names(found), names(expected));
+    for (name, content) in expected {
+        let key = String::from_utf8_lossy(&name.1);
+        assert_eq!(found[name].0, content.0, "expiry of {key}");
+        assert!(found[name].1 == content.1, "value of {key} in {}", name.0);
+    }
+}
+
+#[test]
+fn what_is_written_is_the_data_set_at_the_cut() {
+    for seed in 0..8 {
+        let shards = [1, 3][seed as usize % 2];
+        let layout = [Layout::Joined, Layout::Apart][seed as usize / 2 % 2];
+        let mut world = World::new(shards, seed, &[(b"snapshot-memory-limit", b"1mb")]);
+        for _ in 0..300 + world.below(500) {
+            world.write(true);
+        }
+        // Several walks one after the other, so that stamps come round.
+        for _ in 0..3 {
+            let expected = state(&world.h.shards);
+            let (feed, ended) = world.begin(layout);
+            let (writes, steps) = ([1, 12, 60][seed as usize % 3], 1 + world.below(40));
+            let mut over = vec![false; shards];
+            while over.contains(&false) {
+                for _ in 0..world.below(writes) {
+                    world.write(seed % 4 == 0);
+                }
+                for shard in 0..shards {
+                    let steps = 1 + world.below(steps);
+                    match world.step(shard, steps) {
+                        Progress::Over => over[shard] = true,
+                        Progress::Going => {}
+                        Progress::Waiting => std::thread::sleep(Duration::from_micros(200)),
+                    }
+                }
+            }
+            assert!(ended.recv().unwrap(), "seed {seed}");
+            assert!(!feed.is_over());
+            let found = world.read(layout);
+            assert_same(&found, &expected);
+            assert_eq!(
+                feed.progress(),
+                (expected.len() as u64, expected.len() as u64)
+            );
+            for shard in &world.h.shards {
+                assert!(shard.walk().is_none());
+                shard.keyspace.check();
+                let stamp = shard.keyspace.stamp();
+                for db in 0..16 {
+                    for entry in shard.keyspace.entries(db) {
+                        assert_eq!(entry.stamp(), stamp, "everything has been dealt with");
+                        let walking = entry.boxed().is_some_and(Value::is_walking);
+                        assert!(!walking, "no value is walked any more");
+                    }
+                }
+            }
+            world.disk.files.lock().unwrap().clear();
+            while world.status.saves.under_way().is_some() {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+#[test]
+fn walks_that_are_given_up_leave_nothing_behind_and_the_next_one_is_right() {
+    for seed in 100..102 {
+        let mut world = World::new(2, seed, &[]);
+        for _ in 0..600 {
+            world.write(true);
+        }
+        // More of them than there are stamps.
+        for round in 0..40 {
+            let (feed, _ended) = world.begin(Layout::Joined);
+            for _ in 0..world.below(20) {
+                world.write(true);
+            }
+            let steps = 1 + world.below(60);
+            world.step(round % 2, steps);
+            feed.cancel();
+            for _ in 0..world.below(20) {
+                world.write(true);
+            }
+            if round % 3 > 0 {
+                world.step(0, 1);
+                world.step(1, 1);
+                assert!(world.h.shards.iter().all(|shard| shard.walk().is_none()));
+            }
+            while world.status.saves.under_way().is_some() {
+                std::thread::yield_now();
+            }
+        }
+        let expected = state(&world.h.shards);
+        let (_, ended) = world.begin(Layout::Joined);
+        for shard in 0..2 {
+            while world.step(shard, 100) != Progress::Over {
+                world.write(true);
+            }
+        }
+        assert!(ended.recv().unwrap());
+        assert_same(&world.read(Layout::Joined), &expected);
+    }
+}
+
+#[test]
+fn a_disk_that_fails_ends_the_walk_and_says_so() {
+    for fails_at in [0, 1, 2] {
+        let mut world = World::new(2, 5, &[]);
+        for _ in 0..300 {
+            world.write(true);
+        }
+        world.disk.fails_at = Some(fails_at);
+        let (feed, ended) = world.begin(Layout::Joined);
+        let outcome = Arc::new(Mutex::new(None));
+        for shard in 0..2 {
+            while world.step(shard, 50) != Progress::Over {
+                std::thread::yield_now();
+            }
+        }
+        *outcome.lock().unwrap() = ended.recv().ok();
+        assert_eq!(*outcome.lock().unwrap(), Some(false), "{fails_at}");
+        assert!(feed.is_over() && world.h.shards.iter().all(|shard| shard.walk().is_none()));
+    }
+}

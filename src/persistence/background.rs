@@ -1,0 +1,551 @@
+//! A snapshot that is written while the server goes on: walks hand over chunks, one thread writes them.
+//!
+//! Every shard's walk (`shard/walk.rs`) fills chunks and leaves them in the [`Feed`], a queue with a bound. No core ever
+//! waits for it: when it is full the walk pauses, and the writer wakes the core when there is room. What commands make a
+//! walk hand over goes beyond the bound, since they cannot wait either.
+//!
+//! A chunk holds whole records, or a piece of one big value. Pieces of two values never mix: a walk that wants to hand
+//! over a big value asks for the output first ([`Feed::claim`]), and has it alone until the last piece. Whole records of
+//! others, and of the same shard, that come meanwhile are put aside (`spill.rs`) and follow it. So where all shards write
+//! into one file ([`Layout::Joined`]) nothing of a big value is ever copied, and with one shard almost nothing is.
+//!
+//! Long strings come as they are and are compressed here. The checksum goes along with the writing. What the bytes go
+//! into, and what makes them count when all are there, is a [`Consumer`]'s business: snapshot files (`parts.rs`), the bases
+//! of append-only files, a replica's socket.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::file::{Disk, Output, Syncing};
+use super::rdb::Writer;
+use super::snapshot::{Header, header};
+use super::spill::Spill;
+use crate::base::crc64;
+use crate::base::sys;
+
+/// How much less of the core's time than others get the writer's thread asks for.
+const NICENESS: i32 = 5;
+/// A line of progress is logged after so many bytes.
+const PROGRESS_EVERY: u64 = 4 << 30;
+/// No shard has this number.
+const NOBODY: usize = usize::MAX;
+
+/// What a chunk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Records, each complete; the first of them says its database.
+    Whole,
+    /// The beginning, or a further piece, of a big value.
+    Piece,
+    /// The last piece of one.
+    Last,
+}
+
+/// Bytes on their way from a walk to the writer.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Whose walk it comes from.
+    pub shard: usize,
+    /// What it is.
+    pub part: Part,
+    /// Encoded.
+    pub bytes: Vec<u8>,
+    /// Strings that are to be encoded here, each with its place in `bytes`; in order.
+    pub strings: Vec<(usize, Box<[u8]>)>,
+    /// Keys that are complete with it.
+    pub keys: u64,
+}
+
+impl Chunk {
+    fn weight(&self) -> usize {
+        let strings: usize = self.strings.iter().map(|(_, string)| string.len()).sum();
+        self.bytes.len() + strings
+    }
+}
+
+/// Whether all shards write into one output or each into its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One output.
+    Joined,
+    /// One for each shard, each a file of its own.
+    Apart,
+}
+
+/// What the bytes go into.
+pub trait Consumer: Send {
+    /// Opens output `number`, below the number of outputs.
+    fn open(&mut self, number: usize) -> io::Result<Box<dyn Output>>;
+    /// All outputs are complete and on the disk: makes them count.
+    fn commit(&mut self) -> io::Result<()>;
+    /// Leaves nothing behind.
+    fn abandon(&mut self);
+}
+
+/// What is written.
+pub struct Plan {
+    /// What each output begins with.
+    pub header: Header,
+    /// Keys at the cut, for each shard and database: number of the database, keys, keys with an expiry.
+    pub sizes: Vec<Vec<(usize, usize, usize)>>,
+    /// How the outputs are shared.
+    pub layout: Layout,
+    /// Compress strings.
+    pub compress: bool,
+    /// Write a checksum rather than zero.
+    pub check_sum: bool,
+    /// Tell the disk every few megabytes.
+    pub incremental_sync: bool,
+    /// Microseconds to wait for each key (`rdb-key-save-delay`).
+    pub key_delay_us: u64,
+    /// Bytes under way beyond which walks pause.
+    pub memory_limit: usize,
+    /// Where files are made.
+    pub disk: Arc<dyn Disk>,
+    /// Where records may be put aside; names are made from it.
+    pub spill: PathBuf,
+    /// Wakes a shard's core.
+    pub wake: Wake,
+}
+
+/// Wakes the core of a shard, from any thread.
+pub type Wake = Arc<dyn Fn(usize) + Send + Sync>;
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// All is written, and counts.
+    Done {
+        /// Bytes in all outputs.
+        bytes: u64,
+    },
+    /// The disk failed.
+    Failed(io::Error),
+    /// It was given up.
+    Cancelled,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Walks have begun: whoever began them has noted it everywhere.
+    is_open: bool,
+    chunks: VecDeque<Chunk>,
+    /// Walks that are through.
+    ended: usize,
+}
+
+/// Where walks leave their chunks; see the head of the file.
+pub struct Feed {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    in_flight: AtomicUsize,
+    limit: usize,
+    /// Given up or failed: nobody needs more chunks.
+    over: AtomicBool,
+    /// Held while what is written is made to count: who gives it up waits for the end of that.
+    committing: Mutex<()>,
+    /// Shards that wait for room or for an output.
+    waiting: Vec<AtomicBool>,
+    /// For each output the shard whose value is being handed over.
+    claims: Vec<AtomicUsize>,
+    wake: Wake,
+    keys_total: u64,
+    keys_done: AtomicU64,
+    /// Bytes that writes have made walks copy or keep.
+    copied: AtomicU64,
+    began: Instant,
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Feed({} bytes)", self.in_flight.load(Ordering::Relaxed))
+    }
+}
+
+impl Feed {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A panic ends the process, so a poisoned lock is never met.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn output_of(&self, shard: usize) -> usize {
+        if self.claims.len() == 1 { 0 } else { shard }
+    }
+
+    /// Whether a walk may hand over more. If not, its core will be woken when it may.
+    pub fn has_room(&self, shard: usize) -> bool {
+        let full = || self.in_flight.load(Ordering::SeqCst) >= self.limit;
+        if !full() {
+            return true;
+        }
+        self.waiting[shard].store(true, Ordering::SeqCst);
+        !full()
+    }
+
+    /// Claims the output for a big value of a shard. If another one has it, the core will be woken when it is free.
+    pub fn claim(&self, shard: usize) -> bool {
+        let claim = &self.claims[self.output_of(shard)];
+        let take = || claim.compare_exchange(NOBODY, shard, Ordering::SeqCst, Ordering::SeqCst);
+        if take().is_ok() {
+            return true;
+        }
+        self.waiting[shard].store(true, Ordering::SeqCst);
+        take().is_ok()
+    }
+
+    /// Whether a claim would succeed. If not, the core will be woken when it may.
+    pub fn is_claimable(&self, shard: usize) -> bool {
+        let claim = &self.claims[self.output_of(shard)];
+        if claim.load(Ordering::SeqCst) == NOBODY {
+            return true;
+        }
+        self.waiting[shard].store(true, Ordering::SeqCst);
+        claim.load(Ordering::SeqCst) == NOBODY
+    }
+
+    /// Hands over a chunk, room or not. The last piece of a value frees the output.
+    pub fn send(&self, chunk: Chunk) {
+        self.keys_done.fetch_add(chunk.keys, Ordering::Relaxed);
+        let (shard, part) = (chunk.shard, chunk.part);
+        self.in_flight.fetch_add(chunk.weight(), Ordering::SeqCst);
+        let mut queue = self.queue();
+        queue.chunks.push_back(chunk);
+        drop(queue);
+        self.arrived.notify_one();
+        if part == Part::Last {
+            self.claims[self.output_of(shard)].store(NOBODY, Ordering::SeqCst);
+            self.wake_waiting();
+        }
+    }
+
+    /// Frees the output: what it was claimed for has been handed over as a whole record after all.
+    pub fn unclaim(&self, shard: usize) {
+        self.claims[self.output_of(shard)].store(NOBODY, Ordering::SeqCst);
+        self.wake_waiting();
+    }
+
+    /// The walks have begun, and the writer may.
+    pub fn open(&self) {
+        self.queue().is_open = true;
+        self.arrived.notify_one();
+    }
+
+    /// A shard's walk is through.
+    pub fn end(&self) {
+        self.queue().ended += 1;
+        self.arrived.notify_one();
+    }
+
+    /// Gives it all up. When this returns nothing of it will count that does not yet; so whoever writes the same files next
+    /// can rely on having the last word. It waits for a rename under way, nothing else.
+    pub fn cancel(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        drop(self.commit_lock());
+        drop(self.queue());
+        self.arrived.notify_one();
+        self.wake_waiting();
+    }
+
+    /// Whether it was given up or has failed: walks end.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Writes have made a walk copy or keep so many bytes.
+    pub fn on_copied(&self, bytes: usize) {
+        self.copied.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// See [`Feed::on_copied`].
+    pub fn copied(&self) -> u64 {
+        self.copied.load(Ordering::Relaxed)
+    }
+
+    /// Keys handed over, and keys at the cut.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.keys_done.load(Ordering::Relaxed), self.keys_total)
+    }
+
+    /// When it began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    fn commit_lock(&self) -> MutexGuard<'_, ()> {
+        self.committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_waiting(&self) {
+        for (shard, waiting) in self.waiting.iter().enumerate() {
+            if waiting.swap(false, Ordering::SeqCst) {
+                (self.wake)(shard);
+            }
+        }
+    }
+
+    fn wait_for_opening(&self) {
+        let mut queue = self.queue();
+        while !queue.is_open {
+            queue = self
+                .arrived
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The next chunk; none when all walks are through or it is over.
+    fn next(&self) -> Option<Chunk> {
+        let mut queue = self.queue();
+        let chunk = loop {
+            if self.over.load(Ordering::SeqCst) {
+                return None;
+            }
+            if let Some(chunk) = queue.chunks.pop_front() {
+                break chunk;
+            }
+            if queue.ended == self.waiting.len() {
+                return None;
+            }
+            queue = self
+                .arrived
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(queue);
+        let weight = chunk.weight();
+        let before = self.in_flight.fetch_sub(weight, Ordering::SeqCst);
+        // Half empty: waking for every chunk would have the walk run and pause in turns.
+        if before - weight <= self.limit / 2 {
+            self.wake_waiting();
+        }
+        Some(chunk)
+    }
+}
+
+/// Starts the writer; `on_end` is called on its thread when all is over.
+pub fn start(
+    plan: Plan,
+    consumer: Box<dyn Consumer>,
+    on_end: impl FnOnce(&Arc<Feed>, Ending) + Send + 'static,
+) -> io::Result<Arc<Feed>> {
+    let shards = plan.sizes.len();
+    let outputs = match plan.layout {
+        Layout::Joined => 1,
+        Layout::Apart => shards,
+    };
+    let keys = plan.sizes.iter().flatten().map(|(_, keys, _)| *keys as u64);
+    let feed = Arc::new(Feed {
+        queue: Mutex::default(),
+        arrived: Condvar::new(),
+        in_flight: AtomicUsize::new(0),
+        limit: plan.memory_limit,
+        over: AtomicBool::new(false),
+        committing: Mutex::default(),
+        waiting: (0..shards).map(|_| AtomicBool::new(false)).collect(),
+        claims: (0..outputs).map(|_| AtomicUsize::new(NOBODY)).collect(),
+        wake: plan.wake.clone(),
+        keys_total: keys.sum(),
+        keys_done: AtomicU64::new(0),
+        copied: AtomicU64::new(0),
+        began: Instant::now(),
+    });
+    let fed = feed.clone();
+    std::thread::Builder::new()
+        .name("snapshot".to_owned())
+        .spawn(move || {
+            sys::be_nice(NICENESS);
+            fed.wait_for_opening();
+            let ending = Writing::new(&fed, plan, consumer, outputs).run();
+            on_end(&fed, ending);
+        })?;
+    Ok(feed)
+}
+
+/// One output with what it takes to write it.
+struct Target {
+    output: Box<dyn Output>,
+    sum: u64,
+    bytes: u64,
+    /// A value is incomplete.
+    is_open: bool,
+    spill: Spill,
+}
+
+/// The writer at work.
+struct Writing<'a> {
+    feed: &'a Feed,
+    plan: Plan,
+    consumer: Box<dyn Consumer>,
+    outputs: usize,
+    targets: Vec<Target>,
+    encoder: Writer,
+    next_line: u64,
+}
+
+impl<'a> Writing<'a> {
+    fn new(feed: &'a Feed, plan: Plan, consumer: Box<dyn Consumer>, outputs: usize) -> Self {
+        Writing {
+            encoder: Writer::new(plan.compress),
+            feed,
+            plan,
+            consumer,
+            outputs,
+            targets: Vec::new(),
+            next_line: PROGRESS_EVERY,
+        }
+    }
+
+    fn run(mut self) -> Ending {
+        let written = self.write();
+        let committing = self.feed.commit_lock();
+        let ending = match written {
+            _ if self.feed.is_over() => Ending::Cancelled,
+            Err(error) => Ending::Failed(error),
+            Ok(()) => match self.consumer.commit() {
+                Ok(()) => Ending::Done {
+                    bytes: self.targets.iter().map(|target| target.bytes).sum(),
+                },
+                Err(error) => Ending::Failed(error),
+            },
+        };
+        drop(committing);
+        if !matches!(ending, Ending::Done { .. }) {
+            self.feed.cancel(); // walks need go no further
+            self.targets.clear();
+            self.consumer.abandon();
+            // What is still under way takes memory.
+            self.feed.queue().chunks.clear();
+        }
+        ending
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        for number in 0..self.outputs {
+            let output = self.consumer.open(number)?;
+            let name = format!("{}.spill-{number}", self.plan.spill.display());
+            self.targets.push(Target {
+                output: Box::new(Syncing::new(output, self.plan.incremental_sync)),
+                sum: 0,
+                bytes: 0,
+                is_open: false,
+                spill: Spill::new(self.plan.disk.clone(), name.into(), self.plan.memory_limit),
+            });
+            self.begin(number)?;
+        }
+        while let Some(chunk) = self.feed.next() {
+            self.take(chunk)?;
+        }
+        if self.feed.is_over() {
+            return Ok(());
+        }
+        for number in 0..self.outputs {
+            assert!(!self.targets[number].is_open, "walks end between records");
+            self.encoder.end();
+            let end = std::mem::take(&mut self.encoder.out);
+            self.append(number, &end)?;
+            let target = &mut self.targets[number];
+            let sum = if self.plan.check_sum { target.sum } else { 0 };
+            target.output.append(&sum.to_le_bytes())?;
+            target.bytes += 8;
+            target.output.sync()?;
+        }
+        Ok(())
+    }
+
+    /// What an output begins with: facts, libraries, and how many keys each database has.
+    fn begin(&mut self, number: usize) -> io::Result<()> {
+        if number > 0 && self.plan.header.aof_base {
+            self.plan.header.functions.clear(); // the bases of a log are loaded together
+        }
+        self.plan.header.write(&mut self.encoder);
+        let shards = match self.plan.layout {
+            Layout::Joined => 0..self.plan.sizes.len(),
+            Layout::Apart => number..number + 1,
+        };
+        let sizes = self.plan.sizes[shards].iter().flatten();
+        let mut sums = std::collections::BTreeMap::<usize, (usize, usize)>::new();
+        for &(db, keys, expires) in sizes {
+            let sum = sums.entry(db).or_default();
+            *sum = (sum.0 + keys, sum.1 + expires);
+        }
+        for (db, (keys, expires)) in sums.into_iter().filter(|(_, (keys, _))| *keys > 0) {
+            self.encoder.select(db, keys, expires);
+        }
+        let bytes = std::mem::take(&mut self.encoder.out);
+        self.append(number, &bytes)
+    }
+
+    fn take(&mut self, mut chunk: Chunk) -> io::Result<()> {
+        self.encode(&mut chunk);
+        self.dawdle(chunk.keys);
+        let number = self.feed.output_of(chunk.shard);
+        let target = &mut self.targets[number];
+        if chunk.part == Part::Whole && target.is_open {
+            return target.spill.put(&chunk.bytes);
+        }
+        target.is_open = chunk.part == Part::Piece;
+        self.append(number, &chunk.bytes)?;
+        if chunk.part == Part::Last && !self.targets[number].spill.is_empty() {
+            let mut spill = self.targets[number].spill.take();
+            while let Some(bytes) = spill.next()? {
+                self.append(number, bytes)?;
+                if self.feed.is_over() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits as long as somebody wants for each key, to have a slow save to test with.
+    fn dawdle(&self, keys: u64) {
+        const LOOK: Duration = Duration::from_millis(5);
+        let mut left = Duration::from_micros(self.plan.key_delay_us.saturating_mul(keys));
+        while !left.is_zero() && !self.feed.is_over() {
+            std::thread::sleep(left.min(LOOK));
+            left = left.saturating_sub(LOOK);
+        }
+    }
+
+    /// Puts strings that were put off into their places.
+    fn encode(&mut self, chunk: &mut Chunk) {
+        if chunk.strings.is_empty() {
+            return;
+        }
+        let out = &mut self.encoder;
+        let mut from = 0;
+        for (place, string) in chunk.strings.drain(..) {
+            out.out.extend_from_slice(&chunk.bytes[from..place]);
+            out.string(&string);
+            from = place;
+        }
+        out.out.extend_from_slice(&chunk.bytes[from..]);
+        chunk.bytes = std::mem::take(&mut out.out);
+    }
+
+    fn append(&mut self, number: usize, bytes: &[u8]) -> io::Result<()> {
+        let target = &mut self.targets[number];
+        if self.plan.check_sum {
+            target.sum = crc64::update(target.sum, bytes);
+        }
+        target.bytes += bytes.len() as u64;
+        target.output.append(bytes)?;
+        let written: u64 = self.targets.iter().map(|target| target.bytes).sum();
+        if written >= self.next_line {
+            self.next_line += PROGRESS_EVERY;
+            let (done, total) = self.feed.progress();
+            log::info!(
+                "Saving: {done} of {total} keys, {} MB so far",
+                written >> 20
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! Snapshots of all shards: a cut through all of them, what is begun at it, and the save that everybody waits for.
+//!
+//! [`cut`] is for whoever wants the data set as it is now while the server goes on: snapshot files here, the bases of
+//! append-only files and full copies for replicas elsewhere, each with a [`Consumer`] of its own.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::access::usage;
+use super::shards::Shards;
+use crate::base::clock::unix_ms;
+use crate::persistence::background::{self, Consumer, Ending, Feed, Layout, Plan, Wake};
+use crate::persistence::file::{Disk, RealDisk};
+use crate::persistence::parts::Files;
+use crate::persistence::snapshot::{self, About, Header};
+use crate::persistence::status::Purpose;
+
+/// What is cut out of the data set, and how it is written.
+pub struct Cut {
+    /// What for.
+    pub purpose: Purpose,
+    /// One output or one for each shard.
+    pub layout: Layout,
+    /// Where files are made.
+    pub disk: Arc<dyn Disk>,
+    /// A path that temporary names are made from.
+    pub spill: std::path::PathBuf,
+}
+
+/// Begins a walk through all shards, which must all be at hand: what `consumer` gets is the data set as it is now.
+/// `on_end` is called on the writer's thread when it is over, before anybody is told that nothing is under way any more.
+///
+/// # Errors
+/// The system's, when there is no thread to be had. Nothing has begun then.
+///
+/// # Panics
+/// If a walk is under way: callers ask `Saves::under_way` first, with all shards at hand.
+pub fn cut(
+    shards: &mut Shards<'_>,
+    cut: Cut,
+    consumer: Box<dyn Consumer>,
+    on_end: impl FnOnce(&Ending) + Send + 'static,
+) -> io::Result<Arc<Feed>> {
+    assert_eq!(
+        shards.held(),
+        shards.total(),
+        "a cut goes through all shards"
+    );
+    let any = shards.any();
+    let (config, now, status) = (any.config.clone(), any.now, any.snapshots.clone());
+    assert!(
+        status.saves.under_way().is_none(),
+        "there is one walk at a time"
+    );
+    let mut sizes = vec![Vec::new(); shards.total()];
+    for shard in shards.iter() {
+        let of = |db: usize| shard.keyspace.db(db);
+        sizes[shard.index] = (0..shard.keyspace.databases())
+            .map(|db| (db, of(db).keys(), of(db).expires()))
+            .filter(|(_, keys, _)| *keys > 0)
+            .collect();
+    }
+    let nobody: Wake = Arc::new(|_| ());
+    let plan = Plan {
+        header: header(now, &status, cut.purpose == Purpose::Rewrite),
+        sizes,
+        layout: cut.layout,
+        compress: config.rdbcompression,
+        check_sum: config.rdbchecksum,
+        incremental_sync: config.rdb_save_incremental_fsync,
+        memory_limit: config.snapshot_memory_limit as usize * shards.total(),
+        key_delay_us: u64::try_from(config.rdb_key_save_delay_us).unwrap_or(0),
+        disk: cut.disk,
+        spill: cut.spill,
+        wake: status.saves.wake().unwrap_or(nobody),
+    };
+    let ended = status.clone();
+    let feed = background::start(plan, consumer, move |feed, ending| {
+        on_end(&ending);
+        ended.saves.writer_ends(feed);
+        if let Some(wake) = ended.saves.wake() {
+            wake(0); // where what waits for the end is begun
+        }
+    })?;
+    status.saves.begins(cut.purpose, feed.clone());
+    for shard in shards.iter_mut() {
+        shard.begin_walk(feed.clone());
+    }
+    feed.open();
+    Ok(feed)
+}
+
+fn header(now: i64, status: &crate::persistence::Status, aof_base: bool) -> Header {
+    Header {
+        now,
+        used_memory: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
+        aof_base,
+        functions: status.functions.sources(),
+    }
+}
+
+/// Begins a snapshot in the background (BGSAVE, save points). False when it could not be begun; the log says why.
+pub fn begin_snapshot(shards: &mut Shards<'_>) -> bool {
+    let any = shards.any();
+    let (config, now, status) = (any.config.clone(), any.now, any.snapshots.clone());
+    let saves = &status.saves;
+    status.begun.fetch_add(1, Relaxed);
+    saves.scheduled.store(false, Relaxed);
+    saves.tried_at.store(now / 1000, Relaxed);
+    let path = config.dir.join(&config.dbfilename);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let (layout, files) = match config.snapshot_files {
+        crate::config::SnapshotFiles::One => {
+            (Layout::Joined, Files::one(disk.clone(), path.clone()))
+        }
+        crate::config::SnapshotFiles::PerShard => {
+            let files = Files::set(disk.clone(), path.clone(), now, shards.total());
+            (Layout::Apart, files)
+        }
+    };
+    let what = Cut {
+        purpose: Purpose::Snapshot,
+        layout,
+        disk,
+        spill: files.spill(),
+    };
+    let changes = shards.iter().map(|shard| shard.effects.changes()).sum();
+    let report = status.clone();
+    let begun = cut(shards, what, Box::new(files), move |ending| match ending {
+        Ending::Done { bytes } => {
+            report.saved(unix_ms(), changes);
+            log::info!("DB saved on disk");
+            log::info!("Background saving terminated with success, {bytes} bytes");
+        }
+        Ending::Failed(error) => {
+            log::warn!(
+                "Write error saving DB on disk '{}': {error}",
+                path.display()
+            );
+            log::warn!("Background saving error");
+            report.saves.set_failed(true);
+        }
+        Ending::Cancelled => log::warn!("Background saving was given up"),
+    });
+    match begun {
+        Ok(_) => {
+            log::info!("Background saving started by a thread of its own");
+            true
+        }
+        Err(error) => {
+            log::warn!("Can't save in background: {error}");
+            saves.set_failed(true);
+            false
+        }
+    }
+}
+
+/// Writes all shards into the file, or the files, that the configuration names, while everything waits. False when the
+/// disk failed; the log says how.
+pub fn save_now(shards: &mut Shards<'_>) -> bool {
+    let any = shards.any();
+    let (config, now, status) = (any.config.clone(), any.now, any.snapshots.clone());
+    let about = About {
+        header: header(now, &status, false),
+        compress: config.rdbcompression,
+        check_sum: config.rdbchecksum,
+        incremental_sync: config.rdb_save_incremental_fsync,
+        usage: &|entry| usage(entry, &config, now),
+    };
+    let path = config.dir.join(&config.dbfilename);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let mut keyspaces: Vec<_> = shards.iter().map(|shard| &shard.keyspace).collect();
+    let written = match config.snapshot_files {
+        crate::config::SnapshotFiles::One => {
+            let mut files = Files::one(disk, path.clone());
+            snapshot::save(&mut files, &[&keyspaces[..]], &about)
+        }
+        crate::config::SnapshotFiles::PerShard => {
+            keyspaces.sort_by_key(|keyspace| keyspace.slot_at(0));
+            let mut files = Files::set(disk, path.clone(), now, keyspaces.len());
+            let each: Vec<_> = keyspaces.chunks(1).collect();
+            snapshot::save(&mut files, &each, &about)
+        }
+    };
+    match written {
+        Ok(_) => {
+            let changes = shards.iter().map(|shard| shard.effects.changes()).sum();
+            status.saved(now, changes);
+            log::info!("DB saved on disk");
+            true
+        }
+        Err(error) => {
+            log::warn!("Can't write the snapshot '{}': {error}", path.display());
+            false
+        }
+    }
+}

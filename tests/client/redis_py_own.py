@@ -1,0 +1,87 @@
+"""Does the server pass redis-py's own tests, with one shard and with four?
+
+The tests are not part of this repository. REDIS_PY_SRC names a checkout of redis/redis-py (or an unpacked source
+distribution, which has them too) at version 5; the interpreter must have pytest, pytest-timeout, pytest-asyncio and
+packaging. Without REDIS_PY_SRC nothing runs, and that is said. Tests of clusters, Sentinel, TLS and modules are left out.
+
+    REDIS_PY_SRC=~/redis-py python3 tests/client/redis_py_own.py [--shards 1,4] [--slotwise PATH] [FILE ...]
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from support import default_slotwise, scratch_root, slotwise
+
+FILES = """
+    test_commands.py test_pubsub.py test_scripting.py test_pipeline.py test_lock.py test_connection.py
+    test_connection_pool.py test_monitor.py test_function.py test_encoding.py test_cache.py test_multiprocessing.py
+    test_helpers.py test_retry.py test_credentials.py test_command_parser.py test_hash.py test_utils.py test_parsers
+""".split()
+
+LEFT_OUT = "not onlycluster and not redismod and not ssl and not replica"
+
+# Tests that fail, each with its reason.
+KNOWN = {
+    "test_client_setinfo": "it connects to port 6379 as well",
+    "test_retry_connect_on_timeout_error": "it connects to port 6379",
+    "test_create_single_connection_client_from_url": "it connects to port 6379",
+    "test_client_kill_filter_by_user": "its user may run CLUSTER, which is missing",
+    "TestCredentialsProvider": "its user may run CLUSTER, which is missing",
+    "TestUsernamePasswordCredentialProvider": "its user may run CLUSTER, which is missing",
+    "test_get_moveable_keys": "it asks for MIGRATE, which is missing",
+    "test_bgsave": "BGSAVE is missing",
+    "test_replicaof": "REPLICAOF is missing",
+    "test_psync": "it connects to port 6380",
+    "test_tfunction_load_delete": "it asks for a module",
+    "test_tfunction_list": "it asks for a module",
+    "test_tfcall": "it asks for a module",
+    "test_module": "it asks for a module",
+    "test_module_loadex": "it asks for a module",
+}
+
+
+def failures(text):
+    """Names of tests in pytest's summary that did not pass."""
+    return re.findall(r"^(?:FAILED|ERROR) (\S+)", text, re.M)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="*", help="files of the suite's directory tests")
+    parser.add_argument("--slotwise", default=default_slotwise(), help="path of the server under test")
+    parser.add_argument("--shards", default="1,4", help="shard counts, comma-separated")
+    options = parser.parse_args()
+    named = os.environ.get("REDIS_PY_SRC", "")
+    if not named:
+        print("redis-py: skipped, REDIS_PY_SRC does not name a checkout of redis/redis-py")
+        return 0
+    source = Path(named).resolve()
+    if not (source / "tests" / "test_commands.py").exists():
+        sys.exit(f"redis-py: {source} has no tests/test_commands.py")
+    bad = 0
+    extra = ("--enable-debug-command", "yes", "--enable-protected-configs", "yes")
+    for count in map(int, options.shards.split(",")):
+        with (tempfile.TemporaryDirectory(dir=scratch_root()) as cache,
+              slotwise(options.slotwise, shards=count, extra=extra) as server):
+            files = [f"tests/{name}" for name in options.files or FILES]
+            command = [sys.executable, "-m", "pytest", "-q", "--timeout", "60", "-W", "ignore", "-m", LEFT_OUT,
+                       "-o", f"cache_dir={cache}", "--redis-url", f"redis://127.0.0.1:{server.port}/9", *files]
+            run = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=900, check=False)
+            failed = failures(run.stdout)
+            unknown = [name for name in failed if not any(known in name for known in KNOWN)]
+            lines = run.stdout.strip().splitlines()
+            print(f"redis-py's suite, {count} shards: {lines[-1] if lines else run.stderr[-400:]}; "
+                  f"{len(unknown)} not known")
+            for name in unknown:
+                print(f"    {name}")
+            bad += len(unknown) + (0 if re.search(r"\d+ passed", run.stdout) else 1)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
