@@ -17,7 +17,7 @@ use crate::persistence::aof::manifest::{self, Durability, FileKind, Manifest};
 use crate::persistence::aof::reader::{Item, LogReader};
 use crate::persistence::file::RealDisk;
 use crate::persistence::rdb::{Event, Limits, Reader, Usage};
-use crate::persistence::snapshot::{self, About};
+use crate::persistence::snapshot::{self, About, Header};
 use crate::script::Scripts;
 
 use super::choice::{Foreign, own_manifest};
@@ -119,13 +119,14 @@ pub fn merge(path: &Path, out: &Path) -> Result<u64, String> {
     let libraries = scripts.libraries();
     let functions: Vec<Vec<u8>> = libraries.codes().map(<[u8]>::to_vec).collect();
     let about = About {
-        now: unix_ms(),
-        used_memory: 0,
+        header: Header {
+            now: unix_ms(),
+            functions,
+            ..Header::default()
+        },
         compress: config.rdbcompression,
         check_sum: config.rdbchecksum,
         incremental_sync: true,
-        aof_base: false,
-        functions: &functions,
         usage: &|_| Usage::None,
     };
     let shares: Vec<&Keyspace> = keyspaces.iter_mut().map(|one| &*one).collect();
