@@ -462,9 +462,9 @@ impl<'a> Writing<'a> {
     /// What an output begins with: facts, libraries, and how many keys each database has.
     fn begin(&mut self, number: usize) -> io::Result<()> {
         if number > 0 && self.plan.header.aof_base {
-            self.plan.header.functions.clear(); // the bases of a log are loaded together
+            self.plan.header.functions.clear(); // they are the server's: the first shard's base has them
         }
-        self.plan.header.write(&mut self.encoder);
+        header(&mut self.encoder, &self.plan.header);
         let shards = match self.plan.layout {
             Layout::Joined => 0..self.plan.sizes.len(),
             Layout::Apart => number..number + 1,

@@ -16,6 +16,7 @@ use crate::persistence::Status;
 use crate::persistence::aof::manifest::{self, Durability, FileKind, Manifest};
 use crate::persistence::aof::reader::{Item, LogReader};
 use crate::persistence::file::RealDisk;
+use crate::persistence::parts;
 use crate::persistence::rdb::{Event, Limits, Reader, Usage};
 use crate::persistence::snapshot::{self, About, Header};
 use crate::script::Scripts;
@@ -121,8 +122,9 @@ pub fn merge(path: &Path, out: &Path) -> Result<u64, String> {
     let about = About {
         header: Header {
             now: unix_ms(),
+            used_memory: 0,
+            aof_base: false,
             functions,
-            ..Header::default()
         },
         compress: config.rdbcompression,
         check_sum: config.rdbchecksum,
@@ -130,7 +132,8 @@ pub fn merge(path: &Path, out: &Path) -> Result<u64, String> {
         usage: &|_| Usage::None,
     };
     let shares: Vec<&Keyspace> = keyspaces.iter_mut().map(|one| &*one).collect();
-    snapshot::save(&RealDisk, out, &shares, &about)
+    let mut files = parts::Files::one(Arc::new(RealDisk), out.to_owned());
+    snapshot::save(&mut files, &[&shares[..]], &about)
         .map_err(|error| format!("Can't write '{}': {error}", out.display()))
 }
 

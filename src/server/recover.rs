@@ -13,7 +13,7 @@ use crate::keyspace::Keyspace;
 use crate::mesh::message::CoreMessage;
 use crate::observe::Observatory;
 use crate::persistence::file::Disk;
-use crate::persistence::snapshot::{self, About};
+use crate::persistence::snapshot::{self, About, Header};
 use crate::recovery::{self, Choice, Recovered};
 use crate::shard::usage;
 
@@ -46,14 +46,20 @@ pub(super) fn write_bases(
     let (used_memory, now) = (observatory.used_memory(), unix_ms());
     let write = |shard: usize, path: &Path, keyspace: &Keyspace| {
         let about = About {
-            now,
-            used_memory,
+            header: Header {
+                now,
+                used_memory,
+                aof_base: true,
+                // They are the server's, not a shard's: one file has them.
+                functions: if shard == 0 {
+                    functions.clone()
+                } else {
+                    Vec::new()
+                },
+            },
             compress: config.rdbcompression,
             check_sum: config.rdbchecksum,
             incremental_sync: true,
-            aof_base: true,
-            // They are the server's, not a shard's: one file has them.
-            functions: if shard == 0 { &functions } else { &[] },
             usage: &|entry| usage(entry, config, now),
         };
         let mut output = disk.create(path)?;
