@@ -81,6 +81,7 @@ impl Core {
             CoreMessage::Rebase(bytes) => self.rebase_log(bytes),
             CoreMessage::KeepLog(log) => self.keep_log(log),
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
+            CoreMessage::Arrived(done) => self.say_arrived(done),
             CoreMessage::Loaded => self.loading_ended(),
             CoreMessage::Stop => self.stopping = true,
         }

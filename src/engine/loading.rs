@@ -4,6 +4,7 @@
 //! expires and nothing is evicted.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc;
 
 use crate::keyspace::Keyspace;
 use crate::mesh::message::CoreMessage;
@@ -57,6 +58,15 @@ impl Core {
             "the keys are this shard's"
         );
         shard.keyspace = *keyspace;
+    }
+
+    /// Says that what came for the shard before has reached it, or keeps the question with what waits for the shard.
+    pub(super) fn say_arrived(&mut self, done: mpsc::Sender<()>) {
+        if self.shard.is_none() || !self.deferred.is_empty() {
+            self.deferred.push(CoreMessage::Arrived(done));
+            return;
+        }
+        let _ = done.send(()); // whoever asked may have given up
     }
 
     /// Takes in a shipment, or keeps it until the shard is back.

@@ -33,7 +33,7 @@ impl Keyspace {
             let Some(table) = db.tables.get_mut(place).filter(|table| !table.is_empty()) else {
                 continue;
             };
-            let table = std::mem::replace(table, Table::new());
+            let table = std::mem::take(table);
             let volatile = db.counts.take_slot(place, table.len());
             taken.tables.push((number, table, volatile));
         }

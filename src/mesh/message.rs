@@ -4,7 +4,7 @@
 //! in the inbox; several shards in one step are a transaction (see `transaction/`).
 
 use std::os::fd::RawFd;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use crate::acl::Users;
@@ -250,6 +250,8 @@ pub enum CoreMessage {
     KeepLog(Box<Log>),
     /// The share of the receiver's shard, brought back from files.
     Adopt(Box<Keyspace>),
+    /// Say when everything that was sent before has arrived at the receiver's shard.
+    Arrived(mpsc::Sender<()>),
     /// All keys of the file are where they belong: the receiver serves.
     Loaded,
     /// The server ends: reply what can be replied and stop.

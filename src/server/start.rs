@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::base::clock::unix_ms;
@@ -58,8 +59,27 @@ pub(super) fn load(
     Ok(())
 }
 
-/// Lets the cores serve.
+/// How often somebody who waits for cores looks whether the server stops.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Lets the cores serve, once all of them have what was sent them: a core that serves borrows the shards of others, and
+/// these must hold their keys and have their logs by then.
 pub(super) fn open_gates(links: &SharedLinks, status: &Status) {
+    let (done, arrived) = mpsc::channel();
+    for core in links.shard_cores() {
+        core.mail(CoreMessage::Arrived(done.clone()));
+        core.wake_by_event();
+    }
+    drop(done);
+    let mut missing = links.shards();
+    while missing > 0 {
+        match arrived.recv_timeout(LOOK) {
+            Ok(()) => missing -= 1,
+            // A core that has been told to stop answers nothing any more.
+            Err(_) if status.stopping.load(Relaxed) => return,
+            Err(_) => {}
+        }
+    }
     status.loading.store(false, Relaxed);
     for core in links.shard_cores() {
         core.mail(CoreMessage::Loaded);
