@@ -392,9 +392,11 @@ impl Control {
     /// Answers are about to stand on less than the disk: the manifest says so first, for a start after a loss of power.
     fn promise_less(&self, old: &Config) {
         let log = &self.observatory.snapshots.log;
-        let before = durability(old);
-        if before != durability(&self.config)
-            && before == Durability::Always
+        let (before, now) = (durability(old), durability(&self.config));
+        log.always
+            .store(now == Durability::Always, Ordering::Relaxed);
+        if before == Durability::Always
+            && now != before
             && let Some(set) = &mut *log.lock_set()
             && let Err(error) = set.set_durability(Durability::Relaxed)
         {

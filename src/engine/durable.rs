@@ -551,10 +551,15 @@ impl Core {
         let status = self.observatory.snapshots.clone();
         let thread = std::thread::Builder::new().name("sync".to_owned());
         let started = thread.spawn(move || {
-            let synced = marks.iter().try_for_each(|mark| mark.file.sync_now(mark.to));
+            let synced = marks
+                .iter()
+                .try_for_each(|mark| mark.file.sync_now(mark.to));
             let noted = synced.and_then(|()| match &mut *status.log.lock_set() {
-                Some(set) => set.set_durability(Durability::Always),
-                None => Ok(()),
+                // It may have changed again meanwhile.
+                Some(set) if status.log.always.load(Relaxed) => {
+                    set.set_durability(Durability::Always)
+                }
+                _ => Ok(()),
             });
             if let Err(error) = noted {
                 log::warn!("Can't note in the manifest that appendfsync is always: {error}");

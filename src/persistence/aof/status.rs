@@ -13,6 +13,8 @@ use super::set::Set;
 pub struct LogStatus {
     /// Shards write logs.
     pub on: AtomicBool,
+    /// Answers stand on the disk, as the configuration now says.
+    pub always: AtomicBool,
     /// The files; none while there are none.
     set: Mutex<Option<Set>>,
     /// The next number for a step over several shards, or for an epoch.

@@ -1,0 +1,234 @@
+"""The append-only files as an operator meets them.
+
+    switch    appendonly and appendfsync change at run time, and what was written meanwhile is there after a kill
+    rewrite   BGREWRITEAOF and the automatic rewrite leave one generation of small files; redis-check agrees with them
+    waitaof   WAITAOF answers when the logs are on disk
+    full      a full disk: MISCONF, nothing acknowledged is lost, and writes go on by themselves once there is room
+    torn      half a command at the end of a file is cut off, or stops the start if it is told to
+
+    tests/client/aof.py [--slotwise PATH] [--shards N] [CHECK ...]
+"""
+
+import argparse
+import glob
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from support import ErrorReply, Server, default_slotwise, encode, scratch_root, wait_until
+
+
+class Failure(Exception):
+    """A promise that was not kept."""
+
+
+def expect(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+class Run:
+    """A server whose directory outlives it."""
+
+    def __init__(self, options, directory, *extra):
+        self.server = Server("aof", [
+            options.slotwise, "--port", "{port}", "--dir", directory, "--shards", str(options.shards), *extra,
+        ])
+
+    def __enter__(self):
+        return self.server.start()
+
+    def __exit__(self, *_):
+        self.server.stop()
+
+
+def kill(server):
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
+
+
+def info(client, field):
+    text = client.call("INFO", "persistence").decode()
+    found = [line.split(":", 1)[1] for line in text.split("\r\n") if line.startswith(field + ":")]
+    return found[0] if found else None
+
+
+def rewritten(client):
+    return wait_until(lambda: info(client, "aof_rewrite_in_progress") == "0", 20)
+
+
+def files(directory, pattern):
+    return sorted(glob.glob(os.path.join(directory, "appendonlydir", pattern)))
+
+
+def check_switch(options, directory):
+    with Run(options, directory) as server:
+        with server.client() as client:
+            for number in range(200):
+                client.call("SET", f"before:{number}", str(number))
+            expect(info(client, "aof_enabled") == "0", "it is off")
+            client.call("CONFIG", "SET", "appendonly", "yes")
+            expect(rewritten(client), "the first files are written")
+            expect(info(client, "aof_last_bgrewrite_status") == "ok", "and well")
+            client.call("MSET", *[word for number in range(50) for word in (f"after:{number}", "x")])
+            for policy in ("always", "no", "always", "everysec"):
+                client.call("CONFIG", "SET", "appendfsync", policy)
+                client.call("SET", f"under:{policy}", "1")
+        kill(server)
+    with Run(options, directory, "--appendonly", "yes") as server:
+        with server.client() as client:
+            expect(client.call("DBSIZE") == 253, f"{client.call('DBSIZE')} keys of 253 are back")
+            client.call("CONFIG", "SET", "appendonly", "no")
+            client.call("SET", "unwritten", "1")
+            expect(wait_until(lambda: info(client, "aof_current_size") is None, 5), "the files are closed")
+        kill(server)
+    with Run(options, directory, "--appendonly", "yes") as server:
+        with server.client() as client:
+            expect(client.call("EXISTS", "unwritten") == 0, "what came after appendonly no is nowhere")
+            expect(client.call("DBSIZE") == 253, "the rest is")
+
+
+def check_rewrite(options, directory):
+    extra = ("--appendonly", "yes", "--auto-aof-rewrite-min-size", "300kb", "--auto-aof-rewrite-percentage", "100")
+    with Run(options, directory, *extra) as server:
+        with server.client() as client:
+            client.call("FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('five', function() return 5 end)")
+            for _ in range(6000):
+                client.send_raw(encode("INCR", "n") + encode("RPUSH", "l", "x"))
+            for _ in range(12000):
+                client.read()
+            expect(wait_until(lambda: int(info(client, "aof_rewrites")) > 0, 20), "it is rewritten by itself")
+            expect(rewritten(client), "that ends")
+            expect(client.call("BGREWRITEAOF") == b"Background append only file rewriting started", "and when asked for")
+            client.call("SET", "during", "1")
+            expect(rewritten(client), "that ends too")
+            bases, logs = files(directory, "*.base.rdb"), files(directory, "*.incr.aof")
+            expect(len(bases) == options.shards and len(logs) == options.shards, f"one generation: {bases} {logs}")
+            size = sum(os.path.getsize(path) for path in bases + logs)
+            expect(size < 100_000, f"{size} bytes hold a counter and a list")
+            if shutil.which("redis-check-rdb"):
+                for path in bases:
+                    done = subprocess.run(["redis-check-rdb", path], capture_output=True, check=False)
+                    expect(done.returncode == 0, f"redis-check-rdb on {path}: {done.stdout[-300:]}")
+                for path in logs:
+                    done = subprocess.run(["redis-check-aof", path], capture_output=True, check=False)
+                    # An empty file is nothing to it.
+                    expect(done.returncode == 0 or not os.path.getsize(path), f"redis-check-aof {path}: {done.stdout[-300:]}")
+        kill(server)
+    with Run(options, directory, "--appendonly", "yes") as server:
+        with server.client() as client:
+            expect(client.call("GET", "n") == b"6000" and client.call("LLEN", "l") == 6000, "all of it is back")
+            expect(client.call("GET", "during") == b"1", "what came during the rewrite, too")
+            expect(client.call("FCALL", "five", "0") == 5, "and the functions")
+
+
+def check_waitaof(options, directory):
+    with Run(options, directory, "--appendonly", "yes", "--appendfsync", "no") as server:
+        with server.client() as client:
+            client.call("MSET", "a", "1", "b", "2", "c", "3")
+            expect(client.call("WAITAOF", "1", "0", "10000") == [1, 0], "the log is on disk")
+            expect(client.call("WAITAOF", "0", "0", "0") == [0, 0], "nothing is asked for")
+            began = time.monotonic()
+            expect(client.call("WAITAOF", "1", "1", "100") == [0, 0], "there are no replicas")
+            expect(time.monotonic() - began >= 0.09, "it waited for them")
+            client.call("CONFIG", "SET", "appendonly", "no")
+            wait_until(lambda: info(client, "aof_current_size") is None, 5)
+            answer = client.call("WAITAOF", "1", "0", "0")
+            expect(isinstance(answer, ErrorReply) and b"appendonly is disabled" in answer, f"no log: {answer}")
+
+
+def check_full(options, directory):
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", directory], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        return "skipped: no right to mount a small file system"
+    acknowledged = {}
+    try:
+        with Run(options, directory, "--appendonly", "yes", "--save", "") as server:
+            with server.client() as client:
+                ballast = os.path.join(directory, "ballast")
+                with open(ballast, "wb") as file:
+                    file.write(b"x" * (2 << 20))
+                refused = None
+                for number in range(4000):
+                    answer = client.call("SET", f"k{number}", b"v" * 1000)
+                    if isinstance(answer, ErrorReply):
+                        refused = bytes(answer)
+                        break
+                    acknowledged[f"k{number}"] = True
+                expect(refused and refused.startswith(b"MISCONF Errors writing to the AOF file: No space left"), f"{refused}")
+                expect(client.call("GET", "k0") == b"v" * 1000, "reading goes on")
+                expect(isinstance(client.call("PING"), ErrorReply), "PING tells")
+                expect(info(client, "aof_last_write_status") == "err", "and so does INFO")
+                os.remove(ballast)
+                went_on = wait_until(lambda: client.call("SET", "later", "1") == b"OK", 10)
+                expect(went_on, "writes go on once there is room")
+                acknowledged["later"] = True
+                expect(info(client, "aof_last_write_status") == "ok", "all is well again")
+            kill(server)
+        with Run(options, directory, "--appendonly", "yes", "--save", "") as server:
+            with server.client() as client:
+                missing = [key for key in acknowledged if client.call("EXISTS", key) != 1]
+                expect(not missing, f"{len(missing)} acknowledged keys are missing: {missing[:5]}")
+    finally:
+        subprocess.run(["umount", directory], check=False)
+    return None
+
+
+def check_torn(options, directory):
+    with Run(options, directory, "--appendonly", "yes") as server:
+        with server.client() as client:
+            for number in range(100):
+                client.call("SET", f"k{number}", "value")
+        kill(server)
+    torn = max(files(directory, "*.incr.aof"), key=os.path.getsize)
+    with open(torn, "ab") as file:
+        file.write(b"*3\r\n$3\r\nSET\r\n$4\r\nhal")
+    refusing = Server("aof", [
+        options.slotwise, "--port", "{port}", "--dir", directory, "--shards", str(options.shards), "--appendonly", "yes",
+        "--aof-load-truncated", "no",
+    ])
+    try:
+        refusing.start()
+        raise Failure("aof-load-truncated no: it started all the same")
+    except RuntimeError as problem:
+        expect("truncated" in str(problem).lower() or "end" in str(problem).lower(), f"it says why: {problem}")
+    finally:
+        refusing.stop()
+    with Run(options, directory, "--appendonly", "yes") as server:
+        with server.client() as client:
+            expect(client.call("DBSIZE") == 100, "everything but the torn end is there")
+
+
+CHECKS = {
+    "switch": check_switch, "rewrite": check_rewrite, "waitaof": check_waitaof, "full": check_full, "torn": check_torn,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slotwise", default=default_slotwise())
+    parser.add_argument("--shards", type=int, default=2)
+    parser.add_argument("checks", nargs="*", choices=[*CHECKS, []])
+    options = parser.parse_args()
+    failed = 0
+    for name in options.checks or CHECKS:
+        directory = tempfile.mkdtemp(prefix="aof-", dir=scratch_root())
+        try:
+            note = CHECKS[name](options, directory)
+            print(f"{name}: {note or 'ok'}")
+        except (Failure, ErrorReply, RuntimeError, OSError) as problem:
+            failed += 1
+            print(f"{name}: FAILED: {problem}")
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+    print(f"{len(options.checks or CHECKS) - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
