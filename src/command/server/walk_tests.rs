@@ -329,10 +329,10 @@ fn what_is_written_is_the_data_set_at_the_cut() {
                 for _ in 0..world.below(writes) {
                     world.write(seed % 4 == 0);
                 }
-                for shard in 0..shards {
+                for (shard, over) in over.iter_mut().enumerate() {
                     let steps = 1 + world.below(steps);
                     match world.step(shard, steps) {
-                        Progress::Over => over[shard] = true,
+                        Progress::Over => *over = true,
                         Progress::Going => {}
                         Progress::Waiting => std::thread::sleep(Duration::from_micros(200)),
                     }
