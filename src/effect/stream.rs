@@ -9,7 +9,7 @@
 use crate::base::number::format_i64;
 use crate::resp::request::Args;
 
-/// First word of the annotation of a part of a cross-shard step: `#TX number shard,shard,...`.
+/// First word of the annotation of a part of a cross-shard step: `#TX:number shard,first-last,...`.
 pub const TRANSACTION_MARK: &[u8] = b"#TX:";
 /// First word of the annotation that says that all shards' files up to here make one cut: `#EPOCH number`.
 pub const EPOCH_MARK: &[u8] = b"#EPOCH:";
@@ -175,9 +175,21 @@ impl Effects {
         if let Some((number, shards)) = step {
             before.extend_from_slice(TRANSACTION_MARK);
             before.extend_from_slice(&format_i64(number as i64));
-            for (at, shard) in shards.iter().enumerate() {
-                before.push(if at == 0 { b' ' } else { b',' });
-                before.extend_from_slice(&format_i64(i64::from(*shard)));
+            let mut from = 0;
+            while from < shards.len() {
+                // Neighbours as a range: a line has room for 1024 bytes.
+                let run = shards[from..]
+                    .windows(2)
+                    .take_while(|two| two[0] + 1 == two[1]);
+                let to = from + run.count();
+                before.push(if from == 0 { b' ' } else { b',' });
+                before.extend_from_slice(&format_i64(i64::from(shards[from])));
+                if to > from + 1 {
+                    before.push(b'-');
+                    before.extend_from_slice(&format_i64(i64::from(shards[to])));
+                    from = to;
+                }
+                from += 1;
             }
             before.extend_from_slice(b"\r\n");
         }
@@ -376,6 +388,20 @@ mod tests {
             taken(&mut effects),
             "; SELECT 0 #TX:7 0,2 ; MULTI ; CMD k ; SELECT 1 ; CMD k ; EXEC #TX:8 0,1 ; CMD k #EPOCH:4"
         );
+    }
+
+    #[test]
+    fn a_step_of_many_shards_is_named_by_ranges() {
+        let mut effects = recording();
+        for shards in [&[0, 1, 2, 3, 7][..], &[1, 2, 4], &[5, 6, 7]] {
+            assert!(effects.begin_unit());
+            run(&mut effects, 0, |e| e.count(1));
+            effects.end_unit(Some((1, shards)));
+        }
+        let text = taken(&mut effects);
+        assert!(text.contains("#TX:1 0-3,7 "), "{text}");
+        assert!(text.contains("#TX:1 1,2,4 "), "{text}");
+        assert!(text.contains("#TX:1 5-7 "), "{text}");
     }
 
     #[test]

@@ -32,6 +32,8 @@ use super::core::{Core, Held};
 
 /// How often all logs are marked as one cut and put on disk.
 const EPOCH_MS: i64 = 1000;
+/// The same where nothing is promised: for a start after a loss of power, which needs a cut that is on disk.
+const EPOCH_UNPROMISED_MS: i64 = 30_000;
 /// After so long a write that has failed is tried again.
 const RETRY_MS: i64 = 100;
 
@@ -405,18 +407,18 @@ impl Core {
         }
     }
 
-    /// Begins to sync a file, unless that is under way. True when it was.
-    fn start_sync(&mut self, mark: Mark) -> bool {
+    /// Begins to sync a file, unless that is under way.
+    fn start_sync(&mut self, mark: Mark) {
         let syncs = &mut self.durable.syncs;
         let same = |sync: &Sync| Arc::ptr_eq(&sync.file, &mark.file);
         if mark.is_synced() {
-            return false;
+            return;
         }
         if syncs.iter().flatten().any(same) {
-            return true;
+            return;
         }
         let Some(fd) = mark.file.fd() else {
-            return false;
+            return;
         };
         let number = match syncs.iter().position(Option::is_none) {
             Some(number) => number,
@@ -430,7 +432,6 @@ impl Core {
         let status = &self.observatory.snapshots.log;
         status.pending_syncs.fetch_add(1, Relaxed);
         self.ring.sync(fd, number as u64);
-        false
     }
 
     /// A sync is over.
@@ -476,9 +477,26 @@ impl Core {
         {
             return;
         }
-        self.durable.next_epoch = self.now + EPOCH_MS;
-        let bytes = self.log_bytes();
-        if bytes != self.durable.epoch_bytes {
+        let saves = &self.observatory.snapshots.saves;
+        let spared = self.config.no_appendfsync_on_rewrite && saves.under_way().is_some();
+        self.durable.next_epoch = self.now
+            + match self.config.appendfsync {
+                AppendFsync::No => EPOCH_UNPROMISED_MS,
+                _ => EPOCH_MS,
+            };
+        if spared {
+            return;
+        }
+        if self.durable.syncs.iter().any(Option::is_some) {
+            // An epoch begins when the one before it is on disk: recovery relies on that.
+            status.delayed_syncs.fetch_add(1, Relaxed);
+            log::warn!(
+                "Asynchronous AOF fsync is taking too long (disk is busy?). Writing the AOF buffer without waiting for \
+                 fsync to complete, this may slow down Redis."
+            );
+            return;
+        }
+        if self.log_bytes() != self.durable.epoch_bytes {
             self.begin_chore(|core, held| core.end_epoch(held));
         }
     }
@@ -492,32 +510,28 @@ impl Core {
 
     /// All shards are in hand: what their logs hold up to here is one cut, and goes to the disk.
     fn end_epoch(&mut self, held: &mut Held) {
-        if self.shards > 1 {
+        self.settle_all(held);
+        let mut marks = Vec::new();
+        let mut old_files = false;
+        for log in held.iter_mut().filter_map(|shard| shard.log.as_mut()) {
+            log.unsynced(&mut marks);
+            old_files |= log.stands_on_others();
+        }
+        // The first epoch in a new file comes when the file before it is on disk.
+        if self.shards > 1 && !old_files {
             let number = self.observatory.snapshots.log.number();
             for shard in held.iter_mut().filter(|shard| shard.log.is_some()) {
                 shard.effects.annotate(EPOCH_MARK, number);
             }
-        }
-        self.settle_all(held);
-        self.durable.epoch_bytes = self.log_bytes();
-        let saves = &self.observatory.snapshots.saves;
-        let spared = self.config.no_appendfsync_on_rewrite && saves.under_way().is_some();
-        if self.config.appendfsync != AppendFsync::EverySec || spared {
-            return;
-        }
-        let mut slow = false;
-        for shard in held.iter() {
-            if let Some(log) = &shard.log {
-                slow |= self.start_sync(log.mark());
+            self.settle_all(held);
+            marks.clear();
+            for log in held.iter_mut().filter_map(|shard| shard.log.as_mut()) {
+                log.unsynced(&mut marks);
             }
         }
-        if slow {
-            let status = &self.observatory.snapshots.log;
-            status.delayed_syncs.fetch_add(1, Relaxed);
-            log::warn!(
-                "Asynchronous AOF fsync is taking too long (disk is busy?). Writing the AOF buffer without waiting for \
-                 fsync to complete, this may slow down Redis."
-            );
+        self.durable.epoch_bytes = if old_files { 0 } else { self.log_bytes() };
+        for mark in marks {
+            self.start_sync(mark);
         }
     }
 
@@ -582,6 +596,9 @@ impl Core {
                 let mark = log.mark();
                 if let Err(error) = mark.file.sync_now(mark.to) {
                     log::warn!("Fail to fsync the AOF file: {error}");
+                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                    let status = &self.observatory.snapshots.log;
+                    status.sync_error.store(errno, Relaxed);
                 }
             }
             self.shard = Some(shard);

@@ -476,6 +476,7 @@ fn run(
             .map_err(|error| format!("A shard's thread failed: {error}"))?;
     }
     observatory.snapshots.saves.wait_for_writers(WRITERS_WAIT);
+    logs::end(&observatory);
     outcome
 }
 

@@ -9,7 +9,7 @@ use crate::engine::SharedLinks;
 use crate::mesh::message::CoreMessage;
 use crate::observe::Observatory;
 use crate::persistence::aof::log::{Growing, Log};
-use crate::persistence::aof::manifest::Manifest;
+use crate::persistence::aof::manifest::{Durability, Manifest};
 use crate::persistence::aof::rewrite::{NUMBERS_OF_A_RUN, durability};
 use crate::persistence::aof::set::{Set, boot_id};
 use crate::persistence::file::{Disk, RealDisk};
@@ -63,10 +63,26 @@ pub(super) fn start(
     let before = bytes_of(&directory, set.manifest());
     status.base_bytes.store(before, Relaxed);
     *status.lock_set() = Some(set);
+    status
+        .always
+        .store(durability(config) == Durability::Always, Relaxed);
     status.on.store(true, Relaxed);
     recover::hand_over(keyspaces, links);
     hand_out(files, before, links);
     Ok(())
+}
+
+/// The cores have ended, each with its log on disk: a start after the machine has gone down as well can rely on all of it.
+pub(super) fn end(observatory: &Observatory) {
+    let log = &observatory.snapshots.log;
+    if !log.on.load(Relaxed) || log.trouble().is_some() {
+        return;
+    }
+    if let Some(set) = &mut *log.lock_set()
+        && let Err(error) = set.end()
+    {
+        log::warn!("Can't note in the manifest that the files are complete: {error}");
+    }
 }
 
 /// Each core gets its log. What earlier files hold is counted with the first.

@@ -200,6 +200,11 @@ impl Log {
         self.behind.is_empty() && self.mark().is_synced()
     }
 
+    /// Whether what follows here stands on other files that are not on disk.
+    pub fn stands_on_others(&self) -> bool {
+        self.behind.iter().any(|mark| !mark.is_synced())
+    }
+
     /// All that must be on disk before what has been appended so far is acknowledged, and is not yet.
     pub fn unsynced(&mut self, into: &mut Vec<Mark>) {
         if !self.is_synced() {

@@ -173,11 +173,15 @@ fn step_of(text: &[u8]) -> Option<(u64, Vec<u16>)> {
     let rest = text.strip_prefix(TRANSACTION_MARK)?;
     let blank = memchr::memchr(b' ', rest)?;
     let number = u64::try_from(parse_i64(&rest[..blank])?).ok()?;
-    let shards: Option<Vec<u16>> = rest[blank + 1..]
-        .split(|byte| *byte == b',')
-        .map(|shard| parse_i64(shard).and_then(|shard| u16::try_from(shard).ok()))
-        .collect();
-    Some((number, shards?))
+    let shard = |text: &[u8]| parse_i64(text).and_then(|shard| u16::try_from(shard).ok());
+    let mut shards = Vec::new();
+    for run in rest[blank + 1..].split(|byte| *byte == b',') {
+        match memchr::memchr(b'-', run) {
+            Some(dash) => shards.extend(shard(&run[..dash])?..=shard(&run[dash + 1..])?),
+            None => shards.push(shard(run)?),
+        }
+    }
+    Some((number, shards))
 }
 
 /// How much of each log is the data set.

@@ -140,6 +140,12 @@ impl Set {
         self.manifest.next_number = next_number;
     }
 
+    /// Everything is on disk and nobody writes any more: the machine may go down.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.manifest.boot.clear();
+        self.publish()
+    }
+
     /// Puts the manifest on disk.
     pub fn publish(&self) -> io::Result<()> {
         let text = self.manifest.to_text();
