@@ -38,6 +38,8 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
         check 300 python3 "$clients/recovery.py" --slotwise "$SLOTWISE" --shards $shards --seed "$(date +%s)" --cuts 40
         [ "$(date +%s)" -lt "$end" ] || break
     done
+    check 1200 python3 "$clients/crash.py" --kills 300 --seconds 900
+    check 1200 python3 "$clients/effects.py" --rounds 40 --seconds 900 --rewrite
     # The simulated loss of power, on seeds that no turn has had.
     first=$(($(date +%s) % 100000000 * 1000))
     check 3600 env SLOTWISE_POWER_SEEDS="$first-$((first + 3000))" cargo test --locked --lib recovery::power_tests

@@ -169,7 +169,10 @@ for shards in 1 4; do
     step "scripting-$shards" 60 python3 "$clients/scripting.py" --shards $shards
     step "persistence-$shards" 120 python3 "$clients/persistence.py" --shards $shards --keys 100000
     step "snapshots-$shards" 90 python3 "$clients/snapshots.py" --shards $shards --keys 20000
+    step "aof-$shards" 90 python3 "$clients/aof.py" --shards $shards
 done
+step "crash" 120 python3 "$clients/crash.py" --kills 20 --seconds 60 --seed 7200
+step "effects" 60 python3 "$clients/effects.py" --rounds 3 --seconds 40 --commands 2000 --seed 7200 --rewrite
 if command -v redis-server >/dev/null 2>&1; then
     for shards in 1 4; do
         step "recovery-$shards" 120 python3 "$clients/recovery.py" --slotwise "$SLOTWISE" --shards $shards

@@ -132,7 +132,7 @@ impl Core {
                 .rewrites
                 .end(unix_ms(), matches!(ending, Ending::Done { .. }));
             match ending {
-                Ending::Done { bytes } => {
+                Ending::Done { bytes, .. } => {
                     ended.log.sync_error.store(0, Relaxed);
                     ended.log.base_bytes.store(*bytes, Relaxed);
                     for (index, core) in links.shard_cores().iter().enumerate() {

@@ -25,6 +25,7 @@ use super::file::{Disk, Output, Syncing};
 use super::rdb::Writer;
 use super::snapshot::{Header, header};
 use super::spill::Spill;
+use crate::base::clock::unix_ms;
 use crate::base::crc64;
 use crate::base::sys;
 
@@ -123,6 +124,8 @@ pub enum Ending {
     Done {
         /// Bytes in all outputs.
         bytes: u64,
+        /// When, in Unix milliseconds.
+        at: i64,
     },
     /// The disk failed.
     Failed(io::Error),
@@ -410,6 +413,7 @@ impl<'a> Writing<'a> {
             Ok(()) => match self.consumer.commit() {
                 Ok(()) => Ending::Done {
                     bytes: self.targets.iter().map(|target| target.bytes).sum(),
+                    at: unix_ms(),
                 },
                 Err(error) => Ending::Failed(error),
             },

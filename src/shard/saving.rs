@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::access::usage;
 use super::shards::Shards;
-use crate::base::clock::unix_ms;
 use crate::persistence::background::{self, Consumer, Ending, Feed, Layout, Plan, Wake};
 use crate::persistence::file::{Disk, RealDisk};
 use crate::persistence::parts::Files;
@@ -128,8 +127,8 @@ pub fn begin_snapshot(shards: &mut Shards<'_>) -> bool {
     let changes = shards.iter().map(|shard| shard.effects.changes()).sum();
     let report = status.clone();
     let begun = cut(shards, what, Box::new(files), move |ending| match ending {
-        Ending::Done { bytes } => {
-            report.saved(unix_ms(), changes);
+        Ending::Done { bytes, at } => {
+            report.saved(*at, changes);
             log::info!("DB saved on disk");
             log::info!("Background saving terminated with success, {bytes} bytes");
         }

@@ -93,7 +93,7 @@ def check_switch(options, directory):
 
 
 def check_rewrite(options, directory):
-    extra = ("--appendonly", "yes", "--auto-aof-rewrite-min-size", "300kb", "--auto-aof-rewrite-percentage", "100")
+    extra = ("--appendonly", "yes", "--auto-aof-rewrite-min-size", "200kb", "--auto-aof-rewrite-percentage", "100")
     with Run(options, directory, *extra) as server:
         with server.client() as client:
             client.call("FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('five', function() return 5 end)")
@@ -226,7 +226,7 @@ def main():
             print(f"{name}: FAILED: {problem}")
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-    print(f"{len(options.checks or CHECKS) - failed} passed, {failed} failed")
+    print(f"aof: {len(options.checks or CHECKS) - failed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 

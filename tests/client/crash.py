@@ -229,6 +229,7 @@ def main():
         server.stop()
     writes = sum(writer.acknowledged for writer in writers)
     print(f"{kills} kills, {writes} acknowledged steps, all of them there and none half")
+    print(f"crash: {kills} passed, 0 failed")
 
 
 if __name__ == "__main__":

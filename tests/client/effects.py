@@ -159,6 +159,7 @@ def main():
     finally:
         server.stop()
     print(f"{rounds} rounds, {commands} commands, {keys} keys at the end: the log told the same story")
+    print(f"effects: {rounds} passed, 0 failed")
 
 
 if __name__ == "__main__":

@@ -293,7 +293,7 @@ mod tests {
             "a.2.0.2.incr.aof",
             "a.2.1.2.incr.aof",
         ];
-        assert_eq!(names(&set), [left.clone()]);
+        assert_eq!(names(&set).concat(), left);
         assert_eq!(read_back(&disk), *set.manifest());
         assert_eq!(read_back(&disk).next_number, 9);
         assert_eq!(
