@@ -88,6 +88,8 @@ pub enum Step {
     },
     /// Run this over every shard, lent whole; it writes the reply. For DEBUG, which must not be a keyed command.
     Whole(PlanFn),
+    /// Read the append-only files again, in the place of all data: DEBUG LOADAOF.
+    LoadLogs,
     /// Wait, until this time (Unix milliseconds) or for ever; what the handler has written is the reply then, and at once
     /// where nobody may block. WAIT.
     Block(Option<i64>),

@@ -426,7 +426,7 @@ impl Control {
             }
         }
         let status = &self.observatory.snapshots;
-        if self.config.appendonly && !loading && !status.log.on.load(Ordering::Relaxed) {
+        if self.config.appendonly && !loading && !status.log.complete.load(Ordering::Relaxed) {
             // The append-only files are what a start would read, and they do not hold the data yet (SHUTDOWN, 7.2).
             if force {
                 log::warn!("Writing initial AOF. Exit anyway.");

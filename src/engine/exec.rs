@@ -311,6 +311,7 @@ impl Core {
                 | Step::Fail(_)
                 | Step::Block(_)
                 | Step::BlockUntilSynced(_)
+                | Step::LoadLogs
                 | Step::Reset => {}
             }
             exec.mute(connection.client.reply_mode, start);

@@ -502,6 +502,7 @@ impl ScriptHost<'_> {
             | Step::Exec
             | Step::Block(_)
             | Step::BlockUntilSynced(_)
+            | Step::LoadLogs
             | Step::Subscription { .. } => Ok(()),
         });
         if let Err(error) = outcome {

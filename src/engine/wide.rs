@@ -19,7 +19,7 @@ use crate::keyspace::blocked::Wait;
 use crate::mesh::Place;
 use crate::mesh::message::{CoreAnswer, CoreMessage};
 use crate::net::{Blocking, Connection};
-use crate::resp::Reply;
+use crate::resp::{ErrorReply, Reply};
 use crate::resp::request::{Args, OwnedArgs};
 use crate::shard::Shard;
 use crate::transaction::{Outcome, Transaction, Work};
@@ -58,6 +58,8 @@ pub(super) enum Errand {
     Watch(Vec<Box<[u8]>>),
     /// Run a command that every shard answers for itself, on all of them in one step.
     Every(&'static Registered, OwnedArgs),
+    /// Read the append-only files again.
+    LoadLogs(&'static Registered, OwnedArgs),
     /// Run a script.
     Script(&'static Registered, OwnedArgs),
 }
@@ -302,7 +304,11 @@ impl Core {
         }
         match step {
             // What is not over yet is counted when it is.
-            Step::Ask { .. } | Step::Whole(_) | Step::Exec | Step::Stall(_) => {}
+            Step::Ask { .. }
+            | Step::Whole(_)
+            | Step::LoadLogs
+            | Step::Exec
+            | Step::Stall(_) => {}
             _ => self.ran(command, args),
         }
         step
@@ -354,6 +360,10 @@ impl Core {
                     let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
                     self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
                 }
+            }
+            Step::LoadLogs => {
+                let step = Errand::LoadLogs(command, OwnedArgs::copy_of(args));
+                self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
             }
             Step::Exec => {
                 let mut shown = Vec::new();
@@ -712,6 +722,20 @@ impl Core {
                 self.after_reply(connection, start);
                 self.resume(connection);
                 self.serve_held(&mut held);
+                Some(held)
+            }
+            Errand::LoadLogs(command, args) => {
+                connection.waiting = false;
+                let outcome = self.load_logs(&mut held);
+                self.ran(command, &args.args(connection.client.caller()));
+                match outcome {
+                    Ok(()) => self.write_reply(connection, |reply| reply.ok()),
+                    Err(text) => {
+                        log::warn!("{text}");
+                        self.write_error(connection, &ErrorReply::LOADAOF_FAILED);
+                    }
+                }
+                self.resume(connection);
                 Some(held)
             }
             Errand::Script(command, args) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::command::change_functions;
 use crate::resp::request::{Caller, OwnedArgs};
-use crate::script::{CoreScripts, Scripts};
+use crate::script::{CoreScripts, Libraries, Scripts};
 
 /// A change to the function libraries.
 #[derive(Clone, Debug)]
@@ -13,6 +13,15 @@ pub enum FunctionChange {
     Source(Vec<u8>),
     /// FUNCTION LOAD, DELETE, FLUSH or RESTORE.
     Command(OwnedArgs),
+}
+
+/// The same in the place of the libraries there are.
+pub fn replace(changes: &[FunctionChange], scripts: &Arc<Scripts>) -> Result<(), String> {
+    scripts.change_libraries(|all| {
+        *all = Libraries::default();
+        Ok::<(), String>(())
+    })?;
+    apply(changes, scripts)
 }
 
 /// Makes the changes in order. A library of a snapshot that does not load ends the start, as in Redis: an application

@@ -64,6 +64,8 @@ texts! {
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     /// RESTORE of a payload that holds no value.
     BAD_DATA_FORMAT = "ERR Bad data format";
+    /// DEBUG LOADAOF without files, or with files that cannot be read.
+    LOADAOF_FAILED = "ERR Error trying to load the AOF files, check server logs.";
     /// BGREWRITEAOF while one is under way.
     REWRITE_UNDER_WAY = "ERR Background append only file rewriting already in progress";
     /// Writing while snapshots cannot be written.

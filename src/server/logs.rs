@@ -67,6 +67,7 @@ pub(super) fn start(
         .always
         .store(durability(config) == Durability::Always, Relaxed);
     status.on.store(true, Relaxed);
+    status.complete.store(true, Relaxed);
     recover::hand_over(keyspaces, links);
     hand_out(files, before, links);
     Ok(())
@@ -75,7 +76,7 @@ pub(super) fn start(
 /// The cores have ended, each with its log on disk: a start after the machine has gone down as well can rely on all of it.
 pub(super) fn end(observatory: &Observatory) {
     let log = &observatory.snapshots.log;
-    if !log.on.load(Relaxed) || log.trouble().is_some() {
+    if !log.complete.load(Relaxed) || log.trouble().is_some() {
         return;
     }
     if let Some(set) = &mut *log.lock_set()

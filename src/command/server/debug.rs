@@ -83,6 +83,8 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
         reply.ok();
     } else if args.is(1, "RELOAD") {
         return super::snapshot::reload(args);
+    } else if is("LOADAOF", 2) {
+        return Ok(Step::LoadLogs);
     } else if is("DIGEST", 2) {
         return Ok(Step::Whole(super::digest::digest));
     } else if args.is(1, "DIGEST-VALUE") {

@@ -13,6 +13,8 @@ use super::set::Set;
 pub struct LogStatus {
     /// Shards write logs.
     pub on: AtomicBool,
+    /// The files hold the data set: not yet, after they were begun at run time, until all bases are there.
+    pub complete: AtomicBool,
     /// Answers stand on the disk, as the configuration now says.
     pub always: AtomicBool,
     /// The files; none while there are none.
