@@ -25,6 +25,7 @@ import sys
 import time
 from pathlib import Path
 
+import durable
 import snapshots
 from measure import (
     BUSY_SHARE_MAX, benchmark, find_errors, probe, run_command, server_cpu_ns, settled_rss_bytes, subscribe, support,
@@ -562,6 +563,58 @@ def bgsave(bench):
         print("  " + "  ".join(f"{name} {value}" for name, value in row.items()))
 
 
+def aof(bench):
+    """Append-only files: everysec beside none for each server, and always against Redis's, c=50 and c=200."""
+    keys = KEYS // 10
+    kinds = {"none": [], "everysec": ["--appendonly", "yes"],
+             "always": ["--appendonly", "yes", "--appendfsync", "always"]}
+
+    def of(kind):
+        found = [support.redis(cpus=bench.server_cpus, name=f"redis-{kind}", extra=kinds[kind])]
+        if not bench.options.no_slotwise:
+            found.append(support.slotwise(bench.options.slotwise, shards=1, cpus=bench.server_cpus, name=f"slotwise-{kind}",
+                                          extra=kinds[kind]))
+        return found
+
+    with Started(of("none") + of("everysec")) as servers:
+        for server in servers:
+            preload(server, keys)
+        print_head(f"aof: 64-byte values, {keys} random keys, appendfsync everysec beside no log")
+        arguments = ["-t", "set", "-c", "50", "-P", "16", "-r", str(keys), "-d", "64"]
+        in_turn(bench, "aof", "SET c=50 P=16", servers, arguments, bench.requests(1_500_000), void=False)
+        rates = {row["server"]: row["rps"] for row in bench.results.get("aof", []) if row.get("test") == "SET c=50 P=16"}
+        for name in ("redis", "slotwise"):
+            if rates.get(f"{name}-none"):
+                share = rates[f"{name}-everysec"] / rates[f"{name}-none"]
+                bench.record("aof", {"test": "everysec/none", "server": name, "rps_share": round(share, 3)})
+                print(f"{name}: {share:.2f} of its throughput without a log", flush=True)
+    with Started(of("always")) as servers:
+        print_head("aof: appendfsync always")
+        for clients in (50, 200):
+            arguments = ["-t", "set", "-c", str(clients), "-r", str(keys), "-d", "64"]
+            in_turn(bench, "aof", f"SET always c={clients}", servers, arguments, bench.requests(60_000), void=False)
+
+
+def startup(bench):
+    """Seconds to start with so many keys, from a snapshot and from append-only files, on one core."""
+    keys = 500_000 if bench.options.quick else 5_000_000
+    print_head(f"startup: {keys} keys of 64 bytes, one core, one shard")
+    makers = {"redis": lambda extra: support.redis(cpus=bench.server_cpus, extra=extra)}
+    if not bench.options.no_slotwise:
+        makers["slotwise"] = lambda extra: support.slotwise(
+            bench.options.slotwise, shards=1, cpus=bench.server_cpus, extra=extra)
+    for kind in ("snapshot", "log"):
+        times = {name: [] for name in makers}
+        for turn in range(bench.rounds):
+            for name in makers if turn % 2 == 0 else reversed(makers):
+                times[name].append(durable.seconds_to_start(makers[name], keys, kind))
+        for name, found in times.items():
+            ratio = spread([safe_ratio(a, b) for a, b in zip(found, times["redis"])])
+            seconds = statistics.median(found)
+            bench.record("startup", {"test": kind, "server": name, "seconds": round(seconds, 3), "ratio": ratio})
+            print(f"{kind:<26} {name:<11} {seconds:8.3f} s  {'' if name == 'redis' else show(ratio)}", flush=True)
+
+
 DEFAULT_TESTS = ["ping_inline", "ping_mbulk", "set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "sadd", "hset",
                  "spop", "zadd", "zpopmin"]
 
@@ -618,7 +671,7 @@ def whole_list(bench, server, arguments, unix):
 
 WORKLOADS = {function.__name__: function for function in
              (get_set, mget, types, groups, publish, big, conns5000, default_list, two_shards, memory, memory_types, grow,
-              bgsave)}
+              bgsave, aof, startup)}
 
 
 # --- the program -------------------------------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ pub(super) struct Durable {
     /// Answers to clients of other cores that have not been sent.
     mails: Vec<(usize, CoreMessage)>,
     gates: Vec<Gate>,
+    /// Replies to other cores' requests that gates have let out in this turn.
+    released: Vec<(usize, Vec<Box<Part>>)>,
     /// Syncs under way, by their number.
     syncs: Vec<Option<Sync>>,
     /// When the next epoch is due, Unix milliseconds.
@@ -265,13 +267,14 @@ impl Core {
     /// Whether anything waits to be sent or put behind a gate.
     #[inline]
     pub(super) fn has_held_back(&self) -> bool {
-        self.durable.always || !self.durable.mails.is_empty()
+        self.durable.always || !self.durable.mails.is_empty() || !self.durable.released.is_empty()
     }
 
     /// Sends what has been written down meanwhile, or puts everything that this turn has answered behind a gate.
     pub(super) fn hold_back(&mut self) {
         if !self.durable.always {
             self.send_mails();
+            self.release();
             return;
         }
         let Durable { marks, own, .. } = &mut self.durable;
@@ -292,6 +295,7 @@ impl Core {
             for (transaction, outcome) in std::mem::take(&mut self.durable.arrivals) {
                 self.arrive(&transaction, outcome);
             }
+            self.release();
             return;
         }
         let mut gate = Gate {
@@ -303,7 +307,9 @@ impl Core {
             waiting: Vec::new(),
         };
         for index in &self.dirty {
-            if let Some(connection) = &mut self.connections[*index as usize] {
+            if let Some(connection) = &mut self.connections[*index as usize]
+                && connection.output.has_uncleared()
+            {
                 connection.held = true;
                 let blocks = connection.output.close();
                 gate.connections.push((connection.place, blocks));
@@ -320,6 +326,14 @@ impl Core {
         if holds {
             self.durable.gates.push(gate);
             self.start_syncs();
+        }
+        self.release();
+    }
+
+    /// What gates have let out joins what leaves now.
+    fn release(&mut self) {
+        for (to, parts) in self.durable.released.drain(..) {
+            self.outgoing[to].replies.push(parts);
         }
     }
 
@@ -357,9 +371,7 @@ impl Core {
                     self.put_back(connection);
                 }
             }
-            for (to, parts) in gate.replies {
-                self.outgoing[to].replies.push(parts);
-            }
+            self.durable.released.extend(gate.replies);
             for (transaction, outcome) in gate.arrivals {
                 self.arrive(&transaction, outcome);
             }

@@ -208,7 +208,11 @@ impl Core {
         if status.saves.under_way().is_some() {
             return Err("A snapshot or a rewrite is under way, and reads what would go".to_owned());
         }
-        let manifest = status.log.lock_set().as_ref().map(|set| set.manifest().clone());
+        let manifest = status
+            .log
+            .lock_set()
+            .as_ref()
+            .map(|set| set.manifest().clone());
         let manifest = manifest.ok_or("There are no append-only files")?;
         let directory = self.config.dir.join(&self.config.appenddirname);
         let recovered =

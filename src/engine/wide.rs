@@ -19,8 +19,8 @@ use crate::keyspace::blocked::Wait;
 use crate::mesh::Place;
 use crate::mesh::message::{CoreAnswer, CoreMessage};
 use crate::net::{Blocking, Connection};
-use crate::resp::{ErrorReply, Reply};
 use crate::resp::request::{Args, OwnedArgs};
+use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shard;
 use crate::transaction::{Outcome, Transaction, Work};
 
@@ -304,11 +304,7 @@ impl Core {
         }
         match step {
             // What is not over yet is counted when it is.
-            Step::Ask { .. }
-            | Step::Whole(_)
-            | Step::LoadLogs
-            | Step::Exec
-            | Step::Stall(_) => {}
+            Step::Ask { .. } | Step::Whole(_) | Step::LoadLogs | Step::Exec | Step::Stall(_) => {}
             _ => self.ran(command, args),
         }
         step

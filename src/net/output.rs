@@ -91,6 +91,12 @@ impl Output {
         self.taken + self.full.len() as u64
     }
 
+    /// Whether blocks are there that may not leave.
+    pub fn has_uncleared(&self) -> bool {
+        let blocks = self.taken + (self.full.len() + usize::from(!self.current.is_empty())) as u64;
+        self.cleared.is_some_and(|cleared| cleared < blocks)
+    }
+
     /// So many blocks, counted from the first, may leave.
     pub fn clear_to(&mut self, blocks: u64) {
         if let Some(cleared) = &mut self.cleared {
@@ -221,12 +227,13 @@ mod tests {
         output.buffer().extend_from_slice(b"first");
         let first = output.close();
         output.buffer().extend_from_slice(b"second");
-        assert!(!output.can_send());
+        assert!(!output.can_send() && output.has_uncleared());
         output.clear_to(first);
         assert_eq!(output.take(Vec::new), b"first");
         output.sent(0);
         assert!(!output.can_send() && !output.is_done());
         output.end_gate();
+        assert!(!output.has_uncleared());
         assert_eq!(output.take(Vec::new), b"second");
     }
 
