@@ -135,7 +135,7 @@ impl Effects {
 
     fn end_wanted(&mut self, args: &Args<'_>, changed: bool) {
         if changed && !self.said && !self.muted {
-            self.append(args.caller.db, args.len(), args.iter_from(0));
+            self.append_request(args);
         }
         if !self.in_unit {
             self.close_unit(None);
@@ -218,6 +218,17 @@ impl Effects {
         self.unit_commands += 1;
     }
 
+    /// Appends the request itself: as it came where it stands in its usual form, else put together again.
+    fn append_request(&mut self, args: &Args<'_>) {
+        match verbatim(args) {
+            Some(bytes) if self.db == Some(args.caller.db) => {
+                self.bytes.extend_from_slice(bytes);
+                self.unit_commands += 1;
+            }
+            _ => self.append(args.caller.db, args.len(), args.iter_from(0)),
+        }
+    }
+
     /// Appends an annotation line, between units.
     pub fn annotate(&mut self, mark: &[u8], number: u64) {
         self.close_unit(None);
@@ -271,6 +282,53 @@ impl Effects {
     }
 }
 
+/// Bytes of a line like `$64` with its end.
+#[inline]
+fn line_bytes(number: usize) -> usize {
+    match number {
+        0..=9 => 4,
+        10..=99 => 5,
+        100..=999 => 6,
+        _ => number.ilog10() as usize + 4,
+    }
+}
+
+/// Whether the line that ends before `end` is `marker` and this number.
+#[inline]
+fn says(bytes: &[u8], end: usize, marker: u8, number: usize) -> bool {
+    let Some(line) = bytes.get(end - line_bytes(number)..end) else {
+        return false;
+    };
+    let mut rest = number;
+    let is_number = line[1..line.len() - 2].iter().rev().all(|digit| {
+        let expected = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        *digit == expected
+    });
+    is_number && line[0] == marker && line.ends_with(b"\r\n")
+}
+
+/// The bytes of a request where they stand as RESP writes them: each argument behind its length, nothing between. What was
+/// sent in a line, or with other lengths than the shortest, or has been put together here, does not.
+#[inline]
+fn verbatim<'a>(args: &Args<'a>) -> Option<&'a [u8]> {
+    let (bytes, spans) = args.parts();
+    let first = spans.first()?.start as usize;
+    let start =
+        first.checked_sub(line_bytes(spans[0].length as usize) + line_bytes(spans.len()))?;
+    let mut end = start + line_bytes(spans.len());
+    for span in spans {
+        let (from, length) = (span.start as usize, span.length as usize);
+        if from != end + line_bytes(length) || !says(bytes, from, b'$', length) {
+            return None;
+        }
+        end = from + length + 2;
+    }
+    let whole = bytes.get(start..end)?;
+    let head = start + line_bytes(spans.len());
+    (says(bytes, head, b'*', spans.len()) && whole.ends_with(b"\r\n")).then_some(whole)
+}
+
 /// Appends a command as RESP.
 fn command<'a>(out: &mut Vec<u8>, count: usize, parts: impl Iterator<Item = &'a [u8]>) {
     out.push(b'*');
@@ -288,7 +346,7 @@ fn command<'a>(out: &mut Vec<u8>, count: usize, parts: impl Iterator<Item = &'a 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::request::{Caller, OwnedArgs};
+    use crate::resp::request::{Caller, OwnedArgs, Span};
 
     /// The stream's bytes with the lines' lengths left out: words and blanks.
     fn taken(effects: &mut Effects) -> String {
@@ -388,6 +446,51 @@ mod tests {
             taken(&mut effects),
             "; SELECT 0 #TX:7 0,2 ; MULTI ; CMD k ; SELECT 1 ; CMD k ; EXEC #TX:8 0,1 ; CMD k #EPOCH:4"
         );
+    }
+
+    #[test]
+    fn a_request_is_taken_as_it_came_only_where_it_stands_in_the_usual_form() {
+        use crate::resp::parser::{Limits, Parsed, Parser};
+        let limits = Limits {
+            bulk_max: 1 << 20,
+            authenticated: true,
+        };
+        let long = "x".repeat(1234);
+        let usual = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1234\r\n{long}\r\n");
+        let empty = "*2\r\n$0\r\n\r\n$12\r\n*1\r\n$1\r\nabc\n\r\n";
+        for (text, is_usual) in [
+            (usual.as_str(), true),
+            (empty, true),
+            ("SET k v\r\n", false),
+            ("SET      k      v\r\n", false),
+            ("*1\r\n$4\r\nPING\r\nSET      k      v\r\n", false),
+        ] {
+            let mut spans = Vec::new();
+            let (mut at, mut from) = (0, 0);
+            while at < text.len() {
+                from = at;
+                spans.clear();
+                match Parser::default().next(text.as_bytes(), at, limits, &mut spans) {
+                    Parsed::Request(length) => at += length,
+                    _ => panic!("{text:?} is whole"),
+                }
+            }
+            let args = Args::new(text.as_bytes(), &spans, Caller::default());
+            let expected = is_usual.then_some(&text.as_bytes()[from..]);
+            assert_eq!(verbatim(&args), expected, "{text:?}");
+        }
+        // Arguments that were copied one behind the other: what stands before the first may be anybody's bytes.
+        for (before, is_usual) in [
+            ("*2\r\n$3\r\n", true),
+            ("*9\r\n$3\r\n", false),
+            ("*2\r\n$9\r\n", false),
+        ] {
+            let text = format!("{before}GET\r\n$1\r\nk\r\n");
+            let span = |start, length| Span { start, length };
+            let spans = [span(8, 3), span(17, 1)];
+            let args = Args::new(text.as_bytes(), &spans, Caller::default());
+            assert_eq!(verbatim(&args).is_some(), is_usual, "{text:?}");
+        }
     }
 
     #[test]

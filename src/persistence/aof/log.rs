@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::base::number::format_i64;
 use crate::effect::TIME_MARK;
 
+/// Bytes of a file that whoever lets go of it last closes itself.
+const CLOSED_HERE_MAX: u64 = 1 << 20;
+
 /// What a log asks of its file. Appending and syncing may come from different threads.
 pub trait Growing: Send + Sync {
     /// Writes at the end; how many bytes the disk took.
@@ -49,7 +52,8 @@ impl Growing for fs::File {
 
 /// A log's file, shared by whoever waits for it.
 pub struct LogFile {
-    file: Box<dyn Growing>,
+    /// There until the end.
+    file: Option<Box<dyn Growing>>,
     synced: AtomicU64,
 }
 
@@ -57,14 +61,18 @@ impl LogFile {
     /// A file of which the first `synced` bytes are on disk.
     pub fn new(file: Box<dyn Growing>, synced: u64) -> Self {
         LogFile {
-            file,
+            file: Some(file),
             synced: AtomicU64::new(synced),
         }
     }
 
     /// The descriptor, for a ring that is to sync it.
     pub fn fd(&self) -> Option<RawFd> {
-        self.file.fd()
+        self.file().fd()
+    }
+
+    fn file(&self) -> &dyn Growing {
+        &**self.file.as_ref().expect("it goes with the value")
     }
 
     /// Everything up to `to` bytes is on disk.
@@ -74,9 +82,22 @@ impl LogFile {
 
     /// Syncs at once, on this thread.
     pub fn sync_now(&self, to: u64) -> io::Result<()> {
-        self.file.sync()?;
+        self.file().sync()?;
         self.on_synced(to);
         Ok(())
+    }
+}
+
+impl Drop for LogFile {
+    /// Closing a large file that has been removed frees what the system keeps of it, which takes milliseconds.
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take()
+            && self.synced.load(Ordering::Relaxed) > CLOSED_HERE_MAX
+        {
+            // Where there is no thread to be had the file is closed here after all.
+            let thread = std::thread::Builder::new().name("closing".to_owned());
+            let _ = thread.spawn(move || drop(file));
+        }
     }
 }
 
@@ -139,7 +160,7 @@ impl Log {
         }
         let length = rest.len() as u64;
         while !rest.is_empty() {
-            let error = match self.file.file.append(rest) {
+            let error = match self.file.file().append(rest) {
                 Ok(0) => io::ErrorKind::WriteZero.into(),
                 Ok(taken) => {
                     rest = &rest[taken..];
@@ -149,7 +170,7 @@ impl Log {
                 Err(error) => error,
             };
             // Half a command at the end would be in the way of what comes next.
-            self.file.file.truncate(self.length)?;
+            self.file.file().truncate(self.length)?;
             return Err(error);
         }
         self.length += length;
