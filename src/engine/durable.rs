@@ -296,6 +296,7 @@ impl Core {
                 self.arrive(&transaction, outcome);
             }
             self.release();
+            self.start_syncs();
             return;
         }
         let mut gate = Gate {
@@ -325,8 +326,8 @@ impl Core {
             || !gate.mails.is_empty();
         if holds {
             self.durable.gates.push(gate);
-            self.start_syncs();
         }
+        self.start_syncs();
         self.release();
     }
 
@@ -406,6 +407,9 @@ impl Core {
 
     /// Sees to it that every mark that something waits for is on its way to the disk.
     fn start_syncs(&mut self) {
+        if self.durable.gates.is_empty() {
+            return;
+        }
         let mut wanted: Vec<Mark> = Vec::new();
         for mark in self.durable.gates.iter().flat_map(|gate| &gate.marks) {
             let same = |other: &&mut Mark| Arc::ptr_eq(&other.file, &mark.file);
@@ -462,7 +466,9 @@ impl Core {
             _ => sync.file.on_synced(sync.to),
         }
         self.open_gates();
-        self.start_syncs();
+        if !self.durable.always {
+            self.start_syncs(); // else at the end of the turn, for what it adds as well
+        }
     }
 
     #[cold]
