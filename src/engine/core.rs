@@ -165,6 +165,8 @@ pub struct Core {
     pub(super) save_is_due: bool,
     pub(super) memory: Memory,
     pub(super) durable: Durable,
+    /// The rewrite under way was begun while changes were written down.
+    pub(super) rewrites_logs: bool,
     /// New append-only files that wait until no walk is under way.
     pub(super) cut_due: Option<Box<Rewrite>>,
     pub(super) clients: Clients,
@@ -277,6 +279,7 @@ impl Core {
             save_is_due: false,
             memory: Memory::default(),
             durable: Durable::default(),
+            rewrites_logs: false,
             cut_due: None,
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),

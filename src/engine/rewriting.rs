@@ -72,6 +72,7 @@ impl Core {
     fn start_rewrite(&mut self) {
         let status = self.observatory.snapshots.clone();
         status.log.rewrites.begin(self.now);
+        self.rewrites_logs = self.config.appendonly;
         let (links, config, shards) = (self.links.clone(), self.config.clone(), self.shards);
         let prepares = status.clone();
         let thread = std::thread::Builder::new().name("rewrite".to_owned());
@@ -105,6 +106,11 @@ impl Core {
         let status = self.observatory.snapshots.clone();
         if status.saves.under_way().is_some() {
             self.cut_due = Some(rewrite); // it began while the shards were gathered
+            return;
+        }
+        if self.rewrites_logs && !self.config.appendonly {
+            log::info!("Killing AOF child: the append-only files have ended");
+            status.log.rewrites.end(self.now, false);
             return;
         }
         self.settle_all(held);
@@ -239,8 +245,12 @@ impl Core {
         if self.config.appendonly && !is_on {
             status.log.rewrites.want(status.saves.under_way().is_some());
         } else if !self.config.appendonly && is_on {
-            status.saves.cancel(Purpose::Rewrite);
-            self.cut_due = None;
+            if status.saves.cancel(Purpose::Rewrite) {
+                log::info!("Killing AOF child: the append-only files end");
+            }
+            if self.cut_due.take().is_some() {
+                status.log.rewrites.end(self.now, false);
+            }
             self.begin_chore(|core, held| core.end_logs(held));
         }
     }

@@ -85,7 +85,7 @@ pub(super) const BGREWRITEAOF: Command = Command {
     subcommands: &[],
 };
 
-fn bgrewriteaof(context: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn bgrewriteaof(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let status = &context.core.observatory.snapshots;
     let rewrites = &status.log.rewrites;
     let later = status.saves.is_saving();
@@ -93,7 +93,8 @@ fn bgrewriteaof(context: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) 
         return Err(ErrorReply::REWRITE_UNDER_WAY);
     }
     rewrites.want(later);
-    if later {
+    // In EXEC it begins behind the transaction.
+    if later || args.caller.deny_blocking {
         reply.simple("Background append only file rewriting scheduled");
         return Ok(Step::Done);
     }
