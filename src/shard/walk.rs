@@ -689,8 +689,13 @@ impl Walk {
     }
 }
 
-/// A record up to where its value's elements, or a string's length, begin.
-fn begin_record(writer: &mut Writer, entry: &KeyEntry, config: &Config, now: i64) {
+/// A record up to its value, which is given.
+fn begin_entry<'a>(
+    writer: &mut Writer,
+    entry: &'a KeyEntry,
+    config: &Config,
+    now: i64,
+) -> Payload<'a, Value> {
     let payload = entry.payload();
     let kind = Writer::type_of(&payload);
     writer.entry(
@@ -699,6 +704,12 @@ fn begin_record(writer: &mut Writer, entry: &KeyEntry, config: &Config, now: i64
         entry.expire_at(),
         usage(entry, config, now),
     );
+    payload
+}
+
+/// A record up to where its value's elements, or a string's length, begin.
+fn begin_record(writer: &mut Writer, entry: &KeyEntry, config: &Config, now: i64) {
+    let payload = begin_entry(writer, entry, config, now);
     if let Payload::Boxed(value) = payload {
         match value {
             Value::List(List::Quick(list)) => writer.count(list.nodes()),
@@ -710,14 +721,7 @@ fn begin_record(writer: &mut Writer, entry: &KeyEntry, config: &Config, now: i64
 
 /// A whole record.
 fn write_entry(writer: &mut Writer, entry: &KeyEntry, config: &Config, now: i64) {
-    let payload = entry.payload();
-    let kind = Writer::type_of(&payload);
-    writer.entry(
-        entry.key(),
-        kind,
-        entry.expire_at(),
-        usage(entry, config, now),
-    );
+    let payload = begin_entry(writer, entry, config, now);
     writer.value(&payload, |_| {});
 }
 

@@ -421,20 +421,30 @@ impl<E: Element> Table<E> {
         }
     }
 
+    /// The part of a scan that `cursor` stands in: the cursor as it counts, the bucket, and where the part and the next one
+    /// begin. None of a table without buckets.
+    #[inline]
+    fn part_at(&self, cursor: u64) -> Option<(u64, u32, u64, u64)> {
+        const END: u64 = 1 << CURSOR_BITS;
+        if self.buckets == 0 {
+            return None;
+        }
+        let cursor = cursor & (END - 1);
+        let index = self.index_of(cursor.reverse_bits() >> (64 - CURSOR_BITS));
+        let span = END >> self.depth_of(index);
+        let start = cursor & !(span - 1);
+        Some((cursor, index, start, (start + span) & (END - 1)))
+    }
+
     /// Visits the part of the table at `cursor` with `emit` and answers the next cursor; 0 begins and 0 ends.
     ///
     /// A part is one bucket with its chain, or what of it lies behind the cursor. Exactly the elements with a position
     /// from `cursor` to below the answer are emitted, so a whole scan emits each element that stays exactly once,
     /// however the table grows and shrinks between calls. Bits of the cursor above the 38th are ignored.
     pub fn scan(&self, cursor: u64, mut emit: impl FnMut(&E)) -> u64 {
-        const END: u64 = 1 << CURSOR_BITS;
-        if self.buckets == 0 {
+        let Some((cursor, index, start, next)) = self.part_at(cursor) else {
             return 0;
-        }
-        let cursor = cursor & (END - 1);
-        let index = self.index_of(cursor.reverse_bits() >> (64 - CURSOR_BITS));
-        let span = END >> self.depth_of(index);
-        let start = cursor & !(span - 1);
+        };
         // SAFETY: the index is a bucket's, and occupied places hold elements; `emit` cannot reach the table but shared.
         unsafe {
             let bucket = self.bucket_at(index);
@@ -446,19 +456,14 @@ impl<E: Element> Table<E> {
                 }
             });
         }
-        (start + span) & (END - 1)
+        next
     }
 
     /// The same, to change the elements; their keys must stay.
     pub fn scan_mut(&mut self, cursor: u64, mut emit: impl FnMut(&mut E)) -> u64 {
-        const END: u64 = 1 << CURSOR_BITS;
-        if self.buckets == 0 {
+        let Some((cursor, index, start, next)) = self.part_at(cursor) else {
             return 0;
-        }
-        let cursor = cursor & (END - 1);
-        let index = self.index_of(cursor.reverse_bits() >> (64 - CURSOR_BITS));
-        let span = END >> self.depth_of(index);
-        let start = cursor & !(span - 1);
+        };
         // SAFETY: the index is a bucket's, and occupied places hold elements. The table is borrowed exclusively, `emit`
         // cannot reach it, and each place is shown once.
         unsafe {
@@ -471,7 +476,7 @@ impl<E: Element> Table<E> {
                 }
             });
         }
-        (start + span) & (END - 1)
+        next
     }
 
     /// An element drawn nearly uniformly with numbers from `supply`.

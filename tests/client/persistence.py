@@ -174,15 +174,24 @@ def fill(client, values, keys, streams, dbs=(0,)):
     return names
 
 
-def same(left, right, names, what):
+def in_both(left, right, names):
+    """The keys of `names`, each with both servers at its database."""
     db = None
     for wanted, key in names:
         if wanted != db:
             db = wanted
             left.must("SELECT", db)
             right.must("SELECT", db)
-        a, b = content(left, key), content(right, key)
-        expect(a == b, f"{what}: {key} differs:\n  {str(a)[:600]}\n  {str(b)[:600]}")
+        yield key
+
+
+def same(left, right, names, what, view=lambda value: value):
+    """Two servers hold the same keys, as `view` sees them, and no others."""
+    for key in in_both(left, right, names):
+        a, b = view(content(left, key)), view(content(right, key))
+        at = next((n for n, pair in enumerate(zip(str(a), str(b))) if pair[0] != pair[1]), 0)
+        around = slice(max(0, at - 100), at + 500)
+        expect(a == b, f"{what}: {key} differs:\n  {str(a)[around]}\n  {str(b)[around]}")
     for other in range(16):
         left.must("SELECT", other)
         right.must("SELECT", other)

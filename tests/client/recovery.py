@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 
+import persistence
 from persistence import DEBUG, LOOSE, Failure, Place, Values, content, expect, fill, info
 from support import default_slotwise, redis, slotwise, wait_until
 
@@ -38,20 +39,7 @@ def timeless(value):
 
 def same(left, right, names, what):
     """Two servers hold the same keys, and no others."""
-    db = None
-    for wanted, key in names:
-        if wanted != db:
-            db = wanted
-            left.must("SELECT", db)
-            right.must("SELECT", db)
-        a, b = timeless(content(left, key)), timeless(content(right, key))
-        at = next((n for n, pair in enumerate(zip(str(a), str(b))) if pair[0] != pair[1]), 0)
-        around = slice(max(0, at - 100), at + 200)
-        expect(a == b, f"{what}: {key} differs:\n  {str(a)[around]}\n  {str(b)[around]}")
-    for other in range(16):
-        left.must("SELECT", other)
-        right.must("SELECT", other)
-        expect(left.must("DBSIZE") == right.must("DBSIZE"), f"{what}: other sizes of database {other}")
+    persistence.same(left, right, names, what, timeless)
 
 
 def picture(client):
@@ -67,12 +55,7 @@ def picture(client):
 
 def encodings(left, right, names, what):
     """OBJECT ENCODING, but for what 7.2 keeps in forms that 7.0 does not have."""
-    db = None
-    for wanted, key in names:
-        if wanted != db:
-            db = wanted
-            left.must("SELECT", db)
-            right.must("SELECT", db)
+    for key in persistence.in_both(left, right, names):
         a, b = left.must("OBJECT", "ENCODING", key), right.must("OBJECT", "ENCODING", key)
         newer = {a, b} in ({b"listpack", b"hashtable"}, {b"listpack", b"quicklist"}, {b"intset", b"hashtable"})
         expect(a == b or newer, f"{what}: {key} is {a} there and {b} here")
