@@ -19,11 +19,13 @@ use crate::observe::{CoreCounters, Observatory};
 use crate::persistence::aof::manifest::Durability;
 use crate::persistence::aof::rewrite::durability;
 use crate::persistence::status::Purpose;
+use crate::replication::{History, Replid};
 use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
 use super::listen::Listener;
 use super::oom::OomScore;
+use super::replication::Replication;
 
 /// How often signals and slow duties are looked after.
 const CRON: Duration = Duration::from_millis(100);
@@ -85,6 +87,7 @@ pub struct Control {
     pause: (i64, bool),
     stopping: bool,
     next_look_ms: i64,
+    pub(super) replication: Replication,
 }
 
 impl Control {
@@ -94,6 +97,8 @@ impl Control {
         crate::base::sys::name_thread("control");
         parts.links.control().set_wake(ring.wake_handle());
         ring.signal_completions_on(ring.wake_handle().event_fd())?;
+        let id = Replid::parse(parts.observatory.about.replid.as_bytes()).unwrap_or(Replid::NONE);
+        let replication = Replication::new(History::new(id), parts.links.shards());
         let mut control = Control {
             links: parts.links,
             observatory: parts.observatory,
@@ -113,6 +118,7 @@ impl Control {
             pause: (0, false),
             stopping: false,
             next_look_ms: 0,
+            replication,
         };
         for listener in parts.listeners {
             control.accept_from(listener);
