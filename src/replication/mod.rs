@@ -9,5 +9,5 @@ mod status;
 
 pub use backlog::Backlog;
 pub use history::{History, Replid};
-pub use merge::{Block, Merge, MergeEvent};
+pub use merge::{Merge, Position, Sink};
 pub use status::Status;
