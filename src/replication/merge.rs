@@ -23,8 +23,8 @@ const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 pub trait Sink {
     /// The next bytes of the stream.
     fn append(&mut self, bytes: &[u8]);
-    /// All shards have passed this barrier: the stream as it is now is that of the cut. Commands that follow are for
-    /// `db`, if they do not say otherwise.
+    /// All shards have passed this barrier: the stream as it is now is that of the cut. `db` is the database of the last
+    /// command; the next one says its own.
     fn on_barrier(&mut self, number: u64, db: u32);
     /// A block has been read to its end.
     fn on_done(&mut self, shard: usize, block: Block);
@@ -127,6 +127,7 @@ impl Merge {
             };
             if let Some(number) = barrier {
                 sink.on_barrier(number, self.db());
+                self.forget_db(); // whoever gets a copy of this moment knows of none
                 for shard in 0..self.inputs.len() {
                     self.end_block(shard, sink);
                 }

@@ -2,12 +2,14 @@
 //! what is known about links. It decides and never acts; `control/replication` performs.
 
 mod backlog;
+mod cut;
 mod history;
 mod merge;
 pub mod report;
 mod status;
 
 pub use backlog::Backlog;
+pub use cut::{Copy, Cut, OnEnd, Streaming};
 pub use history::{History, Replid};
 pub use merge::{Merge, Position, Sink};
 pub use status::Status;
