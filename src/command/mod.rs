@@ -21,6 +21,7 @@ mod hyperloglog;
 mod list;
 mod parse;
 mod pubsub;
+mod replicaof;
 mod scan;
 pub(crate) mod scripting;
 mod set;

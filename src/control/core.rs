@@ -124,6 +124,7 @@ impl Control {
             replication,
             random: Random::new(sys::entropy()),
         };
+        control.begin_role();
         for listener in parts.listeners {
             control.accept_from(listener);
         }
@@ -201,6 +202,7 @@ impl Control {
         if now >= self.next_look_ms {
             self.next_look_ms = now + CRON.as_millis() as i64;
             self.observatory.look(now);
+            self.link_cron();
         }
         if self.terminate.load(Ordering::Relaxed) {
             self.stop();
@@ -227,6 +229,12 @@ impl Control {
             } => self.on_final_save(&answer),
             CoreMessage::Answer { ticket, .. } => self.on_answer(ticket),
             CoreMessage::Flows(flows) => self.on_flows(flows),
+            CoreMessage::CutWithoutStream(number) => {
+                self.on_role_barrier(number);
+            }
+            CoreMessage::Link(link, event) => self.on_link(link, event),
+            CoreMessage::Applied(link, bytes) => self.on_applied(link, &bytes),
+            CoreMessage::FeedEnded { link, db, broken } => self.on_feed_ended(link, db, broken),
             _ => {}
         }
     }
@@ -296,6 +304,11 @@ impl Control {
                 let asker = (ticket != 0).then_some((from, ticket));
                 self.ask_all(CoreAsk::Monitors(Arc::new(self.monitors.clone())), asker);
             }
+            CoreAsk::ReplicaOf {
+                primary,
+                waits,
+                client,
+            } => self.replica_of((from, ticket), primary, waits, &client),
             CoreAsk::AbortShutdown => {
                 // A stop is never put off in this build (no replicas to wait for), so there is none to abort.
                 let text = b"ERR No shutdown in progress.".to_vec();
@@ -351,9 +364,9 @@ impl Control {
             .map_err(|error| format!("ERR Rewriting config file: {error}"))
     }
 
-    /// Asks every core; `asker` is answered when all have.
-    fn ask_all(&mut self, ask: CoreAsk, asker: Option<(u16, u64)>) {
-        self.ask_all_then(ask, asker, CoreAnswer::Done);
+    /// Asks every core; `asker` is answered when all have. The number of the question.
+    pub(super) fn ask_all(&mut self, ask: CoreAsk, asker: Option<(u16, u64)>) -> u64 {
+        self.ask_all_then(ask, asker, CoreAnswer::Done)
     }
 
     /// Asks every core; `asker` is given `answer` when all have answered.
@@ -362,7 +375,7 @@ impl Control {
         ask: CoreAsk,
         asker: Option<(u16, u64)>,
         answer: CoreAnswer,
-    ) {
+    ) -> u64 {
         self.next_round += 1;
         self.rounds.insert(
             self.next_round,
@@ -380,6 +393,7 @@ impl Control {
             });
             core.wake_by_event();
         }
+        self.next_round
     }
 
     fn on_answer(&mut self, round: u64) {
@@ -387,14 +401,16 @@ impl Control {
             return;
         };
         of.missing -= 1;
-        if of.missing == 0
-            && let Some(Round {
+        if of.missing > 0 {
+            return;
+        }
+        match self.rounds.remove(&round) {
+            Some(Round {
                 asker: Some((core, ticket)),
                 answer,
                 ..
-            }) = self.rounds.remove(&round)
-        {
-            self.answer(core, ticket, answer);
+            }) => self.answer(core, ticket, answer),
+            _ => self.on_round_ended(round),
         }
     }
 

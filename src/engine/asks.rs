@@ -80,6 +80,9 @@ impl Core {
             CoreMessage::CutLogs(rewrite) => self.cut_logs(rewrite),
             CoreMessage::CutStream(cut) => self.cut_stream(cut),
             CoreMessage::Flows(_)
+            | CoreMessage::Link(..)
+            | CoreMessage::Applied(..)
+            | CoreMessage::FeedEnded { .. }
             | CoreMessage::CutWithoutStream(_)
             | CoreMessage::CopyRefused(_) => {
                 log::error!("a message for the control core has come to another one");
@@ -89,6 +92,14 @@ impl Core {
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Arrived(done) => self.say_arrived(done),
             CoreMessage::Loaded => self.loading_ended(),
+            CoreMessage::Loading => self.refuse_while_loading(),
+            CoreMessage::Feed(message) => self.on_feed(message),
+            CoreMessage::BeginCopy {
+                empties,
+                refuses,
+                done,
+            } => self.begin_copy_in(empties, refuses, done),
+            CoreMessage::EndCopy { whole, done } => self.end_copy_in(whole, done),
             CoreMessage::Stop => self.stopping = true,
         }
     }
@@ -106,18 +117,7 @@ impl Core {
 
     /// A connection to serve.
     fn accept(&mut self, accepted: Accepted) {
-        let index = match self.free_places.pop() {
-            Some(index) => index,
-            None => {
-                self.connections.push(None);
-                self.generations.push(0);
-                self.connections.len() as u32 - 1
-            }
-        };
-        let place = Place {
-            index,
-            generation: self.generations[index as usize],
-        };
+        let place = self.new_place();
         let client = Client::new(
             accepted.client,
             accepted.peer,
@@ -135,7 +135,23 @@ impl Core {
         connection.receiving = true;
         self.counters().accepted.add(1);
         self.counters().connected.add(1);
-        self.connections[index as usize] = Some(connection);
+        self.connections[place.index as usize] = Some(connection);
+    }
+
+    /// A place for a connection.
+    pub(super) fn new_place(&mut self) -> Place {
+        let index = match self.free_places.pop() {
+            Some(index) => index,
+            None => {
+                self.connections.push(None);
+                self.generations.push(0);
+                self.connections.len() as u32 - 1
+            }
+        };
+        Place {
+            index,
+            generation: self.generations[index as usize],
+        }
     }
 
     fn answer(&mut self, ask: CoreAsk) -> CoreAnswer {
@@ -174,6 +190,9 @@ impl Core {
                     .map(|connection| connection.place)
                     .collect();
                 for &place in &places {
+                    if self.cut_link(place) {
+                        continue;
+                    }
                     if let Some(mut connection) = self.take_connection(place) {
                         self.shut_down(&mut connection);
                         self.put_back(connection);
@@ -189,9 +208,7 @@ impl Core {
                     until_ms,
                     writes_only,
                 };
-                if let Some(shard) = &mut self.shard {
-                    shard.expiry_paused = until_ms > 0 || self.gates.loading;
-                }
+                self.settle_expiry();
                 if until_ms == 0 {
                     self.end_pause();
                 }
@@ -207,6 +224,10 @@ impl Core {
                     Some(found) => CoreAnswer::Found((self.index as u16, found.place.token())),
                     None => CoreAnswer::Done,
                 }
+            }
+            CoreAsk::SetRole(role) => {
+                self.set_role(role);
+                CoreAnswer::Done
             }
             CoreAsk::CountClients => CoreAnswer::Classes(self.client_classes()),
             CoreAsk::ResetStats => {
@@ -225,6 +246,7 @@ impl Core {
             | CoreAsk::ConfigSet { .. }
             | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
+            | CoreAsk::ReplicaOf { .. }
             | CoreAsk::ConfigRewrite { .. }
             | CoreAsk::SetPause { .. }
             | CoreAsk::Shutdown { .. } => unreachable!("this question goes to the control core"),
@@ -248,6 +270,7 @@ impl Core {
         }
         self.configure_logs();
         self.switch_logs();
+        self.role_configured();
         self.memory_configured();
         self.client_memory_configured();
     }
@@ -276,9 +299,7 @@ impl Core {
     /// Lets go on what a pause held back.
     pub(super) fn end_pause(&mut self) {
         self.pause = Pause::default();
-        if let Some(shard) = &mut self.shard {
-            shard.expiry_paused = self.gates.loading;
-        }
+        self.settle_expiry();
         let paused = std::mem::take(&mut self.blocked_by_pause);
         let blocked = self.counters().blocked.get();
         self.counters()

@@ -599,7 +599,10 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
         observatory.sum(|core| core.tracking_items.get()),
     );
     lines.put("tracking_total_prefixes", known.tracking_prefixes.get());
-    lines.all(&[("unexpected_error_replies", "0")]);
+    lines.put(
+        "unexpected_error_replies",
+        observatory.sum(|core| core.unexpected_errors.get()),
+    );
     lines.put(
         "total_error_replies",
         observatory.sum(|core| core.errors.get()),

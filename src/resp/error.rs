@@ -267,6 +267,20 @@ texts! {
     WAITAOF_NO_LOG = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
     /// Loading the dataset.
     LOADING = "LOADING Redis is loading the dataset in memory";
+    /// A write on a replica.
+    READONLY = "READONLY You can't write against a read only replica.";
+    /// A replica has lost its primary.
+    MASTERDOWN = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+    /// Read by clients that were blocked when the server became a replica.
+    UNBLOCKED_BY_ROLE = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+    /// REPLICAOF with something that is no port.
+    INVALID_PRIMARY_PORT = "ERR Invalid master port";
+    /// REPLICAOF in a cluster.
+    REPLICAOF_IN_CLUSTER = "ERR REPLICAOF not allowed in cluster mode.";
+    /// REPLICAOF of a client that is a replica.
+    NOT_BY_REPLICA = "ERR Command is not valid when client is a replica.";
+    /// REPLICAOF while a failover is under way.
+    REPLICAOF_IN_FAILOVER = "ERR REPLICAOF not allowed while failing over.";
     /// EXPIRE with NX and another.
     EXPIRE_NX = "ERR NX and XX, GT or LT options at the same time are not compatible";
     /// EXPIRE with GT and LT.

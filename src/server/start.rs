@@ -125,7 +125,7 @@ fn load_file(
         check_sum: config.rdbchecksum,
         databases: config.databases as usize,
         now: unix_ms(),
-        drop_expired: true,
+        drop_expired: config.replicaof.is_none(),
         leave_raw: true,
     };
     let mut sender = Sender::new(
@@ -140,7 +140,7 @@ fn load_file(
     let mut keys = 0;
     let mut report = load::load(&RealDisk, path, &plan, status, |loaded| {
         let owner = usize::from(key_slot(&loaded.key)) % shards;
-        delay(config.key_load_delay_us, &mut keys);
+        load::delay(config.key_load_delay_us, &mut keys);
         sender.add(owner, *loaded)
     })?;
     let empty = sender.finish()?;
@@ -149,19 +149,6 @@ fn load_file(
     status.keys_loaded.store(report.keys, Relaxed);
     report.log();
     Ok((report.keys, report.functions))
-}
-
-/// Makes loading slow, as tests want it: see the configuration. `keys` counts them.
-fn delay(us: i32, keys: &mut u32) {
-    *keys = keys.wrapping_add(1);
-    match us {
-        0 => {}
-        1.. => std::thread::sleep(Duration::from_micros(us.unsigned_abs().into())),
-        _ if keys.is_multiple_of(us.unsigned_abs()) => {
-            std::thread::sleep(Duration::from_micros(1));
-        }
-        _ => {}
-    }
 }
 
 /// Adds the function libraries of a file. One that does not load ends the start, as in Redis: an application would find
