@@ -95,8 +95,31 @@ pub enum Step {
     Block(Option<i64>),
     /// The same, but over as soon as all that any shard has written down so far is on disk. WAITAOF.
     BlockUntilSynced(Option<i64>),
+    /// Move keys to another server. MIGRATE.
+    Migrate(Box<Migration>),
     /// Sleep so long without serving anybody: DEBUG SLEEP.
     Stall(std::time::Duration),
+}
+
+/// What MIGRATE is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Migration {
+    /// Host and port.
+    pub target: (Vec<u8>, Vec<u8>),
+    /// The keys to move.
+    pub keys: Vec<Box<[u8]>>,
+    /// Their database here.
+    pub db: u32,
+    /// The database there.
+    pub target_db: i64,
+    /// Milliseconds that each exchange may take.
+    pub timeout_ms: i64,
+    /// They stay here too.
+    pub copy: bool,
+    /// They take the place of keys that are there.
+    pub replace: bool,
+    /// Password, or user and password; empty for none.
+    pub auth: Vec<Vec<u8>>,
 }
 
 /// Replies OK, or what went wrong where the question went.

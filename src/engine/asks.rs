@@ -78,6 +78,7 @@ impl Core {
             }
             CoreMessage::Load(shipment) => self.take_in(shipment),
             CoreMessage::CutLogs(rewrite) => self.cut_logs(rewrite),
+            CoreMessage::Linked { place, fd } => self.on_linked(place, fd),
             CoreMessage::CutStream(cut) => self.cut_stream(cut),
             CoreMessage::Flows(_)
             | CoreMessage::CutWithoutStream(_)

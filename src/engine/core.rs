@@ -31,6 +31,7 @@ use super::durable::Durable;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
+use super::migrating::{Migrating, Target};
 use super::push::Pushing;
 use super::saving::Pace;
 use super::wide::{Chore, Pending};
@@ -170,6 +171,10 @@ pub struct Core {
     pub(super) rewrites_logs: bool,
     /// New append-only files that wait until no walk is under way.
     pub(super) cut_due: Option<Box<Rewrite>>,
+    /// MIGRATEs under way, by the connection's place.
+    pub(super) migrations: HashMap<u32, Box<Migrating>>,
+    /// Links to other servers.
+    pub(super) targets: Vec<Box<Target>>,
     /// Full copies that wait for the same.
     pub(super) stream_cuts: VecDeque<Box<Cut>>,
     pub(super) clients: Clients,
@@ -284,6 +289,8 @@ impl Core {
             durable: Durable::default(),
             rewrites_logs: false,
             cut_due: None,
+            migrations: HashMap::new(),
+            targets: Vec::new(),
             stream_cuts: VecDeque::new(),
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
@@ -668,6 +675,8 @@ impl Core {
             }
             self.read_on(&mut connection);
             self.put_back(connection);
+        } else {
+            self.on_link_received(&completion);
         }
         if let Some(received) = completion.received {
             self.ring.recycle(received);
@@ -687,6 +696,7 @@ impl Core {
         let place = Place::of_token(completion.token);
         let mut block = self.ring.take_sent(completion.token);
         let Some(mut connection) = self.take_connection(place) else {
+            self.on_link_sent(completion, block);
             return;
         };
         let sent = completion.result.max(0) as usize;

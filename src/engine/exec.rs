@@ -110,6 +110,9 @@ impl Core {
                 Run::Client(_) if queued.command.name.starts_with("debug") => {
                     (travels, all) = (false, true)
                 }
+                Run::Client(_) if !queued.command.spec.keys.is_empty() => {
+                    (travels, all) = (false, true) // MIGRATE
+                }
                 Run::Client(_) | Run::Container => {
                     travels = false;
                     // Subscriptions concern what is published later on in the transaction.
@@ -280,6 +283,10 @@ impl Core {
                     let question = Question { whom, ask, then };
                     self.settle_all(&mut exec.held); // its own unit is open and stays
                     self.ask(connection, queued.command, &args, question, Some(exec));
+                    return;
+                }
+                Step::Migrate(what) => {
+                    self.migrate(connection, queued.command, &args, *what, Some(exec));
                     return;
                 }
                 Step::Stall(time) => {

@@ -20,6 +20,7 @@ mod expire;
 mod input;
 mod loading;
 pub mod merge;
+mod migrating;
 mod push;
 mod questions;
 mod remote;

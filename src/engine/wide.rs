@@ -26,6 +26,7 @@ use crate::transaction::{Outcome, Transaction, Work};
 use super::core::{Core, Held};
 use super::exec::Exec;
 use super::merge::merge;
+use super::migrating::Migrating;
 use super::questions::Question;
 
 /// What a connection waits for.
@@ -59,6 +60,8 @@ pub(super) enum Errand {
     LoadLogs(&'static Registered, OwnedArgs),
     /// Run a script.
     Script(&'static Registered, OwnedArgs),
+    /// Go on with moving keys to another server.
+    Migrate(Box<Migrating>),
 }
 
 pub(super) type Owners = SmallVec<[u16; 16]>;
@@ -296,7 +299,12 @@ impl Core {
         }
         match step {
             // What is not over yet is counted when it is.
-            Step::Ask { .. } | Step::Whole(_) | Step::LoadLogs | Step::Exec | Step::Stall(_) => {}
+            Step::Ask { .. }
+            | Step::Whole(_)
+            | Step::LoadLogs
+            | Step::Exec
+            | Step::Migrate(_)
+            | Step::Stall(_) => {}
             _ => self.ran(command, args),
         }
         step
@@ -383,6 +391,7 @@ impl Core {
                 self.after_reply(connection, end);
                 self.await_confirmation(connection);
             }
+            Step::Migrate(what) => self.migrate(connection, command, args, *what, None),
             Step::Stall(time) => {
                 self.stall(time);
                 self.ran(command, args);
@@ -729,6 +738,7 @@ impl Core {
                 self.resume(connection);
                 Some(held)
             }
+            Errand::Migrate(migrating) => self.migrate_held(connection, migrating, held),
             Errand::Exec(mut exec) => {
                 exec.held = held;
                 self.run_exec(connection, exec);

@@ -264,6 +264,13 @@ pub enum CoreMessage {
     Arrived(mpsc::Sender<()>),
     /// All keys of the file are where they belong: the receiver serves.
     Loaded,
+    /// A link of the receiver's to another server has been made, or could not be (MIGRATE).
+    Linked {
+        /// Its place among the connections.
+        place: Place,
+        /// The socket; the receiver owns it.
+        fd: Option<RawFd>,
+    },
     /// The server ends: reply what can be replied and stop.
     Stop,
 }

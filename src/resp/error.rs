@@ -263,6 +263,14 @@ texts! {
     MAX_CLIENTS = "ERR max number of clients reached";
     /// CLIENT UNBLOCK ERROR, read by the client that was blocked.
     UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+    /// MIGRATE with a key and KEYS.
+    MIGRATE_KEY_AND_KEYS = "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string";
+    /// MIGRATE cannot reach the other server.
+    MIGRATE_CONNECT = "IOERR error or timeout connecting to the client";
+    /// MIGRATE cannot send.
+    MIGRATE_WRITE = "IOERR error or timeout writing to target instance";
+    /// MIGRATE is not answered.
+    MIGRATE_READ = "IOERR error or timeout reading to target instance";
     /// WAITAOF for the own log, of which there is none.
     WAITAOF_NO_LOG = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
     /// Loading the dataset.
@@ -522,6 +530,11 @@ impl ErrorReply {
             ]
             .concat(),
         )
+    }
+
+    /// The other server has refused what MIGRATE sent.
+    pub fn target_replied(line: &[u8]) -> Self {
+        Self::text([b"ERR Target instance replied with error: ", line].concat())
     }
 
     /// A group that is not there, or whose key is not.

@@ -5,6 +5,7 @@ use super::spec::Command;
 mod dump;
 mod exists;
 mod expire;
+mod migrate;
 mod moves;
 mod object;
 mod scan;
@@ -23,6 +24,7 @@ pub(super) const COMMANDS: &[Command] = &[
     expire::EXPIREAT,
     expire::EXPIRETIME,
     scan::KEYS,
+    migrate::MIGRATE,
     moves::MOVE,
     object::OBJECT,
     expire::PERSIST,
