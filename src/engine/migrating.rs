@@ -401,7 +401,13 @@ impl Core {
             let core = self.link();
             core.mail(CoreMessage::Linked { place, fd: None });
         }
+        self.count_links();
         self.targets.len() - 1
+    }
+
+    fn count_links(&self) {
+        let kept = self.targets.iter().filter(|target| target.failed.is_none());
+        self.counters().migrate_links.set(kept.count() as u64);
     }
 
     fn target_at(&self, place: Place) -> Option<usize> {
@@ -538,6 +544,7 @@ impl Core {
         }
         let batches = std::mem::take(&mut target.batches);
         self.drop_link(at);
+        self.count_links();
         for batch in batches {
             let untouched = batch.lines.is_empty() && failure != Failure::Timeout;
             let migrating = self.migrations.get_mut(&batch.client.index);

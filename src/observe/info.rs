@@ -578,10 +578,12 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
     lines.put("pubsub_channels", known.pubsub_channels.get());
     lines.put("pubsub_patterns", known.pubsub_patterns.get());
     lines.put("pubsubshard_channels", known.pubsub_shard_channels.get());
+    lines.all(&[("latest_fork_usec", "0"), ("total_forks", "0")]);
+    lines.put(
+        "migrate_cached_sockets",
+        observatory.sum(|core| core.migrate_links.get()),
+    );
     lines.all(&[
-        ("latest_fork_usec", "0"),
-        ("total_forks", "0"),
-        ("migrate_cached_sockets", "0"),
         ("slave_expires_tracked_keys", "0"),
         ("active_defrag_hits", "0"),
         ("active_defrag_misses", "0"),
