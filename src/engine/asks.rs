@@ -83,6 +83,14 @@ impl Core {
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Arrived(done) => self.say_arrived(done),
             CoreMessage::Loaded => self.loading_ended(),
+            CoreMessage::ReplicasHave {
+                place,
+                number,
+                replicas,
+            } => self.replicas_have(place, number, replicas),
+            CoreMessage::Replica(_)
+            | CoreMessage::AwaitReplicas(_)
+            | CoreMessage::StopAwaiting { .. } => unreachable!("this goes to the control core"),
             CoreMessage::Stop => self.stopping = true,
         }
     }
@@ -219,6 +227,9 @@ impl Core {
             | CoreAsk::ConfigSet { .. }
             | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
+            | CoreAsk::Replication { .. }
+            | CoreAsk::CountReplicas { .. }
+            | CoreAsk::Failover(_)
             | CoreAsk::ConfigRewrite { .. }
             | CoreAsk::SetPause { .. }
             | CoreAsk::Shutdown { .. } => unreachable!("this question goes to the control core"),

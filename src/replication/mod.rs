@@ -4,10 +4,13 @@
 mod backlog;
 mod history;
 mod merge;
+mod peer;
+pub mod psync;
 pub mod report;
 mod status;
 
 pub use backlog::Backlog;
 pub use history::{History, Replid};
 pub use merge::{Block, Merge, MergeEvent};
+pub use peer::{Filter, PeerFacts, SyncRequest};
 pub use status::Status;
