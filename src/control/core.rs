@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::acl::Users;
 use crate::base::clock::unix_ms;
+use crate::base::random::Random;
 use crate::base::sys;
 use crate::config::{Changed, Config, SetContext, SetError};
 use crate::engine::SharedLinks;
@@ -88,6 +89,8 @@ pub struct Control {
     stopping: bool,
     next_look_ms: i64,
     pub(super) replication: Replication,
+    /// Chance, for names of histories.
+    pub(super) random: Random,
 }
 
 impl Control {
@@ -119,6 +122,7 @@ impl Control {
             stopping: false,
             next_look_ms: 0,
             replication,
+            random: Random::new(sys::entropy()),
         };
         for listener in parts.listeners {
             control.accept_from(listener);
@@ -147,7 +151,10 @@ impl Control {
         while !self.stopping {
             self.turn();
             self.links.control().sleep.going_to_sleep();
-            if self.links.control().has_mail() || self.ring.has_completions() {
+            if self.links.control().has_mail()
+                || self.ring.has_completions()
+                || self.replication.has_blocks()
+            {
                 self.links.control().sleep.awake();
                 continue;
             }
@@ -189,6 +196,7 @@ impl Control {
                 self.on_message(message);
             }
         }
+        self.drain_stream();
         let now = unix_ms();
         if now >= self.next_look_ms {
             self.next_look_ms = now + CRON.as_millis() as i64;
@@ -218,6 +226,7 @@ impl Control {
                 answer,
             } => self.on_final_save(&answer),
             CoreMessage::Answer { ticket, .. } => self.on_answer(ticket),
+            CoreMessage::Flows(flows) => self.on_flows(flows),
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 //! what is known about links. It decides and never acts; `control/replication` performs.
 
 mod backlog;
+mod cut;
 mod history;
 mod merge;
 mod peer;
@@ -10,7 +11,8 @@ pub mod report;
 mod status;
 
 pub use backlog::Backlog;
+pub use cut::{Copy, Cut, OnEnd, Streaming};
 pub use history::{History, Replid};
-pub use merge::{Block, Merge, MergeEvent};
+pub use merge::{Merge, Position, Sink};
 pub use peer::{Filter, PeerFacts, SyncRequest};
 pub use status::Status;
