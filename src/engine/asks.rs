@@ -81,7 +81,11 @@ impl Core {
             CoreMessage::CutStream(cut) => self.cut_stream(cut),
             CoreMessage::Flows(_)
             | CoreMessage::CutWithoutStream(_)
-            | CoreMessage::CopyRefused(_) => {
+            | CoreMessage::CopyRefused(_)
+            | CoreMessage::CopyEnded { .. }
+            | CoreMessage::Replica(_)
+            | CoreMessage::AwaitReplicas(_)
+            | CoreMessage::StopAwaiting { .. } => {
                 log::error!("a message for the control core has come to another one");
             }
             CoreMessage::Rebase(bytes) => self.rebase_log(bytes),
@@ -94,9 +98,6 @@ impl Core {
                 number,
                 replicas,
             } => self.replicas_have(place, number, replicas),
-            CoreMessage::Replica(_)
-            | CoreMessage::AwaitReplicas(_)
-            | CoreMessage::StopAwaiting { .. } => unreachable!("this goes to the control core"),
             CoreMessage::Stop => self.stopping = true,
         }
     }

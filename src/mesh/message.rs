@@ -3,6 +3,7 @@
 //! Requests for another core's slots travel as `Part`s in batches over the rings; everything rarer is a `CoreMessage`
 //! in the inbox; several shards in one step are a transaction (see `transaction/`).
 
+use std::fs::File;
 use std::os::fd::RawFd;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
@@ -278,6 +279,13 @@ pub enum CoreMessage {
         /// As it was asked for.
         number: u64,
     },
+    /// To the control core: a full copy is over, or a part of it.
+    CopyEnded {
+        /// The copy's number.
+        number: u64,
+        /// How.
+        outcome: CopyOutcome,
+    },
     /// From the control core: so many replicas have what the client has written.
     ReplicasHave {
         /// Its connection.
@@ -312,6 +320,19 @@ pub struct Candidate {
     pub db: u32,
     /// HELLO 3.
     pub resp3: bool,
+}
+
+/// How a full copy for replicas ended. They are named by their places.
+#[derive(Debug)]
+pub enum CopyOutcome {
+    /// These have got it.
+    Sent(Vec<u32>),
+    /// It is in this file, to be sent to each.
+    Written(File),
+    /// It has been sent to this one, or could not be.
+    FileSent(u32, bool),
+    /// It could not be made, and why.
+    Failed(String),
 }
 
 /// WAIT and WAITAOF on their way to the control core.
