@@ -316,8 +316,8 @@ impl Core {
                 | Step::Watch
                 | Step::Exec
                 | Step::Fail(_)
-                | Step::Block(_)
-                | Step::BlockUntilSynced(_)
+                | Step::Await(_)
+                | Step::HandOver(_)
                 | Step::LoadLogs
                 | Step::Reset => {}
             }

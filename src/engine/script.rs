@@ -503,8 +503,8 @@ impl ScriptHost<'_> {
             | Step::Unwatch
             | Step::Reset
             | Step::Exec
-            | Step::Block(_)
-            | Step::BlockUntilSynced(_)
+            | Step::Await(_)
+            | Step::HandOver(_)
             | Step::LoadLogs
             | Step::Subscription { .. } => Ok(()),
         });

@@ -17,7 +17,7 @@ use crate::command::table::Registered;
 use crate::keyspace::blocked::Wait;
 use crate::mesh::Place;
 use crate::mesh::message::{CoreAnswer, CoreMessage};
-use crate::net::{Blocking, Connection};
+use crate::net::Connection;
 use crate::resp::request::{Args, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shard;
@@ -366,20 +366,8 @@ impl Core {
                 self.monitor_lines(&mut shown, &connection.client, command, args);
                 self.exec(connection, command, shown);
             }
-            Step::Block(until) | Step::BlockUntilSynced(until) => {
-                let timed_out = connection.output.buffer().split_off(start);
-                let blocking = Blocking {
-                    command,
-                    waiter: None,
-                    until,
-                    timed_out,
-                };
-                self.block(connection, blocking);
-                if let Step::BlockUntilSynced(_) = step {
-                    let place = connection.place;
-                    self.begin_chore(move |core, held| core.await_sync(place, held));
-                }
-            }
+            Step::Await(wanted) => self.begin_awaiting(connection, command, wanted),
+            Step::HandOver(request) => self.begin_handover(connection, request),
             Step::Subscription { topic, begins } => {
                 self.settle_messages(connection);
                 let mut out = std::mem::take(connection.output.buffer());

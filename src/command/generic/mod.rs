@@ -13,7 +13,6 @@ mod sort;
 mod wait;
 
 pub use scan::{cursor_begins, cursor_slot};
-pub use wait::synced;
 
 pub(super) const COMMANDS: &[Command] = &[
     moves::COPY,
