@@ -182,6 +182,11 @@ class Node:
         found = self.info()
         return found["role"] == "slave" and found.get("master_link_status") == "up"
 
+    def online_at(self, other):
+        """Whether the other one, a primary, counts this replica as online."""
+        return any(re.fullmatch(r"slave\d+", name) and "state=online" in line for name, line in other.info().items()
+                   if f"port={self.port}," in line or "ip=10." in line)
+
     def wait_up(self, seconds=SYNC_SECONDS_MAX, what="the link to be up"):
         wait_until(self.link_up, seconds, f"{what} ({self.kind}, port {self.port})")
 
@@ -212,6 +217,7 @@ class Bench:
         if of is not None:
             node.follow(of)
             node.wait_up()
+            wait_until(lambda: node.online_at(of), 15, f"{of.kind} to see its replica online")
         return node
 
     def pair(self, *extra):
