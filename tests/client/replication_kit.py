@@ -611,8 +611,7 @@ def snapshot(keys=(), db=0, stream_db=0, functions=(), aux=(), checksum=None):
     keys = list(keys)
     if keys:
         body += b"\xfe" + bytes([db]) + b"\xfb" + b"\x80" + len(keys).to_bytes(4, "big") + b"\x00"
-        for name, value in keys:
-            body += b"\x00" + text(name) + text(value)
+        body += b"".join(b"\x00" + text(name) + text(value) for name, value in keys)
     return body + b"\xff" + (checksum or bytes(8))
 
 
