@@ -132,8 +132,8 @@ def both_forms_of_transfer_are_taken(bench):
         for load in ("disabled", "swapdb", "on-empty-db"):
             primary, replica, link = fed(bench, None, "--repl-diskless-load", load, keys=keys, diskless=diskless,
                                          stream=encode("SET", "after", "1"))
-            equal(replica.must("DBSIZE"), 2001 if wait_until(lambda: replica.must("EXISTS", "after"), 5, "the stream") else 0,
-                  f"keys, diskless {diskless}, {load}")
+            wait_until(lambda: replica.must("EXISTS", "after"), 5, "the stream")
+            equal(replica.must("DBSIZE"), 2001, f"keys, diskless {diskless}, {load}")
             equal(replica.must("GET", "k:299"), b"x" * 299)
             primary.close()
             replica.end(9)
@@ -544,6 +544,8 @@ def a_wrong_snapshot_by_file_does_not_end_the_replica(bench):
 
 @test("replica")
 def an_endless_bulk_in_the_stream_does_not_take_all_memory(bench):
+    if bench.replica_kind == "r":
+        return "Redis asks for as much as the number says, and ends when it does not get it"
     _, replica, link = fed(bench, offset=0)
     before = resident_bytes(replica.pid)
     link.raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$900000000000\r\n" + b"x" * 1_000_000)
@@ -629,17 +631,24 @@ def commands_meanwhile_say_that_it_loads(bench):
 
     def behave(link):
         link.handshake()
-        link.raw(b"+FULLRESYNC %s 5\r\n$EOF:" % REPLID.encode() + b"m" * 40 + b"\r\n" + rdb[:2_500_000])
+        link.raw(b"+FULLRESYNC %s 5\r\n$EOF:" % REPLID.encode() + b"m" * 40 + b"\r\n")
+        at = 0
+        while at < len(rdb) and not (seen and at > len(rdb) // 2):  # slowly, and the rest when it was looked at
+            link.raw(rdb[at:at + 20_000])
+            at += 20_000
+            time.sleep(0.02)
+        link.raw(rdb[at:] + b"m" * 40)
         link.stays = True
+    seen = []
     replica = bench.replica(None, "--repl-diskless-load", "on-empty-db")
+    replica.call("CONFIG", "SET", "loading-process-events-interval-bytes", "10240")  # hidden in Redis
     primary = bench.keep(FakePrimary(behave))
     replica.must("REPLICAOF", "127.0.0.1", primary.port)
-    primary.wait_link(0).done.wait(10)
     wait_until(lambda: replica.info("persistence")["loading"] == "1", 10, "loading")
     starts(replica.call("GET", "k:1"), b"LOADING ", "GET while it loads")
     wire = bench.keep(Wire.to(replica.port))
     starts(wire.ask("PSYNC", "?", -1), b"-LOADING ", "PSYNC while it loads")
-    primary.links[0].raw(rdb[2_500_000:] + b"m" * 40)
+    seen.append(True)
     replica.wait_up()
     equal(replica.must("DBSIZE"), 30_000)
 

@@ -181,7 +181,7 @@ def a_failover_names_its_target(bench):
     primary, replica = bench.pair()
     other = bench.primary()
     other.follow(primary)
-    other.wait_up()
+    wait_until(lambda: other.online_at(primary), 15, "the other replica to be online")
     wait_same_offset(primary, replica, other)
     equal(primary.must("FAILOVER", "TO", "127.0.0.1", other.port), b"OK")
     wait_until(lambda: swapped(primary, other), 15, "the roles to be swapped")
