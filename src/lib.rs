@@ -29,6 +29,10 @@ pub mod acl;
 
 /// What outlives the process: the snapshot format, and the files it goes into.
 pub mod persistence;
+
+/// Histories and offsets, the backlog, the merge of the shards' effect streams: decisions, no sockets.
+pub mod replication;
+
 /// Channels, patterns, subscribers: who hears what, and what a message looks like.
 pub mod pubsub;
 /// Lua scripts and function libraries: the sandbox, what a script may call, values to replies and back.

@@ -171,7 +171,7 @@ fn flush(
             shard.blocked.signal_db(db);
         }
         // Also when nothing was there: a replica may still have what this one has lost.
-        shard.effects.record(args.db(), &parts);
+        shard.effects.record_everywhere(args.db(), &parts);
         if !later {
             let _ = dbs.clone().any(|_| shard.free_some(FREE_BEFORE_REPLY));
         }
@@ -214,7 +214,7 @@ fn swapdb(
             shard.blocked.signal_db(first);
             shard.blocked.signal_db(second);
         }
-        shard.effects.record(args.db(), &parts);
+        shard.effects.record_everywhere(args.db(), &parts);
     }
     reply.ok();
     Ok(())

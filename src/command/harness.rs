@@ -66,7 +66,7 @@ impl Harness {
         };
         harness.set_now(1_700_000_000_000);
         for shard in &mut harness.shards {
-            shard.effects.set_wanted(true);
+            shard.effects.set_logged(true);
         }
         harness
     }

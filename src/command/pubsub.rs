@@ -364,11 +364,17 @@ changes! {
 
 fn publish(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.count(shard.publish(Topic::Channel, args.get(1), args.get(2)));
+    shard
+        .effects
+        .tell_replicas(args.db(), args.len(), args.iter_from(0));
     Ok(())
 }
 
 fn spublish(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.count(shard.publish(Topic::Shard, args.get(1), args.get(2)));
+    shard
+        .effects
+        .tell_replicas(args.db(), args.len(), args.iter_from(0));
     Ok(())
 }
 

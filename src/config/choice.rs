@@ -146,6 +146,16 @@ choices! {
         PerShard = "per-shard",
     }
 
+    /// When a replica loads a full copy straight from the socket (`repl-diskless-load`).
+    DisklessLoad {
+        /// Never: it goes through a file.
+        Disabled = "disabled",
+        /// When there is no data of its own.
+        OnEmptyDb = "on-empty-db",
+        /// Always; the old data is kept until the copy is complete.
+        SwapDb = "swapdb",
+    }
+
     /// In which order the effects of one connection's pipelined commands on different shards happen
     /// (`pipeline-order`).
     PipelineOrder {

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::choice::{
-    AppendFsync, ChannelDefault, LogLevel, MaxmemoryPolicy, OomScoreAdj, PipelineOrder,
-    ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
+    AppendFsync, ChannelDefault, DisklessLoad, LogLevel, MaxmemoryPolicy, OomScoreAdj,
+    PipelineOrder, ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
 };
 use super::directive::{self, Directive};
 use super::special::{BufferLimits, SHUTDOWN_FORCE, SHUTDOWN_NOSAVE, SHUTDOWN_NOW, SHUTDOWN_SAVE};
@@ -79,6 +79,7 @@ macro_rules! enums {
 enums!(
     AppendFsync,
     ChannelDefault,
+    DisklessLoad,
     LogLevel,
     MaxmemoryPolicy,
     OomScoreAdj,
@@ -108,6 +109,7 @@ variants! {
     Vec<(u64, u64)>: Value::SavePoints(points) => points.clone(),
     [BufferLimits; 3]: Value::BufferLimits(limits) => *limits,
     [i32; 3]: Value::OomValues(values) => *values,
+    Option<(Vec<u8>, u16)>: Value::Primary(primary) => primary.clone(),
     Vec<f64>: Value::Percentiles(percentiles) => percentiles.clone(),
 }
 
@@ -354,6 +356,58 @@ fields! {
     save: Vec<(u64, u64)> = "save";
     /// Milliseconds after which a running script answers BUSY to others.
     busy_reply_threshold_ms: u64 = "busy-reply-threshold";
+    /// The primary to replicate, as host and port; `None` for a primary.
+    replicaof: Option<(Vec<u8>, u16)> = "replicaof";
+    /// The password that the primary asks for; empty means none.
+    masterauth: Vec<u8> = "masterauth";
+    /// The user to be there; empty means the default user.
+    masteruser: Vec<u8> = "masteruser";
+    /// Replicas that must be well for writes to be accepted; 0 asks for none.
+    min_replicas_to_write: u32 = "min-replicas-to-write";
+    /// Seconds since its last acknowledgement up to which a replica is well; 0 asks for none.
+    min_replicas_max_lag: u32 = "min-replicas-max-lag";
+    /// Whether a replica without its primary answers from what it has.
+    replica_serve_stale_data: bool = "replica-serve-stale-data";
+    /// Whether a replica refuses writes of clients.
+    replica_read_only: bool = "replica-read-only";
+    /// What Sentinel prefers when it promotes; 0 means never.
+    replica_priority: u32 = "replica-priority";
+    /// Whether Sentinel tells of this replica.
+    replica_announced: bool = "replica-announced";
+    /// The address a primary lists for this replica; empty means that of the connection.
+    replica_announce_ip: Vec<u8> = "replica-announce-ip";
+    /// The port it lists; 0 means ours.
+    replica_announce_port: u16 = "replica-announce-port";
+    /// Whether a replica leaves eviction to its primary.
+    replica_ignore_maxmemory: bool = "replica-ignore-maxmemory";
+    /// Whether a replica frees its old data in the background before a full sync.
+    replica_lazy_flush: bool = "replica-lazy-flush";
+    /// Whether a replica goes on when what it receives cannot be kept on disk.
+    replica_ignore_disk_write_errors: bool = "replica-ignore-disk-write-errors";
+    /// Bytes of the stream kept for replicas that come back.
+    repl_backlog_size: u64 = "repl-backlog-size";
+    /// Seconds without replicas after which the backlog is given up; 0 means never.
+    repl_backlog_ttl_s: i64 = "repl-backlog-ttl";
+    /// Seconds of silence after which a link is closed.
+    repl_timeout_s: u32 = "repl-timeout";
+    /// Seconds between the PINGs in the stream.
+    repl_ping_replica_period_s: u32 = "repl-ping-replica-period";
+    /// Whether the stream is sent in fewer and larger packets.
+    repl_disable_tcp_nodelay: bool = "repl-disable-tcp-nodelay";
+    /// Whether full copies go straight to the sockets.
+    repl_diskless_sync: bool = "repl-diskless-sync";
+    /// Seconds that such a copy waits for more replicas.
+    repl_diskless_sync_delay_s: u32 = "repl-diskless-sync-delay";
+    /// Replicas that make it begin earlier; 0 means that none do.
+    repl_diskless_sync_max_replicas: u32 = "repl-diskless-sync-max-replicas";
+    /// Whether a full copy is loaded straight from the socket.
+    repl_diskless_load: DisklessLoad = "repl-diskless-load";
+    /// Whether a snapshot that only a full copy was written for is removed.
+    rdb_del_sync_files: bool = "rdb-del-sync-files";
+    /// Seconds that a stop waits for replicas.
+    shutdown_timeout_s: u32 = "shutdown-timeout";
+    /// The address that outgoing connections come from; empty leaves it to the system.
+    bind_source_addr: String = "bind-source-addr";
     /// How often background work runs each second, as INFO shows it.
     hz: u32 = "hz";
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::acl::Users;
 use crate::base::clock::unix_ms;
+use crate::base::random::Random;
 use crate::base::sys;
 use crate::config::{Changed, Config, SetContext, SetError};
 use crate::engine::SharedLinks;
@@ -19,11 +20,13 @@ use crate::observe::{CoreCounters, Observatory};
 use crate::persistence::aof::manifest::Durability;
 use crate::persistence::aof::rewrite::durability;
 use crate::persistence::status::Purpose;
+use crate::replication::{History, Replid};
 use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
 use super::listen::Listener;
 use super::oom::OomScore;
+use super::replication::Replication;
 
 /// How often signals and slow duties are looked after.
 const CRON: Duration = Duration::from_millis(100);
@@ -85,6 +88,9 @@ pub struct Control {
     pause: (i64, bool),
     stopping: bool,
     next_look_ms: i64,
+    pub(super) replication: Replication,
+    /// Chance, for names of histories.
+    pub(super) random: Random,
 }
 
 impl Control {
@@ -94,6 +100,8 @@ impl Control {
         crate::base::sys::name_thread("control");
         parts.links.control().set_wake(ring.wake_handle());
         ring.signal_completions_on(ring.wake_handle().event_fd())?;
+        let id = Replid::parse(parts.observatory.about.replid.as_bytes()).unwrap_or(Replid::NONE);
+        let replication = Replication::new(History::new(id), parts.links.shards());
         let mut control = Control {
             links: parts.links,
             observatory: parts.observatory,
@@ -113,6 +121,8 @@ impl Control {
             pause: (0, false),
             stopping: false,
             next_look_ms: 0,
+            replication,
+            random: Random::new(sys::entropy()),
         };
         for listener in parts.listeners {
             control.accept_from(listener);
@@ -141,7 +151,10 @@ impl Control {
         while !self.stopping {
             self.turn();
             self.links.control().sleep.going_to_sleep();
-            if self.links.control().has_mail() || self.ring.has_completions() {
+            if self.links.control().has_mail()
+                || self.ring.has_completions()
+                || self.replication.has_blocks()
+            {
                 self.links.control().sleep.awake();
                 continue;
             }
@@ -183,6 +196,7 @@ impl Control {
                 self.on_message(message);
             }
         }
+        self.drain_stream();
         let now = unix_ms();
         if now >= self.next_look_ms {
             self.next_look_ms = now + CRON.as_millis() as i64;
@@ -212,6 +226,7 @@ impl Control {
                 answer,
             } => self.on_final_save(&answer),
             CoreMessage::Answer { ticket, .. } => self.on_answer(ticket),
+            CoreMessage::Flows(flows) => self.on_flows(flows),
             _ => {}
         }
     }

@@ -5,6 +5,7 @@ mod core;
 mod listen;
 pub mod logging;
 mod oom;
+mod replication;
 mod users;
 
 pub use self::core::{Control, ControlParts};

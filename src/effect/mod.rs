@@ -4,6 +4,8 @@
 //! One that is not (SPOP, relative expiry, floats) says what to record instead. Snapshots, the append-only file and
 //! replication read this stream and nothing else; while nobody reads it, recording costs one branch.
 
+mod block;
 mod stream;
 
-pub use stream::{EPOCH_MARK, Effects, TIME_MARK, TRANSACTION_MARK};
+pub use block::{Block, Mark, Marked, Part};
+pub use stream::{Audience, EPOCH_MARK, Effects, TIME_MARK, TRANSACTION_MARK};

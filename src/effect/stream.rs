@@ -5,7 +5,11 @@
 //! EXEC, a script. A unit of several commands stands between MULTI and EXEC. A unit that is one shard's part of a step
 //! over several shards begins with an annotation line that names the step and the shards that have a part in it
 //! (docs/formats.md), so that whoever reads the files can tell whether all parts are there.
+//!
+//! There are two readers. The log writes the bytes down and clears them; the stream that replicas follow is handed the same
+//! bytes before, with marks where it differs ([`Block`]).
 
+use super::block::{Block, Mark, Marked, Part};
 use crate::base::number::format_i64;
 use crate::resp::request::Args;
 
@@ -19,11 +23,29 @@ pub const TIME_MARK: &[u8] = b"#TS:";
 /// Bytes that a stream keeps allocated while it is empty.
 const KEEP_BYTES: usize = 64 * 1024;
 
+/// Whom what a command does is recorded for (redis.set_repl).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Audience {
+    /// Logs and replicas.
+    #[default]
+    All,
+    /// Logs alone.
+    Logs,
+    /// Replicas alone.
+    Replicas,
+    /// Nobody.
+    Nobody,
+}
+
 /// What a shard has done, in order.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Somebody reads the stream.
+    /// Somebody reads the stream: `logged` or `streamed`.
     wanted: bool,
+    /// A log does.
+    logged: bool,
+    /// Replicas do.
+    streamed: bool,
     /// Changes to data since start, as `rdb_changes_since_last_save` counts them.
     changes: u64,
     /// `changes` when the running command began.
@@ -34,10 +56,16 @@ pub struct Effects {
     running: bool,
     /// Commands belong to a unit that somebody ends.
     in_unit: bool,
-    /// What commands do is not recorded (redis.set_repl).
-    muted: bool,
+    /// Whom it is recorded for.
+    audience: Audience,
     /// What has been recorded and not been taken.
     bytes: Vec<u8>,
+    /// What of it is marked for those who hand it on to replicas.
+    marks: Vec<Mark>,
+    /// How much of the bytes has been handed on.
+    handed: usize,
+    /// The database in force there.
+    handed_db: Option<u32>,
     /// Parts of steps over several shards are among them.
     has_step: bool,
     /// Where the unit at hand begins in `bytes`, after a SELECT that precedes it.
@@ -49,17 +77,40 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// Turns recording on or off. Turning it off drops what nobody has read.
-    pub fn set_wanted(&mut self, wanted: bool) {
-        self.wanted = wanted;
-        self.db = None;
-        if !wanted {
+    /// A log begins to read the stream, or ends.
+    pub fn set_logged(&mut self, logged: bool) {
+        self.logged = logged;
+        self.forget_db();
+        self.readers_changed();
+    }
+
+    /// Replicas begin to be handed the stream from here on, or that ends. All before must have been read.
+    pub fn set_streamed(&mut self, streamed: bool) {
+        self.streamed = streamed;
+        self.marks.clear();
+        self.handed = self.bytes.len();
+        self.handed_db = self.db;
+        self.readers_changed();
+    }
+
+    /// Without readers nothing is recorded, and what nobody has read is dropped.
+    fn readers_changed(&mut self) {
+        self.wanted = self.logged || self.streamed;
+        if !self.wanted {
             self.bytes = Vec::new();
+            self.marks = Vec::new();
+            self.handed = 0;
             self.unit_from = 0;
             self.unit_commands = 0;
             self.has_step = false;
             self.in_unit = false;
         }
+    }
+
+    /// Whether replicas are handed the stream.
+    #[inline]
+    pub fn streamed(&self) -> bool {
+        self.streamed
     }
 
     /// Whether somebody reads the stream: worth asking before building an effect.
@@ -93,16 +144,74 @@ impl Effects {
         self.changes != self.before
     }
 
-    /// From here on, what commands do is recorded or is not: redis.set_repl. What happens aside always is.
-    pub fn set_muted(&mut self, muted: bool) {
-        self.muted = muted;
+    /// Whom what commands do from here on is recorded for: redis.set_repl. What happens aside always is, for all.
+    pub fn set_audience(&mut self, audience: Audience) {
+        self.audience = audience;
     }
 
     /// Records `parts` in place of the running command. Called again, it records several.
     pub fn record(&mut self, db: usize, parts: &[&[u8]]) {
         self.said = true;
-        if self.wanted && !self.muted {
-            self.append(db as u32, parts.len(), parts.iter().copied());
+        if self.wanted {
+            self.append_for_audience(db as u32, parts.len(), parts.iter().copied());
+        }
+    }
+
+    /// The same for a command that every shard records, and that is one command of the whole server.
+    pub fn record_everywhere(&mut self, db: usize, parts: &[&[u8]]) {
+        self.said = true;
+        if self.wanted {
+            let to = self.append_for_audience(db as u32, parts.len(), parts.iter().copied());
+            if self.streamed
+                && let Some(at) = to
+            {
+                let length = self.bytes.len() - at;
+                self.mark(at, Marked::Everywhere { length });
+            }
+        }
+    }
+
+    /// Tells replicas of something that leaves nothing behind to be written down: PUBLISH.
+    pub fn tell_replicas<'a>(
+        &mut self,
+        db: usize,
+        count: usize,
+        parts: impl Iterator<Item = &'a [u8]>,
+    ) {
+        if self.streamed {
+            let mut bytes = Vec::new();
+            command(&mut bytes, count, parts);
+            let (db, bytes) = (db as u32, bytes.into_boxed_slice());
+            self.mark(self.bytes.len(), Marked::ReplicasOnly { db, bytes });
+        }
+    }
+
+    fn mark(&mut self, at: usize, what: Marked) {
+        self.marks.push(Mark { at, what });
+    }
+
+    /// Appends a command for those whom it is for; where it begins if it stands in the bytes for all.
+    fn append_for_audience<'a>(
+        &mut self,
+        db: u32,
+        count: usize,
+        parts: impl Iterator<Item = &'a [u8]>,
+    ) -> Option<usize> {
+        match self.audience {
+            Audience::All => Some(self.append(db, count, parts)),
+            Audience::Logs if self.logged => {
+                let at = self.append(db, count, parts);
+                if self.streamed {
+                    let length = self.bytes.len() - at;
+                    self.mark(at, Marked::LogsOnly { length });
+                }
+                None
+            }
+            Audience::Replicas => {
+                self.tell_replicas(db as usize, count, parts);
+                None
+            }
+            Audience::Logs | Audience::Nobody => None,
         }
     }
 
@@ -134,7 +243,7 @@ impl Effects {
     }
 
     fn end_wanted(&mut self, args: &Args<'_>, changed: bool) {
-        if changed && !self.said && !self.muted {
+        if changed && !self.said {
             self.append_request(args);
         }
         if !self.in_unit {
@@ -172,6 +281,7 @@ impl Effects {
             return;
         }
         let mut before = Vec::new();
+        let body = self.bytes.len() - from;
         if let Some((number, shards)) = step {
             before.extend_from_slice(TRANSACTION_MARK);
             before.extend_from_slice(&format_i64(number as i64));
@@ -197,45 +307,120 @@ impl Effects {
             before.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
             self.bytes.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
         }
+        let head = before.len();
         if !before.is_empty() {
             // A step over several shards or a unit of several commands: rare, and the unit is still in the cache.
             self.bytes.splice(from..from, before);
         }
         self.unit_from = self.bytes.len();
+        if self.streamed && (head > 0 || step.is_some()) {
+            self.mark_unit(from, head, body, step);
+        }
     }
 
-    /// Appends one command, with a SELECT before it when the database changes.
-    fn append<'a>(&mut self, db: u32, count: usize, parts: impl Iterator<Item = &'a [u8]>) {
+    /// `head` bytes have come before the unit at `from`.
+    fn mark_unit(&mut self, from: usize, head: usize, body: usize, step: Option<(u64, &[u16])>) {
+        let within = self.marks.partition_point(|mark| mark.at < from);
+        self.marks[within..]
+            .iter_mut()
+            .for_each(|mark| mark.at += head);
+        if let Some((number, shards)) = step {
+            let length = self.bytes.len() - from;
+            let part = Part {
+                number,
+                shards: shards.into(),
+                length,
+                head,
+                tail: length - head - body,
+            };
+            let what = Marked::Part(part);
+            self.marks.insert(within, Mark { at: from, what });
+        }
+    }
+
+    /// Appends one command, with a SELECT before it when the database changes. Where it begins.
+    fn append<'a>(
+        &mut self,
+        db: u32,
+        count: usize,
+        parts: impl Iterator<Item = &'a [u8]>,
+    ) -> usize {
         if self.db != Some(db) {
             let number = format_i64(i64::from(db));
+            let at = self.bytes.len();
             command(&mut self.bytes, 2, [&b"SELECT"[..], &number].into_iter());
+            if self.streamed {
+                let length = self.bytes.len() - at;
+                self.mark(at, Marked::Select { length, db });
+            }
             if self.unit_commands == 0 {
                 self.unit_from = self.bytes.len(); // it stands before MULTI, as Redis writes it
             }
             self.db = Some(db);
         }
+        let at = self.bytes.len();
         command(&mut self.bytes, count, parts);
         self.unit_commands += 1;
+        at
     }
 
     /// Appends the request itself: as it came where it stands in its usual form, else put together again.
     fn append_request(&mut self, args: &Args<'_>) {
         match verbatim(args) {
-            Some(bytes) if self.db == Some(args.caller.db) => {
+            Some(bytes) if self.db == Some(args.caller.db) && self.audience == Audience::All => {
                 self.bytes.extend_from_slice(bytes);
                 self.unit_commands += 1;
             }
-            _ => self.append(args.caller.db, args.len(), args.iter_from(0)),
+            _ => {
+                self.append_for_audience(args.caller.db, args.len(), args.iter_from(0));
+            }
         }
     }
 
     /// Appends an annotation line, between units.
     pub fn annotate(&mut self, mark: &[u8], number: u64) {
         self.close_unit(None);
+        let at = self.bytes.len();
         self.bytes.extend_from_slice(mark);
         self.bytes.extend_from_slice(&format_i64(number as i64));
         self.bytes.extend_from_slice(b"\r\n");
         self.unit_from = self.bytes.len();
+        if self.streamed {
+            let length = self.bytes.len() - at;
+            self.mark(at, Marked::LogsOnly { length });
+        }
+    }
+
+    /// Whether something has not been handed on to replicas.
+    #[inline]
+    pub fn has_to_hand_on(&self) -> bool {
+        self.streamed && (self.handed < self.bytes.len() || !self.marks.is_empty())
+    }
+
+    /// Appends what has not been handed on to `block`; without the unit at hand, which is handed on whole later.
+    pub fn hand_on(&mut self, block: &mut Block) {
+        let (to, marks) = if self.in_unit {
+            let before = |mark: &Mark| mark.at < self.unit_from;
+            (self.unit_from, self.marks.partition_point(before))
+        } else {
+            self.close_unit(None);
+            (self.bytes.len(), self.marks.len())
+        };
+        if block.is_empty() {
+            block.db = self.handed_db;
+        }
+        let (base, from) = (block.bytes.len(), self.handed);
+        for mark in self.marks.drain(..marks) {
+            if let Marked::Select { db, .. } = mark.what {
+                self.handed_db = Some(db);
+            }
+            block.marks.push(Mark {
+                at: mark.at - from + base,
+                what: mark.what,
+            });
+        }
+        block.bytes.extend_from_slice(&self.bytes[from..to]);
+        self.handed = to;
     }
 
     /// The next command says its database again: its reader begins a new file.
@@ -271,6 +456,14 @@ impl Effects {
     /// What was recorded has been read.
     pub fn clear(&mut self) {
         self.has_step = false;
+        let gone = match self.in_unit {
+            true => self.unit_from,
+            false => self.bytes.len(),
+        };
+        self.handed = self.handed.saturating_sub(gone);
+        for mark in &mut self.marks {
+            mark.at = mark.at.saturating_sub(gone); // what had not been handed on is lost: see `set_streamed`
+        }
         if self.in_unit {
             self.bytes.drain(..self.unit_from);
         } else {
@@ -360,7 +553,7 @@ mod tests {
 
     fn recording() -> Effects {
         let mut effects = Effects::default();
-        effects.set_wanted(true);
+        effects.set_logged(true);
         effects
     }
 
@@ -387,7 +580,7 @@ mod tests {
             e.record(0, &[b"DEL", b"k"]);
         });
         assert_eq!(taken(&mut effects), "; DEL k");
-        effects.set_wanted(false);
+        effects.set_logged(false);
         run(&mut effects, 0, |e| e.count(1));
         assert_eq!(taken(&mut effects), "");
     }
@@ -397,14 +590,14 @@ mod tests {
         let mut effects = recording();
         assert!(effects.begin_unit());
         run(&mut effects, 0, |e| e.count(1));
-        effects.set_muted(true);
+        effects.set_audience(Audience::Nobody);
         run(&mut effects, 0, |e| e.count(1));
         run(&mut effects, 0, |e| {
             e.record_aside(0, &[b"DEL", b"old"]);
             e.count(1);
             e.record(0, &[b"SET", b"k"]);
         });
-        effects.set_muted(false);
+        effects.set_audience(Audience::All);
         effects.end_unit(None);
         assert_eq!(
             taken(&mut effects),

@@ -78,6 +78,12 @@ impl Core {
             }
             CoreMessage::Load(shipment) => self.take_in(shipment),
             CoreMessage::CutLogs(rewrite) => self.cut_logs(rewrite),
+            CoreMessage::CutStream(cut) => self.cut_stream(cut),
+            CoreMessage::Flows(_)
+            | CoreMessage::CutWithoutStream(_)
+            | CoreMessage::CopyRefused(_) => {
+                log::error!("a message for the control core has come to another one");
+            }
             CoreMessage::Rebase(bytes) => self.rebase_log(bytes),
             CoreMessage::KeepLog(log) => self.keep_log(log),
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),

@@ -115,6 +115,7 @@ impl Core {
         if self.index == 0 {
             self.mind_saves();
             self.mind_rewrites();
+            self.mind_stream();
         }
         self.begin_expiry();
         self.mind_logs();

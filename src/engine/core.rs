@@ -18,6 +18,7 @@ use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::persistence::aof::set::Rewrite;
+use crate::replication::Cut;
 use crate::resp::request::Span;
 use crate::ring::{Completion, Operation, Ring};
 use crate::script::CoreScripts;
@@ -169,6 +170,8 @@ pub struct Core {
     pub(super) rewrites_logs: bool,
     /// New append-only files that wait until no walk is under way.
     pub(super) cut_due: Option<Box<Rewrite>>,
+    /// Full copies that wait for the same.
+    pub(super) stream_cuts: VecDeque<Box<Cut>>,
     pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pushing: Pushing,
@@ -281,6 +284,7 @@ impl Core {
             durable: Durable::default(),
             rewrites_logs: false,
             cut_due: None,
+            stream_cuts: VecDeque::new(),
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
             pushing: Pushing::new(shards),

@@ -126,7 +126,7 @@ impl Core {
     /// Writes down what was recorded on a shard in hand.
     #[inline]
     pub(super) fn settle(&mut self, shard: &mut Shard) {
-        if shard.log.is_some() {
+        if shard.effects.wanted() {
             self.write_down(shard);
             self.stand_on(shard);
         }
@@ -134,7 +134,7 @@ impl Core {
 
     /// The same for the shards of a step, before any of them is given back.
     pub(super) fn settle_all(&mut self, held: &mut Held) {
-        if held.iter().all(|shard| shard.log.is_none()) {
+        if held.iter().all(|shard| !shard.effects.wanted()) {
             return;
         }
         let mut in_step: SmallVec<[usize; 16]> = SmallVec::new();
@@ -158,11 +158,20 @@ impl Core {
         }
     }
 
-    /// Appends what was recorded to the shard's log.
+    /// Hands what was recorded on to replicas, and appends it to the shard's log.
     fn write_down(&mut self, shard: &mut Shard) {
-        let Some(log) = shard.log.as_deref_mut().filter(|log| log.may_try(self.now)) else {
+        if let Some(flow) = &mut shard.flow
+            && flow.hand_on(&mut shard.effects)
+        {
+            self.wake(self.shards);
+        }
+        let Some(log) = &mut shard.log else {
+            shard.effects.clear();
             return;
         };
+        if !log.may_try(self.now) {
+            return;
+        }
         if shard.effects.is_empty() {
             return;
         }

@@ -43,7 +43,7 @@ impl Core {
             .log_bytes
             .set(log.total_bytes());
         shard.log = Some(log);
-        shard.effects.set_wanted(true);
+        shard.effects.set_logged(true);
     }
 
     /// Takes over the shard's keys as they were brought back from files, or keeps them until the shard is back.

@@ -23,6 +23,7 @@ pub mod merge;
 mod push;
 mod questions;
 mod remote;
+mod replicating;
 mod rewriting;
 mod saving;
 mod script;

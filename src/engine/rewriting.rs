@@ -188,7 +188,7 @@ impl Core {
             }
             None if self.config.appendonly => {
                 shard.log = Some(Box::new(Log::new(file, 0, 0)));
-                shard.effects.set_wanted(true);
+                shard.effects.set_logged(true);
             }
             None => {} // BGREWRITEAOF with `appendonly no`: the bases are all that is wanted
         }
@@ -260,7 +260,7 @@ impl Core {
         self.settle_all(held);
         let log = &self.observatory.snapshots.log;
         for shard in held.iter_mut() {
-            shard.effects.set_wanted(false);
+            shard.effects.set_logged(false);
             shard.log = None;
             self.observatory.core(shard.index).log_bytes.set(0);
         }

@@ -13,6 +13,7 @@ use crate::command::scripting;
 use crate::command::spec::{Flags, Run, Source};
 use crate::command::table::Registered;
 use crate::command::trace;
+use crate::effect::Audience;
 use crate::net::Connection;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
@@ -37,6 +38,8 @@ const SHOWN_AS: &str = "lua";
 
 /// redis.REPL_AOF.
 const REPL_AOF: u8 = 1;
+/// redis.REPL_REPLICA.
+const REPL_REPLICAS: u8 = 2;
 
 /// What a script is called.
 enum Name {
@@ -288,7 +291,7 @@ impl Core {
         let errors = interpreter.run(&mut host, &call, &mut Reply::new(out, args.caller.resp3));
         let was_busy = host.is_busy;
         if host.has_set_repl {
-            host.set_repl(REPL_AOF);
+            host.set_repl(REPL_AOF | REPL_REPLICAS);
         }
         self.runs_script = outer;
         if is_unit {
@@ -573,11 +576,15 @@ impl Host for ScriptHost<'_> {
     }
 
     fn set_repl(&mut self, flags: u8) {
-        // The stream is what append-only files are made of, so their flag decides.
         self.has_set_repl = true;
-        let muted = flags & REPL_AOF == 0;
+        let audience = match (flags & REPL_AOF != 0, flags & REPL_REPLICAS != 0) {
+            (true, true) => Audience::All,
+            (true, false) => Audience::Logs,
+            (false, true) => Audience::Replicas,
+            (false, false) => Audience::Nobody,
+        };
         for shard in self.held.iter_mut() {
-            shard.effects.set_muted(muted);
+            shard.effects.set_audience(audience);
         }
     }
 

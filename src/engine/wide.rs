@@ -4,7 +4,6 @@
 //! which runs at once when the other cores sleep and their shards can be borrowed, else takes its turn in the queues.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -56,8 +55,6 @@ pub(super) enum Errand {
     Exec(Box<Exec>),
     /// Begin to watch.
     Watch(Vec<Box<[u8]>>),
-    /// Run a command that every shard answers for itself, on all of them in one step.
-    Every(&'static Registered, OwnedArgs),
     /// Read the append-only files again.
     LoadLogs(&'static Registered, OwnedArgs),
     /// Run a script.
@@ -130,13 +127,8 @@ impl Core {
                 }
             }
             Run::Every { part, merge } => {
-                let status = &self.observatory.snapshots.log;
                 if self.shards == 1 {
                     self.run_here(connection, command, part, args);
-                } else if command.spec.flags.has(Flags::WRITE) && status.on.load(Relaxed) {
-                    // What is written down must be a whole or nothing, so it is one step.
-                    let step = Errand::Every(command, OwnedArgs::copy_of(args));
-                    self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
                 } else {
                     if !self.monitors.is_empty() {
                         self.feed_monitors(&connection.client, command, args);
@@ -701,22 +693,6 @@ impl Core {
                     self.after_reply(connection, start);
                     self.resume(connection);
                 }
-                self.serve_held(&mut held);
-                Some(held)
-            }
-            Errand::Every(command, args) => {
-                connection.waiting = false;
-                let args = args.args(connection.client.caller());
-                let start = connection.output.buffer().len();
-                let mut out = std::mem::take(connection.output.buffer());
-                let is_unit = Self::begin_unit_on(&mut held);
-                self.run_held(&mut held, command, &args, &mut out);
-                if is_unit {
-                    self.end_unit_on(&mut held);
-                }
-                *connection.output.buffer() = out;
-                self.after_reply(connection, start);
-                self.resume(connection);
                 self.serve_held(&mut held);
                 Some(held)
             }

@@ -17,8 +17,10 @@ use crate::persistence::aof::log::Log;
 use crate::persistence::aof::set::Rewrite;
 use crate::persistence::flow::Shipment;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
+use crate::replication::Cut;
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
+use super::flow::FlowEnd;
 use super::place::Place;
 
 /// What travels over the ring between two cores: everything one turn has produced.
@@ -244,6 +246,14 @@ pub enum CoreMessage {
     Load(Shipment),
     /// New append-only files are there: the receiver cuts all shards.
     CutLogs(Box<Rewrite>),
+    /// To the first core: a moment of all shards is to be marked in the stream that replicas follow.
+    CutStream(Box<Cut>),
+    /// To the control core: the shards hand on what they do from here on, in the order of the shards.
+    Flows(Vec<FlowEnd>),
+    /// To the control core: a cut with this number was made while the shards handed on nothing.
+    CutWithoutStream(u64),
+    /// To the control core: the copy of the cut with this number could not be begun.
+    CopyRefused(u64),
     /// All that the receiver's shard wrote down before its present file is in a base of so many bytes.
     Rebase(u64),
     /// From now on the receiver's shard writes its changes down here.

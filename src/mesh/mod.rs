@@ -1,6 +1,7 @@
 //! What cores ask of each other, and the channels, berths and wake-ups that carry it.
 
 mod berth;
+pub mod flow;
 mod links;
 pub mod message;
 mod place;

@@ -315,6 +315,8 @@ pub struct Observatory {
     pub scripts: Arc<Scripts>,
     /// Snapshots.
     pub snapshots: Arc<Status>,
+    /// This server's part in replication.
+    pub replication: Arc<crate::replication::Status>,
     memory_peak: AtomicU64,
     denials: Mutex<DenialLog>,
 }
@@ -347,6 +349,7 @@ impl Observatory {
             latency: LatencyEvents::default(),
             rates: Rates::default(),
             scripts: Arc::default(),
+            replication: Arc::default(),
             snapshots: Arc::new(Status::new(now)),
             memory_peak: AtomicU64::new(0),
             denials: Mutex::default(),

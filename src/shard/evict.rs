@@ -399,7 +399,7 @@ mod tests {
         shard.put(&Caller::default(), &key, value, false);
         let token = Arc::new(WatchToken::default());
         shard.watched.add(0, b"big", &token);
-        shard.effects.set_wanted(true);
+        shard.effects.set_logged(true);
         evict(&mut shard, 1);
         assert!(token.is_broken() && shard.has_garbage());
         assert_eq!((shard.stats.evicted, shard.stats.expired), (1, 0));

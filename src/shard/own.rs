@@ -8,6 +8,7 @@ use crate::effect::Effects;
 use crate::keyspace::blocked::Blocked;
 use crate::keyspace::watch::{WatchToken, Watched};
 use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
+use crate::mesh::flow::Flow;
 use crate::persistence::Status;
 use crate::persistence::aof::log::Log;
 use crate::pubsub::{News, Topic};
@@ -88,6 +89,8 @@ pub struct Shard {
     pub effects: Effects,
     /// Where that is written down, if it is.
     pub log: Option<Box<Log>>,
+    /// The way to the stream that replicas follow, if anybody does.
+    pub flow: Option<Box<Flow>>,
     /// Watched keys.
     pub watched: Watched,
     /// Keys that blocked clients wait for.
@@ -239,6 +242,7 @@ impl Shard {
             keyspace: Keyspace::new(index, shards, config.databases as usize),
             effects: Effects::default(),
             log: None,
+            flow: None,
             watched: Watched::default(),
             blocked: Blocked::default(),
             news: News::default(),

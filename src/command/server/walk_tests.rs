@@ -105,7 +105,7 @@ impl World {
         let status = Arc::new(Status::new(0));
         let mut h = Harness::new(shards);
         for shard in &mut h.shards {
-            shard.effects.set_wanted(false);
+            shard.effects.set_logged(false);
             shard.configure(&config);
             shard.snapshots = status.clone();
         }

@@ -1,20 +1,16 @@
-//! Snapshots, the append-only files and replication. Replication this build does not have, so what would promise it is
-//! refused and what only tunes it is kept for later.
+//! Snapshots, the append-only files and replication.
 
-use super::{COUNT, INT_MAX, PORT, base_name, refused};
-use crate::config::choice::{AppendFsync, SnapshotFiles};
+use super::{COUNT, INT_MAX, PORT, base_name};
+use crate::config::choice::{AppendFsync, DisklessLoad, SnapshotFiles};
 use crate::config::directive::Change::{AtRunTime, AtStart, Protected};
 use crate::config::directive::Directive;
 use crate::config::directive::Role::{self, Accepted, Honoured};
 use crate::config::value::Kind;
 
 const LONG_MAX: u64 = i64::MAX as u64;
-const DISKLESS_LOAD: &[(&str, u8)] = &[("disabled", 0), ("on-empty-db", 1), ("swapdb", 2)];
 
 const NO_CHOICE: Role =
     Accepted("the base of a log is always a snapshot, and it always goes to the disk bit by bit");
-const NO_REPLICATION: Role =
-    Accepted("it only matters with replication, which this build does not have");
 
 const SNAPSHOT_NAME: Kind = Kind::Text {
     unset_when_empty: false,
@@ -93,7 +89,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "rdb-save-incremental-fsync",
@@ -201,7 +197,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Primary,
         "no one",
         AtStart,
-        refused("replication", "no one"),
+        Honoured,
     ),
     Directive::new(
         "masterauth",
@@ -209,7 +205,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::OPTIONAL_TEXT,
         "",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     )
     .sensitive(),
     Directive::new(
@@ -218,7 +214,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::OPTIONAL_TEXT,
         "",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     )
     .sensitive(),
     Directive::new(
@@ -227,7 +223,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         COUNT,
         "0",
         AtRunTime,
-        refused("replication", "0"),
+        Honoured,
     ),
     Directive::new(
         "min-replicas-max-lag",
@@ -235,7 +231,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         COUNT,
         "10",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "replica-serve-stale-data",
@@ -243,7 +239,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "replica-read-only",
@@ -251,7 +247,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "replica-priority",
@@ -259,7 +255,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         COUNT,
         "100",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "replica-announced",
@@ -267,7 +263,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "replica-announce-ip",
@@ -275,7 +271,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::OPTIONAL_TEXT,
         "",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "replica-announce-port",
@@ -283,7 +279,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         PORT,
         "0",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "replica-ignore-maxmemory",
@@ -291,7 +287,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "replica-lazy-flush",
@@ -299,7 +295,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "replica-ignore-disk-write-errors",
@@ -307,7 +303,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "repl-backlog-size",
@@ -315,7 +311,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Memory(1, LONG_MAX),
         "1mb",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "repl-backlog-ttl",
@@ -323,7 +319,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Number(0, i64::MAX),
         "3600",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "repl-timeout",
@@ -331,7 +327,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Number(1, INT_MAX),
         "60",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "repl-ping-replica-period",
@@ -339,7 +335,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Number(1, INT_MAX),
         "10",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "repl-disable-tcp-nodelay",
@@ -347,7 +343,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "repl-diskless-sync",
@@ -355,7 +351,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "repl-diskless-sync-delay",
@@ -363,7 +359,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         COUNT,
         "5",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "repl-diskless-sync-max-replicas",
@@ -371,15 +367,15 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         COUNT,
         "0",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     ),
     Directive::new(
         "repl-diskless-load",
         None,
-        Kind::Choice(DISKLESS_LOAD),
+        Kind::Choice(DisklessLoad::NAMES),
         "disabled",
         AtRunTime,
-        NO_REPLICATION,
+        Honoured,
     )
     .not_while_loading(),
 ];

@@ -43,14 +43,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         AtRunTime,
         Honoured,
     ),
-    Directive::new(
-        "shutdown-timeout",
-        None,
-        COUNT,
-        "10",
-        AtRunTime,
-        Accepted("there are no replicas to wait for"),
-    ),
+    Directive::new("shutdown-timeout", None, COUNT, "10", AtRunTime, Honoured),
     Directive::new(
         "set-proc-title",
         None,

@@ -52,7 +52,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::OPTIONAL_TEXT,
         "",
         AtRunTime,
-        Accepted("it concerns outgoing connections, of which there are none without replication"),
+        Honoured,
     ),
     // Shards.
     Directive::new(

@@ -306,7 +306,7 @@ mod tests {
 
     fn logs(count: usize) -> Vec<Effects> {
         let mut logs: Vec<Effects> = (0..count).map(|_| Effects::default()).collect();
-        logs.iter_mut().for_each(|log| log.set_wanted(true));
+        logs.iter_mut().for_each(|log| log.set_logged(true));
         logs
     }
 

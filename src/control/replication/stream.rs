@@ -1,0 +1,212 @@
+//! The one stream: what the shards hand on is merged here and goes into the backlog, from which replicas are sent.
+//!
+//! While this server is a replica the stream is its primary's, byte for byte.
+
+use std::collections::VecDeque;
+
+use crate::control::Control;
+use crate::effect::Block;
+use crate::mesh::flow::FlowEnd;
+use crate::mesh::message::CoreMessage;
+use crate::replication::{Backlog, Copy, Cut, History, Merge, Replid, Sink, Streaming};
+
+/// Bytes of one shard's effects that may be on their way here at least. A replica that is fed through a short backlog
+/// must not need a full copy because this core did not run for a moment.
+const FLOW_LIMIT_MIN: usize = 64 << 20;
+
+/// What the control core knows of replication.
+pub(in crate::control) struct Replication {
+    /// Which history the data belongs to, and how far it is.
+    pub history: History,
+    /// The end of the stream, once there has been a replica.
+    pub backlog: Option<Backlog>,
+    /// The merge of the shards' streams, while this server is a primary whose stream is wanted.
+    pub merge: Merge,
+    flows: Vec<FlowEnd>,
+    /// The number of the last cut asked for.
+    last_cut: u64,
+}
+
+impl Replication {
+    /// A primary without replicas.
+    pub fn new(history: History, shards: usize) -> Self {
+        Replication {
+            history,
+            backlog: None,
+            merge: Merge::new(shards),
+            flows: Vec::new(),
+            last_cut: 0,
+        }
+    }
+
+    /// Whether something of the shards waits to be merged: asked before going to sleep.
+    pub fn has_blocks(&mut self) -> bool {
+        self.flows.iter_mut().any(FlowEnd::has_some)
+    }
+
+    /// Appends to the stream.
+    fn append(&mut self, bytes: &[u8]) {
+        self.history.offset += bytes.len() as u64;
+        if let Some(backlog) = &mut self.backlog {
+            backlog.append(bytes);
+        }
+    }
+}
+
+/// What a run of the merge leaves behind.
+struct Merged<'a> {
+    backlog: Option<&'a mut Backlog>,
+    history: &'a mut History,
+    flows: &'a mut [FlowEnd],
+    /// Barriers passed: number, offset, database.
+    barriers: VecDeque<(u64, u64, u32)>,
+}
+
+impl Sink for Merged<'_> {
+    fn append(&mut self, bytes: &[u8]) {
+        self.history.offset += bytes.len() as u64;
+        if let Some(backlog) = &mut self.backlog {
+            backlog.append(bytes);
+        }
+    }
+
+    fn on_barrier(&mut self, number: u64, db: u32) {
+        self.barriers.push_back((number, self.history.offset, db));
+    }
+
+    fn on_done(&mut self, shard: usize, block: Block) {
+        self.flows[shard].give_back(block);
+    }
+}
+
+impl Control {
+    /// Takes what the shards have handed on, merges it and lets replicas have it.
+    pub(in crate::control) fn drain_stream(&mut self) {
+        let Replication {
+            history,
+            backlog,
+            merge,
+            flows,
+            ..
+        } = &mut self.replication;
+        if flows.is_empty() {
+            return;
+        }
+        let before = history.offset;
+        let mut lost = false;
+        for (shard, flow) in flows.iter_mut().enumerate() {
+            while let Some(block) = flow.take() {
+                merge.take(shard, block);
+            }
+            lost |= flow.is_lost();
+            if flow.was_stuck() {
+                self.links.core(shard).wake_by_event(); // it hands on the rest at the end of its turn
+            }
+        }
+        let mut merged = Merged {
+            backlog: backlog.as_mut(),
+            history,
+            flows,
+            barriers: VecDeque::new(),
+        };
+        if !lost {
+            merge.run(&mut merged);
+        }
+        for (number, offset, db) in merged.barriers {
+            self.on_barrier(number, offset, db);
+        }
+        if lost {
+            self.on_stream_lost();
+        } else if self.replication.history.offset > before {
+            self.stream_grew();
+        }
+    }
+
+    /// Puts something of this core's own into the stream: PING, GETACK.
+    pub(in crate::control) fn append_to_stream(&mut self, bytes: &[u8]) {
+        self.replication.append(bytes);
+        self.stream_grew();
+    }
+
+    /// Goes on with what the primary has sent and this server has applied.
+    pub(in crate::control) fn append_foreign(&mut self, bytes: &[u8]) {
+        self.replication.append(bytes);
+        self.stream_grew();
+    }
+
+    /// Asks for a cut through all shards; its number. `on_barrier` or `on_cut_without_stream` is called when it is made.
+    pub(in crate::control) fn cut_stream(
+        &mut self,
+        streaming: Streaming,
+        copy: Option<Copy>,
+    ) -> u64 {
+        self.replication.last_cut += 1;
+        let number = self.replication.last_cut;
+        let first = self.links.core(0);
+        first.mail(CoreMessage::CutStream(Box::new(Cut {
+            number,
+            streaming,
+            copy,
+        })));
+        first.wake_by_event();
+        number
+    }
+
+    /// The stream is wanted from the next cut on: begins the backlog if there is none, and says how the flows are to be.
+    pub(in crate::control) fn begin_stream(&mut self) -> Streaming {
+        if self.replication.backlog.is_none() {
+            let id = self.new_replid();
+            self.replication.history.break_off(id);
+            let next = self.replication.history.offset + 1;
+            self.replication.backlog = Some(Backlog::new(next));
+        }
+        Streaming::On(self.flow_limit())
+    }
+
+    pub(in crate::control) fn flow_limit(&self) -> usize {
+        (self.config.repl_backlog_size as usize).max(FLOW_LIMIT_MIN)
+    }
+
+    /// A name for a new history.
+    pub(in crate::control) fn new_replid(&mut self) -> Replid {
+        Replid::new(&mut self.random)
+    }
+
+    /// The shards have begun to hand on what they do.
+    pub(in crate::control) fn on_flows(&mut self, flows: Vec<FlowEnd>) {
+        self.replication.merge.reset();
+        self.replication.flows = flows;
+    }
+
+    /// Nobody follows the stream any more and it is given up.
+    pub(in crate::control) fn on_stream_ended(&mut self) {
+        self.replication.merge.reset();
+        self.replication.flows.clear();
+    }
+}
+
+// What follows becomes the business of those who keep replicas.
+impl Control {
+    /// A cut has been made, at this offset of the stream.
+    fn on_barrier(&mut self, number: u64, offset: u64, db: u32) {
+        log::debug!("Cut {number} lies at offset {offset} of the stream, in database {db}");
+    }
+
+    /// This core could not keep up: what is missing in the stream is known to nobody.
+    fn on_stream_lost(&mut self) {
+        let id = self.new_replid();
+        self.replication.history.break_off(id);
+        self.replication.backlog = Some(Backlog::new(self.replication.history.offset + 1));
+        let anew = Streaming::Anew(self.flow_limit());
+        self.on_stream_ended();
+        self.cut_stream(anew, None);
+    }
+
+    /// There is more of the stream.
+    fn stream_grew(&mut self) {
+        let size = self.config.repl_backlog_size;
+        if let Some(backlog) = &mut self.replication.backlog {
+            backlog.trim(size, None);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The effects of one shard on their way to the control core, which merges them into the stream that replicas follow.
+//!
+//! The producing end belongs to the shard and travels with it; whoever holds the shard hands on what a turn has recorded.
+//! Blocks go over a ring, the memory of those that were taken comes back over another, so a steady stream allocates
+//! nothing. Nobody waits: what the ring has no room for gathers at the producing end, and when more is under way than
+//! agreed, the flow is lost: nothing is handed on any more, and replicas start anew with a full copy.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::ring::{Receiver, Sender, channel};
+use crate::effect::{Block, Effects};
+
+/// Blocks that may be under way: a turn makes one.
+const BLOCKS: usize = 256;
+/// Memory of a block that is worth giving back for the next.
+const KEEP_BYTES: usize = 1 << 20;
+
+/// What both ends see.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Bytes handed on and not taken.
+    under_way: AtomicUsize,
+    /// Something was not handed on.
+    lost: AtomicBool,
+    /// There was no room: the producer is to be told when there is.
+    stuck: AtomicBool,
+}
+
+/// The producing end.
+pub struct Flow {
+    blocks: Sender<Block>,
+    spare: Receiver<Block>,
+    shared: Arc<Shared>,
+    /// What the ring had no room for.
+    kept: VecDeque<Block>,
+    /// Bytes that may be under way.
+    limit: usize,
+}
+
+/// The taking end.
+pub struct FlowEnd {
+    blocks: Receiver<Block>,
+    spare: Sender<Block>,
+    shared: Arc<Shared>,
+}
+
+/// A flow on which so many bytes may be under way, and its two ends.
+pub fn flow(limit: usize) -> (Flow, FlowEnd) {
+    let (blocks, taken) = channel(BLOCKS);
+    let (returned, spare) = channel(BLOCKS);
+    let shared = Arc::new(Shared::default());
+    let producer = Flow {
+        blocks,
+        spare,
+        shared: shared.clone(),
+        kept: VecDeque::new(),
+        limit,
+    };
+    let taker = FlowEnd {
+        blocks: taken,
+        spare: returned,
+        shared,
+    };
+    (producer, taker)
+}
+
+impl Flow {
+    /// Hands on what `effects` has recorded since. True when the taking end has something new.
+    #[inline]
+    pub fn hand_on(&mut self, effects: &mut Effects) -> bool {
+        if effects.has_to_hand_on() {
+            effects.hand_on(self.open());
+        }
+        !self.kept.is_empty() && self.send()
+    }
+
+    /// Marks a cut: all that came before it has been handed on.
+    pub fn barrier(&mut self, effects: &mut Effects, number: u64) -> bool {
+        let block = self.open();
+        effects.hand_on(block);
+        block.barrier = Some(number);
+        self.send()
+    }
+
+    /// The block that goes on being filled: nothing follows a barrier in the same one.
+    fn open(&mut self) -> &mut Block {
+        if self.kept.back().is_none_or(|block| block.barrier.is_some()) {
+            self.kept.push_back(self.spare.pop().unwrap_or_default());
+        }
+        self.kept.back_mut().expect("one has just been put there")
+    }
+
+    fn send(&mut self) -> bool {
+        let kept: usize = self.kept.iter().map(|block| block.bytes.len()).sum();
+        let under_way = self.shared.under_way.load(Ordering::Relaxed);
+        if under_way + kept > self.limit || self.shared.lost.load(Ordering::Relaxed) {
+            self.shared.lost.store(true, Ordering::Release);
+            // Barriers are passed on all the same: somebody waits for them.
+            self.kept.retain(|block| block.barrier.is_some());
+            for block in &mut self.kept {
+                (block.bytes, block.marks) = (Vec::new(), Vec::new());
+            }
+        }
+        let mut has_sent = false;
+        while let Some(block) = self.kept.pop_front() {
+            let bytes = block.bytes.len();
+            self.shared.under_way.fetch_add(bytes, Ordering::Relaxed);
+            if let Err(block) = self.blocks.push(block) {
+                self.shared.under_way.fetch_sub(bytes, Ordering::Relaxed);
+                self.kept.push_front(block);
+                self.shared.stuck.store(true, Ordering::Release);
+                break;
+            }
+            has_sent = true;
+        }
+        has_sent || self.shared.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl FlowEnd {
+    /// The oldest block.
+    pub fn take(&mut self) -> Option<Block> {
+        let block = self.blocks.pop()?;
+        let bytes = block.bytes.len();
+        self.shared.under_way.fetch_sub(bytes, Ordering::Relaxed);
+        Some(block)
+    }
+
+    /// Gives the memory of a block back.
+    pub fn give_back(&mut self, mut block: Block) {
+        if block.bytes.capacity() <= KEEP_BYTES {
+            block.bytes.clear();
+            block.marks.clear();
+            (block.db, block.barrier) = (None, None);
+            let _ = self.spare.push(block); // there are enough of them
+        }
+    }
+
+    /// Whether something is there to be taken.
+    pub fn has_some(&mut self) -> bool {
+        !self.blocks.is_empty()
+    }
+
+    /// Whether something was not handed on.
+    pub fn is_lost(&self) -> bool {
+        self.shared.lost.load(Ordering::Acquire)
+    }
+
+    /// Whether the producer has kept something because there was no room, once.
+    pub fn was_stuck(&self) -> bool {
+        self.shared.stuck.swap(false, Ordering::AcqRel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::request::{Caller, OwnedArgs};
+
+    fn change(effects: &mut Effects, key: &str) {
+        let request: OwnedArgs = [&b"DEL"[..], key.as_bytes()].into_iter().collect();
+        effects.begin();
+        effects.count(1);
+        effects.end(&request.args(Caller::default()));
+    }
+
+    fn streaming() -> Effects {
+        let mut effects = Effects::default();
+        effects.set_streamed(true);
+        effects
+    }
+
+    #[test]
+    fn blocks_arrive_in_order_whatever_the_ring_has_room_for() {
+        let (mut from, mut to) = flow(1 << 20);
+        let mut effects = streaming();
+        let mut sent = Vec::new();
+        for number in 0..3 * BLOCKS {
+            change(&mut effects, &number.to_string());
+            sent.extend_from_slice(effects.recorded());
+            from.hand_on(&mut effects);
+            effects.clear();
+        }
+        assert!(to.was_stuck());
+        let mut got = Vec::new();
+        while let Some(block) = to.take() {
+            got.extend_from_slice(&block.bytes);
+            to.give_back(block);
+        }
+        assert!(got.len() < sent.len() && sent.starts_with(&got));
+        from.barrier(&mut effects, 7);
+        let mut barrier = None;
+        while let Some(block) = to.take() {
+            got.extend_from_slice(&block.bytes);
+            barrier = block.barrier;
+            to.give_back(block);
+        }
+        assert_eq!((got, barrier, to.is_lost()), (sent, Some(7), false));
+    }
+
+    #[test]
+    fn a_flow_beyond_its_limit_is_lost_and_takes_no_more_memory() {
+        let (mut from, mut to) = flow(10_000);
+        let mut effects = streaming();
+        for number in 0..1000 {
+            change(&mut effects, &number.to_string());
+            from.hand_on(&mut effects);
+            effects.clear();
+        }
+        assert!(to.is_lost() && from.kept.is_empty());
+        let mut bytes = 0;
+        while let Some(block) = to.take() {
+            bytes += block.bytes.len();
+        }
+        assert!(bytes <= 10_000);
+    }
+}

@@ -1,0 +1,173 @@
+//! The last bytes of the stream: what replicas are sent, and what those that come back may still ask for.
+//!
+//! Bytes are numbered as PSYNC numbers them: the first byte of a history has the number 1. They lie in blocks, so that
+//! what is no longer needed goes in whole blocks and growing never moves what is there. All replicas read from here; a
+//! slow one keeps more blocks alive than the configured size, which its output buffer limit bounds.
+
+use std::collections::VecDeque;
+
+/// Bytes of a block.
+const BLOCK: usize = 16 * 1024;
+
+/// See the head of the file.
+#[derive(Debug)]
+pub struct Backlog {
+    blocks: VecDeque<Vec<u8>>,
+    /// Number of the first byte of the first block.
+    block_from: u64,
+    /// Number of the next byte to come.
+    next: u64,
+    /// Number of the first byte that may be asked for: `block_from` or a little later.
+    first: u64,
+}
+
+impl Backlog {
+    /// An empty one; the next byte has the number `next`.
+    pub fn new(next: u64) -> Self {
+        Backlog {
+            blocks: VecDeque::new(),
+            block_from: next,
+            next,
+            first: next,
+        }
+    }
+
+    /// The number of the first byte held.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The number of the next byte to come.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Bytes held: `repl_backlog_histlen`.
+    pub fn len(&self) -> u64 {
+        self.next - self.first
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        self.blocks.len() * (BLOCK + size_of::<Vec<u8>>())
+    }
+
+    /// Appends.
+    pub fn append(&mut self, mut bytes: &[u8]) {
+        self.next += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let room = self.blocks.back().map_or(0, |block| BLOCK - block.len());
+            if room == 0 {
+                self.blocks.push_back(Vec::with_capacity(BLOCK));
+                continue;
+            }
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            if let Some(block) = self.blocks.back_mut() {
+                block.extend_from_slice(now);
+            }
+            bytes = later;
+        }
+    }
+
+    /// Lets go of what is beyond `size` bytes and before byte `needed`, the first one that a replica has yet to be sent.
+    pub fn trim(&mut self, size: u64, needed: Option<u64>) {
+        let keep = self.next.saturating_sub(size).max(self.first);
+        let keep = needed.map_or(keep, |needed| keep.min(needed.max(self.first)));
+        while let Some(block) = self.blocks.front() {
+            let end = self.block_from + block.len() as u64;
+            if end > keep || block.len() < BLOCK {
+                break;
+            }
+            self.block_from = end;
+            self.blocks.pop_front();
+        }
+        self.first = self.block_from.max(self.first);
+    }
+
+    /// Whether bytes from number `from` on can be had, or the next to come is meant.
+    pub fn holds(&self, from: u64) -> bool {
+        (self.first..=self.next).contains(&from)
+    }
+
+    /// Appends up to `max` bytes from number `from` on, which must be held, to `into`; how many.
+    pub fn read(&self, from: u64, max: usize, into: &mut Vec<u8>) -> usize {
+        assert!(
+            self.holds(from),
+            "replicas that lag too far are let go first"
+        );
+        let before = into.len();
+        let mut skip = (from - self.block_from) as usize;
+        let mut left = max;
+        // All blocks but the last are full.
+        let mut at = skip / BLOCK;
+        skip %= BLOCK;
+        while left > 0 && at < self.blocks.len() {
+            let bytes = &self.blocks[at][skip.min(self.blocks[at].len())..];
+            let bytes = &bytes[..left.min(bytes.len())];
+            into.extend_from_slice(bytes);
+            left -= bytes.len();
+            skip = 0;
+            at += 1;
+        }
+        into.len() - before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(from: u64, count: usize) -> Vec<u8> {
+        (from..).take(count).map(|n| (n * 7 % 251) as u8).collect()
+    }
+
+    #[test]
+    fn bytes_are_found_by_their_numbers_across_blocks() {
+        let mut backlog = Backlog::new(101);
+        for step in [1, 10, BLOCK, 3 * BLOCK + 5, 100] {
+            backlog.append(&bytes(backlog.next(), step));
+        }
+        assert_eq!(backlog.len(), (4 * BLOCK + 116) as u64);
+        for from in [
+            101,
+            102,
+            101 + BLOCK as u64,
+            backlog.next() - 1,
+            backlog.next(),
+        ] {
+            for max in [0, 1, 1000, 10 * BLOCK] {
+                let mut got = Vec::new();
+                let count = backlog.read(from, max, &mut got);
+                let expected = max.min((backlog.next() - from) as usize);
+                assert_eq!(
+                    (count, got),
+                    (expected, bytes(from, expected)),
+                    "{from} {max}"
+                );
+            }
+        }
+        assert!(!backlog.holds(100) && !backlog.holds(backlog.next() + 1));
+    }
+
+    #[test]
+    fn what_nobody_needs_goes_beyond_the_size_and_what_somebody_needs_stays() {
+        let mut backlog = Backlog::new(1);
+        backlog.append(&bytes(1, 10 * BLOCK + 1));
+        backlog.trim(2 * BLOCK as u64, Some(5 * BLOCK as u64 + 3));
+        assert_eq!(backlog.first(), 5 * BLOCK as u64 + 1);
+        backlog.trim(2 * BLOCK as u64, None);
+        assert_eq!(backlog.first(), 8 * BLOCK as u64 + 1);
+        assert!(backlog.len() >= 2 * BLOCK as u64);
+        let mut got = Vec::new();
+        backlog.read(backlog.first(), usize::MAX, &mut got);
+        assert_eq!(got, bytes(backlog.first(), got.len()));
+        // A size of nothing keeps what the last block holds.
+        backlog.trim(0, None);
+        assert_eq!(backlog.first(), 10 * BLOCK as u64 + 1);
+    }
+}

@@ -1,0 +1,15 @@
+//! One stream of changes out of many: histories and offsets, the backlog, the merge of the shards' effect streams, and
+//! what is known about links. It decides and never acts; `control/replication` performs.
+
+mod backlog;
+mod cut;
+mod history;
+mod merge;
+pub mod report;
+mod status;
+
+pub use backlog::Backlog;
+pub use cut::{Copy, Cut, OnEnd, Streaming};
+pub use history::{History, Replid};
+pub use merge::{Merge, Position, Sink};
+pub use status::Status;
