@@ -483,14 +483,14 @@ class Wire:
 
     def closed(self, seconds=10):
         """Whether the other side closes within so long; what it says before is thrown away."""
-        self.socket.settimeout(seconds)
+        limit = time.monotonic() + seconds
         try:
-            while True:
+            while (left := limit - time.monotonic()) > 0:
+                self.socket.settimeout(left)
                 self.more()
-        except ConnectionError:
-            return True
-        except TimeoutError:
-            return False
+        except (ConnectionError, TimeoutError) as end:
+            return isinstance(end, ConnectionError)
+        return False
 
     def close(self):
         self.socket.close()
