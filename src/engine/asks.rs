@@ -78,13 +78,19 @@ impl Core {
             }
             CoreMessage::Load(shipment) => self.take_in(shipment),
             CoreMessage::CutLogs(rewrite) => self.cut_logs(rewrite),
+            CoreMessage::Linked { place, fd } => self.on_linked(place, fd),
             CoreMessage::CutStream(cut) => self.cut_stream(cut),
             CoreMessage::Flows(_)
             | CoreMessage::Link(..)
+            | CoreMessage::Restored { .. }
             | CoreMessage::Applied(..)
             | CoreMessage::FeedEnded { .. }
-            | CoreMessage::CutWithoutStream(_)
-            | CoreMessage::CopyRefused(_) => {
+            | CoreMessage::CutWithoutStream { .. }
+            | CoreMessage::CopyRefused(_)
+            | CoreMessage::CopyEnded { .. }
+            | CoreMessage::Replica(_)
+            | CoreMessage::AwaitReplicas(_)
+            | CoreMessage::StopAwaiting { .. } => {
                 log::error!("a message for the control core has come to another one");
             }
             CoreMessage::Rebase(bytes) => self.rebase_log(bytes),
@@ -100,6 +106,11 @@ impl Core {
                 done,
             } => self.begin_copy_in(empties, refuses, done),
             CoreMessage::EndCopy { whole, done } => self.end_copy_in(whole, done),
+            CoreMessage::ReplicasHave {
+                place,
+                number,
+                replicas,
+            } => self.replicas_have(place, number, replicas),
             CoreMessage::Stop => self.stopping = true,
         }
     }
@@ -247,6 +258,9 @@ impl Core {
             | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
             | CoreAsk::ReplicaOf { .. }
+            | CoreAsk::Replication { .. }
+            | CoreAsk::CountReplicas { .. }
+            | CoreAsk::Failover(_)
             | CoreAsk::ConfigRewrite { .. }
             | CoreAsk::SetPause { .. }
             | CoreAsk::Shutdown { .. } => unreachable!("this question goes to the control core"),

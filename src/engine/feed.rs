@@ -17,6 +17,7 @@ use crate::command::transactions;
 use crate::mesh::Place;
 use crate::mesh::message::CoreMessage;
 use crate::mesh::primary::{FeedMessage, PrimaryLink};
+use crate::replication::Cut;
 use crate::net::Connection;
 use crate::resp::ErrorReply;
 use crate::resp::request::Args;
@@ -50,9 +51,18 @@ pub(super) struct Feed {
     broken: bool,
     /// A script that runs too long keeps it from going on.
     stalled: bool,
+    /// Cuts that are to be made between two of its commands; nothing more is begun meanwhile.
+    cuts: Vec<Box<Cut>>,
+    /// They are under way.
+    cutting: bool,
 }
 
 impl Feed {
+    /// Whether nothing more of it is begun.
+    fn holds(&self, connection: &Connection) -> bool {
+        self.cutting || !self.cuts.is_empty() && connection.client.multi.is_none()
+    }
+
     /// Takes the bytes up to `applied` out of those kept.
     fn take_applied(&mut self, applied: u64) -> Vec<Vec<u8>> {
         let mut count = (applied - self.applied) as usize;
@@ -161,6 +171,8 @@ impl Core {
             ending: false,
             broken: false,
             stalled: false,
+            cuts: Vec::new(),
+            cutting: false,
         }));
     }
 
@@ -184,7 +196,8 @@ impl Core {
                 && self.shard.is_some()
                 && !self.pushing.choked
                 && !self.gates.busy
-                && !connection.ending;
+                && !connection.ending
+                && !feed.holds(&connection);
             if free {
                 connection.client.active_ms = self.now;
                 self.replay_here(true);
@@ -210,8 +223,8 @@ impl Core {
         let Some(feed) = &mut self.feed else {
             return;
         };
-        if busy {
-            feed.stalled = true; // it goes on when the script is over
+        if busy || feed.holds(connection) {
+            feed.stalled = true; // it goes on when the script, or the cut, is over
             return;
         }
         feed.base = feed.given - connection.pending_input() as u64;
@@ -241,6 +254,8 @@ impl Core {
         if let Some(feed) = &mut self.feed
             && feed.stalled
             && !busy
+            && feed.cuts.is_empty()
+            && !feed.cutting
         {
             feed.stalled = false;
             let place = feed.place;
@@ -353,6 +368,7 @@ impl Core {
         let Some(connection) = self.connections[feed.place.index as usize].as_deref() else {
             return;
         };
+        let in_multi = connection.client.multi.is_some();
         let taken = match connection.has_work() || feed.stalled {
             true => feed.given - pending,
             false => feed.given,
@@ -363,7 +379,50 @@ impl Core {
         }
         if is_idle && (feed.ending || feed.broken) {
             self.end_feed();
+        } else if is_idle && !feed.cuts.is_empty() && !feed.cutting && !in_multi {
+            self.cut_between();
         }
+    }
+
+    /// The stream rests between two commands, and everything before has been told: makes the cuts that waited for that.
+    #[cold]
+    fn cut_between(&mut self) {
+        let Some(feed) = &mut self.feed else {
+            return;
+        };
+        feed.cutting = true;
+        self.begin_chore(|core, held| {
+            let cuts = match &mut core.feed {
+                Some(feed) => {
+                    feed.cutting = false;
+                    feed.stalled = true;
+                    std::mem::take(&mut feed.cuts)
+                }
+                None => return, // it has ended, and the cuts are made without it
+            };
+            for cut in cuts {
+                core.cut_stream_held(held, cut);
+            }
+            core.next_tick_ms = core.now; // the stream goes on
+        });
+    }
+
+    /// Takes a cut that must lie between two commands of the stream, if there is one.
+    pub(super) fn between_feed_commands(&mut self, cut: Box<Cut>) -> Option<Box<Cut>> {
+        match &mut self.feed {
+            Some(feed) => {
+                feed.cuts.push(cut);
+                None
+            }
+            None => Some(cut),
+        }
+    }
+
+    /// The database selected in the stream.
+    pub(super) fn feed_db(&self) -> u32 {
+        let place = self.feed.as_ref().map(|feed| feed.place.index as usize);
+        let connection = place.and_then(|place| self.connections[place].as_deref());
+        connection.map_or(0, |connection| connection.client.db)
     }
 
     /// Nothing of the stream is under way any more.
@@ -384,6 +443,9 @@ impl Core {
             feed.link.disconnect();
         }
         self.tell_feed_ended(feed.link.generation, db, feed.broken);
+        for cut in feed.cuts {
+            self.cut_stream(cut);
+        }
     }
 
     /// CLIENT KILL of the primary: its link is cut and made again. True when the connection is that.
@@ -418,6 +480,8 @@ mod tests {
             ending: false,
             broken: false,
             stalled: false,
+            cuts: Vec::new(),
+            cutting: false,
         }
     }
 

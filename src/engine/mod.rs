@@ -8,6 +8,7 @@
 //! larger parts. `loading.rs` takes in a snapshot at start.
 
 mod asks;
+mod awaiting;
 mod background;
 mod blocked;
 mod clients;
@@ -19,9 +20,11 @@ mod exec;
 mod execute;
 mod expire;
 mod feed;
+mod handover;
 mod input;
 mod loading;
 pub mod merge;
+mod migrating;
 mod push;
 mod questions;
 mod remote;

@@ -6,6 +6,8 @@ mod cut;
 pub mod handshake;
 mod history;
 mod merge;
+mod peer;
+pub mod psync;
 pub mod report;
 mod status;
 
@@ -13,4 +15,5 @@ pub use backlog::Backlog;
 pub use cut::{Copy, Cut, OnEnd, Streaming};
 pub use history::{History, Replid};
 pub use merge::{Merge, Position, Sink};
+pub use peer::{Filter, PeerFacts, SyncRequest};
 pub use status::Status;

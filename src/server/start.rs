@@ -18,9 +18,10 @@ use crate::observe::Observatory;
 use crate::persistence::Status;
 use crate::persistence::file::RealDisk;
 use crate::persistence::flow::Sender;
-use crate::persistence::load::{self, LoadError, Plan};
+use crate::persistence::load::{self, LoadError, Plan, Report, StreamFacts};
 use crate::persistence::parts;
 use crate::persistence::rdb::Limits;
+use crate::replication::Replid;
 use crate::script::{CoreScripts, Scripts};
 
 /// The files to load: one for all shards, one for each of a server like this, or none.
@@ -42,16 +43,18 @@ pub(super) fn load(
     let status = &observatory.snapshots;
     let started = Instant::now();
     let (mut keys, mut functions) = (0, Vec::new());
+    let mut stream = StreamFacts::default();
     for path in files {
         match load_one(path, config, links, status)? {
-            Some((more, libraries)) => {
-                keys += more;
-                functions = libraries; // each file of a set has them all
+            Some(report) => {
+                keys += report.keys;
+                (functions, stream) = (report.functions, report.stream); // each file of a set has them all
             }
             None => return Ok(()),
         }
     }
     add_libraries(&functions, &observatory.scripts)?;
+    restore_history(&stream, links);
     log::info!(
         "DB loaded from disk: {:.3} seconds, {keys} keys",
         started.elapsed().as_secs_f64()
@@ -87,17 +90,17 @@ pub(super) fn open_gates(links: &SharedLinks, status: &Status) {
     }
 }
 
-/// Loads one file: keys and function libraries, or none when the server stops.
+/// Loads one file; nothing comes back when the server stops.
 fn load_one(
     path: &Path,
     config: &Config,
     links: &SharedLinks,
     status: &Status,
-) -> Result<Option<(u64, Vec<Vec<u8>>)>, String> {
+) -> Result<Option<Report>, String> {
     match load_file(path, config, links, status) {
         Ok(loaded) => Ok(Some(loaded)),
         // It went away between two looks: an empty data set, as if it had never been there.
-        Err(error) if error.is_missing() => Ok(Some((0, Vec::new()))),
+        Err(error) if error.is_missing() => Ok(Some(Report::default())),
         Err(LoadError::Stopped) => Ok(None),
         Err(error @ LoadError::Io(..)) => {
             log::error!("{error}");
@@ -118,7 +121,7 @@ fn load_file(
     config: &Config,
     links: &SharedLinks,
     status: &Status,
-) -> Result<(u64, Vec<Vec<u8>>), LoadError> {
+) -> Result<Report, LoadError> {
     let shards = links.shards();
     let plan = Plan {
         limits: Limits::of(config),
@@ -148,7 +151,17 @@ fn load_file(
     report.empty += empty;
     status.keys_loaded.store(report.keys, Relaxed);
     report.log();
-    Ok((report.keys, report.functions))
+    Ok(report)
+}
+
+/// Tells the control core which history the data belong to, if the file says all of it.
+fn restore_history(stream: &StreamFacts, links: &SharedLinks) {
+    let id = stream.id.as_deref().and_then(Replid::parse);
+    if let (Some(id), Some(offset), Some(db)) = (id, stream.offset, stream.db) {
+        let control = links.control();
+        control.mail(CoreMessage::Restored { id, offset, db });
+        control.wake_by_event();
+    }
 }
 
 /// Adds the function libraries of a file. One that does not load ends the start, as in Redis: an application would find

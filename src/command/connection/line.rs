@@ -92,6 +92,7 @@ fn flags(client: &Client, facts: &ConnectionFacts) -> String {
     let tracking = client.tracking.as_ref();
     let letters = [
         (client.primary, 'M'),
+        (client.is_replica, 'S'),
         (client.monitor, 'O'),
         (client.subscribed, 'P'),
         (client.multi.is_some(), 'x'),

@@ -16,6 +16,7 @@ use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, Role};
 use crate::mesh::primary::{Attempt, FeedMessage, LinkEvent, PrimaryLink};
 use crate::replication::report::{LinkReport, LinkState, TransferReport};
 use crate::replication::{Backlog, Replid, Streaming};
+use crate::resp::ErrorReply;
 
 use super::link::Thread;
 use super::stream::Replication;
@@ -117,6 +118,11 @@ impl Control {
         waits: bool,
         client: &str,
     ) {
+        if self.failover.is_some() {
+            let text = ErrorReply::REPLICAOF_IN_FAILOVER.as_bytes().to_vec();
+            self.answer(asker.0, asker.1, CoreAnswer::Failed(text));
+            return;
+        }
         let last = self.replication.following.changes.back();
         let now = last.map_or(&self.replication.following.primary, |last| &last.primary);
         match (&primary, now) {
@@ -147,6 +153,22 @@ impl Control {
             self.answer(asker.0, asker.1, CoreAnswer::Done);
         }
         self.change_role(primary, false, waits.then_some(asker));
+    }
+
+    /// Makes this server a primary, in a moment: its primary hands over to it.
+    pub(in crate::control) fn promote(&mut self, reason: &str) {
+        log::info!("MASTER MODE enabled ({reason})");
+        self.change_role(None, false, None);
+    }
+
+    /// Makes this server a replica of that one; if `takes_over`, it asks it to be the primary (FAILOVER).
+    pub(in crate::control) fn follow(&mut self, host: String, port: u16, takes_over: bool) {
+        self.change_role(Some((host.into_bytes(), port)), takes_over, None);
+    }
+
+    /// Whether a change of the role is under way.
+    pub(in crate::control) fn is_changing_role(&self) -> bool {
+        !self.replication.following.changes.is_empty()
     }
 
     /// Makes this server a replica, or a primary, in a moment.
@@ -465,7 +487,7 @@ impl Control {
         let failed_over = std::mem::take(&mut following.failover);
         self.announce_role(false);
         if failed_over {
-            self.on_failover_answer(true);
+            self.failover_ended(Ok(()));
         }
         let _ = answer.send(()); // its thread may have ended
     }
@@ -501,7 +523,7 @@ impl Control {
         following.loading = false;
         if refused {
             following.failover = false;
-            self.on_failover_answer(false);
+            self.failover_ended(Err(()));
         }
         let following = &mut self.replication.following;
         if following.feed {
@@ -606,16 +628,5 @@ impl Control {
         let db = following.cached_db?;
         let history = &self.replication.history;
         Some((history.id, history.offset, db))
-    }
-}
-
-// What those who keep replicas make of it.
-impl Control {
-    /// Replicas of this server are sent away: what they were told no longer holds. They come back and ask anew.
-    fn drop_replicas(&mut self) {}
-
-    /// The other end has answered a PSYNC ... FAILOVER.
-    fn on_failover_answer(&mut self, agreed: bool) {
-        log::debug!("The failover target has answered: {agreed}");
     }
 }

@@ -1,14 +1,11 @@
 //! REPLICAOF and its older name: whose replica this server is. The control core does it.
 
 use crate::base::number::parse_i64;
+use crate::command::client::{Context, Step, Whom};
+use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Run};
 use crate::mesh::message::{CoreAnswer, CoreAsk};
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
-
-use super::client::{Context, Step, Whom};
-use super::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Run};
-
-pub(super) const COMMANDS: &[Command] = &[REPLICAOF, SLAVEOF];
 
 const ARGUMENTS: &[Argument] = &[Argument::one_of(
     "args",
