@@ -29,6 +29,10 @@ pub mod acl;
 
 /// What outlives the process: the snapshot format, and the files it goes into.
 pub mod persistence;
+
+/// The cluster bus, who owns which slot, failover: it decides and never acts.
+pub mod cluster;
+
 /// Channels, patterns, subscribers: who hears what, and what a message looks like.
 pub mod pubsub;
 /// Lua scripts and function libraries: the sandbox, what a script may call, values to replies and back.

@@ -1,0 +1,19 @@
+//! The cluster: it decides and never acts.
+//!
+//! Everything here is pure. Bytes, time and chance come in; packets to send, links to open, a configuration to save and
+//! roles to change go out as values, which a driver on the control core carries out (docs/architecture.md, "Cluster: what
+//! decides"). So a cluster of hundreds of nodes runs in one test (`simulation/`).
+
+pub mod address;
+pub mod flags;
+pub mod node_id;
+pub mod nodes_conf;
+pub mod packet;
+pub mod route;
+pub mod slot_map;
+pub mod slots;
+
+pub use flags::NodeFlags;
+pub use node_id::NodeId;
+pub use slot_map::SlotMap;
+pub use slots::SlotSet;
