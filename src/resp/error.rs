@@ -491,7 +491,7 @@ texts! {
     /// CLUSTER REPLICAS of a replica.
     NOT_A_PRIMARY = "ERR The specified node is not a master";
     /// CLUSTER FAILOVER on a primary.
-    FAILOVER_OF_PRIMARY = "ERR You should send CLUSTER FAILOVER to a replica";
+    CLUSTER_FAILOVER_OF_PRIMARY = "ERR You should send CLUSTER FAILOVER to a replica";
     /// CLUSTER FAILOVER of an unknown primary.
     FAILOVER_UNKNOWN_PRIMARY = "ERR I'm a replica but my master is unknown to me";
     /// CLUSTER FAILOVER of a primary that cannot be asked.

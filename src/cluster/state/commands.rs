@@ -280,7 +280,7 @@ impl Cluster {
     pub fn failover(&mut self, now_ms: i64, how: Failover) -> Result<(), ErrorReply> {
         self.now_ms = now_ms;
         if !self.me().is_replica() {
-            return Err(ErrorReply::FAILOVER_OF_PRIMARY);
+            return Err(ErrorReply::CLUSTER_FAILOVER_OF_PRIMARY);
         }
         let primary = self.me().primary;
         let primary = primary.ok_or(ErrorReply::FAILOVER_UNKNOWN_PRIMARY)?;
