@@ -32,6 +32,8 @@ pub mod persistence;
 
 /// Histories and offsets, the backlog, the merge of the shards' effect streams: decisions, no sockets.
 pub mod replication;
+/// The cluster bus, who owns which slot, failover: it decides and never acts.
+pub mod cluster;
 
 /// Channels, patterns, subscribers: who hears what, and what a message looks like.
 pub mod pubsub;

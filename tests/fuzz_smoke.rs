@@ -250,3 +250,37 @@ fn manifests_damaged_at_random() {
         ],
     );
 }
+
+/// A header of the bus with this type, and room for what follows.
+fn bus_packet(kind: u8, body: &[u8], flags: u8) -> Vec<u8> {
+    let mut bytes = vec![0; 2256];
+    bytes[..4].copy_from_slice(b"RCmb");
+    bytes[9] = 1;
+    bytes[13] = kind;
+    bytes[40..80].fill(b'a');
+    bytes[0x8cd] = flags;
+    bytes.extend_from_slice(body);
+    let length = (bytes.len() as u32).to_be_bytes();
+    bytes[4..8].copy_from_slice(&length);
+    bytes
+}
+
+#[test]
+fn packets_of_the_bus() {
+    let mut ping = bus_packet(0, &[b'b'; 104], 0);
+    ping[15] = 1;
+    let mut named = bus_packet(2, b"\0\0\0\x10\0\0\0\0host.a\0\0\0\0\0\x08\0\x09\0\0", 4);
+    named[0x8a7] = 2;
+    let light = b"RCmb\0\0\0\x1a\0\x01\0\0\x80\x04\0\0\0\0\0\x01\0\0\0\x01cm";
+    let seeds = [
+        ping,
+        named,
+        bus_packet(3, &[b'c'; 40], 0),
+        bus_packet(4, b"\0\0\0\x01\0\0\0\x02chi", 0),
+        bus_packet(5, b"", 2),
+        bus_packet(9, b"12345678\0\0\0\x03\x07abc", 0),
+        light.to_vec(),
+    ];
+    let seeds: Vec<&[u8]> = seeds.iter().map(Vec::as_slice).collect();
+    smoke(targets::packet, &seeds);
+}

@@ -15,6 +15,7 @@ const PURE: &[&str] = &[
     "effect",
     "keyspace",
     "acl",
+    "cluster",
     "pubsub",
     "shard",
     "transaction",

@@ -464,6 +464,56 @@ texts! {
     GEORADIUS_STORE_WITH = "ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
     /// SORT of texts as numbers.
     SORT_SCORES = "ERR One or more scores can't be converted into double";
+    /// A key of a slot that no node owns.
+    SLOT_NOT_SERVED = "CLUSTERDOWN Hash slot not served";
+    /// Keys of several slots in one request.
+    CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot";
+    /// Several keys of a slot under way, not all of them here.
+    TRY_AGAIN = "TRYAGAIN Multiple keys request during rehashing of slot";
+    /// The cluster is down.
+    CLUSTER_DOWN = "CLUSTERDOWN The cluster is down";
+    /// The cluster is down, and cluster-allow-reads-when-down lets reads pass.
+    CLUSTER_DOWN_READ_ONLY = "CLUSTERDOWN The cluster is down and only accepts read commands";
+    /// CLUSTER and its kin without cluster-enabled.
+    CLUSTER_DISABLED = "ERR This instance has cluster support disabled";
+    /// A slot that is no number from 0 to 16383.
+    INVALID_SLOT = "ERR Invalid or out of range slot";
+    /// CLUSTER COUNTKEYSINSLOT past the last slot.
+    INVALID_SLOT_TO_COUNT = "ERR Invalid slot";
+    /// CLUSTER GETKEYSINSLOT past the last slot or of a negative number of keys.
+    INVALID_SLOT_OR_KEYS = "ERR Invalid slot or number of keys";
+    /// CLUSTER FLUSHSLOTS with keys.
+    FLUSHSLOTS_NOT_EMPTY = "ERR DB must be empty to perform CLUSTER FLUSHSLOTS.";
+    /// CLUSTER SET-CONFIG-EPOCH in company.
+    CONFIG_EPOCH_NOT_ALONE = "ERR The user can assign a config epoch only when the node does not know any other node.";
+    /// CLUSTER SET-CONFIG-EPOCH for the second time.
+    CONFIG_EPOCH_IS_SET = "ERR Node config epoch is already non-zero";
+    /// CLUSTER FORGET of this node.
+    FORGET_MYSELF = "ERR I tried hard but I can't forget myself...";
+    /// CLUSTER FORGET of a replica's primary.
+    FORGET_PRIMARY = "ERR Can't forget my master!";
+    /// CLUSTER REPLICATE of this node.
+    REPLICATE_MYSELF = "ERR Can't replicate myself";
+    /// CLUSTER REPLICATE of a replica.
+    REPLICATE_REPLICA = "ERR I can only replicate a master, not a replica.";
+    /// CLUSTER REPLICATE by a primary with slots or keys.
+    REPLICATE_NOT_EMPTY = "ERR To set a master the node must be empty and without assigned slots.";
+    /// CLUSTER REPLICAS of a replica.
+    NOT_A_PRIMARY = "ERR The specified node is not a master";
+    /// CLUSTER FAILOVER on a primary.
+    CLUSTER_FAILOVER_OF_PRIMARY = "ERR You should send CLUSTER FAILOVER to a replica";
+    /// CLUSTER FAILOVER of an unknown primary.
+    FAILOVER_UNKNOWN_PRIMARY = "ERR I'm a replica but my master is unknown to me";
+    /// CLUSTER FAILOVER of a primary that cannot be asked.
+    FAILOVER_PRIMARY_DOWN = "ERR Master is down or failed, please use CLUSTER FAILOVER FORCE";
+    /// CLUSTER RESET of a primary with keys.
+    RESET_NOT_EMPTY = "ERR CLUSTER RESET can't be called with master nodes containing keys";
+    /// CLUSTER SETSLOT on a replica. redis-cli compares it whole.
+    SETSLOT_ON_REPLICA = "ERR Please use SETSLOT only with masters.";
+    /// CLUSTER SETSLOT with a node that is a replica.
+    SETSLOT_TARGET_REPLICA = "ERR Target node is not a master";
+    /// CLUSTER SETSLOT with other words.
+    SETSLOT_ACTION = "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP";
     /// SCRIPT, EVAL etc. on a lent shard: reserved for commands this build lacks.
     NOT_FROM_HERE = "ERR this command cannot run in this context";
 }
@@ -833,6 +883,89 @@ impl ErrorReply {
     /// EVAL and SCRIPT LOAD of what is no Lua; `text` is Lua's.
     pub fn script_does_not_compile(text: &[u8]) -> Self {
         Self::text([b"ERR Error compiling script (new function): ", text].concat())
+    }
+
+    /// `MOVED` or `ASK`: the slot is served there.
+    pub fn redirect(word: &'static str, slot: u16, endpoint: &str, port: u16) -> Self {
+        Self::text(format!("{word} {slot} {endpoint}:{port}"))
+    }
+
+    /// CLUSTER subcommands with a node that is not known.
+    pub fn unknown_node(id: &[u8]) -> Self {
+        Self::text([b"ERR Unknown node ", printed(id, usize::MAX)].concat())
+    }
+
+    /// CLUSTER SETSLOT MIGRATING and IMPORTING with a node that is not known.
+    pub fn setslot_unknown_node(id: &[u8]) -> Self {
+        Self::text([b"ERR I don't know about node ", printed(id, usize::MAX)].concat())
+    }
+
+    /// CLUSTER SETSLOT MIGRATING of a slot of another node.
+    pub fn not_the_owner(slot: u16) -> Self {
+        Self::text(format!("ERR I'm not the owner of hash slot {slot}"))
+    }
+
+    /// CLUSTER SETSLOT IMPORTING of an own slot.
+    pub fn already_the_owner(slot: u16) -> Self {
+        Self::text(format!("ERR I'm already the owner of hash slot {slot}"))
+    }
+
+    /// CLUSTER SETSLOT NODE of a slot with keys to another node.
+    pub fn slot_has_keys(slot: u16) -> Self {
+        Self::text(format!(
+            "ERR Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot."
+        ))
+    }
+
+    /// CLUSTER ADDSLOTS of a slot that has an owner.
+    pub fn slot_is_busy(slot: u16) -> Self {
+        Self::text(format!("ERR Slot {slot} is already busy"))
+    }
+
+    /// CLUSTER DELSLOTS of a slot that has none.
+    pub fn slot_is_unassigned(slot: u16) -> Self {
+        Self::text(format!("ERR Slot {slot} is already unassigned"))
+    }
+
+    /// CLUSTER ADDSLOTS and DELSLOTS of a slot twice.
+    pub fn slot_is_repeated(slot: u16) -> Self {
+        Self::text(format!("ERR Slot {slot} specified multiple times"))
+    }
+
+    /// CLUSTER ADDSLOTSRANGE and DELSLOTSRANGE of a range that runs backwards.
+    pub fn slot_range(first: u16, last: u16) -> Self {
+        Self::text(format!(
+            "ERR start slot number {first} is greater than end slot number {last}"
+        ))
+    }
+
+    /// CLUSTER SET-CONFIG-EPOCH below zero.
+    pub fn invalid_config_epoch(epoch: i64) -> Self {
+        Self::text(format!("ERR Invalid config epoch specified: {epoch}"))
+    }
+
+    /// CLUSTER MEET with a client port that is no number.
+    pub fn meet_port(port: &[u8]) -> Self {
+        let text = b"ERR Invalid base port specified: ";
+        Self::text([&text[..], printed(port, usize::MAX)].concat())
+    }
+
+    /// CLUSTER MEET with a bus port that is no number.
+    pub fn meet_bus_port(port: &[u8]) -> Self {
+        let text = b"ERR Invalid bus port specified: ";
+        Self::text([&text[..], printed(port, usize::MAX)].concat())
+    }
+
+    /// CLUSTER MEET of an address that is none, or of ports out of range.
+    pub fn meet_address(ip: &[u8], port: &[u8]) -> Self {
+        let text = b"ERR Invalid node address specified: ";
+        let (ip, port) = (printed(ip, usize::MAX), printed(port, usize::MAX));
+        Self::text([&text[..], ip, b":", port].concat())
+    }
+
+    /// CLUSTER SAVECONFIG that the file system refused.
+    pub fn saving_nodes_failed(reason: &str) -> Self {
+        Self::text(format!("ERR error saving the cluster node config: {reason}"))
     }
 
     /// A part of the server this build does not have.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use slotwise::base::{glob, words};
+use slotwise::cluster::packet::{self, Body, Frame, Packet};
 use slotwise::command::spec::Merge;
 use slotwise::config::Config;
 use slotwise::config::{Invocation, Origin, Source, Surroundings, load, rewrite};
@@ -632,4 +633,69 @@ pub fn manifest(data: &[u8]) {
     if let Ok(manifest) = Manifest::parse(&text) {
         assert_eq!(Manifest::parse(&manifest.to_text()), Ok(manifest));
     }
+}
+
+/// Bytes of a link: cut into packets alike in whatever pieces they come, and what is read is written again to the byte.
+pub fn packet(data: &[u8]) {
+    let mut at = 0;
+    while let Ok(Frame::Whole(length)) = packet::frame(&data[at..]) {
+        let bytes = &data[at..at + length];
+        for have in [0, 3, 8, 14, length - 1] {
+            assert!(
+                matches!(packet::frame(&bytes[..have]), Ok(Frame::Incomplete { missing }) if have + missing <= length)
+            );
+        }
+        packet_again(bytes);
+        at += length;
+    }
+}
+
+fn packet_again(bytes: &[u8]) {
+    let Ok(read) = packet::decode(bytes) else {
+        return;
+    };
+    let Packet::Full { header, body } = &read else {
+        return;
+    };
+    let written = match body {
+        Body::Gossip {
+            kind,
+            gossip,
+            extensions,
+        } => {
+            let entries: Vec<_> = gossip.iter().collect();
+            let extensions: Vec<_> = extensions.iter().collect();
+            packet::gossip(*kind, header, &entries, &extensions)
+        }
+        Body::Fail(id) => packet::fail(header, *id),
+        Body::Publish(of) => packet::publish(header, of.is_sharded, of.channel, of.message),
+        Body::AuthRequest => packet::plain(packet::Kind::AuthRequest, header),
+        Body::AuthAck => packet::plain(packet::Kind::AuthAck, header),
+        Body::MfStart => packet::plain(packet::Kind::MfStart, header),
+        Body::Update {
+            config_epoch,
+            owner,
+            slots,
+        } => packet::update(header, *config_epoch, *owner, slots),
+        Body::Module(of) => packet::module(header, of.module, of.kind, of.payload),
+        Body::Unknown(_) => return,
+    };
+    let Ok(Packet::Full {
+        header: again,
+        body: body_again,
+    }) = packet::decode(&written)
+    else {
+        panic!("what was written is not read");
+    };
+    let mut expected = header.clone();
+    if matches!(body, Body::Gossip { .. }) {
+        expected.message.0 |= 4;
+    } else {
+        assert_eq!(written.len(), bytes.len());
+    }
+    assert_eq!(again, expected);
+    assert_eq!(
+        std::mem::discriminant(body),
+        std::mem::discriminant(&body_again)
+    );
 }
