@@ -20,6 +20,8 @@ pub struct Gates {
     pub busy: bool,
     /// What is written cannot be kept.
     pub trouble: Option<Trouble>,
+    /// Too few replicas are well: `min-replicas-to-write`.
+    pub lacks_replicas: bool,
 }
 
 /// The command that `args` name, checked for existence and arity: what is wrong with the request itself.
@@ -100,6 +102,9 @@ pub fn admit(
         && flags.any(Flags::WRITE.and(Flags::TELLS_TROUBLE))
     {
         return Err(Refusal::Error(misconfigured(trouble)));
+    }
+    if gates.lacks_replicas && flags.has(Flags::WRITE) {
+        return Err(Refusal::Error(ErrorReply::NO_REPLICAS));
     }
     if client.subscribed && !client.resp3 && !flags.has(Flags::WHILE_SUBSCRIBED) {
         return Err(Refusal::Error(ErrorReply::subscribed(&command.name)));

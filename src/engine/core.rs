@@ -500,6 +500,8 @@ impl Core {
             .observatory
             .snapshots
             .trouble(|| config.stop_writes_on_bgsave_error && !config.save.is_empty());
+        self.gates.lacks_replicas =
+            config.min_replicas_to_write > 0 && self.observatory.replication.lacks(config);
         if self.shard.is_none() {
             self.regain_shard();
         }

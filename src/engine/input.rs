@@ -537,6 +537,7 @@ impl Core {
         self.gates.loading
             || self.gates.busy
             || self.gates.trouble.is_some()
+            || self.gates.lacks_replicas
             || self.pause.until_ms > 0
             || !self.monitors.is_empty()
     }

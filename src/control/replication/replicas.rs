@@ -577,6 +577,7 @@ impl Control {
             replica.sending = false;
             replica.spare = bytes;
             self.send_more(place);
+            self.trim_backlog(); // it may have been kept for this one
         }
     }
 
@@ -807,25 +808,18 @@ impl Control {
 
     // What others ask.
 
-    /// Replicas that are well, where writes depend on that.
-    fn good_replicas(&self, now: i64) -> Option<u32> {
-        let (least, lag) = (
-            self.config.min_replicas_to_write,
-            self.config.min_replicas_max_lag,
-        );
-        let good = |replica: &&Replica| {
-            replica.is_online() && replica.lag_s(now) <= u64::from(lag)
-        };
-        (least > 0 && lag > 0).then(|| self.replicas.iter().filter(good).count() as u32)
+    /// Replicas that are well.
+    fn good_replicas(&self, now: i64) -> u32 {
+        let lag = u64::from(self.config.min_replicas_max_lag);
+        let good = |replica: &&Replica| replica.is_online() && replica.lag_s(now) <= lag;
+        self.replicas.iter().filter(good).count() as u32
     }
 
     /// Shares what every core wants to know.
     pub(in crate::control) fn publish_replicas(&mut self) {
         let status = self.observatory.replication.clone();
         let now = unix_ms();
-        status
-            .good_replicas
-            .store(self.good_replicas(now).unwrap_or(0), Relaxed);
+        status.good_replicas.store(self.good_replicas(now), Relaxed);
         status.replicas.store(self.replicas.count() as u32, Relaxed);
         let memory: usize = self.replicas.iter().map(Replica::memory).sum();
         status.replica_bytes.store(memory as u64, Relaxed);
@@ -851,7 +845,9 @@ impl Control {
         Report {
             link: None,
             replicas: replicas.collect(),
-            good_replicas: self.good_replicas(now),
+            good_replicas: (self.config.min_replicas_to_write > 0
+                && self.config.min_replicas_max_lag > 0)
+                .then(|| self.good_replicas(now)),
             failover: self.failover_word(),
             history: self.replication.history,
             backlog: backlog.map(|backlog| (backlog.first(), backlog.len())),
