@@ -27,6 +27,8 @@ pub struct Gates {
     pub stale: bool,
     /// Commands with one of these flags need a look at all of this; what they are refused for is found then.
     pub refused: Flags,
+    /// Too few replicas are well: `min-replicas-to-write`.
+    pub lacks_replicas: bool,
 }
 
 /// The command that `args` name, checked for existence and arity: what is wrong with the request itself.
@@ -107,6 +109,9 @@ pub fn admit(
         && flags.any(Flags::WRITE.and(Flags::TELLS_TROUBLE))
     {
         return Err(Refusal::Error(misconfigured(trouble)));
+    }
+    if gates.lacks_replicas && flags.has(Flags::WRITE) {
+        return Err(Refusal::Error(ErrorReply::NO_REPLICAS));
     }
     // EXEC is as what it would run.
     let queued = |flag: Flags, with: bool| {

@@ -17,8 +17,8 @@ use crate::command::transactions;
 use crate::mesh::Place;
 use crate::mesh::message::CoreMessage;
 use crate::mesh::primary::{FeedMessage, PrimaryLink};
-use crate::replication::Cut;
 use crate::net::Connection;
+use crate::replication::Cut;
 use crate::resp::ErrorReply;
 use crate::resp::request::Args;
 

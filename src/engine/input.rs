@@ -561,6 +561,7 @@ impl Core {
             || self.gates.busy
             || self.gates.stale
             || self.gates.trouble.is_some()
+            || self.gates.lacks_replicas
             || self.pause.until_ms > 0
             || !self.monitors.is_empty()
     }

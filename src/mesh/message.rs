@@ -19,7 +19,7 @@ use crate::persistence::aof::set::Rewrite;
 use crate::persistence::flow::Shipment;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::replication::report::Report;
-use crate::replication::{Cut, Replid, PeerFacts, SyncRequest};
+use crate::replication::{Cut, PeerFacts, Replid, SyncRequest};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::flow::FlowEnd;

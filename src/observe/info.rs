@@ -527,7 +527,10 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
     );
     lines.put("sync_full", links.syncs_full.load(Relaxed));
     lines.put("sync_partial_ok", links.syncs_partial.load(Relaxed));
-    lines.put("sync_partial_err", links.syncs_partial_refused.load(Relaxed));
+    lines.put(
+        "sync_partial_err",
+        links.syncs_partial_refused.load(Relaxed),
+    );
     lines.put("expired_keys", observatory.sum(|core| core.expired.get()));
     let stale: Vec<u64> = observatory
         .cores()
