@@ -1,13 +1,20 @@
 //! System calls that the standard library has no safe form for.
 #![allow(unsafe_code)]
 
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Ends both directions of a socket; pending receives on it complete.
 pub fn shutdown_socket(fd: RawFd) {
     // SAFETY: takes no pointers; a stale descriptor only makes it fail.
     unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
+/// A descriptor that came as a number, in a message: the receiver owns it from here on.
+pub fn own(fd: RawFd) -> OwnedFd {
+    assert!(fd >= 0, "a descriptor is no negative number");
+    // SAFETY: the caller owns the descriptor and gives it away.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Closes a descriptor that nobody else owns.

@@ -8,6 +8,7 @@ use crate::keyspace::watch::WatchToken;
 use crate::mesh::message::{ClientFilter, ClientKind, CoreAnswer, CoreAsk};
 use crate::observe::Observatory;
 use crate::pubsub::{Subscriptions, Topic, Whereabouts};
+use crate::replication::{PeerFacts, SyncRequest};
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
 use crate::script::CoreScripts;
@@ -90,13 +91,46 @@ pub enum Step {
     Whole(PlanFn),
     /// Read the append-only files again, in the place of all data: DEBUG LOADAOF.
     LoadLogs,
-    /// Wait, until this time (Unix milliseconds) or for ever; what the handler has written is the reply then, and at once
-    /// where nobody may block. WAIT.
-    Block(Option<i64>),
-    /// The same, but over as soon as all that any shard has written down so far is on disk. WAITAOF.
-    BlockUntilSynced(Option<i64>),
+    /// Wait until others have what the client has written. WAIT and WAITAOF; not where nobody may block.
+    Await(Await),
+    /// The connection becomes the control core's: it asks for the stream of changes.
+    HandOver(SyncRequest),
+    /// Move keys to another server. MIGRATE.
+    Migrate(Box<Migration>),
     /// Sleep so long without serving anybody: DEBUG SLEEP.
     Stall(std::time::Duration),
+}
+
+/// What MIGRATE is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Migration {
+    /// Host and port.
+    pub target: (Vec<u8>, Vec<u8>),
+    /// The keys to move.
+    pub keys: Vec<Box<[u8]>>,
+    /// Their database here.
+    pub db: u32,
+    /// The database there.
+    pub target_db: i64,
+    /// Milliseconds that each exchange may take.
+    pub timeout_ms: i64,
+    /// They stay here too.
+    pub copy: bool,
+    /// They take the place of keys that are there.
+    pub replace: bool,
+    /// Password, or user and password; empty for none.
+    pub auth: Vec<Vec<u8>>,
+}
+
+/// What WAIT and WAITAOF wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Await {
+    /// So many replicas have it.
+    pub replicas: i64,
+    /// WAITAOF: it is on disk here, where this is true, and on the replicas' disks.
+    pub on_disk: Option<bool>,
+    /// Until when to wait, Unix milliseconds; `None` for ever.
+    pub until: Option<i64>,
 }
 
 /// Replies OK, or what went wrong where the question went.
@@ -119,6 +153,8 @@ pub fn ok_or_failed(
 pub enum Whom {
     /// Every shard's core, this one included.
     Cores,
+    /// Every core that has clients: those of the shards, then the control core, which has the replicas.
+    Clients,
     /// The control core.
     Control,
 }
@@ -198,6 +234,10 @@ pub struct Client {
     pub special: bool,
     /// The connection closes once the reply at hand is sent: CLIENT KILL of oneself.
     pub closing: bool,
+    /// REPLCONF: what it has said of itself as a replica.
+    pub peer_facts: Option<Box<PeerFacts>>,
+    /// It follows the stream: a replica of ours.
+    pub is_replica: bool,
     /// When it connected, Unix milliseconds.
     pub created_ms: i64,
     /// When it last sent something, Unix milliseconds.
@@ -323,6 +363,8 @@ impl Client {
             remembers: false,
             special: false,
             closing: false,
+            peer_facts: None,
+            is_replica: false,
             created_ms: now,
             active_ms: now,
             last_command: None,
@@ -457,7 +499,9 @@ impl Client {
 
     /// Which output buffer limit and which CLIENT LIST TYPE it falls under.
     pub fn kind(&self) -> ClientKind {
-        if self.subscribed {
+        if self.is_replica {
+            ClientKind::Replica
+        } else if self.subscribed {
             ClientKind::PubSub
         } else {
             ClientKind::Normal

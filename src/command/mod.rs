@@ -21,6 +21,7 @@ mod hyperloglog;
 mod list;
 mod parse;
 mod pubsub;
+mod replication;
 mod scan;
 pub(crate) mod scripting;
 mod set;
@@ -30,7 +31,7 @@ mod string;
 pub(crate) mod transactions;
 mod wait;
 
-pub use generic::{cursor_begins, cursor_slot, synced};
+pub use generic::{cursor_begins, cursor_slot};
 pub use scripting::change_functions;
 
 #[cfg(test)]

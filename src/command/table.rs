@@ -50,6 +50,7 @@ fn groups() -> &'static [&'static [Command]] {
         super::hyperloglog::COMMANDS,
         super::list::COMMANDS,
         super::pubsub::COMMANDS,
+        super::replication::COMMANDS,
         super::scripting::COMMANDS,
         super::server::COMMANDS,
         super::set::COMMANDS,

@@ -19,14 +19,14 @@ use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage};
 use crate::observe::{CoreCounters, Observatory};
 use crate::persistence::aof::manifest::Durability;
 use crate::persistence::aof::rewrite::durability;
-use crate::persistence::status::Purpose;
 use crate::replication::{History, Replid};
 use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
 use super::listen::Listener;
 use super::oom::OomScore;
-use super::replication::Replication;
+use super::replication::{Copies, Failover, Replicas, Replication, Waits};
+use super::stopping::{ShutdownOrder, Waiting};
 
 /// How often signals and slow duties are looked after.
 const CRON: Duration = Duration::from_millis(100);
@@ -54,7 +54,9 @@ pub struct ControlParts {
 }
 
 /// The number of the question whose answer ends the server.
-const FINAL_SAVE: u64 = u64::MAX;
+pub(super) const FINAL_SAVE: u64 = u64::MAX;
+/// The number under which this core hears that all others hold back what they are to.
+const PAUSE_SPREAD: u64 = u64::MAX - 1;
 
 /// A question under way to all cores.
 struct Round {
@@ -78,7 +80,9 @@ pub struct Control {
     terminate: Arc<AtomicBool>,
     signals: [Arc<AtomicBool>; 2],
     /// Who waits for the stop, while the last snapshot is written.
-    stopping_for: Option<Vec<(u16, u64)>>,
+    pub(super) stopping_for: Option<Vec<(u16, u64)>>,
+    /// A stop that waits for replicas.
+    pub(super) waiting_to_stop: Option<Waiting>,
     config_file: Option<std::path::PathBuf>,
     rounds: HashMap<u64, Round>,
     next_round: u64,
@@ -86,9 +90,15 @@ pub struct Control {
     oom_score: OomScore,
     /// CLIENT PAUSE: until when (Unix milliseconds), and whether it is for writes only.
     pause: (i64, bool),
-    stopping: bool,
+    /// How often the cores have been told what to hold back, and have not all said so.
+    pauses_under_way: usize,
+    pub(super) stopping: bool,
     next_look_ms: i64,
     pub(super) replication: Replication,
+    pub(super) replicas: Replicas,
+    pub(super) copies: Copies,
+    pub(super) waits: Waits,
+    pub(super) failover: Option<Failover>,
     /// Chance, for names of histories.
     pub(super) random: Random,
 }
@@ -113,15 +123,21 @@ impl Control {
             terminate: parts.terminate,
             signals: parts.signals,
             stopping_for: None,
+            waiting_to_stop: None,
             config_file: parts.config_file,
             rounds: HashMap::new(),
             next_round: 0,
             monitors: Vec::new(),
             oom_score: parts.oom_score,
             pause: (0, false),
+            pauses_under_way: 0,
             stopping: false,
             next_look_ms: 0,
             replication,
+            replicas: Replicas::default(),
+            copies: Copies::default(),
+            waits: Waits::default(),
+            failover: None,
             random: Random::new(sys::entropy()),
         };
         for listener in parts.listeners {
@@ -170,8 +186,10 @@ impl Control {
         self.ring.turn(None);
         let mut completions = Vec::new();
         self.ring.completions(&mut completions);
-        for completion in completions {
-            if completion.operation != Operation::Accept {
+        for mut completion in completions {
+            if self.on_replica_completion(&mut completion)
+                || completion.operation != Operation::Accept
+            {
                 continue;
             }
             // None once it has been closed: what it still accepted is dropped.
@@ -201,7 +219,9 @@ impl Control {
         if now >= self.next_look_ms {
             self.next_look_ms = now + CRON.as_millis() as i64;
             self.observatory.look(now);
+            self.replicas_cron(now);
         }
+        self.replicas_turn();
         if self.terminate.load(Ordering::Relaxed) {
             self.stop();
         }
@@ -212,7 +232,12 @@ impl Control {
                     _ => ("SIGINT", self.config.shutdown_on_sigint),
                 };
                 log::warn!("Received {name} scheduling shutdown...");
-                self.shut_down(way.save, way.force, None);
+                let order = ShutdownOrder {
+                    save: way.save,
+                    now: way.now,
+                    force: way.force,
+                };
+                self.shut_down(order, None);
             }
         }
         self.ring.turn(None);
@@ -225,9 +250,20 @@ impl Control {
                 ticket: FINAL_SAVE,
                 answer,
             } => self.on_final_save(&answer),
+            CoreMessage::Answer {
+                ticket: PAUSE_SPREAD,
+                ..
+            } => {
+                self.pauses_under_way -= 1;
+                self.on_acknowledged(); // who waits for writes to stop may go on
+            }
             CoreMessage::Answer { ticket, .. } => self.on_answer(ticket),
             CoreMessage::Flows(flows) => self.on_flows(flows),
-            _ => {}
+            other => {
+                if self.on_replica_message(other).is_some() {
+                    log::error!("a message for another core has come to the control core");
+                }
+            }
         }
     }
 
@@ -279,7 +315,8 @@ impl Control {
                 until_ms,
                 writes_only,
             } => {
-                let (until_ms, writes_only) = self.pause_for(until_ms, writes_only);
+                self.pause_for(until_ms, writes_only);
+                let (until_ms, writes_only) = self.pause_in_force();
                 self.ask_all(
                     CoreAsk::Pause {
                         until_ms,
@@ -297,12 +334,39 @@ impl Control {
                 self.ask_all(CoreAsk::Monitors(Arc::new(self.monitors.clone())), asker);
             }
             CoreAsk::AbortShutdown => {
-                // A stop is never put off in this build (no replicas to wait for), so there is none to abort.
-                let text = b"ERR No shutdown in progress.".to_vec();
-                self.answer(from, ticket, CoreAnswer::Failed(text));
+                let answer = match self.abort_shutdown() {
+                    true => CoreAnswer::Done,
+                    false => CoreAnswer::Failed(ErrorReply::NO_SHUTDOWN.as_bytes().to_vec()),
+                };
+                self.answer(from, ticket, answer);
             }
-            CoreAsk::Shutdown { save, force, .. } => {
-                self.shut_down(save, force, Some((from, ticket)));
+            CoreAsk::Shutdown { save, now, force } => {
+                let order = ShutdownOrder { save, now, force };
+                self.shut_down(order, Some((from, ticket)));
+            }
+            CoreAsk::Replication { note } => {
+                let report = Box::new(self.report());
+                self.answer(from, ticket, CoreAnswer::Replication { report, note });
+            }
+            CoreAsk::CountReplicas { on_disk } => {
+                let replicas = self.count_replicas(on_disk);
+                self.answer(from, ticket, CoreAnswer::Count(replicas));
+            }
+            CoreAsk::Failover(order) => {
+                let answer = match self.order_failover(order) {
+                    Ok(()) => CoreAnswer::Done,
+                    Err(error) => CoreAnswer::Failed(error.as_bytes().to_vec()),
+                };
+                self.answer(from, ticket, answer);
+            }
+            CoreAsk::ListClients(filter) => {
+                let mut lines = Vec::new();
+                self.list_replicas(&filter, &mut lines);
+                self.answer(from, ticket, CoreAnswer::Lines(lines));
+            }
+            CoreAsk::KillClients(filter) => {
+                let killed = self.kill_replicas(&filter);
+                self.answer(from, ticket, CoreAnswer::Count(killed));
             }
             other => {
                 log::error!("a question for the cores reached the control core: {other:?}");
@@ -327,14 +391,38 @@ impl Control {
     }
 
     /// What a CLIENT PAUSE comes to beside the one under way: the later end and the stricter kind (7.2). Zero ends all.
-    fn pause_for(&mut self, until_ms: i64, writes_only: bool) -> (i64, bool) {
+    fn pause_for(&mut self, until_ms: i64, writes_only: bool) {
         let (old_until_ms, old_writes_only) = self.pause;
         self.pause = if until_ms == 0 || old_until_ms <= unix_ms() {
             (until_ms, writes_only)
         } else {
             (until_ms.max(old_until_ms), writes_only && old_writes_only)
         };
-        self.pause
+    }
+
+    /// What is held back now: by CLIENT PAUSE, and writes while this server hands over or stops.
+    fn pause_in_force(&self) -> (i64, bool) {
+        let (until_ms, writes_only) = self.pause;
+        if self.failover.is_none() && !self.stop_waits() {
+            return (until_ms, writes_only);
+        }
+        (i64::MAX, writes_only || until_ms <= unix_ms())
+    }
+
+    /// Tells the cores what is held back.
+    pub(super) fn spread_pause(&mut self) {
+        let (until_ms, writes_only) = self.pause_in_force();
+        let ask = CoreAsk::Pause {
+            until_ms,
+            writes_only,
+        };
+        self.pauses_under_way += 1;
+        self.ask_all(ask, Some((self.links.shards() as u16, PAUSE_SPREAD)));
+    }
+
+    /// Whether some core may not know yet.
+    pub(super) fn is_spreading_pause(&self) -> bool {
+        self.pauses_under_way > 0
     }
 
     fn rewrite(&self, all: bool) -> Result<(), String> {
@@ -416,93 +504,6 @@ impl Control {
             && let Err(error) = set.set_durability(Durability::Relaxed)
         {
             log::warn!("Can't note in the manifest that appendfsync is less than always: {error}");
-        }
-    }
-
-    /// Stops the server, once the last snapshot is written where one is wanted; when that fails, `asker` is told.
-    fn shut_down(&mut self, save: Option<bool>, force: bool, asker: Option<(u16, u64)>) {
-        if let Some(askers) = &mut self.stopping_for {
-            askers.extend(asker);
-            return;
-        }
-        // What is half loaded must not replace the file that it comes from.
-        let loading = self.observatory.snapshots.loading.load(Ordering::Relaxed);
-        let wanted = !loading && save.unwrap_or(!self.config.save.is_empty());
-        if wanted && let Some((from, ticket)) = asker {
-            // A script that runs too long holds what is to be saved (SHUTDOWN, 7.2).
-            let busy = self.observatory.scripts.busy_ones();
-            if let Some(running) = busy.first() {
-                let error = match running.is_eval {
-                    true => ErrorReply::BUSY_SCRIPT,
-                    false => ErrorReply::BUSY_FUNCTION,
-                };
-                self.answer(from, ticket, CoreAnswer::Failed(error.as_bytes().to_vec()));
-                return;
-            }
-        }
-        let status = &self.observatory.snapshots;
-        if self.config.appendonly && !loading && !status.log.complete.load(Ordering::Relaxed) {
-            // The append-only files are what a start would read, and they do not hold the data yet (SHUTDOWN, 7.2).
-            if force {
-                log::warn!("Writing initial AOF. Exit anyway.");
-            } else {
-                log::warn!("Writing initial AOF, can't exit.");
-                if let Some((from, ticket)) = asker {
-                    let text = ErrorReply::SHUTDOWN_FAILED.as_bytes().to_vec();
-                    self.answer(from, ticket, CoreAnswer::Failed(text));
-                }
-                return;
-            }
-        }
-        log::info!("User requested shutdown...");
-        if !wanted {
-            self.stop();
-            return;
-        }
-        self.stopping_for = Some(asker.into_iter().collect());
-        let first = self.links.core(0);
-        first.mail(CoreMessage::Ask {
-            from: self.links.shards() as u16,
-            ticket: FINAL_SAVE,
-            ask: CoreAsk::FinalSave { force },
-        });
-        first.wake_by_event();
-    }
-
-    /// The last snapshot is written, or cannot be.
-    fn on_final_save(&mut self, answer: &CoreAnswer) {
-        let askers = self.stopping_for.take().unwrap_or_default();
-        if !matches!(answer, CoreAnswer::Failed(_)) {
-            self.stop();
-            return;
-        }
-        for (core, ticket) in askers {
-            let text = ErrorReply::SHUTDOWN_FAILED.as_bytes().to_vec();
-            self.answer(core, ticket, CoreAnswer::Failed(text));
-        }
-    }
-
-    fn stop(&mut self) {
-        self.stopping = true;
-        if self.observatory.snapshots.saves.cancel(Purpose::Rewrite) {
-            log::warn!("There is a child rewriting the AOF. Killing it!");
-        }
-        if self.observatory.snapshots.saves.cancel(Purpose::Snapshot) {
-            log::warn!("There is a child saving an .rdb. Killing it!");
-        }
-        // Nobody is let in any more before the first client is sent away: who reconnects finds nothing to connect to.
-        for listener in self.listeners.iter().flatten() {
-            sys::shutdown_socket(listener.fd.as_raw_fd());
-        }
-        self.observatory
-            .snapshots
-            .stopping
-            .store(true, Ordering::Relaxed);
-        let uptime = unix_ms() - self.observatory.started_ms;
-        log::info!("Server stops after {} seconds", uptime / 1000);
-        for core in self.links.shard_cores() {
-            core.mail(CoreMessage::Stop);
-            core.wake_by_event();
         }
     }
 }

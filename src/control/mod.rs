@@ -6,6 +6,7 @@ mod listen;
 pub mod logging;
 mod oom;
 mod replication;
+mod stopping;
 mod users;
 
 pub use self::core::{Control, ControlParts};

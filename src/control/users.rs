@@ -57,6 +57,7 @@ impl Control {
                 self.users = Arc::new(users);
                 let users = self.users.clone();
                 self.ask_all_then(CoreAsk::SetUsers { users, asker }, Some(from), answer);
+                self.replicas_take_over_users();
             }
             Err(error) => {
                 let text = error.as_bytes().to_vec();
@@ -88,6 +89,7 @@ impl Control {
             asker: 0,
         };
         self.ask_all_then(ask, None, CoreAnswer::Done);
+        self.replicas_take_over_users();
     }
 
     /// The `user` lines of the configuration file: none when users have a file of their own.

@@ -11,7 +11,7 @@
 
 use super::block::{Block, Mark, Marked, Part};
 use crate::base::number::format_i64;
-use crate::resp::request::Args;
+use crate::resp::request::{Args, write_parts};
 
 /// First word of the annotation of a part of a cross-shard step: `#TX:number shard,first-last,...`.
 pub const TRANSACTION_MARK: &[u8] = b"#TX:";
@@ -180,7 +180,7 @@ impl Effects {
     ) {
         if self.streamed {
             let mut bytes = Vec::new();
-            command(&mut bytes, count, parts);
+            write_parts(&mut bytes, count, parts);
             let (db, bytes) = (db as u32, bytes.into_boxed_slice());
             self.mark(self.bytes.len(), Marked::ReplicasOnly { db, bytes });
         }
@@ -348,7 +348,7 @@ impl Effects {
         if self.db != Some(db) {
             let number = format_i64(i64::from(db));
             let at = self.bytes.len();
-            command(&mut self.bytes, 2, [&b"SELECT"[..], &number].into_iter());
+            write_parts(&mut self.bytes, 2, [&b"SELECT"[..], &number].into_iter());
             if self.streamed {
                 let length = self.bytes.len() - at;
                 self.mark(at, Marked::Select { length, db });
@@ -359,7 +359,7 @@ impl Effects {
             self.db = Some(db);
         }
         let at = self.bytes.len();
-        command(&mut self.bytes, count, parts);
+        write_parts(&mut self.bytes, count, parts);
         self.unit_commands += 1;
         at
     }
@@ -520,20 +520,6 @@ fn verbatim<'a>(args: &Args<'a>) -> Option<&'a [u8]> {
     let whole = bytes.get(start..end)?;
     let head = start + line_bytes(spans.len());
     (says(bytes, head, b'*', spans.len()) && whole.ends_with(b"\r\n")).then_some(whole)
-}
-
-/// Appends a command as RESP.
-fn command<'a>(out: &mut Vec<u8>, count: usize, parts: impl Iterator<Item = &'a [u8]>) {
-    out.push(b'*');
-    out.extend_from_slice(&format_i64(count as i64));
-    out.extend_from_slice(b"\r\n");
-    for part in parts {
-        out.push(b'$');
-        out.extend_from_slice(&format_i64(part.len() as i64));
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(part);
-        out.extend_from_slice(b"\r\n");
-    }
 }
 
 #[cfg(test)]

@@ -78,10 +78,15 @@ impl Core {
             }
             CoreMessage::Load(shipment) => self.take_in(shipment),
             CoreMessage::CutLogs(rewrite) => self.cut_logs(rewrite),
+            CoreMessage::Linked { place, fd } => self.on_linked(place, fd),
             CoreMessage::CutStream(cut) => self.cut_stream(cut),
             CoreMessage::Flows(_)
             | CoreMessage::CutWithoutStream(_)
-            | CoreMessage::CopyRefused(_) => {
+            | CoreMessage::CopyRefused(_)
+            | CoreMessage::CopyEnded { .. }
+            | CoreMessage::Replica(_)
+            | CoreMessage::AwaitReplicas(_)
+            | CoreMessage::StopAwaiting { .. } => {
                 log::error!("a message for the control core has come to another one");
             }
             CoreMessage::Rebase(bytes) => self.rebase_log(bytes),
@@ -89,6 +94,11 @@ impl Core {
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Arrived(done) => self.say_arrived(done),
             CoreMessage::Loaded => self.loading_ended(),
+            CoreMessage::ReplicasHave {
+                place,
+                number,
+                replicas,
+            } => self.replicas_have(place, number, replicas),
             CoreMessage::Stop => self.stopping = true,
         }
     }
@@ -225,6 +235,9 @@ impl Core {
             | CoreAsk::ConfigSet { .. }
             | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
+            | CoreAsk::Replication { .. }
+            | CoreAsk::CountReplicas { .. }
+            | CoreAsk::Failover(_)
             | CoreAsk::ConfigRewrite { .. }
             | CoreAsk::SetPause { .. }
             | CoreAsk::Shutdown { .. } => unreachable!("this question goes to the control core"),

@@ -119,6 +119,7 @@ impl Core {
         }
         self.begin_expiry();
         self.mind_logs();
+        self.mind_links();
         self.look_after_connections();
     }
 
@@ -133,6 +134,7 @@ impl Core {
         let idle = traffic == self.traffic
             && self.pause.until_ms == 0
             && !self.memory.has_waiting()
+            && self.migrations.is_empty()
             && self.connections.len() <= CRON_CONNECTIONS
             && self.shard.as_ref().is_some_and(|shard| {
                 (0..shard.keyspace.databases()).all(|db| shard.keyspace.db(db).expires() == 0)

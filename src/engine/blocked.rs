@@ -70,6 +70,7 @@ impl Core {
             until: waiter.wait.until,
             waiter: Some(waiter),
             timed_out: Vec::new(),
+            awaiting: None,
         };
         self.block(connection, blocking);
     }
@@ -137,7 +138,10 @@ impl Core {
     /// A connection ends: nobody is to serve it any more.
     pub(super) fn leave_block(&mut self, connection: &mut Connection) {
         self.recall(connection);
-        self.unblock(connection);
+        let blocking = self.unblock(connection);
+        if let Some(awaiting) = blocking.and_then(|blocking| blocking.awaiting) {
+            self.stop_awaiting(connection.place, awaiting.number);
+        }
     }
 
     /// Answers the blocked clients whose time has come.
@@ -157,20 +161,17 @@ impl Core {
         }
     }
 
-    /// What a client that waits for no data has waited for has come; `write` says so. Unless it has given up.
-    pub(super) fn end_wait(&mut self, place: Place, write: fn(&mut Reply<'_>)) {
-        let Some(mut connection) = self.take_connection(place) else {
-            return;
-        };
-        let waits = |blocking: &Blocking| blocking.waiter.is_none();
-        if connection.blocked.as_deref().is_some_and(waits)
-            && let Some(blocking) = self.unblock(&mut connection)
-        {
+    /// What a client that waits for no data has waited for has come; `write` says so.
+    pub(super) fn end_wait(
+        &mut self,
+        connection: &mut Connection,
+        write: impl FnOnce(&mut Reply<'_>),
+    ) {
+        if let Some(blocking) = self.unblock(connection) {
             self.count_served(&blocking);
-            self.write_reply(&mut connection, write);
-            self.resume(&mut connection);
+            self.write_reply(connection, write);
+            self.resume(connection);
         }
-        self.put_back(connection);
     }
 
     /// A command that has blocked is over and counts as run.
@@ -227,9 +228,15 @@ impl Core {
 
     /// A client that has been recalled is answered: as if its time had come, or by an error. The command counts as run.
     fn give_up(&mut self, connection: &mut Connection, error: Option<&ErrorReply>) {
+        if error.is_none() && self.ask_for_outcome(connection) {
+            return;
+        }
         let Some(blocking) = self.unblock(connection) else {
             return;
         };
+        if let Some(awaiting) = &blocking.awaiting {
+            self.stop_awaiting(connection.place, awaiting.number);
+        }
         self.count_served(&blocking);
         match error {
             Some(error) => {

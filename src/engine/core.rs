@@ -31,6 +31,7 @@ use super::durable::Durable;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::input::Item;
+use super::migrating::{Migrating, Target};
 use super::push::Pushing;
 use super::saving::Pace;
 use super::wide::{Chore, Pending};
@@ -170,6 +171,10 @@ pub struct Core {
     pub(super) rewrites_logs: bool,
     /// New append-only files that wait until no walk is under way.
     pub(super) cut_due: Option<Box<Rewrite>>,
+    /// MIGRATEs under way, by the connection's place.
+    pub(super) migrations: HashMap<u32, Box<Migrating>>,
+    /// Links to other servers.
+    pub(super) targets: Vec<Box<Target>>,
     /// Full copies that wait for the same.
     pub(super) stream_cuts: VecDeque<Box<Cut>>,
     pub(super) clients: Clients,
@@ -284,6 +289,8 @@ impl Core {
             durable: Durable::default(),
             rewrites_logs: false,
             cut_due: None,
+            migrations: HashMap::new(),
+            targets: Vec::new(),
             stream_cuts: VecDeque::new(),
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
@@ -582,6 +589,12 @@ impl Core {
     /// Puts a connection back after work on it; frees it when it has ended.
     pub(super) fn put_back(&mut self, mut connection: Box<Connection>) {
         let index = connection.place.index;
+        if connection.leaving.is_some() {
+            match self.hand_over(connection) {
+                Some(staying) => connection = staying,
+                None => return,
+            }
+        }
         if connection.output.blocks() > 0 {
             self.limit_output(&mut connection);
         }
@@ -668,6 +681,8 @@ impl Core {
             }
             self.read_on(&mut connection);
             self.put_back(connection);
+        } else {
+            self.on_link_received(&completion);
         }
         if let Some(received) = completion.received {
             self.ring.recycle(received);
@@ -677,7 +692,7 @@ impl Core {
     /// Arms the receive of a connection that is to be read and is not.
     pub(super) fn read_on(&mut self, connection: &mut Connection) {
         let over = connection.closed || connection.ending || connection.at_end;
-        if !connection.receiving && !over && !self.is_held_back(connection) {
+        if !connection.receiving && !over && connection.leaving.is_none() && !self.is_held_back(connection) {
             self.ring.receive(connection.fd, connection.place.token());
             connection.receiving = true;
         }
@@ -687,6 +702,7 @@ impl Core {
         let place = Place::of_token(completion.token);
         let mut block = self.ring.take_sent(completion.token);
         let Some(mut connection) = self.take_connection(place) else {
+            self.on_link_sent(completion, block);
             return;
         };
         let sent = completion.result.max(0) as usize;
@@ -777,17 +793,29 @@ impl Core {
         connection.output.clear();
         connection.input = Vec::new();
         connection.input_at = 0;
+        self.part_with(connection);
+        crate::base::sys::shutdown_socket(connection.fd);
+    }
+
+    /// Forgets what is known of a connection elsewhere.
+    pub(super) fn part_with(&mut self, connection: &mut Connection) {
         self.forget_watches(connection);
         self.leave_block(connection);
         self.discount_client(connection);
         self.forget_subscriptions(connection);
         self.forget_tracking(connection);
-        crate::base::sys::shutdown_socket(connection.fd);
     }
 
     fn free(&mut self, connection: Box<Connection>) {
-        let place = connection.place;
         crate::base::sys::close(connection.fd);
+        self.vacate(connection.place);
+        if connection.client.monitor {
+            self.monitor_ended(connection.client.id);
+        }
+    }
+
+    /// A place is free for the next connection.
+    pub(super) fn vacate(&mut self, place: Place) {
         self.pending.remove(&place.index);
         self.generations[place.index as usize] = place.next().generation;
         self.free_places.push(place.index);
@@ -797,9 +825,6 @@ impl Core {
         self.link()
             .connections
             .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-        if connection.client.monitor {
-            self.monitor_ended(connection.client.id);
-        }
     }
 
     /// Keeps a part for reuse.

@@ -17,7 +17,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use smallvec::SmallVec;
 
 use crate::base::clock::{ticks, unix_ms};
-use crate::command::synced;
 use crate::config::AppendFsync;
 use crate::effect::EPOCH_MARK;
 use crate::mesh::Place;
@@ -390,7 +389,7 @@ impl Core {
                 self.wake(to);
             }
             for place in gate.waiting {
-                self.end_wait(place, synced);
+                self.log_is_synced(place);
             }
         }
     }

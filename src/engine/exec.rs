@@ -110,6 +110,9 @@ impl Core {
                 Run::Client(_) if queued.command.name.starts_with("debug") => {
                     (travels, all) = (false, true)
                 }
+                Run::Client(_) if !queued.command.spec.keys.is_empty() => {
+                    (travels, all) = (false, true) // MIGRATE
+                }
                 Run::Client(_) | Run::Container => {
                     travels = false;
                     // Subscriptions concern what is published later on in the transaction.
@@ -282,6 +285,10 @@ impl Core {
                     self.ask(connection, queued.command, &args, question, Some(exec));
                     return;
                 }
+                Step::Migrate(what) => {
+                    self.migrate(connection, queued.command, &args, *what, Some(exec));
+                    return;
+                }
                 Step::Stall(time) => {
                     self.stall(time);
                     self.ran(queued.command, &args);
@@ -309,8 +316,8 @@ impl Core {
                 | Step::Watch
                 | Step::Exec
                 | Step::Fail(_)
-                | Step::Block(_)
-                | Step::BlockUntilSynced(_)
+                | Step::Await(_)
+                | Step::HandOver(_)
                 | Step::LoadLogs
                 | Step::Reset => {}
             }

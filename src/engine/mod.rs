@@ -8,6 +8,7 @@
 //! larger parts. `loading.rs` takes in a snapshot at start.
 
 mod asks;
+mod awaiting;
 mod background;
 mod blocked;
 mod clients;
@@ -17,9 +18,11 @@ mod evict;
 mod exec;
 mod execute;
 mod expire;
+mod handover;
 mod input;
 mod loading;
 pub mod merge;
+mod migrating;
 mod push;
 mod questions;
 mod remote;

@@ -34,6 +34,7 @@ impl Core {
         let place = connection.place;
         let expected = match whom {
             Whom::Cores => self.shards,
+            Whom::Clients => self.shards + 1,
             Whom::Control => 1,
         };
         self.pending.insert(
@@ -50,14 +51,17 @@ impl Core {
         let from = self.index as u16;
         match whom {
             Whom::Control => {
+                if matches!(ask, CoreAsk::Replication { .. } | CoreAsk::CountReplicas { .. }) {
+                    self.settle_own(); // the answer counts what this turn has done so far
+                }
                 let ticket = self.ticket(place, 0);
-                let shards = self.shards;
-                self.links
-                    .control()
-                    .mail(CoreMessage::Ask { from, ticket, ask });
-                self.wake(shards);
+                self.tell_control(CoreMessage::Ask { from, ticket, ask });
             }
-            Whom::Cores => {
+            Whom::Cores | Whom::Clients => {
+                if whom == Whom::Clients {
+                    let (ticket, ask) = (self.ticket(place, self.shards), ask.clone());
+                    self.tell_control(CoreMessage::Ask { from, ticket, ask });
+                }
                 for core in 0..self.shards {
                     let ticket = self.ticket(place, core);
                     let ask = ask.clone();

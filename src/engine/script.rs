@@ -490,7 +490,7 @@ impl ScriptHost<'_> {
             }
             Step::Fail(error) => Err(error),
             // What would have to wait for other cores is no command for a script, as their flags say.
-            Step::Ask { .. } => Err(ErrorReply::text(
+            Step::Ask { .. } | Step::Migrate(_) => Err(ErrorReply::text(
                 "ERR This Redis command is not allowed from script",
             )),
             Step::Stall(time) => {
@@ -503,8 +503,8 @@ impl ScriptHost<'_> {
             | Step::Unwatch
             | Step::Reset
             | Step::Exec
-            | Step::Block(_)
-            | Step::BlockUntilSynced(_)
+            | Step::Await(_)
+            | Step::HandOver(_)
             | Step::LoadLogs
             | Step::Subscription { .. } => Ok(()),
         });

@@ -3,11 +3,12 @@
 //! Requests for another core's slots travel as `Part`s in batches over the rings; everything rarer is a `CoreMessage`
 //! in the inbox; several shards in one step are a transaction (see `transaction/`).
 
+use std::fs::File;
 use std::os::fd::RawFd;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use crate::acl::Users;
+use crate::acl::{User, Users};
 use crate::base::slot::Slot;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
@@ -17,7 +18,8 @@ use crate::persistence::aof::log::Log;
 use crate::persistence::aof::set::Rewrite;
 use crate::persistence::flow::Shipment;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
-use crate::replication::Cut;
+use crate::replication::report::Report;
+use crate::replication::{Cut, PeerFacts, SyncRequest};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::flow::FlowEnd;
@@ -264,8 +266,111 @@ pub enum CoreMessage {
     Arrived(mpsc::Sender<()>),
     /// All keys of the file are where they belong: the receiver serves.
     Loaded,
+    /// A link of the receiver's to another server has been made, or could not be (MIGRATE).
+    Linked {
+        /// Its place among the connections.
+        place: Place,
+        /// The socket; the receiver owns it.
+        fd: Option<RawFd>,
+    },
+    /// To the control core: a connection that has asked for the stream, with its descriptor.
+    Replica(Box<Candidate>),
+    /// To the control core: a client waits until replicas have what it has written.
+    AwaitReplicas(Box<AwaitReplicas>),
+    /// To the control core: that client waits no longer. It is answered with what there is, if it still wants to know.
+    StopAwaiting {
+        /// Its core.
+        core: u16,
+        /// Its connection.
+        place: Place,
+        /// As it was asked for.
+        number: u64,
+    },
+    /// To the control core: a full copy is over, or a part of it.
+    CopyEnded {
+        /// The copy's number.
+        number: u64,
+        /// How.
+        outcome: CopyOutcome,
+    },
+    /// From the control core: so many replicas have what the client has written.
+    ReplicasHave {
+        /// Its connection.
+        place: Place,
+        /// As it was asked for.
+        number: u64,
+        /// How many.
+        replicas: usize,
+    },
     /// The server ends: reply what can be replied and stop.
     Stop,
+}
+
+/// A connection on its way from a data core to the control core: a replica from now on.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The connection; the receiver owns the socket.
+    pub connection: Accepted,
+    /// What it has said of itself.
+    pub facts: PeerFacts,
+    /// What it asks for.
+    pub request: SyncRequest,
+    /// What has been read behind its request.
+    pub input: Vec<u8>,
+    /// When it connected, Unix milliseconds.
+    pub created_ms: i64,
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// As whom it acts.
+    pub user: Arc<User>,
+    /// Selected database.
+    pub db: u32,
+    /// HELLO 3.
+    pub resp3: bool,
+}
+
+/// How a full copy for replicas ended. They are named by their places.
+#[derive(Debug)]
+pub enum CopyOutcome {
+    /// These have got it.
+    Sent(Vec<u32>),
+    /// It is in this file, to be sent to each.
+    Written(File),
+    /// It has been sent to this one, or could not be.
+    FileSent(u32, bool),
+    /// It could not be made, and why.
+    Failed(String),
+}
+
+/// WAIT and WAITAOF on their way to the control core.
+#[derive(Debug)]
+pub struct AwaitReplicas {
+    /// The client's core.
+    pub core: u16,
+    /// Its connection.
+    pub place: Place,
+    /// That core's number for it.
+    pub number: u64,
+    /// How many replicas.
+    pub replicas: i64,
+    /// They are to have it on disk.
+    pub on_disk: bool,
+}
+
+/// FAILOVER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FailoverOrder {
+    /// Hand over.
+    Begin {
+        /// To whom; to whoever is ready first without.
+        target: Option<(String, i64)>,
+        /// For how long to try, in milliseconds.
+        timeout_ms: Option<i64>,
+        /// Then hand over anyway.
+        force: bool,
+    },
+    /// Stay what we are.
+    Abort,
 }
 
 /// Something that clients are sent without having asked.
@@ -410,6 +515,18 @@ pub enum CoreAsk {
     },
     /// To the control core: SHUTDOWN ABORT. Answered `Failed` when none is under way.
     AbortShutdown,
+    /// To the control core: how replication stands, with all that has been executed so far.
+    Replication {
+        /// What the asker wants to find in the answer again.
+        note: u32,
+    },
+    /// To the control core: how many replicas have all that has been executed so far. WAIT where nobody may block.
+    CountReplicas {
+        /// On disk.
+        on_disk: bool,
+    },
+    /// To the control core: FAILOVER.
+    Failover(FailoverOrder),
 }
 
 /// What is to be done with the users.
@@ -473,6 +590,13 @@ pub enum CoreAnswer {
     Classes(Vec<(usize, u64)>),
     /// Lines with the id they are ordered by.
     Lines(Vec<(u64, Vec<u8>)>),
+    /// How replication stands.
+    Replication {
+        /// All of it.
+        report: Box<Report>,
+        /// As it came with the question.
+        note: u32,
+    },
     /// It cannot be done: the error's text.
     Failed(Vec<u8>),
 }

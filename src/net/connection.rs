@@ -3,11 +3,12 @@
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use crate::command::client::Client;
+use crate::command::client::{Await, Client};
 use crate::command::connection::ConnectionFacts;
 use crate::command::table::Registered;
 use crate::keyspace::blocked::Waiter;
 use crate::mesh::Place;
+use crate::replication::SyncRequest;
 use crate::resp::parser::Parser;
 
 use super::output::Output;
@@ -44,6 +45,8 @@ pub struct Connection {
     pub held: bool,
     /// Waits in a blocking command.
     pub blocked: Option<Box<Blocking>>,
+    /// It has asked for the stream, and leaves this core when nothing of it is under way any more.
+    pub leaving: Option<Box<SyncRequest>>,
     /// What it was served before its core has heard that it is blocked.
     pub served: Option<(Arc<Waiter>, Vec<u8>)>,
     /// The shards know it as one that tracks keys.
@@ -97,6 +100,33 @@ pub struct Blocking {
     pub until: Option<i64>,
     /// The reply when its time has come and it did not wait for data.
     pub timed_out: Vec<u8>,
+    /// It waits for replicas or disks.
+    pub awaiting: Option<Awaiting>,
+}
+
+/// WAIT or WAITAOF under way.
+pub struct Awaiting {
+    /// Its number.
+    pub number: u64,
+    /// What for.
+    pub wanted: Await,
+    /// What the control core has said: so many replicas.
+    pub have: Option<usize>,
+    /// It has been looked whether the logs are on disk.
+    pub log_is_known: bool,
+    /// They are.
+    pub is_synced: bool,
+    /// Its time has come: the next word of the control core is its answer.
+    pub is_over: bool,
+}
+
+impl Awaiting {
+    /// The number of replicas to answer with, when there is nothing left to wait for.
+    pub fn outcome(&self) -> Option<usize> {
+        let local = self.wanted.on_disk == Some(true);
+        let is_enough = self.log_is_known && (self.is_synced || !local);
+        self.have.filter(|_| is_enough || self.is_over)
+    }
 }
 
 impl Connection {
@@ -115,6 +145,7 @@ impl Connection {
             waiting: false,
             held: false,
             blocked: None,
+            leaving: None,
             served: None,
             tracks: false,
             publishing: false,

@@ -173,6 +173,8 @@ core_counters! {
     log_bytes,
     /// Bytes that wait to be appended to it (a gauge).
     log_buffer,
+    /// Links to other servers that MIGRATE keeps (a gauge).
+    migrate_links,
     /// Bytes that this core's interpreter of EVAL uses (a gauge).
     lua_eval_bytes,
     /// Bytes that its interpreter of functions uses (a gauge).

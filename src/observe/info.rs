@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::base::system::{self, CpuTime, Whose};
 use crate::config::Config;
 use crate::persistence::Status;
+use crate::replication::report::Report;
 
 use super::counters::{CoreCounters, Observatory};
 use super::histogram::Histogram;
@@ -76,6 +77,11 @@ pub fn sections<'a>(words: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Secti
         .collect()
 }
 
+/// All of them.
+pub fn every_section() -> Vec<Section> {
+    SECTIONS.iter().map(|(section, ..)| *section).collect()
+}
+
 /// All that INFO is made of besides counters.
 pub struct Facts<'a> {
     /// Counters of all cores.
@@ -94,6 +100,8 @@ pub struct Facts<'a> {
     pub memory: MemoryFacts,
     /// CPU time of the process, its children, and its first thread.
     pub cpu: [CpuTime; 3],
+    /// How replication stands.
+    pub replication: Option<&'a Report>,
 }
 
 impl<'a> Facts<'a> {
@@ -118,6 +126,7 @@ impl<'a> Facts<'a> {
                 system::cpu_time(Whose::Children),
                 system::main_thread_cpu_time(),
             ],
+            replication: None,
         }
     }
 
@@ -127,7 +136,8 @@ impl<'a> Facts<'a> {
 }
 
 /// Lines of `name:value`.
-struct Lines {
+#[derive(Default)]
+pub(super) struct Lines {
     text: String,
 }
 
@@ -141,9 +151,14 @@ impl Lines {
         self.text.push_str("\r\n");
     }
 
-    fn put(&mut self, name: &str, value: impl std::fmt::Display) {
+    pub(super) fn put(&mut self, name: &str, value: impl std::fmt::Display) {
         // Writing to a String cannot fail.
         let _ = write!(self.text, "{name}:{value}\r\n");
+    }
+
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     fn all(&mut self, fields: &[(&str, &str)]) {
@@ -349,12 +364,13 @@ fn memory(lines: &mut Lines, facts: &Facts<'_>) {
         lines.put(&format!("{name}_ratio"), format!("{times:.2}"));
         lines.put(&format!("{name}_bytes"), bytes);
     }
-    lines.all(&[
-        ("mem_not_counted_for_evict", "0"),
-        ("mem_replication_backlog", "0"),
-        ("mem_total_replication_buffers", "0"),
-        ("mem_clients_slaves", "0"),
-    ]);
+    let links = &facts.observatory.replication;
+    let backlog = links.backlog_bytes.load(Relaxed);
+    let beyond = links.beyond_backlog_bytes.load(Relaxed);
+    lines.put("mem_not_counted_for_evict", beyond);
+    lines.put("mem_replication_backlog", backlog);
+    lines.put("mem_total_replication_buffers", backlog + beyond);
+    lines.put("mem_clients_slaves", links.replica_bytes.load(Relaxed));
     lines.put("mem_clients_normal", memory.clients);
     lines.all(&[("mem_cluster_links", "0"), ("mem_aof_buffer", "0")]);
     lines.put("mem_allocator", AllocatorFacts::name());
@@ -496,10 +512,9 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
         "total_net_output_bytes",
         observatory.sum(|core| core.bytes_out.get()),
     );
-    lines.all(&[
-        ("total_net_repl_input_bytes", "0"),
-        ("total_net_repl_output_bytes", "0"),
-    ]);
+    let links = &observatory.replication;
+    lines.put("total_net_repl_input_bytes", links.bytes_in.load(Relaxed));
+    lines.put("total_net_repl_output_bytes", links.bytes_out.load(Relaxed));
     lines.put("instantaneous_input_kbps", format!("{:.2}", rate.kb_in));
     lines.put("instantaneous_output_kbps", format!("{:.2}", rate.kb_out));
     lines.all(&[
@@ -510,11 +525,9 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
         "rejected_connections",
         observatory.sum(|core| core.refused.get()),
     );
-    lines.all(&[
-        ("sync_full", "0"),
-        ("sync_partial_ok", "0"),
-        ("sync_partial_err", "0"),
-    ]);
+    lines.put("sync_full", links.syncs_full.load(Relaxed));
+    lines.put("sync_partial_ok", links.syncs_partial.load(Relaxed));
+    lines.put("sync_partial_err", links.syncs_partial_refused.load(Relaxed));
     lines.put("expired_keys", observatory.sum(|core| core.expired.get()));
     let stale: Vec<u64> = observatory
         .cores()
@@ -578,10 +591,12 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
     lines.put("pubsub_channels", known.pubsub_channels.get());
     lines.put("pubsub_patterns", known.pubsub_patterns.get());
     lines.put("pubsubshard_channels", known.pubsub_shard_channels.get());
+    lines.all(&[("latest_fork_usec", "0"), ("total_forks", "0")]);
+    lines.put(
+        "migrate_cached_sockets",
+        observatory.sum(|core| core.migrate_links.get()),
+    );
     lines.all(&[
-        ("latest_fork_usec", "0"),
-        ("total_forks", "0"),
-        ("migrate_cached_sockets", "0"),
         ("slave_expires_tracked_keys", "0"),
         ("active_defrag_hits", "0"),
         ("active_defrag_misses", "0"),
@@ -655,25 +670,7 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
 }
 
 fn replication(lines: &mut Lines, facts: &Facts<'_>) {
-    let about = &facts.observatory.about;
-    lines.all(&[
-        ("role", "master"),
-        ("connected_slaves", "0"),
-        ("master_failover_state", "no-failover"),
-    ]);
-    lines.put("master_replid", &about.replid);
-    lines.put("master_replid2", "0".repeat(40));
-    lines.all(&[
-        ("master_repl_offset", "0"),
-        ("second_repl_offset", "-1"),
-        ("repl_backlog_active", "0"),
-    ]);
-    let size = facts.config.show("repl-backlog-size").unwrap_or_default();
-    lines.put("repl_backlog_size", String::from_utf8_lossy(&size));
-    lines.all(&[
-        ("repl_backlog_first_byte_offset", "0"),
-        ("repl_backlog_histlen", "0"),
-    ]);
+    super::replication::write(lines, facts.replication, facts.config);
 }
 
 fn cpu(lines: &mut Lines, facts: &Facts<'_>) {

@@ -7,6 +7,7 @@ pub mod info;
 pub mod latency;
 mod memory;
 mod rates;
+mod replication;
 pub mod slowlog;
 
 pub use counters::{About, CommandCounters, CoreCounters, Counter, Observatory};

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use super::file::{Disk, Output, Syncing};
 use super::rdb::Writer;
-use super::snapshot::{Header, header};
+use super::snapshot::{Header, StreamPlace, header};
 use super::spill::Spill;
 use crate::base::clock::unix_ms;
 use crate::base::crc64;
@@ -82,6 +82,10 @@ pub enum Layout {
 pub trait Consumer: Send {
     /// Opens output `number`, below the number of outputs.
     fn open(&mut self, number: usize) -> io::Result<Box<dyn Output>>;
+    /// Where the data set stands in the stream that replicas follow, known once an output is open.
+    fn place(&self) -> Option<StreamPlace> {
+        None
+    }
     /// All outputs are complete and on the disk: makes them count.
     fn commit(&mut self) -> io::Result<()>;
     /// Leaves nothing behind.
@@ -466,6 +470,9 @@ impl<'a> Writing<'a> {
     fn begin(&mut self, number: usize) -> io::Result<()> {
         if number > 0 && self.plan.header.aof_base {
             self.plan.header.functions.clear(); // they are the server's: the first shard's base has them
+        }
+        if let Some(place) = self.consumer.place() {
+            self.plan.header.stream = Some(place);
         }
         header(&mut self.encoder, &self.plan.header);
         let shards = match self.plan.layout {

@@ -136,6 +136,19 @@ pub struct Header {
     pub aof_base: bool,
     /// Sources of function libraries.
     pub functions: Vec<Vec<u8>>,
+    /// Where it stands in the stream that replicas follow, if there is one.
+    pub stream: Option<StreamPlace>,
+}
+
+/// A place in the stream of changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamPlace {
+    /// The history: forty hexadecimal digits.
+    pub id: Vec<u8>,
+    /// Bytes of it so far.
+    pub offset: u64,
+    /// The database selected there.
+    pub db: u32,
 }
 
 /// Writes what a file begins with.
@@ -147,6 +160,11 @@ pub fn header(writer: &mut Writer, about: &Header) {
     writer.aux(b"redis-bits", b"64");
     writer.aux(b"ctime", &format_i64(about.now / 1000));
     writer.aux(b"used-mem", &format_u64(about.used_memory));
+    if let Some(place) = &about.stream {
+        writer.aux(b"repl-stream-db", &format_u64(place.db.into()));
+        writer.aux(b"repl-id", &place.id);
+        writer.aux(b"repl-offset", &format_u64(place.offset));
+    }
     writer.aux(b"aof-base", if about.aof_base { b"1" } else { b"0" });
     for source in &about.functions {
         writer.function(source);

@@ -125,6 +125,7 @@ pub fn merge(path: &Path, out: &Path) -> Result<u64, String> {
             used_memory: 0,
             aof_base: false,
             functions,
+            stream: None,
         },
         compress: config.rdbcompression,
         check_sum: config.rdbchecksum,

@@ -5,6 +5,8 @@ mod backlog;
 mod cut;
 mod history;
 mod merge;
+mod peer;
+pub mod psync;
 pub mod report;
 mod status;
 
@@ -12,4 +14,5 @@ pub use backlog::Backlog;
 pub use cut::{Copy, Cut, OnEnd, Streaming};
 pub use history::{History, Replid};
 pub use merge::{Merge, Position, Sink};
+pub use peer::{Filter, PeerFacts, SyncRequest};
 pub use status::Status;

@@ -1,6 +1,9 @@
 //! What every core knows about this server's part in replication: numbers that the control core writes and others read.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::report::Report;
 
 /// See the head of the file.
 #[derive(Debug, Default)]
@@ -15,7 +18,9 @@ pub struct Status {
     pub replicas: AtomicU32,
     /// Bytes of the backlog: `mem_replication_backlog`.
     pub backlog_bytes: AtomicU64,
-    /// Bytes that replicas have yet to be sent beyond the backlog, and what their connections take.
+    /// Bytes that only slow replicas still need, which are kept beyond the backlog's size.
+    pub beyond_backlog_bytes: AtomicU64,
+    /// Bytes that the connections of replicas take: `mem_clients_slaves`.
     pub replica_bytes: AtomicU64,
     /// INFO's `sync_full`.
     pub syncs_full: AtomicU64,
@@ -27,4 +32,23 @@ pub struct Status {
     pub bytes_in: AtomicU64,
     /// Bytes sent to replicas: `total_net_repl_output_bytes`.
     pub bytes_out: AtomicU64,
+    /// A FAILOVER is under way: nobody is let in who asks for the stream.
+    pub failing_over: AtomicBool,
+    /// What was reported last, for those who cannot wait for the control core's answer.
+    last_report: Mutex<Option<Arc<Report>>>,
+}
+
+impl Status {
+    /// What was reported last; none before the control core has begun.
+    pub fn last_report(&self) -> Option<Arc<Report>> {
+        // A panic ends the process, so a poisoned lock is never met.
+        let last = self.last_report.lock();
+        last.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The control core reports.
+    pub fn set_report(&self, report: Report) {
+        let last = self.last_report.lock();
+        *last.unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(report));
+    }
 }

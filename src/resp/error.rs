@@ -263,8 +263,54 @@ texts! {
     MAX_CLIENTS = "ERR max number of clients reached";
     /// CLIENT UNBLOCK ERROR, read by the client that was blocked.
     UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+    /// MIGRATE with a key and KEYS.
+    MIGRATE_KEY_AND_KEYS = "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string";
+    /// MIGRATE cannot reach the other server.
+    MIGRATE_CONNECT = "IOERR error or timeout connecting to the client";
+    /// MIGRATE cannot send.
+    MIGRATE_WRITE = "IOERR error or timeout writing to target instance";
+    /// MIGRATE is not answered.
+    MIGRATE_READ = "IOERR error or timeout reading to target instance";
     /// WAITAOF for the own log, of which there is none.
     WAITAOF_NO_LOG = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+    /// WAITAOF on a replica.
+    WAITAOF_ON_REPLICA = "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.";
+    /// WAIT on a replica.
+    WAIT_ON_REPLICA = "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.";
+    /// A write while too few replicas are well.
+    NO_REPLICAS = "NOREPLICAS Not enough good replicas to write.";
+    /// PSYNC or SYNC behind commands whose replies have not left.
+    SYNC_WITH_OUTPUT = "ERR SYNC and PSYNC are invalid with pending output";
+    /// PSYNC while this primary hands over.
+    SYNC_WHILE_FAILING_OVER = "NOMASTERLINK Can't SYNC while failing over";
+    /// PSYNC to a replica that has lost its primary.
+    SYNC_WITHOUT_PRIMARY = "NOMASTERLINK Can't SYNC while not connected with my master";
+    /// PSYNC ... FAILOVER to a primary.
+    FAILOVER_OF_PRIMARY = "ERR PSYNC FAILOVER can't be sent to a master.";
+    /// PSYNC ... FAILOVER of another history.
+    FAILOVER_OF_OTHERS = "ERR PSYNC FAILOVER replid must match my replid.";
+    /// A copy of some things for a replica that must know its length.
+    FILTER_WITHOUT_MARK = "ERR Filtered replica requires EOF capability";
+    /// REPLCONF rdb-filter-only with a quote left open.
+    MISSING_FILTER = "ERR Missing rdb-filter-only values";
+    /// A full copy that could not be begun.
+    SYNC_FAILED = "ERR BGSAVE failed, replication can't continue";
+    /// FAILOVER TIMEOUT of zero or less.
+    FAILOVER_TIMEOUT = "ERR FAILOVER timeout must be greater than 0";
+    /// FAILOVER ABORT without one.
+    NO_FAILOVER = "ERR No failover in progress.";
+    /// A second FAILOVER.
+    FAILOVER_UNDER_WAY = "ERR FAILOVER already in progress.";
+    /// FAILOVER on a replica.
+    FAILOVER_OF_REPLICA = "ERR FAILOVER is not valid when server is a replica.";
+    /// FAILOVER without replicas.
+    FAILOVER_WITHOUT_REPLICAS = "ERR FAILOVER requires connected replicas.";
+    /// FAILOVER FORCE without saying when and to whom.
+    FAILOVER_FORCE = "ERR FAILOVER with force option requires both a timeout and target HOST and IP.";
+    /// FAILOVER TO somebody else.
+    FAILOVER_TO_STRANGER = "ERR FAILOVER target HOST and PORT is not a replica.";
+    /// FAILOVER TO a replica that has not got all data.
+    FAILOVER_TO_NEWCOMER = "ERR FAILOVER target replica is not online.";
     /// Loading the dataset.
     LOADING = "LOADING Redis is loading the dataset in memory";
     /// EXPIRE with NX and another.
@@ -524,6 +570,11 @@ impl ErrorReply {
         )
     }
 
+    /// The other server has refused what MIGRATE sent.
+    pub fn target_replied(line: &[u8]) -> Self {
+        Self::text([b"ERR Target instance replied with error: ", line].concat())
+    }
+
     /// A group that is not there, or whose key is not.
     pub fn no_key_or_group(key: &[u8], group: &[u8]) -> Self {
         Self::text(
@@ -749,6 +800,24 @@ impl ErrorReply {
         let mut text = b"EXECABORT Transaction discarded because of: ".to_vec();
         text.extend_from_slice(reason.as_bytes());
         Self::text(text)
+    }
+
+    /// An option that REPLCONF does not have.
+    pub fn unrecognized_replconf(option: &[u8]) -> Self {
+        Self::text([b"ERR Unrecognized REPLCONF option: ", printed(option, option.len())].concat())
+    }
+
+    /// A part of a copy that cannot be had by itself.
+    pub fn unsupported_filter(name: &[u8]) -> Self {
+        let name = printed(name, name.len());
+        Self::text([b"ERR Unsupported rdb-filter-only option: ", name].concat())
+    }
+
+    /// A replica that announces an address of so many bytes.
+    pub fn replica_address_too_long(bytes: usize) -> Self {
+        Self::text(format!(
+            "ERR REPLCONF ip-address provided by replica instance is too long: {bytes} bytes"
+        ))
     }
 
     /// EVAL and SCRIPT LOAD of what is no Lua; `text` is Lua's.

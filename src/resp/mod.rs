@@ -7,4 +7,4 @@ pub mod request;
 
 pub use error::ErrorReply;
 pub use reply::Reply;
-pub use request::{Args, Caller, Key, Span};
+pub use request::{Args, Caller, Key, Span, write_command};

@@ -1,6 +1,7 @@
 //! A request as a handler sees it: arguments that point into the bytes as they arrived, copied nowhere.
 
 use crate::base::hash::hash;
+use crate::base::number::format_i64;
 use crate::base::slot::{Slot, key_slot};
 
 /// Where an argument lies within the bytes of its request or batch.
@@ -220,6 +221,25 @@ impl<'a> FromIterator<&'a [u8]> for OwnedArgs {
         }
         owned
     }
+}
+
+/// Appends a command of so many parts as RESP.
+pub fn write_parts<'a>(out: &mut Vec<u8>, count: usize, parts: impl Iterator<Item = &'a [u8]>) {
+    out.push(b'*');
+    out.extend_from_slice(&format_i64(count as i64));
+    out.extend_from_slice(b"\r\n");
+    for part in parts {
+        out.push(b'$');
+        out.extend_from_slice(&format_i64(part.len() as i64));
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(part);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The same for parts that lie side by side.
+pub fn write_command(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    write_parts(out, parts.len(), parts.iter().copied());
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ pub(super) fn write_bases(
                 } else {
                     Vec::new()
                 },
+                stream: None,
             },
             compress: config.rdbcompression,
             check_sum: config.rdbchecksum,

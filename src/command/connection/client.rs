@@ -526,7 +526,7 @@ fn client_list(_: &mut Context<'_>, args: &Args<'_>, _: &mut Reply<'_>) -> Outco
 
 fn list(filter: ClientFilter) -> Step {
     Step::Ask {
-        whom: Whom::Cores,
+        whom: Whom::Clients,
         ask: CoreAsk::ListClients(filter),
         then: list_reply,
     }
@@ -579,7 +579,7 @@ fn client_kill(context: &mut Context<'_>, args: &Args<'_>, _: &mut Reply<'_>) ->
     context.client.closing |= !skip_me && context.client.fits(&filter);
     filter.not = Some(own);
     Ok(Step::Ask {
-        whom: Whom::Cores,
+        whom: Whom::Clients,
         ask: CoreAsk::KillClients(filter),
         then,
     })

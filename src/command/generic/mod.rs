@@ -5,6 +5,7 @@ use super::spec::Command;
 mod dump;
 mod exists;
 mod expire;
+mod migrate;
 mod moves;
 mod object;
 mod scan;
@@ -12,7 +13,6 @@ mod sort;
 mod wait;
 
 pub use scan::{cursor_begins, cursor_slot};
-pub use wait::synced;
 
 pub(super) const COMMANDS: &[Command] = &[
     moves::COPY,
@@ -23,6 +23,7 @@ pub(super) const COMMANDS: &[Command] = &[
     expire::EXPIREAT,
     expire::EXPIRETIME,
     scan::KEYS,
+    migrate::MIGRATE,
     moves::MOVE,
     object::OBJECT,
     expire::PERSIST,

@@ -1,11 +1,13 @@
-//! WAIT and WAITAOF: until replicas, or the log, have what this client has written. There are no replicas yet, so none
-//! ever confirms anything, and a client that wants it waits as long as it has said.
+//! WAIT and WAITAOF: until replicas, or disks, have what this client has written. Where nobody may block they count.
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::command::client::{Context, Step};
+use crate::command::client::{Await, Context, Step, Whom};
 use crate::command::parse;
 use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Run};
+use crate::mesh::message::{CoreAnswer, CoreAsk};
+use crate::replication::Status;
+use crate::replication::report::ReplicaState;
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 
@@ -37,14 +39,58 @@ fn wait(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<Step, ErrorReply> {
+    let status = &context.core.observatory.replication;
+    if status.is_replica.load(Relaxed) {
+        return Err(ErrorReply::WAIT_ON_REPLICA);
+    }
     let replicas = parse::integer(args, 1)?;
     let until = parse::timeout_ms(args, 2, context.core.now)?;
-    reply.integer(0);
-    Ok(if replicas > 0 {
-        Step::Block(until)
-    } else {
-        Step::Done
-    })
+    if args.caller.from_script {
+        reply.count(reported(status));
+        return Ok(Step::Done);
+    }
+    if args.caller.deny_blocking {
+        return Ok(count(false, counted));
+    }
+    Ok(Step::Await(Await {
+        replicas,
+        on_disk: None,
+        until,
+    }))
+}
+
+/// How many replicas a script is told of, which cannot wait for the control core: those that had all that was there when
+/// it last looked. What the script itself has written has not left yet.
+fn reported(status: &Status) -> usize {
+    let Some(report) = status.last_report() else {
+        return 0;
+    };
+    let up_to_date = report.replicas.iter().filter(|replica| {
+        replica.state == ReplicaState::Online && replica.offset >= report.history.offset
+    });
+    up_to_date.count()
+}
+
+fn count(
+    on_disk: bool,
+    then: fn(&mut Context<'_>, Vec<CoreAnswer>, &mut Reply<'_>) -> Result<(), ErrorReply>,
+) -> Step {
+    Step::Ask {
+        whom: Whom::Control,
+        ask: CoreAsk::CountReplicas { on_disk },
+        then,
+    }
+}
+
+fn counted(
+    _: &mut Context<'_>,
+    answers: Vec<CoreAnswer>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    if let [CoreAnswer::Count(replicas)] = answers[..] {
+        reply.count(replicas);
+    }
+    Ok(())
 }
 
 pub(super) const WAITAOF: Command = Command {
@@ -74,7 +120,7 @@ pub(super) const WAITAOF: Command = Command {
 fn waitaof(
     context: &mut Context<'_>,
     args: &Args<'_>,
-    reply: &mut Reply<'_>,
+    _: &mut Reply<'_>,
 ) -> Result<Step, ErrorReply> {
     let local = parse::integer(args, 1)?;
     if !(0..=1).contains(&local) {
@@ -82,44 +128,64 @@ fn waitaof(
     }
     let replicas = parse::at_least(args, 2, 0, ErrorReply::NOT_POSITIVE)?;
     let until = parse::timeout_ms(args, 3, context.core.now)?;
-    let is_logged = context.core.observatory.snapshots.log.on.load(Relaxed);
-    if local > 0 && !is_logged {
+    let observatory = context.core.observatory;
+    if observatory.replication.is_replica.load(Relaxed) {
+        return Err(ErrorReply::WAITAOF_ON_REPLICA);
+    }
+    if local > 0 && !observatory.snapshots.log.on.load(Relaxed) {
         return Err(ErrorReply::WAITAOF_NO_LOG);
     }
-    reply.array(2);
-    reply.integer(0);
-    reply.integer(0);
-    Ok(match (local, replicas) {
-        (_, 1..) => Step::Block(until),
-        (1.., _) => Step::BlockUntilSynced(until),
-        _ => Step::Done,
-    })
+    if args.caller.deny_blocking {
+        return Ok(count(true, counted_on_disk));
+    }
+    Ok(Step::Await(Await {
+        replicas: i64::try_from(replicas).unwrap_or(i64::MAX),
+        on_disk: Some(local > 0),
+        until,
+    }))
 }
 
-/// What WAITAOF replies when the log is on disk.
-pub fn synced(reply: &mut Reply<'_>) {
+/// In EXEC, whose own changes are not written down yet: what came before is on disk for sure only under `always`.
+fn counted_on_disk(
+    context: &mut Context<'_>,
+    answers: Vec<CoreAnswer>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorReply> {
+    let log = &context.core.observatory.snapshots.log;
+    let is_synced = log.on.load(Relaxed) && log.always.load(Relaxed);
     reply.array(2);
-    reply.integer(1);
-    reply.integer(0);
+    reply.integer(is_synced.into());
+    counted(context, answers, reply)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::command::client::Step;
+    use super::*;
     use crate::command::desk::Desk;
 
-    #[test]
-    fn wait_answers_at_once_when_nothing_is_asked_for_and_blocks_otherwise() {
-        let mut desk = Desk::new();
-        for line in ["WAIT 0 0", "WAIT -1 1000", "WAIT 0 5"] {
-            assert!(matches!(desk.step(line), Ok(Step::Done)), "{line}");
-            assert_eq!(desk.line(line), ":0\r\n");
+    fn wanted(desk: &mut Desk, line: &str) -> Await {
+        match desk.step(line) {
+            Ok(Step::Await(wanted)) => wanted,
+            other => panic!("{line} gave {other:?}"),
         }
-        let now = desk.now;
-        assert!(matches!(desk.step("WAIT 1 0"), Ok(Step::Block(None))));
-        assert!(
-            matches!(desk.step("WAIT 2 50"), Ok(Step::Block(Some(until))) if until == now + 50)
-        );
+    }
+
+    #[test]
+    fn wait_waits_for_replicas() {
+        let mut desk = Desk::new();
+        let expected = Await {
+            replicas: 1,
+            on_disk: None,
+            until: None,
+        };
+        assert_eq!(wanted(&mut desk, "WAIT 1 0"), expected);
+        let until = Some(desk.now + 50);
+        let expected = Await {
+            replicas: -1,
+            until,
+            ..expected
+        };
+        assert_eq!(wanted(&mut desk, "WAIT -1 50"), expected);
         for (line, error) in [
             ("WAIT x 0", "value is not an integer or out of range"),
             ("WAIT 1 x", "timeout is not an integer or out of range"),
@@ -131,10 +197,14 @@ mod tests {
     }
 
     #[test]
-    fn waitaof_has_no_log_to_wait_for() {
+    fn waitaof_waits_for_the_own_disk_only_where_there_is_a_log() {
         let mut desk = Desk::new();
-        assert_eq!(desk.line("WAITAOF 0 0 0"), "*2\r\n:0\r\n:0\r\n");
-        assert!(matches!(desk.step("WAITAOF 0 1 0"), Ok(Step::Block(None))));
+        let expected = Await {
+            replicas: 1,
+            on_disk: Some(false),
+            until: None,
+        };
+        assert_eq!(wanted(&mut desk, "WAITAOF 0 1 0"), expected);
         for (line, error) in [
             (
                 "WAITAOF 1 0 0",
@@ -149,5 +219,23 @@ mod tests {
         ] {
             assert_eq!(desk.line(line), format!("-ERR {error}\r\n"), "{line}");
         }
+        desk.observatory.snapshots.log.on.store(true, Relaxed);
+        let expected = Await {
+            replicas: 0,
+            on_disk: Some(true),
+            until: None,
+        };
+        assert_eq!(wanted(&mut desk, "WAITAOF 1 0 0"), expected);
+    }
+
+    #[test]
+    fn nobody_waits_for_replicas_of_a_replica() {
+        let mut desk = Desk::new();
+        let status = desk.observatory.replication.clone();
+        status.is_replica.store(true, Relaxed);
+        let wait = "-ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.\r\n";
+        assert_eq!(desk.line("WAIT 0 0"), wait);
+        let waitaof = "-ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.\r\n";
+        assert_eq!(desk.line("WAITAOF 0 0 0"), waitaof);
     }
 }

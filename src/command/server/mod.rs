@@ -149,28 +149,6 @@ pub(super) const COMMANDS: &[Command] = &[
         subcommands: module::SUBCOMMANDS,
     },
     Command {
-        name: "ROLE",
-        arity: Arity::Exactly(1),
-        flags: Flags::NOSCRIPT
-            .and(Flags::LOADING)
-            .and(Flags::STALE)
-            .and(Flags::FAST),
-        acl: Acl::ADMIN.and(Acl::DANGEROUS),
-        keys: &[],
-        docs: Docs {
-            group: Group::Server,
-            since: "2.8.12",
-            complexity: "O(1)",
-            summary: "Tells whether this is a primary or a replica, and of whom.",
-            arguments: &[],
-            history: &[],
-            tips: &[],
-            deprecated: None,
-        },
-        run: Run::Client(role),
-        subcommands: &[],
-    },
-    Command {
         name: "SLOWLOG",
         arity: Arity::AtLeast(2),
         flags: Flags::NONE,
@@ -363,15 +341,6 @@ fn monitor_begins(
     context.client.monitor = true;
     reply.ok();
     Ok(())
-}
-
-/// A primary without replicas: there is no replication yet.
-fn role(_: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.array(3);
-    reply.bulk(b"master");
-    reply.integer(0);
-    reply.array(0);
-    Ok(Step::Done)
 }
 
 /// Where all goes well there is no answer: the connection closes.

@@ -184,29 +184,3 @@ impl Control {
         self.replication.flows.clear();
     }
 }
-
-// What follows becomes the business of those who keep replicas.
-impl Control {
-    /// A cut has been made, at this offset of the stream.
-    fn on_barrier(&mut self, number: u64, offset: u64, db: u32) {
-        log::debug!("Cut {number} lies at offset {offset} of the stream, in database {db}");
-    }
-
-    /// This core could not keep up: what is missing in the stream is known to nobody.
-    fn on_stream_lost(&mut self) {
-        let id = self.new_replid();
-        self.replication.history.break_off(id);
-        self.replication.backlog = Some(Backlog::new(self.replication.history.offset + 1));
-        let anew = Streaming::Anew(self.flow_limit());
-        self.on_stream_ended();
-        self.cut_stream(anew, None);
-    }
-
-    /// There is more of the stream.
-    fn stream_grew(&mut self) {
-        let size = self.config.repl_backlog_size;
-        if let Some(backlog) = &mut self.replication.backlog {
-            backlog.trim(size, None);
-        }
-    }
-}

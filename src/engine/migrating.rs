@@ -1,0 +1,629 @@
+//! MIGRATE as a core performs it: values are copied with the shards in hand, sent while everybody goes on, and deleted in
+//! another step, if they are still what was sent.
+//!
+//! A key that has changed meanwhile is sent again. One that changes all the time would never be gone: from the third try on
+//! its shards are kept in hand until the other server has answered, which is what Redis does with the whole server at each
+//! try. In EXEC they are in hand anyway.
+//!
+//! Links to other servers are the core's own, are used in turn by all MIGRATEs that go there, and are closed when nobody has
+//! used them for a while. They have a place among the connections, for the ring's tokens, but are none: what comes is
+//! lines that answer what was sent, in order.
+
+use std::collections::VecDeque;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::{IntoRawFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::command::client::Migration;
+use crate::command::table::Registered;
+use crate::keyspace::watch::WatchToken;
+use crate::mesh::Place;
+use crate::mesh::message::CoreMessage;
+use crate::net::Connection;
+use crate::persistence::rdb;
+use crate::resp::request::{Args, Key, OwnedArgs};
+use crate::resp::{ErrorReply, write_command};
+use crate::ring::Completion;
+use crate::shard::Class;
+use crate::transaction::Work;
+
+use super::core::{Core, Held};
+use super::exec::Exec;
+use super::wide::{Errand, Owners, Pending};
+
+/// Milliseconds after which a link that nobody uses is closed (Redis: MIGRATE_SOCKET_CACHE_TTL).
+const LINK_IDLE_MS: i64 = 10_000;
+/// Tries after which the shards are kept in hand.
+const TRIES_IN_PASSING: u32 = 2;
+/// Bytes of an answer's line at most: longer ones come from no server that speaks the protocol.
+const LINE_MAX: usize = 64 * 1024;
+
+/// A MIGRATE under way.
+pub(super) struct Migrating {
+    what: Migration,
+    command: &'static Registered,
+    args: OwnedArgs,
+    /// Clock ticks at its beginning.
+    begun: u64,
+    /// Keys that are on their way, with what tells whether they have changed since.
+    sent: Vec<(Box<[u8]>, Arc<WatchToken>)>,
+    tries: u32,
+    /// The link broke before it said anything, and another was tried.
+    retried: bool,
+    /// What the other server has said to what is on its way.
+    answer: Option<Answer>,
+    /// The error that it comes to.
+    error: Option<ErrorReply>,
+    /// Shards kept in hand.
+    held: Held,
+    exec: Option<Box<Exec>>,
+}
+
+/// What became of a batch.
+enum Answer {
+    /// A line for each request before the keys, and for each key, as far as they came; the rest is missing for this reason.
+    Lines(Vec<Vec<u8>>, Option<Failure>),
+    /// The link had been closed by the other side before it said anything: it is worth another try.
+    Again,
+}
+
+/// Why a link answers no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    Connect,
+    Write,
+    Read,
+    Timeout,
+}
+
+/// A batch on a link.
+struct Batch {
+    client: Place,
+    /// Lines that answer it.
+    lines_due: usize,
+    lines: Vec<Vec<u8>>,
+    /// Unix milliseconds.
+    deadline: i64,
+    bytes: Vec<u8>,
+}
+
+/// A link to another server.
+pub(super) struct Target {
+    name: (Vec<u8>, Vec<u8>),
+    place: Place,
+    /// None while it is being made.
+    fd: Option<RawFd>,
+    receiving: bool,
+    sending: bool,
+    failed: Option<Failure>,
+    batches: VecDeque<Batch>,
+    /// Batches whose bytes have been handed to the ring.
+    handed: usize,
+    input: Vec<u8>,
+    used_ms: i64,
+}
+
+impl Core {
+    /// MIGRATE: begins the step in which the values are copied.
+    pub(super) fn migrate(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+        what: Migration,
+        exec: Option<Box<Exec>>,
+    ) {
+        let mut migrating = Box::new(Migrating {
+            what,
+            command,
+            args: OwnedArgs::copy_of(args),
+            begun: self.last_ticks,
+            sent: Vec::new(),
+            tries: 0,
+            retried: false,
+            answer: None,
+            error: None,
+            held: Held::new(),
+            exec,
+        });
+        match &mut migrating.exec {
+            Some(exec) => {
+                let held = std::mem::take(&mut exec.held);
+                connection.waiting = true;
+                self.migrate_held(connection, migrating, held);
+            }
+            None => self.gather_for(connection, migrating),
+        }
+    }
+
+    /// Gets the shards of its keys.
+    fn gather_for(&mut self, connection: &mut Connection, migrating: Box<Migrating>) {
+        let mut owners = Owners::new();
+        let sent = migrating.sent.iter().map(|(name, _)| name);
+        for key in migrating.what.keys.iter().chain(sent) {
+            self.add_owner(&mut owners, key);
+        }
+        owners.sort_unstable();
+        let step = Pending::Lent(Errand::Migrate(migrating));
+        self.begin(connection, owners.to_vec(), step, Work::Lend);
+    }
+
+    /// The shards are in hand: deletes what has arrived, copies what is still to go. None when they are kept in hand.
+    pub(super) fn migrate_held(
+        &mut self,
+        connection: &mut Connection,
+        mut migrating: Box<Migrating>,
+        mut held: Held,
+    ) -> Option<Held> {
+        let is_first = migrating.tries == 0;
+        if let Some(answer) = migrating.answer.take() {
+            self.take_answer(&mut migrating, answer, &mut held);
+        }
+        if migrating.error.is_none() && !migrating.what.keys.is_empty() {
+            let bytes = self.copy_keys(connection, &mut migrating, &mut held);
+            if !migrating.sent.is_empty() {
+                migrating.tries += 1;
+                connection.waiting = true;
+                let keeps = migrating.exec.is_some() || migrating.tries > TRIES_IN_PASSING;
+                self.send_keys(connection.place, &migrating, bytes);
+                let given = if keeps {
+                    self.settle_all(&mut held);
+                    migrating.held = held;
+                    None
+                } else {
+                    Some(held)
+                };
+                self.migrations.insert(connection.place.index, migrating);
+                return given;
+            }
+            if is_first {
+                return self.end_migration(connection, migrating, held, "+NOKEY\r\n");
+            }
+        }
+        self.end_migration(connection, migrating, held, "+OK\r\n")
+    }
+
+    /// Replies, and lets the connection go on.
+    fn end_migration(
+        &mut self,
+        connection: &mut Connection,
+        migrating: Box<Migrating>,
+        held: Held,
+        reply: &str,
+    ) -> Option<Held> {
+        let Migrating {
+            command,
+            args,
+            begun,
+            error,
+            exec,
+            ..
+        } = *migrating;
+        let mut out = Vec::new();
+        match &error {
+            Some(error) => self.failed(command, error, &mut out, 0),
+            None => out.extend_from_slice(reply.as_bytes()),
+        }
+        self.ran_since(command, &args.args(connection.client.caller()), begun);
+        match exec {
+            Some(mut exec) => {
+                exec.held = held;
+                let start = exec.out.len();
+                exec.out.extend_from_slice(&out);
+                exec.mute(connection.client.reply_mode, start);
+                self.run_exec(connection, exec);
+                None
+            }
+            None => {
+                connection.waiting = false;
+                self.write_reply(connection, |reply| reply.buffer().extend_from_slice(&out));
+                self.resume(connection);
+                Some(held)
+            }
+        }
+    }
+
+    /// Copies the values of the keys that are there, and watches them.
+    fn copy_keys(
+        &mut self,
+        connection: &Connection,
+        migrating: &mut Migrating,
+        held: &mut Held,
+    ) -> Vec<u8> {
+        let caller = connection.client.caller();
+        let (db, replaces) = (
+            migrating.what.db as usize,
+            migrating.what.replace || migrating.tries > 0,
+        );
+        let mut bytes = Vec::new();
+        for name in std::mem::take(&mut migrating.what.keys) {
+            let key = Key::new(&name);
+            let owner = usize::from(key.slot) % self.shards;
+            let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) else {
+                continue;
+            };
+            let (now, compress) = (shard.now, shard.config.rdbcompression);
+            let Some(entry) = shard.read(&caller, &key) else {
+                continue;
+            };
+            let left = entry.expire_at().map_or(0, |at| (at - now).max(1));
+            let payload = rdb::dump(&entry.payload(), compress);
+            let left = left.to_string();
+            let mut words: Vec<&[u8]> = vec![b"RESTORE", &name, left.as_bytes(), &payload];
+            if replaces {
+                words.push(b"REPLACE");
+            }
+            write_command(&mut bytes, &words);
+            let token = Arc::new(WatchToken::default());
+            shard.watched.add(db, &name, &token);
+            migrating.sent.push((name, token));
+        }
+        bytes
+    }
+
+    /// The other server has answered: deletes what it has and what has not changed since; what has goes once more.
+    fn take_answer(&mut self, migrating: &mut Migrating, answer: Answer, held: &mut Held) {
+        let db = migrating.what.db as usize;
+        let (lines, failure) = match answer {
+            Answer::Lines(lines, failure) => (lines, failure),
+            Answer::Again => {
+                migrating.tries -= 1; // as if it had not been sent
+                for (name, token) in std::mem::take(&mut migrating.sent) {
+                    let owner = usize::from(Key::new(&name).slot) % self.shards;
+                    if let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) {
+                        shard.watched.remove(db, &name, &token);
+                    }
+                    migrating.what.keys.push(name);
+                }
+                return;
+            }
+        };
+        let is_unit = Self::begin_unit_on(held);
+        let before = lines.len().min(migrating.lines_before());
+        let refused = |line: &&Vec<u8>| line.first() == Some(&b'-');
+        let refusal = lines[..before].iter().find(refused).cloned();
+        let mut of_keys = lines[before..].iter();
+        let mut first_error = refusal.clone();
+        for (name, token) in std::mem::take(&mut migrating.sent) {
+            let key = Key::new(&name);
+            let owner = usize::from(key.slot) % self.shards;
+            let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) else {
+                continue;
+            };
+            shard.watched.remove(db, &name, &token);
+            match of_keys.next() {
+                None => {}
+                Some(line) if line.first() == Some(&b'-') => {
+                    first_error.get_or_insert_with(|| line.clone());
+                }
+                Some(_) if refusal.is_some() || migrating.what.copy => {}
+                Some(_) if token.is_broken() => migrating.what.keys.push(name),
+                Some(_) => {
+                    if shard.delete(db, &key) {
+                        shard.changed(db, &key, Class::Generic, "del");
+                        shard.effects.count(1);
+                        shard.effects.record_aside(db, &[b"DEL", &name]);
+                    }
+                }
+            }
+        }
+        if is_unit {
+            self.end_unit_on(held);
+        }
+        migrating.error = match (first_error, failure) {
+            (Some(line), _) => Some(ErrorReply::target_replied(&line[1..])),
+            (None, None) => None,
+            (None, Some(Failure::Connect)) => Some(ErrorReply::MIGRATE_CONNECT),
+            (None, Some(Failure::Write)) => Some(ErrorReply::MIGRATE_WRITE),
+            (None, Some(Failure::Read | Failure::Timeout)) => Some(ErrorReply::MIGRATE_READ),
+        };
+    }
+
+    // Links.
+
+    /// Puts a batch on the link to where it is to go.
+    fn send_keys(&mut self, client: Place, migrating: &Migrating, keys: Vec<u8>) {
+        let what = &migrating.what;
+        let at = match self
+            .targets
+            .iter()
+            .position(|target| target.name == what.target)
+        {
+            Some(at) => at,
+            None => self.begin_link(&what.target, what.timeout_ms),
+        };
+        let now = self.now;
+        let target = &mut self.targets[at];
+        let mut bytes = Vec::new();
+        if !what.auth.is_empty() {
+            let mut words: Vec<&[u8]> = vec![b"AUTH"];
+            words.extend(what.auth.iter().map(|word| &word[..]));
+            write_command(&mut bytes, &words);
+        }
+        // It is said each time: a batch in between may have been for another one, or refused.
+        let db = what.target_db.to_string();
+        write_command(&mut bytes, &[b"SELECT", db.as_bytes()]);
+        bytes.extend_from_slice(&keys);
+        target.used_ms = now;
+        target.batches.push_back(Batch {
+            client,
+            lines_due: migrating.lines_before() + migrating.sent.len(),
+            lines: Vec::new(),
+            deadline: now + what.timeout_ms,
+            bytes,
+        });
+        self.next_tick_ms = self.next_tick_ms.min(now + super::core::TICK_MS);
+        self.send_on_link(at);
+    }
+}
+
+impl Migrating {
+    /// Requests that are answered before those for keys: AUTH, SELECT.
+    fn lines_before(&self) -> usize {
+        1 + usize::from(!self.what.auth.is_empty())
+    }
+}
+
+impl Core {
+    /// Takes a place for a link and begins to connect, on a thread that may wait for names to be resolved.
+    fn begin_link(&mut self, name: &(Vec<u8>, Vec<u8>), timeout_ms: i64) -> usize {
+        let index = self.free_places.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.generations.push(0);
+            self.connections.len() as u32 - 1
+        });
+        let generation = self.generations[index as usize];
+        let place = Place { index, generation };
+        self.targets.push(Box::new(Target {
+            name: name.clone(),
+            place,
+            fd: None,
+            receiving: false,
+            sending: false,
+            failed: None,
+            batches: VecDeque::new(),
+            handed: 0,
+            input: Vec::new(),
+            used_ms: self.now,
+        }));
+        let (links, home, name) = (self.links.clone(), self.index, name.clone());
+        let timeout = Duration::from_millis(timeout_ms.clamp(1, i64::from(i32::MAX)) as u64);
+        let connecting = move || {
+            let fd = connect(&name, timeout);
+            let core = links.core(home);
+            core.mail(CoreMessage::Linked { place, fd });
+            core.wake_by_event();
+        };
+        let thread = std::thread::Builder::new().name("migrate".to_owned());
+        if let Err(error) = thread.spawn(connecting) {
+            log::warn!("Can't connect to another server for MIGRATE: {error}");
+            let core = self.link();
+            core.mail(CoreMessage::Linked { place, fd: None });
+        }
+        self.count_links();
+        self.targets.len() - 1
+    }
+
+    fn count_links(&self) {
+        let kept = self.targets.iter().filter(|target| target.failed.is_none());
+        self.counters().migrate_links.set(kept.count() as u64);
+    }
+
+    fn target_at(&self, place: Place) -> Option<usize> {
+        self.targets.iter().position(|target| target.place == place)
+    }
+
+    /// A link is there, or could not be made.
+    pub(super) fn on_linked(&mut self, place: Place, fd: Option<RawFd>) {
+        let Some(at) = self.target_at(place) else {
+            fd.into_iter().for_each(crate::base::sys::close); // given up meanwhile
+            return;
+        };
+        let Some(fd) = fd else {
+            self.fail_link(at, Failure::Connect);
+            return;
+        };
+        let target = &mut self.targets[at];
+        target.fd = Some(fd);
+        target.receiving = true;
+        self.ring.receive(fd, place.token());
+        self.send_on_link(at);
+    }
+
+    /// Hands what waits on a link to the ring, unless something is under way.
+    fn send_on_link(&mut self, at: usize) {
+        let target = &mut self.targets[at];
+        let Some(fd) = target
+            .fd
+            .filter(|_| !target.sending && target.failed.is_none())
+        else {
+            return;
+        };
+        let mut bytes = Vec::new();
+        for batch in target.batches.iter_mut().skip(target.handed) {
+            match bytes.is_empty() {
+                true => bytes = std::mem::take(&mut batch.bytes),
+                false => bytes.append(&mut batch.bytes),
+            }
+        }
+        target.handed = target.batches.len();
+        if !bytes.is_empty() {
+            target.sending = true;
+            self.ring.send(fd, target.place.token(), bytes, 0, false);
+        }
+    }
+
+    /// A send is over that is no client's.
+    #[cold]
+    pub(super) fn on_link_sent(&mut self, completion: &Completion, bytes: Vec<u8>) {
+        let Some(at) = self.target_at(Place::of_token(completion.token)) else {
+            return;
+        };
+        let target = &mut self.targets[at];
+        let sent = completion.result.max(0) as usize;
+        let retry = completion.result == -libc::EAGAIN || completion.result == -libc::EINTR;
+        if let Some(fd) = target.fd
+            && target.failed.is_none()
+            && (retry || completion.result > 0)
+            && sent < bytes.len()
+        {
+            let mut rest = bytes;
+            rest.drain(..sent);
+            self.ring.send(fd, completion.token, rest, 0, true);
+            return;
+        }
+        target.sending = false;
+        if completion.result <= 0 && !bytes.is_empty() {
+            self.fail_link(at, Failure::Write);
+        } else if target.failed.is_some() {
+            self.drop_link(at);
+        } else {
+            self.send_on_link(at);
+        }
+    }
+
+    /// Something has come that is no client's: answers, line by line.
+    #[cold]
+    pub(super) fn on_link_received(&mut self, completion: &Completion) {
+        let Some(at) = self.target_at(Place::of_token(completion.token)) else {
+            return;
+        };
+        let target = &mut self.targets[at];
+        target.receiving &= completion.more;
+        let bytes = completion.received.as_deref().unwrap_or_default();
+        if bytes.is_empty() {
+            match -completion.result {
+                libc::ENOBUFS => self.ring.grow_buffers(),
+                libc::EINTR | libc::EAGAIN => {}
+                _ => {
+                    self.fail_link(at, Failure::Read);
+                    return;
+                }
+            }
+        }
+        let target = &mut self.targets[at];
+        target.input.extend_from_slice(bytes);
+        let mut taken = 0;
+        let mut done = Vec::new();
+        while let Some(end) = memchr::memchr(b'\n', &target.input[taken..]) {
+            let line = target.input[taken..taken + end].trim_ascii_end().to_vec();
+            taken += end + 1;
+            let Some(batch) = target.batches.front_mut() else {
+                break; // it says more than it was asked
+            };
+            batch.lines.push(line);
+            if batch.lines.len() == batch.lines_due
+                && let Some(batch) = target.batches.pop_front()
+            {
+                target.handed = target.handed.saturating_sub(1);
+                done.push((batch.client, Answer::Lines(batch.lines, None)));
+            }
+        }
+        target.input.drain(..taken);
+        let is_garbage = target.input.len() > LINE_MAX;
+        if let (false, Some(fd)) = (target.receiving, target.fd) {
+            target.receiving = true;
+            self.ring.receive(fd, target.place.token());
+        }
+        if is_garbage {
+            self.fail_link(at, Failure::Read);
+        }
+        for (client, answer) in done {
+            self.on_migrated(client, answer);
+        }
+    }
+
+    /// A link answers no more: whoever waits for it is told, and it is closed.
+    fn fail_link(&mut self, at: usize, failure: Failure) {
+        let target = &mut self.targets[at];
+        target.failed = Some(failure);
+        target.name = Default::default(); // the next one makes a link of its own
+        if let Some(fd) = target.fd {
+            crate::base::sys::shutdown_socket(fd);
+        }
+        let batches = std::mem::take(&mut target.batches);
+        self.drop_link(at);
+        self.count_links();
+        for batch in batches {
+            let untouched = batch.lines.is_empty() && failure != Failure::Timeout;
+            let migrating = self.migrations.get_mut(&batch.client.index);
+            let answer = match migrating {
+                Some(migrating)
+                    if untouched && failure != Failure::Connect && !migrating.retried =>
+                {
+                    migrating.retried = true;
+                    Answer::Again
+                }
+                _ => Answer::Lines(batch.lines, Some(failure)),
+            };
+            self.on_migrated(batch.client, answer);
+        }
+    }
+
+    /// Gives up a failed link's place once the ring is through with it.
+    fn drop_link(&mut self, at: usize) {
+        let target = &self.targets[at];
+        if target.receiving || target.sending {
+            return;
+        }
+        let target = self.targets.swap_remove(at);
+        target.fd.into_iter().for_each(crate::base::sys::close);
+        self.generations[target.place.index as usize] = target.place.next().generation;
+        self.free_places.push(target.place.index);
+    }
+
+    /// A batch has been answered, as far as it will be.
+    fn on_migrated(&mut self, client: Place, answer: Answer) {
+        let Some(mut migrating) = self.migrations.remove(&client.index) else {
+            return;
+        };
+        let Some(mut connection) = self.take_connection(client) else {
+            self.give_back(migrating.held);
+            return;
+        };
+        migrating.answer = Some(answer);
+        if migrating.held.is_empty() {
+            self.gather_for(&mut connection, migrating);
+        } else {
+            let held = std::mem::take(&mut migrating.held);
+            if let Some(held) = self.migrate_held(&mut connection, migrating, held) {
+                self.give_back(held);
+            }
+        }
+        self.put_back(connection);
+    }
+
+    /// Now and then: links that are too slow, and those that nobody uses.
+    pub(super) fn mind_links(&mut self) {
+        let mut at = 0;
+        while at < self.targets.len() {
+            let (before, target) = (self.targets.len(), &self.targets[at]);
+            let late = |batch: &Batch| batch.deadline <= self.now;
+            if target.failed.is_some() {
+                // It goes when the ring is through with it.
+            } else if target.batches.front().is_some_and(late) {
+                let failure = match target.fd {
+                    Some(_) => Failure::Timeout,
+                    None => Failure::Connect,
+                };
+                self.fail_link(at, failure);
+            } else if target.batches.is_empty() && self.now - target.used_ms > LINK_IDLE_MS {
+                self.fail_link(at, Failure::Read);
+            }
+            at += usize::from(self.targets.len() == before);
+        }
+    }
+}
+
+/// Connects within `timeout`; none when that fails. Runs on a thread of its own.
+fn connect((host, port): &(Vec<u8>, Vec<u8>), timeout: Duration) -> Option<RawFd> {
+    let host = std::str::from_utf8(host).ok()?;
+    let port: u16 = std::str::from_utf8(port).ok()?.parse().ok()?;
+    let addresses = (host, port).to_socket_addrs().ok()?;
+    let stream = addresses
+        .into_iter()
+        .find_map(|address| TcpStream::connect_timeout(&address, timeout).ok())?;
+    stream.set_nodelay(true).ok()?;
+    Some(stream.into_raw_fd())
+}
