@@ -55,6 +55,7 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     # Redis's own suite says that it was skipped when REDIS_SRC names no checkout.
     check 3600 python3 "$root/tests/compat/run.py"
     check 3600 python3 "$root/tests/compat/run.py" --replace
+    check 7200 python3 "$root/tests/compat/run.py" --replication
     turns=$((turns + 1))
     echo "turn $turns done"
 done
