@@ -100,6 +100,8 @@ pub struct Effects {
     unit_commands: usize,
     /// What replicas alone are told in it.
     unit_asides: usize,
+    /// Where it begins in `marks`.
+    unit_marks: usize,
     /// The database of the last command in `bytes`, or of the bytes taken before; none: the next command says it.
     db: Option<u32>,
 }
@@ -116,6 +118,7 @@ impl Effects {
     pub fn set_streamed(&mut self, streamed: bool) {
         self.streamed = streamed;
         self.marks.clear();
+        self.unit_marks = 0;
         self.handed = self.bytes.len();
         self.handed_db = self.db;
         self.readers_changed();
@@ -126,7 +129,7 @@ impl Effects {
         self.wanted = self.logged || self.streamed;
         if !self.wanted {
             self.bytes = Vec::new();
-            self.marks = Vec::new();
+            (self.marks, self.unit_marks) = (Vec::new(), 0);
             self.handed = 0;
             self.unit_from = 0;
             (self.unit_commands, self.unit_asides) = (0, 0);
@@ -313,6 +316,7 @@ impl Effects {
         let asides = std::mem::take(&mut self.unit_asides);
         let from = std::mem::replace(&mut self.unit_from, self.bytes.len());
         if commands + asides == 0 {
+            self.unit_marks = self.marks.len();
             return;
         }
         let body = self.bytes.len() - from;
@@ -340,11 +344,12 @@ impl Effects {
                 self.frame_for_replicas(from);
             }
         }
+        self.unit_marks = self.marks.len();
     }
 
     /// `head` bytes have come before the unit at `from`.
     fn mark_unit(&mut self, from: usize, head: usize, body: usize, step: Option<Step<'_>>) {
-        let within = self.marks.partition_point(|mark| mark.at < from);
+        let within = self.unit_marks;
         self.marks[within..]
             .iter_mut()
             .for_each(|mark| mark.at += head);
@@ -373,7 +378,7 @@ impl Effects {
 
     /// The unit at `from` is one command for logs, or none, and more for replicas: they get it whole all the same.
     fn frame_for_replicas(&mut self, from: usize) {
-        let within = self.marks.partition_point(|mark| mark.at < from);
+        let within = self.unit_marks;
         let db = self.marks[within..]
             .iter()
             .find_map(|mark| match mark.what {
@@ -407,8 +412,9 @@ impl Effects {
                 let length = self.bytes.len() - at;
                 self.mark(at, Marked::Select { length, db });
             }
-            if self.unit_commands == 0 {
-                self.unit_from = self.bytes.len(); // it stands before MULTI, as Redis writes it
+            if self.unit_commands + self.unit_asides == 0 {
+                // It stands before MULTI, as Redis writes it.
+                (self.unit_from, self.unit_marks) = (self.bytes.len(), self.marks.len());
             }
             self.db = Some(db);
         }
@@ -442,6 +448,7 @@ impl Effects {
         if self.streamed {
             let length = self.bytes.len() - at;
             self.mark(at, Marked::LogsOnly { length });
+            self.unit_marks = self.marks.len();
         }
     }
 
@@ -454,8 +461,7 @@ impl Effects {
     /// Appends what has not been handed on to `block`; without the unit at hand, which is handed on whole later.
     pub fn hand_on(&mut self, block: &mut Block) {
         let (to, marks) = if self.in_unit {
-            let before = |mark: &Mark| mark.at < self.unit_from;
-            (self.unit_from, self.marks.partition_point(before))
+            (self.unit_from, self.unit_marks)
         } else {
             self.close_unit(None);
             (self.bytes.len(), self.marks.len())
@@ -473,6 +479,7 @@ impl Effects {
                 what: mark.what,
             });
         }
+        self.unit_marks -= marks;
         block.bytes.extend_from_slice(&self.bytes[from..to]);
         self.handed = to;
     }
