@@ -17,6 +17,8 @@ pub struct Gates {
     pub out_of_memory: bool,
     /// The dataset is being loaded.
     pub loading: bool,
+    /// Another one is being loaded beside it.
+    pub loading_beside: bool,
     /// A script or function runs too long.
     pub busy: bool,
     /// What is written cannot be kept.
@@ -27,6 +29,8 @@ pub struct Gates {
     pub stale: bool,
     /// Commands with one of these flags need a look at all of this; what they are refused for is found then.
     pub refused: Flags,
+    /// Too few replicas are well: `min-replicas-to-write`.
+    pub lacks_replicas: bool,
 }
 
 /// The command that `args` name, checked for existence and arity: what is wrong with the request itself.
@@ -108,6 +112,9 @@ pub fn admit(
     {
         return Err(Refusal::Error(misconfigured(trouble)));
     }
+    if gates.lacks_replicas && flags.has(Flags::WRITE) {
+        return Err(Refusal::Error(ErrorReply::NO_REPLICAS));
+    }
     // EXEC is as what it would run.
     let queued = |flag: Flags, with: bool| {
         let multi = client.multi.as_ref().filter(|_| is_exec(command));
@@ -124,6 +131,9 @@ pub fn admit(
     }
     if gates.stale && (!flags.has(Flags::STALE) || queued(Flags::STALE, false)) {
         return Err(Refusal::Error(ErrorReply::MASTERDOWN));
+    }
+    if gates.loading_beside && flags.has(Flags::NO_ASYNC_LOADING) {
+        return Err(Refusal::Error(ErrorReply::LOADING));
     }
     if gates.loading && !flags.has(Flags::LOADING) {
         return Err(Refusal::Error(ErrorReply::LOADING));

@@ -296,6 +296,7 @@ impl Control {
                             self.take_required_password();
                         }
                         super::logging::set_level(self.config.loglevel);
+                        self.publish_replicas();
                         self.ask_all(
                             CoreAsk::Configure(self.config.clone()),
                             Some((from, ticket)),

@@ -515,6 +515,8 @@ impl Core {
             .observatory
             .snapshots
             .trouble(|| config.stop_writes_on_bgsave_error && !config.save.is_empty());
+        self.gates.lacks_replicas =
+            config.min_replicas_to_write > 0 && self.observatory.replication.lacks(config);
         if self.shard.is_none() {
             self.regain_shard();
         }
@@ -707,7 +709,11 @@ impl Core {
     /// Arms the receive of a connection that is to be read and is not.
     pub(super) fn read_on(&mut self, connection: &mut Connection) {
         let over = connection.closed || connection.ending || connection.at_end;
-        if !connection.receiving && !over && connection.leaving.is_none() && !self.is_held_back(connection) {
+        if !connection.receiving
+            && !over
+            && connection.leaving.is_none()
+            && !self.is_held_back(connection)
+        {
             self.ring.receive(connection.fd, connection.place.token());
             connection.receiving = true;
         }

@@ -101,6 +101,17 @@ impl Core {
             );
             return;
         }
+        // And replicas may have gone.
+        let writing = |queued: &Queued| queued.command.spec.flags.has(Flags::WRITE);
+        if self.gates.lacks_replicas && multi.queue.iter().any(writing) {
+            self.forget_watches(connection);
+            self.send_to_monitors(shown);
+            self.write_error(
+                connection,
+                &ErrorReply::exec_abort(&ErrorReply::NO_REPLICAS),
+            );
+            return;
+        }
         let watching = connection.client.watching.take();
         let mut owners = Owners::new();
         let mut all = false;

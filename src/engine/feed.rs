@@ -17,9 +17,9 @@ use crate::command::transactions;
 use crate::mesh::Place;
 use crate::mesh::message::CoreMessage;
 use crate::mesh::primary::{FeedMessage, PrimaryLink};
+use crate::net::Connection;
 use crate::persistence::snapshot::StreamPlace;
 use crate::replication::Replid;
-use crate::net::Connection;
 use crate::resp::ErrorReply;
 use crate::resp::request::Args;
 

@@ -558,9 +558,11 @@ impl Core {
     #[inline]
     fn has_gates(&self) -> bool {
         self.gates.loading
+            || self.gates.loading_beside
             || self.gates.busy
             || self.gates.stale
             || self.gates.trouble.is_some()
+            || self.gates.lacks_replicas
             || self.pause.until_ms > 0
             || !self.monitors.is_empty()
     }

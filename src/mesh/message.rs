@@ -20,7 +20,7 @@ use crate::persistence::flow::Shipment;
 use crate::persistence::snapshot::StreamPlace;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::replication::report::Report;
-use crate::replication::{Cut, Replid, PeerFacts, SyncRequest};
+use crate::replication::{Cut, PeerFacts, Replid, SyncRequest};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::flow::FlowEnd;
@@ -307,8 +307,12 @@ pub enum CoreMessage {
         /// Told when the shards are ready.
         done: mpsc::Sender<()>,
     },
-    /// Commands that need the data are refused until `Loaded`.
-    Loading,
+    /// Until `Loaded`, commands that need the data are refused; or, where a copy is loaded beside them, those few that it
+    /// would disturb.
+    Loading {
+        /// It is loaded beside the data.
+        beside: bool,
+    },
     /// To the first core: the copy is in and takes its place, or is given up.
     EndCopy {
         /// It is whole.

@@ -864,7 +864,13 @@ impl ErrorReply {
 
     /// An option that REPLCONF does not have.
     pub fn unrecognized_replconf(option: &[u8]) -> Self {
-        Self::text([b"ERR Unrecognized REPLCONF option: ", printed(option, option.len())].concat())
+        Self::text(
+            [
+                b"ERR Unrecognized REPLCONF option: ",
+                printed(option, option.len()),
+            ]
+            .concat(),
+        )
     }
 
     /// A part of a copy that cannot be had by itself.
@@ -965,7 +971,9 @@ impl ErrorReply {
 
     /// CLUSTER SAVECONFIG that the file system refused.
     pub fn saving_nodes_failed(reason: &str) -> Self {
-        Self::text(format!("ERR error saving the cluster node config: {reason}"))
+        Self::text(format!(
+            "ERR error saving the cluster node config: {reason}"
+        ))
     }
 
     /// A part of the server this build does not have.

@@ -112,7 +112,11 @@ impl Control {
             || (most > 0 && waiting.len() >= most)
             || longest.max().is_some_and(|longest| longest >= delay);
         if is_due {
-            let form = if is_marked { Form::Marked } else { Form::Measured };
+            let form = if is_marked {
+                Form::Marked
+            } else {
+                Form::Measured
+            };
             self.begin_copy(form, filter);
         }
     }
@@ -317,7 +321,9 @@ impl Control {
                 if !places.is_empty() {
                     log::warn!("SYNC failed. BGSAVE child returned an error: {reason}");
                 }
-                places.into_iter().for_each(|place| self.close_replica(place));
+                places
+                    .into_iter()
+                    .for_each(|place| self.close_replica(place));
             }
         }
         self.publish_replicas();
