@@ -722,6 +722,9 @@ impl Control {
 
     /// Puts something into the stream that changes no data.
     fn append_own(&mut self, bytes: &[u8]) {
+        if self.stopping_for.is_some() {
+            return; // the last snapshot says how far the stream is: a start goes on from there
+        }
         self.drain_stream();
         let from = self.offset_of_changes();
         self.append_to_stream(bytes);

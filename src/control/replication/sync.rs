@@ -159,6 +159,7 @@ impl Control {
         Teller {
             links: self.links.clone(),
             number,
+            status: self.observatory.replication.clone(),
         }
     }
 
@@ -168,6 +169,16 @@ impl Control {
 
     /// A cut has been made, at this offset of the stream.
     pub(super) fn on_barrier(&mut self, number: u64, offset: u64, db: u32) {
+        let moments = &self.observatory.snapshots.moments;
+        let id = self.replication.history.id;
+        let place = || StreamPlace {
+            id: id.as_bytes().to_vec(),
+            offset,
+            db,
+        };
+        if moments.tell(number, place) {
+            return;
+        }
         if self.copies.ending == Some(number) {
             self.copies.ending = None;
             self.on_stream_ended();
@@ -176,11 +187,7 @@ impl Control {
         let Some(making) = self.copies.making.as_mut().filter(|one| one.cut == number) else {
             return;
         };
-        let stream = StreamPlace {
-            id: self.replication.history.id.as_bytes().to_vec(),
-            offset,
-            db,
-        };
+        let stream = place();
         making.place = Some(stream.clone());
         let (copy, form, filter, mark) = (making.number, making.form, making.filter, making.mark);
         let starter = making.starter.take();
