@@ -34,7 +34,11 @@ fn replconf_remembers_what_a_replica_says_of_itself() {
     assert!(facts.filter.functions && !facts.filter.data);
     assert_eq!(desk.run(&[b"REPLCONF", b"rdb-filter-only", b""]), "+OK\r\n");
     assert!(!desk.client.peer_facts.as_deref().unwrap().filter.functions);
-    assert_eq!(desk.line("REPLCONF ack 5 fack 3"), "", "it is no replica yet");
+    assert_eq!(
+        desk.line("REPLCONF ack 5 fack 3"),
+        "",
+        "it is no replica yet"
+    );
     assert_eq!(desk.line("REPLCONF getack *"), "");
 }
 
@@ -188,7 +192,8 @@ fn role_tells_of_online_replicas_or_of_the_link() {
         backlog: None,
     };
     report.history.offset = 20;
-    let expected = "*3\r\n$6\r\nmaster\r\n:20\r\n*1\r\n*3\r\n$8\r\n10.0.0.2\r\n$4\r\n7001\r\n$2\r\n12\r\n";
+    let expected =
+        "*3\r\n$6\r\nmaster\r\n:20\r\n*1\r\n*3\r\n$8\r\n10.0.0.2\r\n$4\r\n7001\r\n$2\r\n12\r\n";
     assert_eq!(told(&report), expected);
     report.link = Some(LinkReport {
         host: "h".into(),

@@ -20,7 +20,7 @@ use crate::base::sys;
 use crate::command::client::Client;
 use crate::command::connection::{ConnectionFacts, list_lines};
 use crate::control::Control;
-use crate::mesh::message::{Candidate, ClientFilter, CoreMessage};
+use crate::mesh::message::{Accepted, Candidate, ClientFilter, CoreMessage};
 use crate::replication::psync::{self, Refusal};
 use crate::replication::report::{ReplicaReport, ReplicaState, Report};
 use crate::replication::{PeerFacts, SyncRequest};
@@ -170,6 +170,8 @@ pub(in crate::control) struct Replicas {
     pinged_ms: i64,
     /// When the slow duties were last done, in Unix seconds.
     looked_s: i64,
+    /// Those who hand over to this server, while it is becoming the primary.
+    handing_over: Vec<Candidate>,
     /// GETACK goes into the stream at the end of the turn.
     pub ack_wanted: bool,
     /// The end of the stream as far as this core has put it there itself: offsets before and behind.
@@ -184,7 +186,11 @@ impl Replicas {
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Replica> {
-        let known = self.places.iter_mut().flatten().map(|replica| &mut **replica);
+        let known = self
+            .places
+            .iter_mut()
+            .flatten()
+            .map(|replica| &mut **replica);
         known.filter(|replica| !replica.is_closed)
     }
 
@@ -229,8 +235,24 @@ impl Replicas {
 }
 
 impl Control {
-    /// A connection has asked for the stream.
-    pub(in crate::control) fn on_candidate(&mut self, candidate: Candidate) {
+    /// A connection has asked for the stream. One that hands over to this server waits until that is done.
+    pub(in crate::control) fn on_candidate(&mut self, mut candidate: Candidate) {
+        let mut refused = None;
+        if let SyncRequest::Partial { id, takes_over, .. } = &mut candidate.request
+            && std::mem::take(takes_over)
+        {
+            let id = std::mem::take(id);
+            match self.take_over(&id, &candidate.connection) {
+                Ok(()) => {
+                    if let SyncRequest::Partial { id: asked, .. } = &mut candidate.request {
+                        *asked = id;
+                    }
+                    self.replicas.handing_over.push(candidate);
+                    return;
+                }
+                Err(error) => refused = Some(error),
+            }
+        }
         let Candidate {
             connection,
             facts,
@@ -282,7 +304,8 @@ impl Control {
             came: self.replicas.came,
         }));
         self.ring.receive(fd, TOKEN | u64::from(place));
-        if let Err(error) = self.take_request(place, &request) {
+        let taken = refused.map_or_else(|| self.take_request(place, &request), Err);
+        if let Err(error) = taken {
             if let Some(replica) = self.replicas.get(place) {
                 let line = [b"-", error.as_bytes(), b"\r\n"].concat();
                 replica.write(&line);
@@ -296,14 +319,6 @@ impl Control {
     /// Decides what a newcomer gets.
     fn take_request(&mut self, place: u32, request: &SyncRequest) -> Result<(), ErrorReply> {
         self.drain_stream();
-        if let SyncRequest::Partial {
-            id,
-            takes_over: true,
-            ..
-        } = request
-        {
-            self.take_over(place, id)?;
-        }
         if self.failover.is_some() {
             return Err(ErrorReply::SYNC_WHILE_FAILING_OVER);
         }
@@ -337,7 +352,7 @@ impl Control {
     }
 
     /// PSYNC ... FAILOVER: this server's primary hands over to it.
-    fn take_over(&mut self, place: u32, id: &[u8]) -> Result<(), ErrorReply> {
+    fn take_over(&mut self, id: &[u8], from: &Accepted) -> Result<(), ErrorReply> {
         log::info!(
             "Failover request received for replid {}.",
             String::from_utf8_lossy(id)
@@ -348,13 +363,18 @@ impl Control {
         if !id.eq_ignore_ascii_case(self.replication.history.id.as_bytes()) {
             return Err(ErrorReply::FAILOVER_OF_OTHERS);
         }
-        let line = self.line_of(place);
-        self.promote(&format!("failover request from '{line}'"));
+        let (client, peer, local) = (from.client, &from.peer, &from.local);
+        self.promote(&format!(
+            "failover request from 'id={client} addr={peer} laddr={local}'"
+        ));
         Ok(())
     }
 
     fn name_of(&self, place: u32) -> String {
-        self.replicas.get(place).map(Replica::name).unwrap_or_default()
+        self.replicas
+            .get(place)
+            .map(Replica::name)
+            .unwrap_or_default()
     }
 
     /// Its line of CLIENT LIST.
@@ -381,7 +401,9 @@ impl Control {
                  IDs are '{}' and '{}')",
                 String::from_utf8_lossy(id),
                 history.id,
-                history.previous.map_or(crate::replication::Replid::NONE, |(id, _)| id)
+                history
+                    .previous
+                    .map_or(crate::replication::Replid::NONE, |(id, _)| id)
             ),
             Err(Refusal::BeyondCommon(until)) => log::info!(
                 "Partial resynchronization not accepted: Requested offset for second ID was {from}, but I can reply up to \
@@ -469,7 +491,11 @@ impl Control {
         let Some(backlog) = &self.replication.backlog else {
             return;
         };
-        let Some(replica) = self.replicas.get_mut(place).filter(|one| one.needs_stream()) else {
+        let Some(replica) = self
+            .replicas
+            .get_mut(place)
+            .filter(|one| one.needs_stream())
+        else {
             return;
         };
         let behind = backlog.next().saturating_sub(replica.next);
@@ -500,7 +526,10 @@ impl Control {
     // Their connections.
 
     /// Whether a completion is of a replica's connection; then it has been dealt with.
-    pub(in crate::control) fn on_replica_completion(&mut self, completion: &mut Completion) -> bool {
+    pub(in crate::control) fn on_replica_completion(
+        &mut self,
+        completion: &mut Completion,
+    ) -> bool {
         if completion.token >> 32 != TOKEN >> 32 {
             return false;
         }
@@ -609,7 +638,9 @@ impl Control {
     /// Ends all of them: their history is not ours any more.
     pub(in crate::control) fn drop_replicas(&mut self) {
         let places: Vec<u32> = self.replicas.iter().map(|replica| replica.place).collect();
-        places.into_iter().for_each(|place| self.close_replica(place));
+        places
+            .into_iter()
+            .for_each(|place| self.close_replica(place));
     }
 
     // What they say.
@@ -667,7 +698,10 @@ impl Control {
         if args.is(0, "PSYNC") || args.is(0, "SYNC") {
             return; // it is a replica already
         }
-        if !args.is(0, "REPLCONF") || args.len() % 2 == 0 || !(args.is(1, "ACK") || args.is(1, "GETACK")) {
+        if !args.is(0, "REPLCONF")
+            || args.len() % 2 == 0
+            || !(args.is(1, "ACK") || args.is(1, "GETACK"))
+        {
             let name = String::from_utf8_lossy(args.get(0)).to_lowercase();
             let line = self.line_of(place);
             log::warn!("Replica generated a reply to command '{name}', disconnecting it: {line}");
@@ -711,6 +745,11 @@ impl Control {
 
     /// Duties of every turn.
     pub(in crate::control) fn replicas_turn(&mut self) {
+        if !self.replicas.handing_over.is_empty() && !self.is_changing_role() {
+            for candidate in std::mem::take(&mut self.replicas.handing_over) {
+                self.on_candidate(candidate);
+            }
+        }
         if std::mem::take(&mut self.replicas.ack_wanted)
             && self.replicas.iter().any(Replica::needs_stream)
             && !self.observatory.replication.is_replica.load(Relaxed)
@@ -789,7 +828,9 @@ impl Control {
             .filter(|replica| !replica.write(KEEP_ALIVE))
             .map(|replica| replica.place)
             .collect();
-        waiting.into_iter().for_each(|place| self.close_replica(place));
+        waiting
+            .into_iter()
+            .for_each(|place| self.close_replica(place));
     }
 
     /// Closes those who follow and have not been heard of for too long.
@@ -837,16 +878,20 @@ impl Control {
     pub(in crate::control) fn report(&mut self) -> Report {
         self.drain_stream();
         let now = unix_ms();
-        let replicas = self.replicas.in_order().into_iter().map(|replica| ReplicaReport {
-            ip: replica.ip(),
-            port: replica.facts.port,
-            state: replica.state(),
-            offset: replica.acked,
-            lag_s: replica.lag_s(now),
-        });
+        let replicas = self
+            .replicas
+            .in_order()
+            .into_iter()
+            .map(|replica| ReplicaReport {
+                ip: replica.ip(),
+                port: replica.facts.port,
+                state: replica.state(),
+                offset: replica.acked,
+                lag_s: replica.lag_s(now),
+            });
         let backlog = self.replication.backlog.as_ref();
         Report {
-            link: None,
+            link: self.link_report(),
             replicas: replicas.collect(),
             good_replicas: (self.config.min_replicas_to_write > 0
                 && self.config.min_replicas_max_lag > 0)
@@ -920,7 +965,7 @@ impl Control {
             } => self.stop_awaiting(core, place, number),
             CoreMessage::CopyEnded { number, outcome } => self.on_copy_ended(number, outcome),
             CoreMessage::CopyRefused(cut) => self.on_copy_refused(cut),
-            CoreMessage::CutWithoutStream(cut) => self.on_cut_without_stream(cut),
+            CoreMessage::CutWithoutStream { number, db } => self.on_cut_without_stream(number, db),
             other => return Some(other),
         }
         None
