@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -32,10 +33,26 @@ const CHUNK: usize = 256 * 1024;
 pub(super) struct Target {
     /// Its place among the replicas.
     pub place: u32,
+    /// How logs name it.
+    pub name: String,
     /// Its socket.
     pub socket: Socket,
     /// What it reads first.
     pub preamble: Vec<u8>,
+}
+
+impl Target {
+    /// It has gone, or takes nothing: its connection ends, so that it can begin anew while others go on.
+    fn give_up(&self, error: &io::Error) {
+        let name = &self.name;
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                log::warn!("Disconnecting timedout replica (full sync): {name}");
+            }
+            _ => log::warn!("Diskless rdb transfer, write to replica {name} failed: {error}"),
+        }
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
 }
 
 /// What the thread waits for.
@@ -99,7 +116,7 @@ impl Alive {
                     Ok(()) => {
                         self.1.bytes_out.fetch_add(bytes.len() as u64, Relaxed);
                     }
-                    Err(error) => log::warn!("A full copy for a replica ends early: {error}"),
+                    Err(error) => target.give_up(error),
                 }
                 written.is_ok()
             });

@@ -19,6 +19,7 @@ use crate::base::number::parse_i64;
 use crate::base::sys;
 use crate::command::client::Client;
 use crate::command::connection::{ConnectionFacts, list_lines};
+use crate::command::table::commands;
 use crate::control::Control;
 use crate::mesh::message::{Accepted, Candidate, ClientFilter, CoreMessage};
 use crate::replication::psync::{self, Refusal};
@@ -272,6 +273,10 @@ impl Control {
         client.become_user(user);
         (client.created_ms, client.name, client.db) = (created_ms, name, db);
         (client.resp3, client.is_replica) = (resp3, true);
+        client.last_command = commands().find(match request {
+            SyncRequest::Legacy => b"sync",
+            SyncRequest::Partial { .. } => b"psync",
+        });
         let places = &mut self.replicas.places;
         let place = match places.iter().position(Option::is_none) {
             Some(place) => place,

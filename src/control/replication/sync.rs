@@ -212,6 +212,7 @@ impl Control {
             match replica.socket.try_clone() {
                 Ok(socket) => targets.push(Target {
                     place,
+                    name: replica.name(),
                     socket,
                     preamble,
                 }),
