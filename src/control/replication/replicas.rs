@@ -328,7 +328,7 @@ impl Control {
             return Err(ErrorReply::SYNC_WHILE_FAILING_OVER);
         }
         let status = self.observatory.replication.clone();
-        if status.is_replica.load(Relaxed) && !status.link_is_up.load(Relaxed) {
+        if self.is_cut_off() {
             return Err(ErrorReply::SYNC_WITHOUT_PRIMARY);
         }
         let name = self.name_of(place);
@@ -362,7 +362,7 @@ impl Control {
             "Failover request received for replid {}.",
             String::from_utf8_lossy(id)
         );
-        if !self.observatory.replication.is_replica.load(Relaxed) {
+        if !self.is_replica() {
             return Err(ErrorReply::FAILOVER_OF_PRIMARY);
         }
         if !id.eq_ignore_ascii_case(self.replication.history.id.as_bytes()) {
@@ -757,7 +757,7 @@ impl Control {
         }
         if std::mem::take(&mut self.replicas.ack_wanted)
             && self.replicas.iter().any(Replica::needs_stream)
-            && !self.observatory.replication.is_replica.load(Relaxed)
+            && !self.is_replica()
         {
             self.append_own(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n");
         }
@@ -789,7 +789,7 @@ impl Control {
         self.mind_failover(now);
         self.mind_shutdown(now);
         self.mind_copies(now);
-        let is_replica = self.observatory.replication.is_replica.load(Relaxed);
+        let is_replica = self.is_replica();
         let period = i64::from(self.config.repl_ping_replica_period_s).max(1) * 1000;
         if now - self.replicas.pinged_ms >= period {
             self.replicas.pinged_ms = now;

@@ -5,7 +5,6 @@
 //! Where another walk is under way the cut waits for the end of that (`engine/replicating.rs`).
 
 use std::fs::File;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -134,7 +133,7 @@ impl Control {
             Form::Measured => "disk",
         };
         log::info!("Starting BGSAVE for SYNC with target: {target}");
-        let streaming = match self.observatory.replication.is_replica.load(Relaxed) {
+        let streaming = match self.is_replica() {
             true => Streaming::Same,
             false => self.begin_stream(),
         };
