@@ -32,8 +32,8 @@ impl Core {
             CoreMessage::Ask {
                 from,
                 ticket,
-                ask: CoreAsk::FinalSave { force },
-            } => self.save_finally((from, ticket), force),
+                ask: CoreAsk::FinalSave { force, followed },
+            } => self.save_finally((from, ticket), force, followed),
             CoreMessage::Ask { from, ticket, ask } => {
                 let answer = self.answer(ask);
                 self.reply_to(usize::from(from), ticket, answer);

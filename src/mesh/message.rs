@@ -17,6 +17,7 @@ use crate::keyspace::watch::WatchToken;
 use crate::persistence::aof::log::Log;
 use crate::persistence::aof::set::Rewrite;
 use crate::persistence::flow::Shipment;
+use crate::persistence::snapshot::StreamPlace;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::replication::report::Report;
 use crate::replication::{Cut, PeerFacts, Replid, SyncRequest};
@@ -563,6 +564,8 @@ pub enum CoreAsk {
     FinalSave {
         /// FORCE was said.
         force: bool,
+        /// On a replica whose link is down: the moment of its primary's stream that the data are.
+        followed: Option<StreamPlace>,
     },
     /// To the control core: REPLICAOF. Answered `Known` when nothing changes, `Failed` when it cannot be.
     ReplicaOf {

@@ -259,6 +259,8 @@ pub struct Status {
     pub skip_checksums: AtomicBool,
     /// The server is stopping: loading is given up.
     pub stopping: AtomicBool,
+    /// The moment of a primary's stream that the data are, while whoever saves them has all shards in hand.
+    followed: Mutex<Option<StreamPlace>>,
 }
 
 impl Status {
@@ -289,6 +291,18 @@ impl Status {
     /// Changes since the last snapshot, of `changes` in all.
     pub fn unsaved(&self, changes: u64) -> u64 {
         changes.saturating_sub(self.saved_changes.load(Relaxed))
+    }
+
+    /// Says which moment of a primary's stream the data are, or that nobody saves them.
+    pub fn set_followed(&self, place: Option<StreamPlace>) {
+        // A panic ends the process, so a poisoned lock is never met.
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    }
+
+    /// What `set_followed` has said.
+    pub fn followed(&self) -> Option<StreamPlace> {
+        let followed = self.followed.lock();
+        followed.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Loading begins.

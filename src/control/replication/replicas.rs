@@ -21,7 +21,7 @@ use crate::command::client::Client;
 use crate::command::connection::{ConnectionFacts, list_lines};
 use crate::command::table::commands;
 use crate::control::Control;
-use crate::mesh::message::{Accepted, Candidate, ClientFilter, CoreMessage};
+use crate::mesh::message::{Candidate, ClientFilter, CoreMessage};
 use crate::replication::psync::{self, Refusal};
 use crate::replication::report::{ReplicaReport, ReplicaState, Report};
 use crate::replication::{PeerFacts, SyncRequest};
@@ -171,8 +171,6 @@ pub(in crate::control) struct Replicas {
     pinged_ms: i64,
     /// When the slow duties were last done, in Unix seconds.
     looked_s: i64,
-    /// Those who hand over to this server, while it is becoming the primary.
-    handing_over: Vec<Candidate>,
     /// GETACK goes into the stream at the end of the turn.
     pub ack_wanted: bool,
     /// The end of the stream as far as this core has put it there itself: offsets before and behind.
@@ -236,24 +234,8 @@ impl Replicas {
 }
 
 impl Control {
-    /// A connection has asked for the stream. One that hands over to this server waits until that is done.
-    pub(in crate::control) fn on_candidate(&mut self, mut candidate: Candidate) {
-        let mut refused = None;
-        if let SyncRequest::Partial { id, takes_over, .. } = &mut candidate.request
-            && std::mem::take(takes_over)
-        {
-            let id = std::mem::take(id);
-            match self.take_over(&id, &candidate.connection) {
-                Ok(()) => {
-                    if let SyncRequest::Partial { id: asked, .. } = &mut candidate.request {
-                        *asked = id;
-                    }
-                    self.replicas.handing_over.push(candidate);
-                    return;
-                }
-                Err(error) => refused = Some(error),
-            }
-        }
+    /// A connection has asked for the stream.
+    pub(in crate::control) fn on_candidate(&mut self, candidate: Candidate) {
         let Candidate {
             connection,
             facts,
@@ -309,21 +291,42 @@ impl Control {
             came: self.replicas.came,
         }));
         self.ring.receive(fd, TOKEN | u64::from(place));
-        let taken = refused.map_or_else(|| self.take_request(place, &request), Err);
-        if let Err(error) = taken {
+        self.take_or_refuse(place, &request);
+        self.read_replica(place);
+        self.publish_replicas();
+    }
+
+    /// Gives a newcomer what it asks for, or says why not.
+    pub(super) fn take_or_refuse(&mut self, place: u32, request: &SyncRequest) {
+        if let Err(error) = self.take_request(place, request) {
             if let Some(replica) = self.replicas.get(place) {
                 let line = [b"-", error.as_bytes(), b"\r\n"].concat();
                 replica.write(&line);
             }
             self.close_replica(place);
         }
-        self.read_replica(place);
-        self.publish_replicas();
     }
 
     /// Decides what a newcomer gets.
     fn take_request(&mut self, place: u32, request: &SyncRequest) -> Result<(), ErrorReply> {
         self.drain_stream();
+        if let SyncRequest::Partial {
+            id,
+            takes_over: true,
+            from,
+        } = request
+        {
+            let (id, from) = (id.clone(), *from);
+            self.take_over(place, &id)?;
+            // It is answered when this server is a primary.
+            let request = SyncRequest::Partial {
+                id,
+                from,
+                takes_over: false,
+            };
+            self.park(place, request);
+            return Ok(());
+        }
         if self.failover.is_some() {
             return Err(ErrorReply::SYNC_WHILE_FAILING_OVER);
         }
@@ -357,7 +360,7 @@ impl Control {
     }
 
     /// PSYNC ... FAILOVER: this server's primary hands over to it.
-    fn take_over(&mut self, id: &[u8], from: &Accepted) -> Result<(), ErrorReply> {
+    fn take_over(&mut self, place: u32, id: &[u8]) -> Result<(), ErrorReply> {
         log::info!(
             "Failover request received for replid {}.",
             String::from_utf8_lossy(id)
@@ -368,10 +371,8 @@ impl Control {
         if !id.eq_ignore_ascii_case(self.replication.history.id.as_bytes()) {
             return Err(ErrorReply::FAILOVER_OF_OTHERS);
         }
-        let (client, peer, local) = (from.client, &from.peer, &from.local);
-        self.promote(&format!(
-            "failover request from 'id={client} addr={peer} laddr={local}'"
-        ));
+        let line = self.line_of(place);
+        self.promote(&format!("failover request from '{line}'"));
         Ok(())
     }
 
@@ -642,10 +643,10 @@ impl Control {
 
     /// Ends all of them: their history is not ours any more.
     pub(in crate::control) fn drop_replicas(&mut self) {
-        let places: Vec<u32> = self.replicas.iter().map(|replica| replica.place).collect();
-        places
-            .into_iter()
-            .for_each(|place| self.close_replica(place));
+        let parked: Vec<u32> = self.parked().collect();
+        let all = self.replicas.iter().map(|replica| replica.place);
+        let places: Vec<u32> = all.filter(|place| !parked.contains(place)).collect();
+        places.into_iter().for_each(|place| self.close_replica(place));
     }
 
     // What they say.
@@ -750,11 +751,6 @@ impl Control {
 
     /// Duties of every turn.
     pub(in crate::control) fn replicas_turn(&mut self) {
-        if !self.replicas.handing_over.is_empty() && !self.is_changing_role() {
-            for candidate in std::mem::take(&mut self.replicas.handing_over) {
-                self.on_candidate(candidate);
-            }
-        }
         if std::mem::take(&mut self.replicas.ack_wanted)
             && self.replicas.iter().any(Replica::needs_stream)
             && !self.is_replica()
