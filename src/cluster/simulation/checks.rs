@@ -34,11 +34,28 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// A packet leaves for `to`.
-    pub(super) fn on_sent(&mut self, packet: &Arc<[u8]>, to: Option<NodeId>) {
+    /// A packet leaves for `to`; `durable` is what the sender's disk has for sure.
+    pub(super) fn on_sent(&mut self, packet: &Arc<[u8]>, to: Option<NodeId>, durable: &str) {
         let Ok(Packet::Full { header, body }) = decode(packet) else {
             panic!("a packet that this server itself would not read");
         };
+        // What a crash leaves knows of every vote that anybody has seen, and of every election.
+        let of_file = |name: &str| -> u64 {
+            let mut words = durable.rsplit('\n').flat_map(str::split_whitespace);
+            let found = words.find(|word| *word == name).and_then(|_| words.next());
+            found.map_or(0, |number| number.parse().unwrap())
+        };
+        match body {
+            Body::AuthAck => assert!(
+                of_file("lastVoteEpoch") >= header.current_epoch,
+                "a vote has left that a crash would take back"
+            ),
+            Body::AuthRequest => assert!(
+                of_file("currentEpoch") >= header.current_epoch,
+                "an election has begun that a crash would take back"
+            ),
+            _ => {}
+        }
         if matches!(body, Body::AuthAck)
             && let Some(to) = to
         {

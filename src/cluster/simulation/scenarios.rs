@@ -360,6 +360,7 @@ fn whatever_goes_wrong_votes_and_owners_stay_unique_and_all_settles() {
         let faults = Faults {
             break_one_in: 400,
             crash_one_in: 60,
+            crash_behind_vote_one_in: 8,
         };
         world.chaos(60_000, faults);
         settled(&mut world, 60_000);
@@ -386,6 +387,7 @@ fn elections_at_the_same_time_by_voters_that_crash_never_get_two_votes_of_one() 
             ];
             gone.iter().for_each(|at| world.crash(*at));
             world.faults.crash_one_in = 8;
+            world.faults.crash_behind_vote_one_in = 2;
             for _ in 0..400 {
                 world.run_ms(10);
                 for at in 0..world.machines.len() {

@@ -29,8 +29,9 @@ const RETRY_US: i64 = 100_000;
 /// How often it is looked whether what is waited for has come.
 const LOOK_MS: i64 = 20;
 
-/// How long after a start old requests for votes come once more, microseconds.
+/// How often after a start old requests for votes come once more, microseconds, and how many times.
 const REPLAY_US: i64 = 300_000;
+const REPLAYS: u32 = 10;
 
 /// A machine with a server.
 pub(super) struct Machine {
@@ -83,6 +84,8 @@ pub(super) struct Faults {
     pub(super) break_one_in: u64,
     /// One save of so many ends in a crash, before or behind it; 0 for none.
     pub(super) crash_one_in: u64,
+    /// One vote of so many is the last thing that a machine does; 0 for none.
+    pub(super) crash_behind_vote_one_in: u64,
 }
 
 /// All of it.
@@ -180,7 +183,10 @@ impl World {
         self.take_map(at, Some(map));
         self.say(at, "starts");
         self.act_on(at, |_, _| ());
-        self.after(REPLAY_US, Event::Replay { machine: at, start });
+        for time in 1..=REPLAYS {
+            let delay_us = REPLAY_US * i64::from(time);
+            self.after(delay_us, Event::Replay { machine: at, start });
+        }
         self.after(1000 * (at as i64 % 97), Event::Tick { machine: at, start });
     }
 
@@ -385,8 +391,14 @@ impl World {
                 return self.crash(at);
             }
         }
+        let votes_before = self.checks.vote_count;
         for action in turn.actions {
             self.carry_out_one(at, action);
+        }
+        let one_in = self.faults.crash_behind_vote_one_in;
+        let has_voted = self.checks.vote_count > votes_before;
+        if has_voted && one_in > 0 && self.random.below(one_in) == 0 {
+            self.crash(at);
         }
     }
 
@@ -418,7 +430,8 @@ impl World {
                 let to = self.connections[connection].ends[1 - end];
                 let to = to.and_then(|(to, ..)| self.machines[to].cluster.as_ref());
                 let to = to.map(Cluster::my_id);
-                self.checks.on_sent(&packet, to);
+                let durable = self.machines[at].durable.as_deref().unwrap_or_default();
+                self.checks.on_sent(&packet, to, durable);
                 self.connections[connection].queues[1 - end].push_back(packet);
                 self.pump(connection, 1 - end);
             }
