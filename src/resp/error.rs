@@ -886,7 +886,9 @@ impl ErrorReply {
 
     /// CLUSTER SAVECONFIG that the file system refused.
     pub fn saving_nodes_failed(reason: &str) -> Self {
-        Self::text(format!("ERR error saving the cluster node config: {reason}"))
+        Self::text(format!(
+            "ERR error saving the cluster node config: {reason}"
+        ))
     }
 
     /// A part of the server this build does not have.

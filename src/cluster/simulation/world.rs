@@ -89,7 +89,7 @@ pub(super) struct Faults {
 }
 
 /// All of it.
-pub(crate) struct World {
+pub(super) struct World {
     pub(super) machines: Vec<Machine>,
     pub(super) random: Random,
     pub(super) now_us: i64,
