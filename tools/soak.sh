@@ -51,6 +51,8 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     # The simulated loss of power, on seeds that no turn has had.
     first=$(($(date +%s) % 100000000 * 1000))
     check 3600 env SLOTWISE_POWER_SEEDS="$first-$((first + 3000))" cargo test --locked --lib recovery::power_tests
+    # The simulated cluster, on seeds of this turn.
+    check 3600 env SLOTWISE_SIM_SEEDS="$first-$((first + 150))" cargo test --locked --lib cluster::simulation
     check 1200 python3 "$clients/tools_suite.py" --shards 2 --full
     # Redis's own suite says that it was skipped when REDIS_SRC names no checkout.
     check 3600 python3 "$root/tests/compat/run.py"

@@ -128,7 +128,7 @@ pub(super) fn measure(bytes: &[u8], count: u16) -> Option<usize> {
             return None;
         }
         let length = u32_at(rest, 0) as usize;
-        if length < EXTENSION_HEADER || length % 8 != 0 || length > rest.len() {
+        if length < EXTENSION_HEADER || !length.is_multiple_of(8) || length > rest.len() {
             return None;
         }
         at += length;

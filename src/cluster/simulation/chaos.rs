@@ -30,7 +30,7 @@ impl World {
     fn something(&mut self) {
         let at = self.random.below(self.machines.len() as u64) as usize;
         let down = self.machines.len() - self.running().count();
-        match self.random.below(12) {
+        match self.random.below(13) {
             0 | 1 => {
                 // Two parts, mostly unequal.
                 let part = 1 + self.random.below(3);
@@ -56,6 +56,7 @@ impl World {
             9 => drop(self.act_on(at, |cluster, now_ms| {
                 cluster.failover(now_ms, Failover::Force)
             })),
+            10 => self.replay(at),
             _ => self.break_some(),
         }
     }

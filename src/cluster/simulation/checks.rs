@@ -1,6 +1,7 @@
 //! What must hold after every event, and what must hold once everything is whole again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::super::node_id::NodeId;
 use super::super::packet::{Body, Packet, decode};
@@ -14,13 +15,18 @@ const BOTH_MS: i64 = 1000;
 /// Slots that are looked at after every event: they are spread over all owners.
 pub(super) const SAMPLES: [Slot; 9] = [0, 1000, 4095, 5461, 8000, 10922, 10923, 13000, 16383];
 
+/// Requests for votes that are kept, to come once more.
+const REQUESTS_MAX: usize = 8;
+
 /// What has been seen so far.
 #[derive(Default)]
 pub(super) struct Checks {
     /// Who got a voter's vote in an epoch.
     votes: BTreeMap<(NodeId, u64), NodeId>,
-    /// Who was elected in an epoch, as far as it had to be asked for.
-    claims: BTreeMap<u64, NodeId>,
+    /// The last requests for votes.
+    pub(super) requests: VecDeque<Arc<[u8]>>,
+    /// Votes that have been given.
+    pub(super) vote_count: u64,
     /// Since when two machines serve a slot.
     both_since: BTreeMap<(Slot, usize, usize), i64>,
     /// An operator has made epochs without asking: they may meet.
@@ -28,24 +34,43 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// A packet leaves for `to`.
-    pub(super) fn on_sent(&mut self, packet: &[u8], to: Option<NodeId>) {
+    /// A packet leaves for `to`; `durable` is what the sender's disk has for sure.
+    pub(super) fn on_sent(&mut self, packet: &Arc<[u8]>, to: Option<NodeId>, durable: &str) {
         let Ok(Packet::Full { header, body }) = decode(packet) else {
             panic!("a packet that this server itself would not read");
         };
+        // What a crash leaves knows of every vote that anybody has seen, and of every election.
+        let of_file = |name: &str| -> u64 {
+            let mut words = durable.rsplit('\n').flat_map(str::split_whitespace);
+            let found = words.find(|word| *word == name).and_then(|_| words.next());
+            found.map_or(0, |number| number.parse().unwrap())
+        };
+        match body {
+            Body::AuthAck => assert!(
+                of_file("lastVoteEpoch") >= header.current_epoch,
+                "a vote has left that a crash would take back"
+            ),
+            Body::AuthRequest => assert!(
+                of_file("currentEpoch") >= header.current_epoch,
+                "an election has begun that a crash would take back"
+            ),
+            _ => {}
+        }
         if matches!(body, Body::AuthAck)
             && let Some(to) = to
         {
             let voter = (header.sender, header.current_epoch);
             let before = *self.votes.entry(voter).or_insert(to);
             assert!(before == to, "{} votes twice in epoch {}", voter.0, voter.1);
+            self.vote_count += 1;
         }
-        if matches!(body, Body::AuthRequest) {
-            let of = header.sender;
-            let before = *self.claims.entry(header.current_epoch).or_insert(of);
-            let both = before != of;
-            // Two may ask in one epoch; that only one wins follows from the votes, of which each voter has one.
-            debug_assert!(!both || before.is_valid());
+        if matches!(body, Body::AuthRequest)
+            && self.requests.back().is_none_or(|last| last != packet)
+        {
+            self.requests.push_back(packet.clone());
+            if self.requests.len() > REQUESTS_MAX {
+                self.requests.pop_front();
+            }
         }
     }
 

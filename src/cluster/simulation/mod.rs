@@ -10,8 +10,6 @@ mod checks;
 mod scenarios;
 mod world;
 
-pub(super) use world::World;
-
 /// Seeds of an ordinary run, for a test that runs `few` of them.
 pub(super) fn seeds(few: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok();

@@ -360,10 +360,49 @@ fn whatever_goes_wrong_votes_and_owners_stay_unique_and_all_settles() {
         let faults = Faults {
             break_one_in: 400,
             crash_one_in: 60,
+            crash_behind_vote_one_in: 8,
         };
         world.chaos(60_000, faults);
         settled(&mut world, 60_000);
     }
+}
+
+#[test]
+fn elections_at_the_same_time_by_voters_that_crash_never_get_two_votes_of_one() {
+    let mut votes = 0;
+    for seed in seeds(3) {
+        let _seed = Seed(seed);
+        let mut world = cluster(seed, 5, 2, &settings(1000));
+        world.delay_us = (100, 400_000);
+        for round in 0..3 {
+            // Two primaries are gone at once, and voters come back as soon as they have crashed over a save.
+            let primaries: Vec<usize> = world
+                .running()
+                .filter(|(_, cluster)| cluster.me().is_voter())
+                .map(|(at, _)| at)
+                .collect();
+            let gone = [
+                primaries[round % primaries.len()],
+                primaries[(round + 2) % primaries.len()],
+            ];
+            gone.iter().for_each(|at| world.crash(*at));
+            world.faults.crash_one_in = 8;
+            world.faults.crash_behind_vote_one_in = 2;
+            for _ in 0..400 {
+                world.run_ms(10);
+                for at in 0..world.machines.len() {
+                    if world.machines[at].cluster.is_none() && !gone.contains(&at) {
+                        world.start(at);
+                    }
+                }
+            }
+            world.faults = Faults::default();
+            world.make_whole();
+            settled(&mut world, 60_000);
+        }
+        votes += world.checks.vote_count;
+    }
+    assert!(votes > 0, "there were elections");
 }
 
 #[test]

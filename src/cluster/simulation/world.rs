@@ -26,6 +26,13 @@ pub(super) const START_MS: i64 = 1_700_000_000_000;
 /// How often a connection across a split is tried again, microseconds.
 const RETRY_US: i64 = 100_000;
 
+/// How often it is looked whether what is waited for has come.
+const LOOK_MS: i64 = 20;
+
+/// How often after a start old requests for votes come once more, microseconds, and how many times.
+const REPLAY_US: i64 = 300_000;
+const REPLAYS: u32 = 10;
+
 /// A machine with a server.
 pub(super) struct Machine {
     pub(super) ip: IpText,
@@ -67,6 +74,7 @@ enum Event {
     Connect { connection: usize },
     Pump { connection: usize, end: usize },
     Closed { connection: usize, end: usize },
+    Replay { machine: usize, start: u32 },
 }
 
 /// What goes wrong by itself while machines work.
@@ -76,10 +84,12 @@ pub(super) struct Faults {
     pub(super) break_one_in: u64,
     /// One save of so many ends in a crash, before or behind it; 0 for none.
     pub(super) crash_one_in: u64,
+    /// One vote of so many is the last thing that a machine does; 0 for none.
+    pub(super) crash_behind_vote_one_in: u64,
 }
 
 /// All of it.
-pub(crate) struct World {
+pub(super) struct World {
     pub(super) machines: Vec<Machine>,
     pub(super) random: Random,
     pub(super) now_us: i64,
@@ -90,7 +100,7 @@ pub(crate) struct World {
     connections: Vec<Connection>,
     events: BinaryHeap<Reverse<(i64, u64, Event)>>,
     number: u64,
-    delay_us: (i64, i64),
+    pub(super) delay_us: (i64, i64),
     log: bool,
 }
 
@@ -173,6 +183,10 @@ impl World {
         self.take_map(at, Some(map));
         self.say(at, "starts");
         self.act_on(at, |_, _| ());
+        for time in 1..=REPLAYS {
+            let delay_us = REPLAY_US * i64::from(time);
+            self.after(delay_us, Event::Replay { machine: at, start });
+        }
         self.after(1000 * (at as i64 % 97), Event::Tick { machine: at, start });
     }
 
@@ -216,12 +230,12 @@ impl World {
 
     /// Lets it go on until `done`, for so long at most; whether it came to that.
     pub(super) fn run_until(&mut self, ms_max: i64, done: impl Fn(&World) -> bool) -> bool {
-        let end_us = self.now_us + ms_max * 1000;
+        let end_ms = self.now_ms() + ms_max;
         while !done(self) {
-            match self.events.peek() {
-                Some(Reverse((at_us, _, _))) if *at_us <= end_us => self.step(),
-                _ => return false,
+            if self.now_ms() >= end_ms {
+                return false;
             }
+            self.run_ms(LOOK_MS);
         }
         true
     }
@@ -236,6 +250,7 @@ impl World {
             Event::Connect { connection } => self.on_connect(connection),
             Event::Pump { connection, end } => self.on_pump(connection, end),
             Event::Closed { connection, end } => self.on_closed(connection, end),
+            Event::Replay { machine, start } => self.on_replay(machine, start),
         }
         Checks::after_event(self);
     }
@@ -266,6 +281,28 @@ impl World {
         self.act_on(at, |cluster, now_ms| cluster.tick(now_ms));
         let delay_us = 100_000 + self.random.below(2000) as i64;
         self.after(delay_us, Event::Tick { machine: at, start });
+    }
+
+    /// Requests for votes come once more, as if the network had kept them: whoever has voted must know it.
+    fn on_replay(&mut self, at: usize, start: u32) {
+        if self.machines[at].start == start && self.machines[at].cluster.is_some() {
+            self.replay(at);
+        }
+    }
+
+    /// The same at any time.
+    pub(super) fn replay(&mut self, at: usize) {
+        let mut requests: Vec<Arc<[u8]>> = self.checks.requests.iter().cloned().collect();
+        while !requests.is_empty() {
+            let drawn = self.random.below(requests.len() as u64) as usize;
+            let request = requests.swap_remove(drawn);
+            let ip = self.machines[at].ip;
+            self.act_on(at, |cluster, now_ms| {
+                let link = cluster.link_accepted(now_ms, ip, ip);
+                cluster.packet(now_ms, link, &request);
+                cluster.link_closed(now_ms, link);
+            });
+        }
     }
 
     /// A primary that serves writes some, a replica that reaches its primary has them.
@@ -354,8 +391,14 @@ impl World {
                 return self.crash(at);
             }
         }
+        let votes_before = self.checks.vote_count;
         for action in turn.actions {
             self.carry_out_one(at, action);
+        }
+        let one_in = self.faults.crash_behind_vote_one_in;
+        let has_voted = self.checks.vote_count > votes_before;
+        if has_voted && one_in > 0 && self.random.below(one_in) == 0 {
+            self.crash(at);
         }
     }
 
@@ -387,7 +430,8 @@ impl World {
                 let to = self.connections[connection].ends[1 - end];
                 let to = to.and_then(|(to, ..)| self.machines[to].cluster.as_ref());
                 let to = to.map(Cluster::my_id);
-                self.checks.on_sent(&packet, to);
+                let durable = self.machines[at].durable.as_deref().unwrap_or_default();
+                self.checks.on_sent(&packet, to, durable);
                 self.connections[connection].queues[1 - end].push_back(packet);
                 self.pump(connection, 1 - end);
             }

@@ -188,10 +188,9 @@ impl Cluster {
         for replica in std::mem::take(&mut self.nodes[key].replicas) {
             self.nodes[replica].primary = None;
         }
-        for link in [self.nodes[key].outbound, self.nodes[key].inbound] {
-            if let Some(link) = link {
-                self.close_link(link);
-            }
+        let (outbound, inbound) = (self.nodes[key].outbound, self.nodes[key].inbound);
+        for link in outbound.into_iter().chain(inbound) {
+            self.close_link(link);
         }
         self.manual_replica_gone(key);
         self.nodes.remove(key);

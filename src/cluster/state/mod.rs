@@ -29,7 +29,11 @@ mod slots;
 mod table;
 mod vote;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use commands::{Failover, SetSlot};
 pub use links::Link;
@@ -40,6 +44,7 @@ use super::action::{Action, LinkId, Save, Turn};
 use super::node_id::NodeId;
 use super::packet::KINDS;
 use super::settings::Settings;
+use super::slot_map::SlotMap;
 use super::slots::SlotSet;
 use crate::base::random::Random;
 use crate::base::slot::{SLOTS, Slot};
@@ -117,6 +122,8 @@ pub struct Cluster {
     unbound: SlotSet,
     todo: Todo,
     actions: Vec<Action>,
+    /// The map that shards have, or are about to get.
+    published: Option<Arc<SlotMap>>,
 }
 
 impl Cluster {
@@ -197,8 +204,12 @@ impl Cluster {
             self.act(Action::DropSubscribers(slots));
         }
         if self.todo.map {
-            let map = std::sync::Arc::new(self.slot_map());
-            self.act(Action::PublishMap(map));
+            let map = self.slot_map();
+            if self.published.as_deref() != Some(&map) {
+                let map = Arc::new(map);
+                self.published = Some(map.clone());
+                self.act(Action::PublishMap(map));
+            }
         }
         let save = self.todo.save.then(|| Save {
             text: self.conf().to_text(self.settings.tls),

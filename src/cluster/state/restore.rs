@@ -91,6 +91,7 @@ impl Cluster {
             unbound: SlotSet::default(),
             todo: Default::default(),
             actions: Vec::new(),
+            published: None,
         };
         cluster.configure(now_ms, settings);
         cluster
