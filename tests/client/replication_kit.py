@@ -178,7 +178,12 @@ class Node:
             self.asker = None
 
     def stop_running(self):
+        """SIGSTOP; returns when every thread stands still."""
         self.server.process.send_signal(signal.SIGSTOP)
+
+        def state(task):
+            return Path(f"/proc/{self.pid}/task/{task}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        wait_until(lambda: all(state(task) == "T" for task in os.listdir(f"/proc/{self.pid}/task")), 5, "the threads to stop")
 
     def go_on(self):
         self.server.process.send_signal(signal.SIGCONT)
