@@ -59,7 +59,10 @@ pub(super) const MIGRATE: Command = Command {
             Argument::one_of(
                 "authentication",
                 &[
-                    Argument::string("auth").token("AUTH").since("4.0.7"),
+                    Argument::string("auth")
+                        .token("AUTH")
+                        .shown("password")
+                        .since("4.0.7"),
                     Argument::block(
                         "auth2",
                         &[Argument::string("username"), Argument::string("password")],
@@ -71,6 +74,7 @@ pub(super) const MIGRATE: Command = Command {
             .optional(),
             Argument::key_of("keys", 1)
                 .token("KEYS")
+                .shown("key")
                 .optional()
                 .multiple()
                 .since("3.0.6"),
