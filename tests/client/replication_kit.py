@@ -259,6 +259,7 @@ class Bench:
             node.server.stop()
 
     def logs(self, lines=5):
+        lines = int(os.environ.get("SLOTWISE_TEST_LOG", lines))
         return "\n".join(f"--- {node.kind} {node.port}\n{node.server.log_tail(lines)}" for node in self.nodes)
 
 
