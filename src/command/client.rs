@@ -449,7 +449,8 @@ impl Client {
     #[inline]
     pub fn caller(&self) -> Caller {
         Caller {
-            client: self.id,
+            // What a primary sends is done as it is said, as what a log says.
+            client: if self.primary { 0 } else { self.id },
             db: self.db,
             no_touch: self.no_touch,
             deny_blocking: self.primary,

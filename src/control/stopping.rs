@@ -183,7 +183,10 @@ impl Control {
         first.mail(CoreMessage::Ask {
             from: self.links.shards() as u16,
             ticket: FINAL_SAVE,
-            ask: CoreAsk::FinalSave { force },
+            ask: CoreAsk::FinalSave {
+                force,
+                followed: self.followed_place(),
+            },
         });
         first.wake_by_event();
     }

@@ -32,8 +32,8 @@ impl Core {
             CoreMessage::Ask {
                 from,
                 ticket,
-                ask: CoreAsk::FinalSave { force },
-            } => self.save_finally((from, ticket), force),
+                ask: CoreAsk::FinalSave { force, followed },
+            } => self.save_finally((from, ticket), force, followed),
             CoreMessage::Ask { from, ticket, ask } => {
                 let answer = self.answer(ask);
                 self.reply_to(usize::from(from), ticket, answer);
@@ -98,7 +98,7 @@ impl Core {
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Arrived(done) => self.say_arrived(done),
             CoreMessage::Loaded => self.loading_ended(),
-            CoreMessage::Loading => self.refuse_while_loading(),
+            CoreMessage::Loading { beside } => self.refuse_while_loading(beside),
             CoreMessage::Feed(message) => self.on_feed(message),
             CoreMessage::BeginCopy {
                 empties,

@@ -63,6 +63,9 @@ impl Core {
         let Some(mut shard) = self.shard.take() else {
             return;
         };
+        if !shard.own_expiries.is_empty() && !shard.expiry_paused {
+            shard.expire_own();
+        }
         if !shard.expiry_paused
             && !shard.follows
             && shard.expires_actively

@@ -18,16 +18,20 @@ use crate::mesh::Place;
 use crate::mesh::message::CoreMessage;
 use crate::mesh::primary::{FeedMessage, PrimaryLink};
 use crate::net::Connection;
-use crate::replication::Cut;
+use crate::persistence::snapshot::StreamPlace;
+use crate::replication::Replid;
 use crate::resp::ErrorReply;
 use crate::resp::request::Args;
 
 use super::core::{Core, Held};
+use super::wide::Chore;
 
 /// The stream being applied.
 pub(super) struct Feed {
     link: Arc<PrimaryLink>,
     place: Place,
+    /// Which history it is of.
+    history: Replid,
     /// The offset before its first byte.
     start: u64,
     /// Bytes that have come and have not been given to the connection.
@@ -51,8 +55,8 @@ pub(super) struct Feed {
     broken: bool,
     /// A script that runs too long keeps it from going on.
     stalled: bool,
-    /// Cuts that are to be made between two of its commands; nothing more is begun meanwhile.
-    cuts: Vec<Box<Cut>>,
+    /// What is to be done between two of its commands, with all shards in hand; nothing more is begun meanwhile.
+    chores: Vec<Chore>,
     /// They are under way.
     cutting: bool,
 }
@@ -60,7 +64,7 @@ pub(super) struct Feed {
 impl Feed {
     /// Whether nothing more of it is begun.
     fn holds(&self, connection: &Connection) -> bool {
-        self.cutting || !self.cuts.is_empty() && connection.client.multi.is_none()
+        self.cutting || !self.chores.is_empty() && connection.client.multi.is_none()
     }
 
     /// Takes the bytes up to `applied` out of those kept.
@@ -107,8 +111,9 @@ impl Core {
                 client,
                 addresses,
                 db,
+                history,
                 offset,
-            } => self.begin_feed(link, client, addresses, db, offset),
+            } => self.begin_feed(link, client, addresses, db, (history, offset)),
             FeedMessage::Bytes(link, bytes) => {
                 if let Some(feed) = &mut self.feed
                     && feed.link.generation == link
@@ -142,7 +147,7 @@ impl Core {
         id: u64,
         (peer, local): (String, String),
         db: u32,
-        offset: u64,
+        (history, offset): (Replid, u64),
     ) {
         let place = self.new_place();
         let mut client = Client::new(id, peer, local, false, -1, self.now, &self.users);
@@ -159,6 +164,7 @@ impl Core {
         self.feed = Some(Box::new(Feed {
             link,
             place,
+            history,
             start: offset,
             queue: VecDeque::new(),
             given: 0,
@@ -171,7 +177,7 @@ impl Core {
             ending: false,
             broken: false,
             stalled: false,
-            cuts: Vec::new(),
+            chores: Vec::new(),
             cutting: false,
         }));
     }
@@ -254,7 +260,7 @@ impl Core {
         if let Some(feed) = &mut self.feed
             && feed.stalled
             && !busy
-            && feed.cuts.is_empty()
+            && feed.chores.is_empty()
             && !feed.cutting
         {
             feed.stalled = false;
@@ -379,7 +385,7 @@ impl Core {
         }
         if is_idle && (feed.ending || feed.broken) {
             self.end_feed();
-        } else if is_idle && !feed.cuts.is_empty() && !feed.cutting && !in_multi {
+        } else if is_idle && !feed.chores.is_empty() && !feed.cutting && !in_multi {
             self.cut_between();
         }
     }
@@ -392,30 +398,40 @@ impl Core {
         };
         feed.cutting = true;
         self.begin_chore(|core, held| {
-            let cuts = match &mut core.feed {
+            let chores = match &mut core.feed {
                 Some(feed) => {
                     feed.cutting = false;
                     feed.stalled = true;
-                    std::mem::take(&mut feed.cuts)
+                    std::mem::take(&mut feed.chores)
                 }
-                None => return, // it has ended, and the cuts are made without it
+                None => return, // it has ended, and they are done without it
             };
-            for cut in cuts {
-                core.cut_stream_held(held, cut);
+            for chore in chores {
+                chore(core, held);
             }
             core.next_tick_ms = core.now; // the stream goes on
         });
     }
 
-    /// Takes a cut that must lie between two commands of the stream, if there is one.
-    pub(super) fn between_feed_commands(&mut self, cut: Box<Cut>) -> Option<Box<Cut>> {
+    /// Does something with all shards in hand, and between two commands of the stream if there is one.
+    pub(super) fn begin_chore_between(
+        &mut self,
+        chore: impl FnOnce(&mut Core, &mut Held) + 'static,
+    ) {
         match &mut self.feed {
-            Some(feed) => {
-                feed.cuts.push(cut);
-                None
-            }
-            None => Some(cut),
+            Some(feed) => feed.chores.push(Box::new(chore)),
+            None => self.begin_chore(chore),
         }
+    }
+
+    /// Where the stream stands while it rests between two commands; nothing when there is none.
+    pub(super) fn feed_place(&self) -> Option<StreamPlace> {
+        let feed = self.feed.as_ref()?;
+        Some(StreamPlace {
+            id: feed.history.as_bytes().to_vec(),
+            offset: feed.start + feed.applied,
+            db: self.feed_db(),
+        })
     }
 
     /// The database selected in the stream.
@@ -443,9 +459,7 @@ impl Core {
             feed.link.disconnect();
         }
         self.tell_feed_ended(feed.link.generation, db, feed.broken);
-        for cut in feed.cuts {
-            self.cut_stream(cut);
-        }
+        self.chores_due.extend(feed.chores);
     }
 
     /// CLIENT KILL of the primary: its link is cut and made again. True when the connection is that.
@@ -468,6 +482,7 @@ mod tests {
         Feed {
             link: Arc::default(),
             place: Place::NOWHERE,
+            history: Replid::NONE,
             start: 0,
             queue: VecDeque::new(),
             given: 0,
@@ -480,7 +495,7 @@ mod tests {
             ending: false,
             broken: false,
             stalled: false,
-            cuts: Vec::new(),
+            chores: Vec::new(),
             cutting: false,
         }
     }

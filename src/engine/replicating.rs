@@ -22,9 +22,7 @@ impl Core {
             self.stream_cuts.push_back(cut);
             return;
         }
-        if let Some(cut) = self.between_feed_commands(cut) {
-            self.begin_chore(move |core, held| core.cut_stream_held(held, cut));
-        }
+        self.begin_chore_between(move |core, held| core.cut_stream_held(held, cut));
     }
 
     /// Now and then: tries again what had to wait for another walk.
@@ -34,7 +32,7 @@ impl Core {
         }
     }
 
-    pub(super) fn cut_stream_held(&mut self, held: &mut Held, mut cut: Box<Cut>) {
+    fn cut_stream_held(&mut self, held: &mut Held, mut cut: Box<Cut>) {
         if cut.copy.is_some() && self.observatory.snapshots.saves.under_way().is_some() {
             self.stream_cuts.push_back(cut); // it began while the shards were gathered
             return;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::ticks;
 use crate::mesh::message::CoreAnswer;
+use crate::persistence::snapshot::StreamPlace;
 use crate::persistence::status::Purpose;
 use crate::shard::{Shard, Shards, saving};
 
@@ -101,23 +102,31 @@ impl Core {
             }
         }
         if due && !std::mem::replace(&mut self.save_is_due, true) {
-            self.begin_chore(|core, held| {
+            self.begin_chore_between(|core, held| {
                 core.save_is_due = false;
                 let status = core.observatory.snapshots.clone();
+                status.set_followed(core.feed_place());
                 if status.saves.under_way().is_none() {
                     let mut shards: Vec<&mut Shard> =
                         held.iter_mut().map(|shard| &mut **shard).collect();
                     saving::begin_snapshot(&mut Shards::new(&mut shards, core.shards));
                 }
+                status.set_followed(None);
             });
         }
     }
 
     /// Writes the last snapshot before the server stops, and lets nothing happen after it: when all is well the shards
     /// are given back to nobody.
-    pub(super) fn save_finally(&mut self, asker: (u16, u64), force: bool) {
-        self.begin_chore(move |core, held| {
+    pub(super) fn save_finally(
+        &mut self,
+        asker: (u16, u64),
+        force: bool,
+        followed: Option<StreamPlace>,
+    ) {
+        self.begin_chore_between(move |core, held| {
             let status = core.observatory.snapshots.clone();
+            status.set_followed(core.feed_place().or(followed));
             if status.saves.cancel(Purpose::Snapshot) {
                 log::warn!("There is a child saving an .rdb. Killing it!");
             }
@@ -136,6 +145,7 @@ impl Core {
             } else {
                 CoreAnswer::Failed(Vec::new())
             };
+            status.set_followed(None);
             core.reply_to(usize::from(asker.0), asker.1, answer);
         });
     }

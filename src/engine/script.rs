@@ -249,7 +249,15 @@ impl Core {
         if short && declared {
             return Err(ErrorReply::SCRIPT_OUT_OF_MEMORY);
         }
+        let obeys = connection.client.primary;
+        if self.gates.read_only && declared && !no_writes && !obeys {
+            return Err(ErrorReply::READONLY);
+        }
+        if self.gates.stale && !obeys && !(declared && flags.has(script::Flags::ALLOW_STALE)) {
+            return Err(ErrorReply::MASTERDOWN);
+        }
         if let Some(trouble) = self.gates.trouble
+            && !obeys
             && declared
             && !no_writes
         {
@@ -431,8 +439,16 @@ impl ScriptHost<'_> {
         if self.rights.read_only && flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
             return Some(b"Write commands are not allowed from read-only scripts.".to_vec());
         }
-        if let Some(trouble) = self.core.gates.trouble
+        let (gates, obeys) = (self.core.gates, self.client.primary);
+        if gates.stale && !flags.has(Flags::STALE) && !obeys {
+            return Some(b"Can not execute the command on a stale replica".to_vec());
+        }
+        if gates.read_only && flags.has(Flags::WRITE) && !obeys {
+            return Some([b"-", ErrorReply::READONLY.as_bytes()].concat());
+        }
+        if let Some(trouble) = gates.trouble
             && flags.has(Flags::WRITE)
+            && !obeys
         {
             return Some([b"-", admit::misconfigured(trouble).as_bytes()].concat());
         }

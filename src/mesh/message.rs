@@ -17,6 +17,7 @@ use crate::keyspace::watch::WatchToken;
 use crate::persistence::aof::log::Log;
 use crate::persistence::aof::set::Rewrite;
 use crate::persistence::flow::Shipment;
+use crate::persistence::snapshot::StreamPlace;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::replication::report::Report;
 use crate::replication::{Cut, PeerFacts, Replid, SyncRequest};
@@ -306,8 +307,12 @@ pub enum CoreMessage {
         /// Told when the shards are ready.
         done: mpsc::Sender<()>,
     },
-    /// Commands that need the data are refused until `Loaded`.
-    Loading,
+    /// Until `Loaded`, commands that need the data are refused; or, where a copy is loaded beside them, those few that it
+    /// would disturb.
+    Loading {
+        /// It is loaded beside the data.
+        beside: bool,
+    },
     /// To the first core: the copy is in and takes its place, or is given up.
     EndCopy {
         /// It is whole.
@@ -561,6 +566,8 @@ pub enum CoreAsk {
     FinalSave {
         /// FORCE was said.
         force: bool,
+        /// On a replica whose link is down: the moment of its primary's stream that the data are.
+        followed: Option<StreamPlace>,
     },
     /// To the control core: REPLICAOF. Answered `Known` when nothing changes, `Failed` when it cannot be.
     ReplicaOf {

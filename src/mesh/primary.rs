@@ -206,6 +206,8 @@ pub enum FeedMessage {
         addresses: (String, String),
         /// The selected database.
         db: u32,
+        /// The history that it is of.
+        history: Replid,
         /// The offset before the first byte.
         offset: u64,
     },

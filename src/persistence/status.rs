@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::aof::status::LogStatus;
 use super::background::{Feed, Wake};
+use super::snapshot::StreamPlace;
 
 /// Whoever knows the function libraries, which a snapshot holds beside the keys.
 #[derive(Default)]
@@ -199,6 +200,8 @@ pub struct Status {
     pub begun: AtomicU64,
     /// A file is being loaded and most commands are refused.
     pub loading: AtomicBool,
+    /// A full copy is being loaded beside the data, which are there to be read meanwhile (`async_loading`).
+    pub loading_beside: AtomicBool,
     /// Unix seconds of the beginning of that.
     pub load_started_at: AtomicI64,
     /// Size of the file, in bytes.
@@ -217,6 +220,8 @@ pub struct Status {
     pub skip_checksums: AtomicBool,
     /// The server is stopping: loading is given up.
     pub stopping: AtomicBool,
+    /// The moment of a primary's stream that the data are, while whoever saves them has all shards in hand.
+    followed: Mutex<Option<StreamPlace>>,
 }
 
 impl Status {
@@ -247,6 +252,18 @@ impl Status {
     /// Changes since the last snapshot, of `changes` in all.
     pub fn unsaved(&self, changes: u64) -> u64 {
         changes.saturating_sub(self.saved_changes.load(Relaxed))
+    }
+
+    /// Says which moment of a primary's stream the data are, or that nobody saves them.
+    pub fn set_followed(&self, place: Option<StreamPlace>) {
+        // A panic ends the process, so a poisoned lock is never met.
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    }
+
+    /// What `set_followed` has said.
+    pub fn followed(&self) -> Option<StreamPlace> {
+        let followed = self.followed.lock();
+        followed.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Loading begins.

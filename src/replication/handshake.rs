@@ -221,7 +221,7 @@ impl Handshake {
         }
         if self.settings.failover && line[0] == b'-' {
             return Err(Refused {
-                text: format!("Failover target rejected psync request: {shown}"),
+                text: format!("The other end does not take over: {shown}"),
                 is_passing: false,
             });
         }

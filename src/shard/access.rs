@@ -1,5 +1,7 @@
 //! How handlers reach keys: with expiry, access clocks and hit counts taken care of.
 
+use std::collections::HashSet;
+
 use crate::config::Config;
 use crate::keyspace::{KeyEntry, KeyPlace, Kind, Value};
 use crate::persistence::rdb::Usage;
@@ -374,6 +376,9 @@ impl Shard {
         expire_at: i64,
     ) {
         self.replace(caller, key, value, Ttl::At(expire_at));
+        if self.follows {
+            self.note_own_expiry(caller.db as usize, key);
+        }
     }
 
     /// One search; in the usual overwrite no allocation either, since the new value goes where the old one was.
@@ -453,7 +458,41 @@ impl Shard {
             ExpiryChange::To(expire_at) => found.set_expire_at(expire_at),
             ExpiryChange::Delete => beside.let_go(db, found.remove()),
         }
+        if self.follows && matches!(change, ExpiryChange::To(Some(_))) {
+            self.note_own_expiry(db, key);
+        }
         Some(change)
+    }
+
+    /// On a replica: a key has got an expiry, by a client or by the stream.
+    #[cold]
+    fn note_own_expiry(&mut self, db: usize, key: &Key<'_>) {
+        if !self.replaying {
+            self.own_expiries.insert((db as u32, key.bytes.into()));
+        }
+    }
+
+    /// On a replica: deletes those of the keys that its clients have given an expiry whose time has come.
+    pub fn expire_own(&mut self) {
+        if !self.follows {
+            self.own_expiries = HashSet::new();
+            return;
+        }
+        let now = self.now;
+        let mut own = std::mem::take(&mut self.own_expiries);
+        own.retain(|(db, name)| {
+            let (db, key) = (*db as usize, Key::new(name));
+            let (keyspace, mut beside) = self.split();
+            match keyspace.found(db, &key) {
+                Some(found) if is_due(found.get(), now) => {
+                    beside.on_expired(db, &key, found.remove());
+                    false
+                }
+                Some(found) => found.get().expire_at().is_some(),
+                None => false,
+            }
+        });
+        self.own_expiries = own;
     }
 
     /// Deletes a key; false when there is none (or its time had come).
@@ -483,6 +522,9 @@ impl Shard {
         };
         beside.before_change(db, found.get_mut());
         found.set_expire_at(expire_at);
+        if self.follows && expire_at.is_some() {
+            self.note_own_expiry(db, key);
+        }
         true
     }
 

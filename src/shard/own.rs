@@ -1,5 +1,6 @@
 //! The shard itself and what happens around a change: watches, effects, freeing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::base::random::Random;
@@ -116,6 +117,9 @@ pub struct Shard {
     pub replaying: bool,
     /// This is a replica's shard: who reads does not find what is due, but leaves it to the primary to delete.
     pub follows: bool,
+    /// On a replica that takes writes of clients: keys that these have given an expiry. The primary knows nothing of them,
+    /// so they go here when their time has come.
+    pub own_expiries: HashSet<(u32, Box<[u8]>)>,
     /// A full copy that is coming in.
     pub incoming: Option<Box<Keyspace>>,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
@@ -261,6 +265,7 @@ impl Shard {
             expiry_paused: false,
             replaying: false,
             follows: false,
+            own_expiries: HashSet::new(),
             incoming: None,
             expires_actively: true,
             garbage: Vec::new(),

@@ -96,7 +96,7 @@ fn header(now: i64, status: &crate::persistence::Status, aof_base: bool) -> Head
         used_memory: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
         aof_base,
         functions: status.functions.sources(),
-        stream: None,
+        stream: status.followed(),
     }
 }
 

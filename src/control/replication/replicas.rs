@@ -286,15 +286,20 @@ impl Control {
             came: self.replicas.came,
         }));
         self.ring.receive(fd, TOKEN | u64::from(place));
-        if let Err(error) = self.take_request(place, &request) {
+        self.take_or_refuse(place, &request);
+        self.read_replica(place);
+        self.publish_replicas();
+    }
+
+    /// Gives a newcomer what it asks for, or says why not.
+    pub(super) fn take_or_refuse(&mut self, place: u32, request: &SyncRequest) {
+        if let Err(error) = self.take_request(place, request) {
             if let Some(replica) = self.replicas.get(place) {
                 let line = [b"-", error.as_bytes(), b"\r\n"].concat();
                 replica.write(&line);
             }
             self.close_replica(place);
         }
-        self.read_replica(place);
-        self.publish_replicas();
     }
 
     /// Decides what a newcomer gets.
@@ -303,10 +308,19 @@ impl Control {
         if let SyncRequest::Partial {
             id,
             takes_over: true,
-            ..
+            from,
         } = request
         {
-            self.take_over(place, id)?;
+            let (id, from) = (id.clone(), *from);
+            self.take_over(place, &id)?;
+            // It is answered when this server is a primary.
+            let request = SyncRequest::Partial {
+                id,
+                from,
+                takes_over: false,
+            };
+            self.park(place, request);
+            return Ok(());
         }
         if self.failover.is_some() {
             return Err(ErrorReply::SYNC_WHILE_FAILING_OVER);
@@ -624,7 +638,9 @@ impl Control {
 
     /// Ends all of them: their history is not ours any more.
     pub(in crate::control) fn drop_replicas(&mut self) {
-        let places: Vec<u32> = self.replicas.iter().map(|replica| replica.place).collect();
+        let parked: Vec<u32> = self.parked().collect();
+        let all = self.replicas.iter().map(|replica| replica.place);
+        let places: Vec<u32> = all.filter(|place| !parked.contains(place)).collect();
         places
             .into_iter()
             .for_each(|place| self.close_replica(place));

@@ -14,8 +14,9 @@ use crate::base::clock::unix_ms;
 use crate::control::Control;
 use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, Role};
 use crate::mesh::primary::{Attempt, FeedMessage, LinkEvent, PrimaryLink};
+use crate::persistence::snapshot::StreamPlace;
 use crate::replication::report::{LinkReport, LinkState, TransferReport};
-use crate::replication::{Backlog, Replid, Streaming};
+use crate::replication::{Backlog, Replid, Streaming, SyncRequest};
 use crate::resp::ErrorReply;
 
 use super::link::Thread;
@@ -44,6 +45,8 @@ pub(in crate::control) struct Following {
     failover: bool,
     /// Who waits for the end of the feed before connecting.
     attempt_waits: Option<mpsc::Sender<Attempt>>,
+    /// Replicas whose requests wait until a change is made.
+    parked: Vec<(u32, SyncRequest)>,
     /// What is to be done, the first one being under way.
     changes: VecDeque<Change>,
 }
@@ -77,6 +80,7 @@ impl Control {
         let is_replica = self.config.replicaof.is_some();
         let status = &self.observatory.replication;
         status.is_replica.store(is_replica, Relaxed);
+        crate::control::logging::set_role(is_replica);
         if is_replica && !self.observatory.snapshots.loading.load(Relaxed) {
             self.start_link();
         }
@@ -164,11 +168,6 @@ impl Control {
     /// Makes this server a replica of that one; if `takes_over`, it asks it to be the primary (FAILOVER).
     pub(in crate::control) fn follow(&mut self, host: String, port: u16, takes_over: bool) {
         self.change_role(Some((host.into_bytes(), port)), takes_over, None);
-    }
-
-    /// Whether a change of the role is under way.
-    pub(in crate::control) fn is_changing_role(&self) -> bool {
-        !self.replication.following.changes.is_empty()
     }
 
     /// Makes this server a replica, or a primary, in a moment.
@@ -294,6 +293,7 @@ impl Control {
         };
         let status = &self.observatory.replication;
         status.is_replica.store(role.is_replica, Relaxed);
+        crate::control::logging::set_role(role.is_replica);
         status.link_is_up.store(role.link_is_up, Relaxed);
         self.ask_all(CoreAsk::SetRole(role), None)
     }
@@ -345,12 +345,13 @@ impl Control {
         if let Some((core, ticket)) = change.asker {
             self.answer(core, ticket, CoreAnswer::Done);
         }
-        if self.replication.following.changes.is_empty() {
-            if self.replication.following.primary.is_some() {
-                self.start_link();
-            }
-        } else {
+        if !self.replication.following.changes.is_empty() {
             self.go_on_changing();
+        } else if self.replication.following.primary.is_some() {
+            self.start_link();
+        }
+        for (place, request) in std::mem::take(&mut self.replication.following.parked) {
+            self.take_or_refuse(place, &request);
         }
     }
 
@@ -478,6 +479,7 @@ impl Control {
             client: self.last_client_id,
             addresses: (peer, local),
             db,
+            history: self.replication.history.id,
             offset,
         }));
         let following = &mut self.replication.following;
@@ -609,24 +611,28 @@ impl Control {
         })
     }
 
-    /// Whether this server is a replica whose link is not up: nobody can follow it just now.
-    pub(in crate::control) fn is_cut_off(&self) -> bool {
-        let following = &self.replication.following;
-        following.primary.is_some() && !following.is_up
-    }
-
-    /// Whether this server is a replica.
-    pub(in crate::control) fn is_replica(&self) -> bool {
-        self.replication.following.primary.is_some()
-    }
-
-    /// History, offset and selected database that a snapshot taken now belongs to, as a replica sees it; none for a
-    /// primary and for a replica that could not go on from there.
-    pub(in crate::control) fn followed_position(&self) -> Option<(Replid, u64, u32)> {
+    /// The moment of the primary's stream that the data of a replica are while nothing is applied; none for a primary and
+    /// for a replica that could not go on from there.
+    pub(in crate::control) fn followed_place(&self) -> Option<StreamPlace> {
         let following = &self.replication.following;
         following.primary.as_ref()?;
         let db = following.cached_db?;
         let history = &self.replication.history;
-        Some((history.id, history.offset, db))
+        Some(StreamPlace {
+            id: history.id.as_bytes().to_vec(),
+            offset: history.offset,
+            db,
+        })
+    }
+
+    /// A replica that is to take over waits until this server is a primary.
+    pub(in crate::control) fn park(&mut self, place: u32, request: SyncRequest) {
+        self.replication.following.parked.push((place, request));
+    }
+
+    /// Replicas that wait for the change under way.
+    pub(in crate::control) fn parked(&self) -> impl Iterator<Item = u32> {
+        let parked = self.replication.following.parked.iter();
+        parked.map(|(place, _)| *place)
     }
 }
