@@ -178,7 +178,12 @@ class Node:
             self.asker = None
 
     def stop_running(self):
+        """SIGSTOP; returns when every thread stands still."""
         self.server.process.send_signal(signal.SIGSTOP)
+
+        def state(task):
+            return Path(f"/proc/{self.pid}/task/{task}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        wait_until(lambda: all(state(task) == "T" for task in os.listdir(f"/proc/{self.pid}/task")), 5, "the threads to stop")
 
     def go_on(self):
         self.server.process.send_signal(signal.SIGCONT)
@@ -254,6 +259,7 @@ class Bench:
             node.server.stop()
 
     def logs(self, lines=5):
+        lines = int(os.environ.get("SLOTWISE_TEST_LOG", lines))
         return "\n".join(f"--- {node.kind} {node.port}\n{node.server.log_tail(lines)}" for node in self.nodes)
 
 
@@ -281,6 +287,8 @@ def lenient(value):
             return [b"pending", [[word for word in entry if not isinstance(word, int)] for entry in value[1]]]
         kept = [one for one in value if not (isinstance(one, list) and len(one) == 2 and one[0] in (b"entries-read", b"lag"))]
         return [lenient(one) for one in kept]
+    if isinstance(value, bytes) and value[:4] == b"HYLL":
+        return value[:8] + value[16:]  # without the count that PFCOUNT leaves there, on a replica for itself alone
     return value
 
 
