@@ -222,6 +222,10 @@ fields! {
     maxmemory_policy: MaxmemoryPolicy = "maxmemory-policy";
     /// Keys looked at to find one to evict.
     maxmemory_samples: u32 = "maxmemory-samples";
+    /// Whether the stream says UNLINK of what is evicted, rather than DEL.
+    lazyfree_lazy_eviction: bool = "lazyfree-lazy-eviction";
+    /// The same for what has expired.
+    lazyfree_lazy_expire: bool = "lazyfree-lazy-expire";
     /// How much time eviction may take, 0 to 100.
     maxmemory_eviction_tenacity: u8 = "maxmemory-eviction-tenacity";
     /// How many hits saturate the LFU counter.

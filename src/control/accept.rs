@@ -68,7 +68,8 @@ impl Control {
             .shard_cores()
             .iter()
             .map(|core| core.connections.load(Ordering::Relaxed) as u64)
-            .sum()
+            .sum::<u64>()
+            + self.replicas.count() as u64
     }
 
     fn least_connected(&self) -> usize {

@@ -57,6 +57,7 @@ impl Core {
             number,
             replicas: wanted.replicas,
             on_disk: wanted.on_disk.is_some(),
+            has_done_nothing: connection.commands <= 1,
         })));
     }
 

@@ -409,6 +409,8 @@ pub struct AwaitReplicas {
     pub replicas: i64,
     /// They are to have it on disk.
     pub on_disk: bool,
+    /// The client has run nothing before: everybody has that.
+    pub has_done_nothing: bool,
 }
 
 /// FAILOVER.

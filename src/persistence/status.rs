@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,44 @@ impl Functions {
 impl fmt::Debug for Functions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Functions")
+    }
+}
+
+/// Moments that are marked in the stream which replicas follow: somebody waits to hear where they lie.
+#[derive(Debug, Default)]
+pub struct Moments {
+    last: AtomicU64,
+    asked: Mutex<Vec<(u64, Sender<StreamPlace>)>>,
+}
+
+/// Numbers of barriers from here on are those of moments; what is below is the control core's.
+const MOMENTS: u64 = 1 << 62;
+
+impl Moments {
+    fn asked(&self) -> MutexGuard<'_, Vec<(u64, Sender<StreamPlace>)>> {
+        // A panic ends the process, so a poisoned lock is never met.
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number for the barrier that marks a moment, and where its place will be told.
+    pub fn ask(&self) -> (u64, Receiver<StreamPlace>) {
+        let (teller, place) = channel();
+        let number = MOMENTS | self.last.fetch_add(1, Relaxed);
+        self.asked().push((number, teller));
+        (number, place)
+    }
+
+    /// A barrier has been passed. False when it marks no such moment.
+    pub fn tell(&self, number: u64, place: impl FnOnce() -> StreamPlace) -> bool {
+        if number < MOMENTS {
+            return false;
+        }
+        let mut asked = self.asked();
+        if let Some(at) = asked.iter().position(|(asked, _)| *asked == number) {
+            let (_, teller) = asked.swap_remove(at);
+            let _ = teller.send(place()); // who asked may have given up
+        }
+        true
     }
 }
 
@@ -190,6 +229,8 @@ pub struct Status {
     pub saves: Saves,
     /// Function libraries.
     pub functions: Functions,
+    /// Moments marked in the stream that replicas follow.
+    pub moments: Moments,
     /// The append-only files.
     pub log: LogStatus,
     /// Unix seconds of the last snapshot that was written (LASTSAVE); the start of the server before the first.

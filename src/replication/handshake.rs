@@ -221,7 +221,7 @@ impl Handshake {
         }
         if self.settings.failover && line[0] == b'-' {
             return Err(Refused {
-                text: format!("The other end does not take over: {shown}"),
+                text: format!("The failover target has answered PSYNC by {shown}"),
                 is_passing: false,
             });
         }

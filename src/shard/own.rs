@@ -157,13 +157,19 @@ pub(super) struct Beside<'a> {
     walk: &'a mut Option<Box<Walk>>,
 }
 
+/// What replicas and logs read of a key that nobody has deleted.
+fn gone(lazily: bool) -> &'static [u8] {
+    if lazily { b"UNLINK" } else { b"DEL" }
+}
+
 impl Beside<'_> {
     /// The time of this entry has come: it was taken out of the keyspace and is no part of the running command.
     #[cold]
     pub(super) fn on_expired(&mut self, db: usize, key: &Key<'_>, entry: KeyEntry) {
         self.let_go(db, entry);
         self.stats.expired += 1;
-        self.effects.record_aside(db, &[b"DEL", key.bytes]);
+        let word = gone(self.config.lazyfree_lazy_expire);
+        self.effects.record_aside(db, &[word, key.bytes]);
         self.heed(db, key);
         self.news.changed(key.bytes, true);
         self.notify(db, key, Class::Expired, "expired");
@@ -181,7 +187,8 @@ impl Beside<'_> {
     pub(super) fn on_evicted(&mut self, db: usize, key: &Key<'_>, entry: KeyEntry) {
         self.let_go(db, entry);
         self.stats.evicted += 1;
-        self.effects.record_aside(db, &[b"DEL", key.bytes]);
+        let word = gone(self.config.lazyfree_lazy_eviction);
+        self.effects.record_aside(db, &[word, key.bytes]);
         self.heed(db, key);
         self.news.changed(key.bytes, true);
         self.notify(db, key, Class::Evicted, "evicted");

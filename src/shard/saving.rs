@@ -6,13 +6,16 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use super::access::usage;
+use super::own::Shard;
 use super::shards::Shards;
 use crate::persistence::background::{self, Consumer, Ending, Feed, Layout, Plan, Wake};
-use crate::persistence::file::{Disk, RealDisk};
+use crate::persistence::file::{Disk, Output, RealDisk};
 use crate::persistence::parts::Files;
-use crate::persistence::snapshot::{self, About, Header};
+use crate::persistence::snapshot::{self, About, Header, StreamPlace};
 use crate::persistence::status::Purpose;
 
 /// What is cut out of the data set, and how it is written.
@@ -60,6 +63,14 @@ pub fn cut(
             .filter(|(_, keys, _)| *keys > 0)
             .collect();
     }
+    let consumer: Box<dyn Consumer> = match cut.purpose {
+        Purpose::Snapshot => Box::new(Placed {
+            inner: consumer,
+            asked: mark(shards),
+            place: None,
+        }),
+        _ => consumer,
+    };
     let nobody: Wake = Arc::new(|_| ());
     let plan = Plan {
         header: header(now, &status, cut.purpose == Purpose::Rewrite),
@@ -88,6 +99,59 @@ pub fn cut(
     }
     feed.open();
     Ok(feed)
+}
+
+/// How long a save waits to hear where it stands in the stream. It takes a moment; a stream that is lost just now has
+/// no place to tell.
+const PLACE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Marks this moment in the stream that replicas follow, all shards being at hand, and gives where its place will be
+/// told. None where nobody follows, and in the middle of a step, which stands in the stream as a whole or not at all.
+fn mark(shards: &mut Shards<'_>) -> Option<Receiver<StreamPlace>> {
+    let is_markable = |shard: &Shard| shard.flow.is_some() && !shard.effects.has_part();
+    if !shards.iter().all(is_markable) {
+        return None;
+    }
+    let (status, total) = (shards.any().snapshots.clone(), shards.total());
+    let (number, place) = status.moments.ask();
+    for shard in shards.iter_mut() {
+        let Shard { flow, effects, .. } = shard;
+        if let Some(flow) = flow {
+            flow.barrier(effects, number);
+        }
+    }
+    if let Some(wake) = status.saves.wake() {
+        wake(total); // the control core, which merges
+    }
+    Some(place)
+}
+
+/// Files that say where they stand in the stream: a server started from them can go on there.
+struct Placed {
+    inner: Box<dyn Consumer>,
+    asked: Option<Receiver<StreamPlace>>,
+    place: Option<StreamPlace>,
+}
+
+impl Consumer for Placed {
+    fn open(&mut self, number: usize) -> io::Result<Box<dyn Output>> {
+        if let Some(asked) = self.asked.take() {
+            self.place = asked.recv_timeout(PLACE_WITHIN).ok();
+        }
+        self.inner.open(number)
+    }
+
+    fn place(&self) -> Option<StreamPlace> {
+        self.place.clone()
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        self.inner.commit()
+    }
+
+    fn abandon(&mut self) {
+        self.inner.abandon();
+    }
 }
 
 fn header(now: i64, status: &crate::persistence::Status, aof_base: bool) -> Header {
@@ -161,8 +225,12 @@ pub fn begin_snapshot(shards: &mut Shards<'_>) -> bool {
 pub fn save_now(shards: &mut Shards<'_>) -> bool {
     let any = shards.any();
     let (config, now, status) = (any.config.clone(), any.now, any.snapshots.clone());
+    let place = mark(shards).and_then(|asked| asked.recv_timeout(PLACE_WITHIN).ok());
     let about = About {
-        header: header(now, &status, false),
+        header: Header {
+            stream: place,
+            ..header(now, &status, false)
+        },
         compress: config.rdbcompression,
         check_sum: config.rdbchecksum,
         incremental_sync: config.rdb_save_incremental_fsync,

@@ -7,6 +7,9 @@ use crate::config::directive::Directive;
 use crate::config::directive::Role::{self, Accepted, Honoured};
 use crate::config::value::Kind;
 
+const FREED_AND_TOLD: Role = Accepted(
+    "large values are always freed in small steps; replicas and logs read UNLINK instead of DEL",
+);
 const FREED_IN_STEPS: Role =
     Accepted("large values are always freed in small steps, whichever command removed them");
 const NO_DEFRAGMENTATION: Role = Accepted("memory is not compacted");
@@ -69,7 +72,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        FREED_IN_STEPS,
+        FREED_AND_TOLD,
     ),
     Directive::new(
         "lazyfree-lazy-expire",
@@ -77,7 +80,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        FREED_IN_STEPS,
+        FREED_AND_TOLD,
     ),
     Directive::new(
         "lazyfree-lazy-server-del",

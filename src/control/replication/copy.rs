@@ -7,7 +7,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +24,7 @@ use crate::persistence::file::{Disk, Output, RealDisk};
 use crate::persistence::parts::Files;
 use crate::persistence::rdb::Writer;
 use crate::persistence::snapshot::{Header, StreamPlace, header};
-use crate::replication::{Copy, OnEnd};
+use crate::replication::{Copy, OnEnd, Status};
 
 /// Bytes of a file sent at a time.
 const CHUNK: usize = 256 * 1024;
@@ -31,10 +33,26 @@ const CHUNK: usize = 256 * 1024;
 pub(super) struct Target {
     /// Its place among the replicas.
     pub place: u32,
+    /// How logs name it.
+    pub name: String,
     /// Its socket.
     pub socket: Socket,
     /// What it reads first.
     pub preamble: Vec<u8>,
+}
+
+impl Target {
+    /// It has gone, or takes nothing: its connection ends, so that it can begin anew while others go on.
+    fn give_up(&self, error: &io::Error) {
+        let name = &self.name;
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                log::warn!("Disconnecting timedout replica (full sync): {name}");
+            }
+            _ => log::warn!("Diskless rdb transfer, write to replica {name} failed: {error}"),
+        }
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
 }
 
 /// What the thread waits for.
@@ -63,6 +81,8 @@ pub(super) struct Teller {
     pub links: Arc<SharedLinks>,
     /// The copy's number.
     pub number: u64,
+    /// Where what has been sent is counted.
+    pub status: Arc<Status>,
 }
 
 impl Teller {
@@ -74,10 +94,14 @@ impl Teller {
 }
 
 /// The sockets of those who are still there.
-#[derive(Clone, Default)]
-struct Alive(Arc<Mutex<Vec<Target>>>);
+#[derive(Clone)]
+struct Alive(Arc<Mutex<Vec<Target>>>, Arc<Status>);
 
 impl Alive {
+    fn none_yet(teller: &Teller) -> Self {
+        Alive(Arc::default(), teller.status.clone())
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Vec<Target>) -> T) -> T {
         // A panic ends the process, so a poisoned lock is never met.
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -88,8 +112,11 @@ impl Alive {
         self.with(|targets| {
             targets.retain_mut(|target| {
                 let written = target.socket.write_all(bytes);
-                if let Err(error) = &written {
-                    log::warn!("A full copy for a replica ends early: {error}");
+                match &written {
+                    Ok(()) => {
+                        self.1.bytes_out.fetch_add(bytes.len() as u64, Relaxed);
+                    }
+                    Err(error) => target.give_up(error),
                 }
                 written.is_ok()
             });
@@ -218,7 +245,7 @@ pub(super) fn of_everything(
     let spill = files.spill();
     let copy = match form {
         Form::Marked => {
-            let alive = Alive::default();
+            let alive = Alive::none_yet(&teller);
             let told = alive.clone();
             let on_end: OnEnd = Box::new(move |ending| {
                 let outcome = match ending {
@@ -291,7 +318,7 @@ pub(super) fn send_without_data(
         };
         writer.out.extend_from_slice(&sum.to_le_bytes());
         writer.out.extend_from_slice(&mark);
-        let alive = Alive::default();
+        let alive = Alive::none_yet(&teller);
         let sent = begin(&alive, start.targets, &mark, start.patience)
             .and_then(|()| alive.write(&writer.out));
         let outcome = match sent {
@@ -326,6 +353,8 @@ pub(super) fn send_file(
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 socket.write_all(&chunk[..count])?;
+                let status = &teller.status;
+                status.bytes_out.fetch_add(count as u64, Relaxed);
                 left -= count as u64;
             }
             Ok(())

@@ -45,7 +45,7 @@ impl Control {
         if self.failover.is_some() {
             return Err(ErrorReply::FAILOVER_UNDER_WAY);
         }
-        if self.observatory.replication.is_replica.load(Relaxed) {
+        if self.is_replica() {
             return Err(ErrorReply::FAILOVER_OF_REPLICA);
         }
         if self.replicas.count() == 0 {

@@ -19,6 +19,7 @@ use crate::base::number::parse_i64;
 use crate::base::sys;
 use crate::command::client::Client;
 use crate::command::connection::{ConnectionFacts, list_lines};
+use crate::command::table::commands;
 use crate::control::Control;
 use crate::mesh::message::{Candidate, ClientFilter, CoreMessage};
 use crate::replication::psync::{self, Refusal};
@@ -254,6 +255,10 @@ impl Control {
         client.become_user(user);
         (client.created_ms, client.name, client.db) = (created_ms, name, db);
         (client.resp3, client.is_replica) = (resp3, true);
+        client.last_command = commands().find(match request {
+            SyncRequest::Legacy => b"sync",
+            SyncRequest::Partial { .. } => b"psync",
+        });
         let places = &mut self.replicas.places;
         let place = match places.iter().position(Option::is_none) {
             Some(place) => place,
@@ -326,7 +331,7 @@ impl Control {
             return Err(ErrorReply::SYNC_WHILE_FAILING_OVER);
         }
         let status = self.observatory.replication.clone();
-        if status.is_replica.load(Relaxed) && !status.link_is_up.load(Relaxed) {
+        if self.is_cut_off() {
             return Err(ErrorReply::SYNC_WITHOUT_PRIMARY);
         }
         let name = self.name_of(place);
@@ -360,7 +365,7 @@ impl Control {
             "Failover request received for replid {}.",
             String::from_utf8_lossy(id)
         );
-        if !self.observatory.replication.is_replica.load(Relaxed) {
+        if !self.is_replica() {
             return Err(ErrorReply::FAILOVER_OF_PRIMARY);
         }
         if !id.eq_ignore_ascii_case(self.replication.history.id.as_bytes()) {
@@ -750,7 +755,7 @@ impl Control {
     pub(in crate::control) fn replicas_turn(&mut self) {
         if std::mem::take(&mut self.replicas.ack_wanted)
             && self.replicas.iter().any(Replica::needs_stream)
-            && !self.observatory.replication.is_replica.load(Relaxed)
+            && !self.is_replica()
         {
             self.append_own(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n");
         }
@@ -759,6 +764,9 @@ impl Control {
 
     /// Puts something into the stream that changes no data.
     fn append_own(&mut self, bytes: &[u8]) {
+        if self.stopping_for.is_some() {
+            return; // the last snapshot says how far the stream is: a start goes on from there
+        }
         self.drain_stream();
         let from = self.offset_of_changes();
         self.append_to_stream(bytes);
@@ -779,7 +787,7 @@ impl Control {
         self.mind_failover(now);
         self.mind_shutdown(now);
         self.mind_copies(now);
-        let is_replica = self.observatory.replication.is_replica.load(Relaxed);
+        let is_replica = self.is_replica();
         let period = i64::from(self.config.repl_ping_replica_period_s).max(1) * 1000;
         if now - self.replicas.pinged_ms >= period {
             self.replicas.pinged_ms = now;

@@ -625,6 +625,17 @@ impl Control {
         })
     }
 
+    /// Whether this server is a replica.
+    pub(in crate::control) fn is_replica(&self) -> bool {
+        self.replication.following.primary.is_some()
+    }
+
+    /// Whether it is a replica without its primary.
+    pub(in crate::control) fn is_cut_off(&self) -> bool {
+        let following = &self.replication.following;
+        following.primary.is_some() && !following.is_up
+    }
+
     /// A replica that is to take over waits until this server is a primary.
     pub(in crate::control) fn park(&mut self, place: u32, request: SyncRequest) {
         self.replication.following.parked.push((place, request));

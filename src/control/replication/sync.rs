@@ -5,7 +5,6 @@
 //! Where another walk is under way the cut waits for the end of that (`engine/replicating.rs`).
 
 use std::fs::File;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -134,7 +133,7 @@ impl Control {
             Form::Measured => "disk",
         };
         log::info!("Starting BGSAVE for SYNC with target: {target}");
-        let streaming = match self.observatory.replication.is_replica.load(Relaxed) {
+        let streaming = match self.is_replica() {
             true => Streaming::Same,
             false => self.begin_stream(),
         };
@@ -163,6 +162,7 @@ impl Control {
         Teller {
             links: self.links.clone(),
             number,
+            status: self.observatory.replication.clone(),
         }
     }
 
@@ -172,7 +172,14 @@ impl Control {
 
     /// A cut has been made, at this offset of the stream.
     pub(super) fn on_barrier(&mut self, number: u64, offset: u64, db: u32) {
-        if self.on_role_barrier(number) {
+        let moments = &self.observatory.snapshots.moments;
+        let id = self.replication.history.id;
+        let place = || StreamPlace {
+            id: id.as_bytes().to_vec(),
+            offset,
+            db,
+        };
+        if moments.tell(number, place) || self.on_role_barrier(number) {
             return;
         }
         if self.copies.ending == Some(number) {
@@ -183,11 +190,7 @@ impl Control {
         let Some(making) = self.copies.making.as_mut().filter(|one| one.cut == number) else {
             return;
         };
-        let stream = StreamPlace {
-            id: self.replication.history.id.as_bytes().to_vec(),
-            offset,
-            db,
-        };
+        let stream = place();
         making.place = Some(stream.clone());
         let (copy, form, filter, mark) = (making.number, making.form, making.filter, making.mark);
         let starter = making.starter.take();
@@ -208,6 +211,7 @@ impl Control {
             match replica.socket.try_clone() {
                 Ok(socket) => targets.push(Target {
                     place,
+                    name: replica.name(),
                     socket,
                     preamble,
                 }),

@@ -26,10 +26,11 @@ impl Control {
     /// A client begins to wait.
     pub(super) fn await_replicas(&mut self, asked: AwaitReplicas) {
         self.drain_stream();
+        let offset = asked.has_done_nothing.then_some(0);
         self.waits.0.push(Wait {
             asked,
             position: self.replication.merge.position(),
-            offset: None,
+            offset,
         });
         let before = self.waits.0.len();
         self.on_acknowledged();
