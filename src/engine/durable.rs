@@ -72,6 +72,8 @@ struct Gate {
     mails: Vec<(usize, CoreMessage)>,
     /// Clients that wait for nothing else: WAITAOF.
     waiting: Vec<Place>,
+    /// Then the stream of a primary is on disk up to here.
+    followed: Option<u64>,
 }
 
 /// A sync under way.
@@ -321,6 +323,7 @@ impl Core {
             arrivals: std::mem::take(&mut self.durable.arrivals),
             mails: std::mem::take(&mut self.durable.mails),
             waiting: Vec::new(),
+            followed: None,
         };
         for index in &self.dirty {
             if let Some(connection) = &mut self.connections[*index as usize]
@@ -395,6 +398,9 @@ impl Core {
                 self.links.core(to).mail(message);
                 self.wake(to);
             }
+            if let Some(offset) = gate.followed {
+                self.feed_is_synced(offset);
+            }
             for place in gate.waiting {
                 self.log_is_synced(place);
             }
@@ -412,6 +418,26 @@ impl Core {
         self.durable.gates.push(Gate {
             marks,
             waiting,
+            ..Gate::default()
+        });
+        self.open_gates();
+        self.start_syncs();
+    }
+
+    /// All shards are in hand: when what their logs hold is on disk, so is the stream of the primary as far as it has been
+    /// applied.
+    pub(super) fn await_feed_sync(&mut self, held: &mut Held) {
+        let Some(place) = self.feed_place() else {
+            return;
+        };
+        self.settle_all(held);
+        let mut marks = Vec::new();
+        for log in held.iter_mut().filter_map(|shard| shard.log.as_mut()) {
+            log.unsynced(&mut marks);
+        }
+        self.durable.gates.push(Gate {
+            marks,
+            followed: Some(place.offset),
             ..Gate::default()
         });
         self.open_gates();
@@ -563,6 +589,13 @@ impl Core {
             }
         }
         self.durable.epoch_bytes = if old_files { 0 } else { self.log_bytes() };
+        if let Some(place) = self.feed_place() {
+            self.durable.gates.push(Gate {
+                marks: marks.clone(),
+                followed: Some(place.offset),
+                ..Gate::default()
+            });
+        }
         for mark in marks {
             self.start_sync(mark);
         }

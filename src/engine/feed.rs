@@ -257,6 +257,12 @@ impl Core {
     /// Now and then: goes on after a script that ran too long.
     pub(super) fn mind_feed(&mut self) {
         let busy = self.gates.busy;
+        if self.durable.always
+            && let Some(feed) = &self.feed
+            && feed.link.synced.load(Relaxed) < feed.start + feed.applied
+        {
+            self.begin_chore(|core, held| core.await_feed_sync(held));
+        }
         if let Some(feed) = &mut self.feed
             && feed.stalled
             && !busy
@@ -432,6 +438,14 @@ impl Core {
             offset: feed.start + feed.applied,
             db: self.feed_db(),
         })
+    }
+
+    /// The stream is on disk up to here, in the append-only files.
+    pub(super) fn feed_is_synced(&mut self, offset: u64) {
+        if let Some(feed) = &self.feed {
+            let whole = self.observatory.snapshots.log.complete.load(Relaxed);
+            feed.link.synced.store(if whole { offset } else { 0 }, Relaxed);
+        }
     }
 
     /// The database selected in the stream.
