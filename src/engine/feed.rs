@@ -19,7 +19,7 @@ use crate::mesh::message::CoreMessage;
 use crate::mesh::primary::{FeedMessage, PrimaryLink};
 use crate::net::Connection;
 use crate::persistence::snapshot::StreamPlace;
-use crate::replication::{Cut, Replid};
+use crate::replication::Replid;
 use crate::resp::ErrorReply;
 use crate::resp::request::Args;
 

@@ -393,6 +393,17 @@ impl Control {
         String::from_utf8_lossy(&line).trim_end().to_owned()
     }
 
+    /// Whether this server is a replica itself.
+    pub(super) fn is_replica(&self) -> bool {
+        self.observatory.replication.is_replica.load(Relaxed)
+    }
+
+    /// Whether it is one whose link is not up: nobody can follow it just now.
+    fn is_cut_off(&self) -> bool {
+        let link_is_up = self.observatory.replication.link_is_up.load(Relaxed);
+        self.is_replica() && !link_is_up
+    }
+
     /// Whether a replica may go on from byte `from` of a history; says so in the log.
     fn may_continue(&self, name: &str, id: &[u8], from: i64) -> Result<u64, Refusal> {
         let history = &self.replication.history;
