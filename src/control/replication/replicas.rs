@@ -24,7 +24,7 @@ use crate::control::Control;
 use crate::mesh::message::{Candidate, ClientFilter, CoreMessage};
 use crate::replication::psync::{self, Refusal};
 use crate::replication::report::{ReplicaReport, ReplicaState, Report};
-use crate::replication::{PeerFacts, SyncRequest};
+use crate::replication::{Backlog, PeerFacts, SyncRequest};
 use crate::resp::ErrorReply;
 use crate::resp::parser::{Limits, Parsed, Parser};
 use crate::resp::request::Args;
@@ -880,7 +880,7 @@ impl Control {
         let memory: usize = self.replicas.iter().map(Replica::memory).sum();
         status.replica_bytes.store(memory as u64, Relaxed);
         let backlog = self.replication.backlog.as_ref();
-        let bytes = backlog.map_or(0, |backlog| backlog.memory() as u64);
+        let bytes = backlog.map_or(0, |backlog| (size_of::<Backlog>() + backlog.memory()) as u64);
         let within = bytes.min(self.config.repl_backlog_size);
         status.backlog_bytes.store(within, Relaxed);
         status.beyond_backlog_bytes.store(bytes - within, Relaxed);
