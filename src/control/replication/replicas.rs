@@ -657,7 +657,9 @@ impl Control {
         let parked: Vec<u32> = self.parked().collect();
         let all = self.replicas.iter().map(|replica| replica.place);
         let places: Vec<u32> = all.filter(|place| !parked.contains(place)).collect();
-        places.into_iter().for_each(|place| self.close_replica(place));
+        places
+            .into_iter()
+            .for_each(|place| self.close_replica(place));
     }
 
     // What they say.
@@ -880,7 +882,9 @@ impl Control {
         let memory: usize = self.replicas.iter().map(Replica::memory).sum();
         status.replica_bytes.store(memory as u64, Relaxed);
         let backlog = self.replication.backlog.as_ref();
-        let bytes = backlog.map_or(0, |backlog| (size_of::<Backlog>() + backlog.memory()) as u64);
+        let bytes = backlog.map_or(0, |backlog| {
+            (size_of::<Backlog>() + backlog.memory()) as u64
+        });
         let within = bytes.min(self.config.repl_backlog_size);
         status.backlog_bytes.store(within, Relaxed);
         status.beyond_backlog_bytes.store(bytes - within, Relaxed);
