@@ -17,6 +17,8 @@ pub struct Gates {
     pub out_of_memory: bool,
     /// The dataset is being loaded.
     pub loading: bool,
+    /// Another one is being loaded beside it.
+    pub loading_beside: bool,
     /// A script or function runs too long.
     pub busy: bool,
     /// What is written cannot be kept.
@@ -129,6 +131,9 @@ pub fn admit(
     }
     if gates.stale && (!flags.has(Flags::STALE) || queued(Flags::STALE, false)) {
         return Err(Refusal::Error(ErrorReply::MASTERDOWN));
+    }
+    if gates.loading_beside && flags.has(Flags::NO_ASYNC_LOADING) {
+        return Err(Refusal::Error(ErrorReply::LOADING));
     }
     if gates.loading && !flags.has(Flags::LOADING) {
         return Err(Refusal::Error(ErrorReply::LOADING));

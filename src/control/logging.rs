@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -99,6 +100,14 @@ fn tell_syslog(level: Level, line: &str) {
 
 static STARTED: Mutex<bool> = Mutex::new(false);
 
+/// Lines bear the letter of a replica.
+static IS_REPLICA: AtomicBool = AtomicBool::new(false);
+
+/// Says what this server is from now on: lines of a replica bear another letter than those of a primary.
+pub fn set_role(is_replica: bool) {
+    IS_REPLICA.store(is_replica, Relaxed);
+}
+
 /// Begins to log: to `file`, or to standard output.
 pub fn start(level: LogLevel, file: Option<&Path>) -> io::Result<()> {
     let mut started = STARTED
@@ -132,8 +141,9 @@ pub fn start(level: LogLevel, file: Option<&Path>) -> io::Result<()> {
         tell_syslog(record.level(), &format!("{core}: {}", record.args()));
         writeln!(
             out,
-            "{}:M {now} {sign} {core}: {}",
+            "{}:{} {now} {sign} {core}: {}",
             std::process::id(),
+            if IS_REPLICA.load(Relaxed) { 'S' } else { 'M' },
             record.args()
         )
     });

@@ -20,6 +20,10 @@ pub const EPOCH_MARK: &[u8] = b"#EPOCH:";
 /// First word of Redis's annotation of time, in Unix seconds.
 pub const TIME_MARK: &[u8] = b"#TS:";
 
+/// What begins a unit of several commands, and what ends it.
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+
 /// Bytes that a stream keeps allocated while it is empty.
 const KEEP_BYTES: usize = 64 * 1024;
 
@@ -35,6 +39,28 @@ pub enum Audience {
     Replicas,
     /// Nobody.
     Nobody,
+}
+
+/// A step over several shards.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Its number.
+    pub number: u64,
+    /// The shards whose logs hold a part of it, ascending.
+    pub logged: &'a [u16],
+    /// Those that have something for replicas, PUBLISH included.
+    pub streamed: &'a [u16],
+}
+
+impl<'a> Step<'a> {
+    /// A step whose parts logs and replicas see alike.
+    pub fn of(number: u64, shards: &'a [u16]) -> Self {
+        Step {
+            number,
+            logged: shards,
+            streamed: shards,
+        }
+    }
 }
 
 /// What a shard has done, in order.
@@ -72,6 +98,10 @@ pub struct Effects {
     unit_from: usize,
     /// Commands recorded in the unit at hand.
     unit_commands: usize,
+    /// What replicas alone are told in it.
+    unit_asides: usize,
+    /// Where it begins in `marks`.
+    unit_marks: usize,
     /// The database of the last command in `bytes`, or of the bytes taken before; none: the next command says it.
     db: Option<u32>,
 }
@@ -88,6 +118,7 @@ impl Effects {
     pub fn set_streamed(&mut self, streamed: bool) {
         self.streamed = streamed;
         self.marks.clear();
+        self.unit_marks = 0;
         self.handed = self.bytes.len();
         self.handed_db = self.db;
         self.readers_changed();
@@ -98,10 +129,10 @@ impl Effects {
         self.wanted = self.logged || self.streamed;
         if !self.wanted {
             self.bytes = Vec::new();
-            self.marks = Vec::new();
+            (self.marks, self.unit_marks) = (Vec::new(), 0);
             self.handed = 0;
             self.unit_from = 0;
-            self.unit_commands = 0;
+            (self.unit_commands, self.unit_asides) = (0, 0);
             self.has_step = false;
             self.in_unit = false;
         }
@@ -183,6 +214,7 @@ impl Effects {
             write_parts(&mut bytes, count, parts);
             let (db, bytes) = (db as u32, bytes.into_boxed_slice());
             self.mark(self.bytes.len(), Marked::ReplicasOnly { db, bytes });
+            self.unit_asides += 1;
         }
     }
 
@@ -261,51 +293,43 @@ impl Effects {
     }
 
     /// The unit ends. `step` says which step over several shards it is a part of, and who else has a part in it.
-    pub fn end_unit(&mut self, step: Option<(u64, &[u16])>) {
+    pub fn end_unit(&mut self, step: Option<Step<'_>>) {
         self.in_unit = false;
         if self.wanted {
-            self.has_step |= step.is_some() && self.has_part();
+            self.has_step |= self.has_part() && step.is_some_and(|step| step.logged.len() > 1);
             self.close_unit(step);
         }
     }
 
-    /// Whether the unit at hand has recorded anything: only such a shard has a part in a step.
+    /// Whether the unit at hand has recorded anything for logs: only such a shard's log has a part in a step.
     pub fn has_part(&self) -> bool {
         self.unit_commands > 0
     }
 
-    fn close_unit(&mut self, step: Option<(u64, &[u16])>) {
+    /// Whether replicas are told anything of the unit at hand.
+    pub fn has_streamed_part(&self) -> bool {
+        self.unit_commands + self.unit_asides > 0
+    }
+
+    fn close_unit(&mut self, step: Option<Step<'_>>) {
         let commands = std::mem::take(&mut self.unit_commands);
+        let asides = std::mem::take(&mut self.unit_asides);
         let from = std::mem::replace(&mut self.unit_from, self.bytes.len());
-        if commands == 0 {
+        if commands + asides == 0 {
+            self.unit_marks = self.marks.len();
             return;
         }
-        let mut before = Vec::new();
         let body = self.bytes.len() - from;
-        if let Some((number, shards)) = step {
-            before.extend_from_slice(TRANSACTION_MARK);
-            before.extend_from_slice(&format_i64(number as i64));
-            let mut from = 0;
-            while from < shards.len() {
-                // Neighbours as a range: a line has room for 1024 bytes.
-                let run = shards[from..]
-                    .windows(2)
-                    .take_while(|two| two[0] + 1 == two[1]);
-                let to = from + run.count();
-                before.push(if from == 0 { b' ' } else { b',' });
-                before.extend_from_slice(&format_i64(i64::from(shards[from])));
-                if to > from + 1 {
-                    before.push(b'-');
-                    before.extend_from_slice(&format_i64(i64::from(shards[to])));
-                    from = to;
-                }
-                from += 1;
-            }
-            before.extend_from_slice(b"\r\n");
+        let mut before = Vec::new();
+        if commands > 0
+            && let Some(Step { number, logged, .. }) = step
+            && logged.len() > 1
+        {
+            annotate_part(&mut before, number, logged);
         }
         if commands > 1 {
-            before.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
-            self.bytes.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+            before.extend_from_slice(MULTI);
+            self.bytes.extend_from_slice(EXEC);
         }
         let head = before.len();
         if !before.is_empty() {
@@ -313,29 +337,64 @@ impl Effects {
             self.bytes.splice(from..from, before);
         }
         self.unit_from = self.bytes.len();
-        if self.streamed && (head > 0 || step.is_some()) {
+        if self.streamed && (head > 0 || step.is_some() || asides > 0) {
             self.mark_unit(from, head, body, step);
+            let is_alone = step.is_none_or(|step| step.streamed.len() < 2);
+            if is_alone && commands < 2 && commands + asides > 1 {
+                self.frame_for_replicas(from);
+            }
         }
+        self.unit_marks = self.marks.len();
     }
 
     /// `head` bytes have come before the unit at `from`.
-    fn mark_unit(&mut self, from: usize, head: usize, body: usize, step: Option<(u64, &[u16])>) {
-        let within = self.marks.partition_point(|mark| mark.at < from);
+    fn mark_unit(&mut self, from: usize, head: usize, body: usize, step: Option<Step<'_>>) {
+        let within = self.unit_marks;
         self.marks[within..]
             .iter_mut()
             .for_each(|mark| mark.at += head);
-        if let Some((number, shards)) = step {
+        if let Some(Step {
+            number, streamed, ..
+        }) = step
+            && streamed.len() > 1
+        {
             let length = self.bytes.len() - from;
             let part = Part {
                 number,
-                shards: shards.into(),
+                shards: streamed.into(),
                 length,
                 head,
                 tail: length - head - body,
             };
             let what = Marked::Part(part);
             self.marks.insert(within, Mark { at: from, what });
+        } else if head > 0 && self.bytes[from] == b'#' {
+            // Replicas see no step in it: the others had nothing to say to them.
+            let length = line_end(&self.bytes[from..]);
+            let what = Marked::LogsOnly { length };
+            self.marks.insert(within, Mark { at: from, what });
         }
+    }
+
+    /// The unit at `from` is one command for logs, or none, and more for replicas: they get it whole all the same.
+    fn frame_for_replicas(&mut self, from: usize) {
+        let within = self.unit_marks;
+        let db = self.marks[within..]
+            .iter()
+            .find_map(|mark| match mark.what {
+                Marked::ReplicasOnly { db, .. } => Some(db),
+                _ => None,
+            });
+        let db = self.db.or(db).unwrap_or_default();
+        let frame = |bytes: &[u8], at: usize| Mark {
+            at,
+            what: Marked::ReplicasOnly {
+                db,
+                bytes: bytes.into(),
+            },
+        };
+        self.marks.insert(within, frame(MULTI, from));
+        self.marks.push(frame(EXEC, self.bytes.len()));
     }
 
     /// Appends one command, with a SELECT before it when the database changes. Where it begins.
@@ -353,8 +412,9 @@ impl Effects {
                 let length = self.bytes.len() - at;
                 self.mark(at, Marked::Select { length, db });
             }
-            if self.unit_commands == 0 {
-                self.unit_from = self.bytes.len(); // it stands before MULTI, as Redis writes it
+            if self.unit_commands + self.unit_asides == 0 {
+                // It stands before MULTI, as Redis writes it.
+                (self.unit_from, self.unit_marks) = (self.bytes.len(), self.marks.len());
             }
             self.db = Some(db);
         }
@@ -388,6 +448,7 @@ impl Effects {
         if self.streamed {
             let length = self.bytes.len() - at;
             self.mark(at, Marked::LogsOnly { length });
+            self.unit_marks = self.marks.len();
         }
     }
 
@@ -400,8 +461,7 @@ impl Effects {
     /// Appends what has not been handed on to `block`; without the unit at hand, which is handed on whole later.
     pub fn hand_on(&mut self, block: &mut Block) {
         let (to, marks) = if self.in_unit {
-            let before = |mark: &Mark| mark.at < self.unit_from;
-            (self.unit_from, self.marks.partition_point(before))
+            (self.unit_from, self.unit_marks)
         } else {
             self.close_unit(None);
             (self.bytes.len(), self.marks.len())
@@ -419,6 +479,7 @@ impl Effects {
                 what: mark.what,
             });
         }
+        self.unit_marks -= marks;
         block.bytes.extend_from_slice(&self.bytes[from..to]);
         self.handed = to;
     }
@@ -469,10 +530,38 @@ impl Effects {
         } else {
             self.bytes.clear();
             self.bytes.shrink_to(KEEP_BYTES);
-            self.unit_commands = 0;
+            (self.unit_commands, self.unit_asides) = (0, 0);
         }
         self.unit_from = 0;
     }
+}
+
+/// Appends the annotation of a part of a step.
+fn annotate_part(out: &mut Vec<u8>, number: u64, shards: &[u16]) {
+    out.extend_from_slice(TRANSACTION_MARK);
+    out.extend_from_slice(&format_i64(number as i64));
+    let mut from = 0;
+    while from < shards.len() {
+        // Neighbours as a range: a line has room for 1024 bytes.
+        let run = shards[from..]
+            .windows(2)
+            .take_while(|two| two[0] + 1 == two[1]);
+        let to = from + run.count();
+        out.push(if from == 0 { b' ' } else { b',' });
+        out.extend_from_slice(&format_i64(i64::from(shards[from])));
+        if to > from + 1 {
+            out.push(b'-');
+            out.extend_from_slice(&format_i64(i64::from(shards[to])));
+            from = to;
+        }
+        from += 1;
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Bytes of the line at the beginning, its end included.
+fn line_end(bytes: &[u8]) -> usize {
+    memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1)
 }
 
 /// Bytes of a line like `$64` with its end.
@@ -613,13 +702,13 @@ mod tests {
         run(&mut effects, 0, |e| e.count(1));
         run(&mut effects, 1, |e| e.count(1));
         assert!(effects.has_part());
-        effects.end_unit(Some((7, &[0, 2])));
+        effects.end_unit(Some(Step::of(7, &[0, 2])));
         assert!(effects.begin_unit());
         run(&mut effects, 1, |e| e.count(1));
-        effects.end_unit(Some((8, &[0, 1])));
+        effects.end_unit(Some(Step::of(8, &[0, 1])));
         assert!(effects.begin_unit());
         assert!(!effects.has_part());
-        effects.end_unit(Some((9, &[0, 1])));
+        effects.end_unit(Some(Step::of(9, &[0, 1])));
         effects.annotate(EPOCH_MARK, 4);
         assert_eq!(
             taken(&mut effects),
@@ -678,7 +767,7 @@ mod tests {
         for shards in [&[0, 1, 2, 3, 7][..], &[1, 2, 4], &[5, 6, 7]] {
             assert!(effects.begin_unit());
             run(&mut effects, 0, |e| e.count(1));
-            effects.end_unit(Some((1, shards)));
+            effects.end_unit(Some(Step::of(1, shards)));
         }
         let text = taken(&mut effects);
         assert!(text.contains("#TX:1 0-3,7 "), "{text}");
@@ -695,7 +784,7 @@ mod tests {
         run(&mut effects, 1, |e| e.count(1));
         assert_eq!(taken(&mut effects), "; SELECT 0 ; CMD k ; SELECT 1");
         run(&mut effects, 1, |e| e.count(1));
-        effects.end_unit(Some((3, &[0, 1])));
+        effects.end_unit(Some(Step::of(3, &[0, 1])));
         assert!(effects.has_step());
         assert_eq!(
             taken(&mut effects),

@@ -98,7 +98,7 @@ impl Core {
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Arrived(done) => self.say_arrived(done),
             CoreMessage::Loaded => self.loading_ended(),
-            CoreMessage::Loading => self.refuse_while_loading(),
+            CoreMessage::Loading { beside } => self.refuse_while_loading(beside),
             CoreMessage::Feed(message) => self.on_feed(message),
             CoreMessage::BeginCopy {
                 empties,

@@ -15,15 +15,17 @@ use super::core::{Core, Held};
 impl Core {
     /// On the first core: a copy is about to come.
     pub(super) fn begin_copy_in(&mut self, empties: bool, refuses: bool, done: mpsc::Sender<()>) {
-        if refuses {
-            self.observatory.snapshots.loading.store(true, Relaxed);
-            for core in 0..self.shards {
-                if core == self.index {
-                    self.refuse_while_loading();
-                } else {
-                    self.links.core(core).mail(CoreMessage::Loading);
-                    self.wake(core);
-                }
+        let (status, beside) = (&self.observatory.snapshots, !refuses);
+        match beside {
+            true => status.loading_beside.store(true, Relaxed),
+            false => status.loading.store(true, Relaxed),
+        }
+        for core in 0..self.shards {
+            if core == self.index {
+                self.refuse_while_loading(beside);
+            } else {
+                self.links.core(core).mail(CoreMessage::Loading { beside });
+                self.wake(core);
             }
         }
         self.begin_chore(move |core, held| {
@@ -40,9 +42,13 @@ impl Core {
         });
     }
 
-    /// Commands that need the data are refused until all of it is there.
-    pub(super) fn refuse_while_loading(&mut self) {
-        self.gates.loading = true;
+    /// Commands that need the data are refused until all of it is there; or those that would disturb a copy that is
+    /// loaded beside them.
+    pub(super) fn refuse_while_loading(&mut self, beside: bool) {
+        match beside {
+            true => self.gates.loading_beside = true,
+            false => self.gates.loading = true,
+        }
         self.settle_expiry();
     }
 
@@ -71,7 +77,9 @@ impl Core {
                 }
             }
             let status = core.observatory.snapshots.clone();
-            if status.loading.swap(false, Relaxed) {
+            let was_loading = status.loading.swap(false, Relaxed);
+            let was_beside = status.loading_beside.swap(false, Relaxed);
+            if was_loading || was_beside {
                 for other in 0..core.shards {
                     if other == core.index {
                         core.loading_ended();

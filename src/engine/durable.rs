@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use crate::base::clock::{ticks, unix_ms};
 use crate::config::AppendFsync;
-use crate::effect::EPOCH_MARK;
+use crate::effect::{EPOCH_MARK, Step};
 use crate::mesh::Place;
 use crate::mesh::message::{CoreMessage, Part};
 use crate::persistence::aof::log::{LogFile, Mark};
@@ -97,16 +97,23 @@ impl Core {
 
     /// The unit ends. Where several shards have recorded a part of it, each part says so.
     pub(super) fn end_unit_on(&self, shards: &mut [impl DerefMut<Target = Shard>]) {
-        let parts: SmallVec<[u16; 16]> = shards
-            .iter()
-            .filter(|shard| shard.effects.has_part())
-            .map(|shard| shard.index as u16)
-            .collect();
-        let number = (parts.len() > 1).then(|| self.observatory.snapshots.log.number());
+        type Parts = SmallVec<[u16; 16]>;
+        let (mut logged, mut streamed) = (Parts::new(), Parts::new());
+        for shard in shards.iter() {
+            if shard.effects.has_part() {
+                logged.push(shard.index as u16);
+            }
+            if shard.effects.has_streamed_part() {
+                streamed.push(shard.index as u16);
+            }
+        }
+        let number = (streamed.len() > 1).then(|| self.observatory.snapshots.log.number());
         for shard in shards {
-            shard
-                .effects
-                .end_unit(number.map(|number| (number, &parts[..])));
+            shard.effects.end_unit(number.map(|number| Step {
+                number,
+                logged: &logged,
+                streamed: &streamed,
+            }));
         }
     }
 

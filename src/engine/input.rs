@@ -558,6 +558,7 @@ impl Core {
     #[inline]
     fn has_gates(&self) -> bool {
         self.gates.loading
+            || self.gates.loading_beside
             || self.gates.busy
             || self.gates.stale
             || self.gates.trouble.is_some()

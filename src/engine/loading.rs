@@ -25,6 +25,7 @@ impl Core {
     /// All cores have their keys: opens the gate.
     pub(super) fn loading_ended(&mut self) {
         self.gates.loading = false;
+        self.gates.loading_beside = false;
         self.settle_expiry();
     }
 

@@ -309,8 +309,12 @@ pub enum CoreMessage {
         /// Told when the shards are ready.
         done: mpsc::Sender<()>,
     },
-    /// Commands that need the data are refused until `Loaded`.
-    Loading,
+    /// Until `Loaded`, commands that need the data are refused; or, where a copy is loaded beside them, those few that it
+    /// would disturb.
+    Loading {
+        /// It is loaded beside the data.
+        beside: bool,
+    },
     /// To the first core: the copy is in and takes its place, or is given up.
     EndCopy {
         /// It is whole.

@@ -397,7 +397,10 @@ fn persistence(lines: &mut Lines, facts: &Facts<'_>) {
     let snapshots = &*facts.observatory.snapshots;
     let loading = snapshots.loading.load(Relaxed);
     lines.put("loading", u8::from(loading));
-    lines.put("async_loading", 0);
+    lines.put(
+        "async_loading",
+        u8::from(snapshots.loading_beside.load(Relaxed)),
+    );
     let saves = &snapshots.saves;
     let under_way = saves.under_way();
     let (copied, (done, total)) = match &under_way {

@@ -241,6 +241,8 @@ pub struct Status {
     pub begun: AtomicU64,
     /// A file is being loaded and most commands are refused.
     pub loading: AtomicBool,
+    /// A full copy is being loaded beside the data, which are there to be read meanwhile (`async_loading`).
+    pub loading_beside: AtomicBool,
     /// Unix seconds of the beginning of that.
     pub load_started_at: AtomicI64,
     /// Size of the file, in bytes.

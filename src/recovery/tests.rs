@@ -9,7 +9,7 @@ use super::{Choice, Halt, Recovered, check, choice, inspect, own, recover};
 use crate::base::random::Random;
 use crate::command::harness::Harness;
 use crate::config::Config;
-use crate::effect::EPOCH_MARK;
+use crate::effect::{EPOCH_MARK, Step};
 use crate::keyspace::Keyspace;
 use crate::persistence::Status;
 use crate::persistence::aof::manifest::{
@@ -89,7 +89,7 @@ impl World {
         if parts.len() > 1 {
             self.number += 1;
         }
-        let step = (parts.len() > 1).then_some((self.number, &parts[..]));
+        let step = (parts.len() > 1).then_some(Step::of(self.number, &parts));
         for shard in shards {
             shard.effects.end_unit(step);
         }

@@ -372,7 +372,7 @@ fn select(db: Option<u32>, current: &mut Option<u32>, sink: &mut impl Sink) {
 mod tests {
     use super::*;
     use crate::base::random::Random;
-    use crate::effect::Effects;
+    use crate::effect::{Effects, Step};
     use crate::resp::request::{Caller, OwnedArgs};
 
     /// What came out: each command's words joined by blanks, barriers as `|number`.
@@ -453,11 +453,17 @@ mod tests {
                 assert!(effects.begin_unit());
             }
             work(self);
-            let has_part = |shard: &usize| self.shards[*shard].has_part();
-            let parts: Vec<usize> = (0..self.shards.len()).filter(has_part).collect();
-            let parts: Vec<u16> = parts.into_iter().map(|shard| shard as u16).collect();
+            let parts = |has_part: fn(&Effects) -> bool| -> Vec<u16> {
+                let has_part = |shard: &u16| has_part(&self.shards[usize::from(*shard)]);
+                (0..self.shards.len() as u16).filter(has_part).collect()
+            };
+            let (logged, streamed) = (parts(Effects::has_part), parts(Effects::has_streamed_part));
             self.steps += 1;
-            let step = (parts.len() > 1).then_some((self.steps, &parts[..]));
+            let step = (streamed.len() > 1).then_some(Step {
+                number: self.steps,
+                logged: &logged,
+                streamed: &streamed,
+            });
             for effects in &mut self.shards {
                 effects.end_unit(step);
             }
@@ -524,6 +530,44 @@ mod tests {
         let expected = "SELECT 1,SET before,MULTI,SET a,SET b,SELECT 2,SET c,EXEC,SET after";
         assert_eq!(words(&out.bytes).join(","), expected);
         assert!(merge.has_passed(&position));
+    }
+
+    #[test]
+    fn what_replicas_alone_are_told_is_a_part_of_its_transaction() {
+        let publish = |model: &mut Model, shard: usize| {
+            let parts = [&b"PUBLISH"[..]].into_iter();
+            model.shards[shard].tell_replicas(0, 1, parts);
+        };
+        // Alone, beside a command of its shard, beside one of another, and with a step of two others.
+        let mut model = Model::new(3);
+        model.step(|model| publish(model, 0));
+        model.step(|model| {
+            publish(model, 0);
+            model.set(0, 0, "a");
+        });
+        model.step(|model| {
+            model.set(1, 0, "b");
+            publish(model, 0);
+        });
+        model.step(|model| {
+            model.set(1, 0, "c");
+            model.set(2, 0, "d");
+            publish(model, 0);
+        });
+        model.set(0, 0, "e");
+        let commands = words(&merged(&mut model).bytes).join(",");
+        let expected = "SELECT 0,PUBLISH,MULTI,PUBLISH,SET a,EXEC,MULTI,PUBLISH,SET b,EXEC,\
+                        MULTI,PUBLISH,SET c,SET d,EXEC,SET e";
+        assert_eq!(commands, expected);
+        let log = |shard: usize| {
+            let mut model = Model::new(3);
+            model.step(|model| {
+                model.set(1, 0, "b");
+                publish(model, 0);
+            });
+            String::from_utf8(model.shards[shard].recorded().to_vec()).unwrap()
+        };
+        assert!(log(0).is_empty() && !log(1).contains('#'), "{}", log(1));
     }
 
     #[test]

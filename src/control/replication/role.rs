@@ -14,8 +14,8 @@ use crate::base::clock::unix_ms;
 use crate::control::Control;
 use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage, Role};
 use crate::mesh::primary::{Attempt, FeedMessage, LinkEvent, PrimaryLink};
-use crate::replication::report::{LinkReport, LinkState, TransferReport};
 use crate::persistence::snapshot::StreamPlace;
+use crate::replication::report::{LinkReport, LinkState, TransferReport};
 use crate::replication::{Backlog, Replid, Streaming, SyncRequest};
 use crate::resp::ErrorReply;
 
@@ -80,6 +80,7 @@ impl Control {
         let is_replica = self.config.replicaof.is_some();
         let status = &self.observatory.replication;
         status.is_replica.store(is_replica, Relaxed);
+        crate::control::logging::set_role(is_replica);
         if is_replica && !self.observatory.snapshots.loading.load(Relaxed) {
             self.start_link();
         }
@@ -303,6 +304,7 @@ impl Control {
         };
         let status = &self.observatory.replication;
         status.is_replica.store(role.is_replica, Relaxed);
+        crate::control::logging::set_role(role.is_replica);
         status.link_is_up.store(role.link_is_up, Relaxed);
         self.ask_all(CoreAsk::SetRole(role), None)
     }
@@ -632,6 +634,17 @@ impl Control {
             offset: history.offset,
             db,
         })
+    }
+
+    /// Whether this server is a replica.
+    pub(in crate::control) fn is_replica(&self) -> bool {
+        self.replication.following.primary.is_some()
+    }
+
+    /// Whether it is a replica without its primary.
+    pub(in crate::control) fn is_cut_off(&self) -> bool {
+        let following = &self.replication.following;
+        following.primary.is_some() && !following.is_up
     }
 
     /// A replica that is to take over waits until this server is a primary.

@@ -282,7 +282,7 @@ pub fn decide(surveys: &[Survey], cut: CutTo) -> Verdict {
 mod tests {
     use super::*;
     use crate::base::random::Random;
-    use crate::effect::Effects;
+    use crate::effect::{Effects, Step};
     use crate::resp::request::{Caller, OwnedArgs};
 
     fn set(effects: &mut Effects, value: &str) {
@@ -300,7 +300,7 @@ mod tests {
             for write in 0..writes {
                 set(log, &format!("step {number} {write}"));
             }
-            log.end_unit(Some((number, shards)));
+            log.end_unit(Some(Step::of(number, shards)));
         }
     }
 
