@@ -261,7 +261,12 @@ impl Control {
             }
             CoreMessage::Answer { ticket, .. } => self.on_answer(ticket),
             CoreMessage::Flows(flows) => self.on_flows(flows),
-            CoreMessage::Restored { id, offset, db } => self.restore_history(id, offset, db),
+            CoreMessage::Restored {
+                id,
+                offset,
+                db,
+                begun,
+            } => self.restore_history((id, offset, db), begun),
             CoreMessage::Link(link, event) => self.on_link(link, event),
             CoreMessage::Applied(link, bytes) => self.on_applied(link, &bytes),
             CoreMessage::FeedEnded { link, db, broken } => self.on_feed_ended(link, db, broken),

@@ -68,12 +68,17 @@ impl Control {
             self.finish_shutdown(save, force, askers);
             return;
         }
+        let until_ms = unix_ms().saturating_add(timeout * 1000);
         self.waiting_to_stop = Some(Waiting {
             save,
             force,
             askers,
-            until_ms: unix_ms().saturating_add(timeout * 1000),
+            until_ms,
         });
+        let status = &self.observatory.replication;
+        status
+            .stop_waits_until_ms
+            .store(until_ms, Ordering::Relaxed);
         // Nothing may be acknowledged to a client that replicas do not get.
         self.spread_pause();
         if !self.replicas_are_ready() {
@@ -154,6 +159,8 @@ impl Control {
     }
 
     fn refuse_shutdown(&mut self, askers: Vec<(u16, u64)>) {
+        let status = &self.observatory.replication;
+        status.stop_waits_until_ms.store(0, Ordering::Relaxed);
         for (core, ticket) in askers {
             let text = ErrorReply::SHUTDOWN_FAILED.as_bytes().to_vec();
             self.answer(core, ticket, CoreAnswer::Failed(text));

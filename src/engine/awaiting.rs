@@ -27,7 +27,7 @@ impl Core {
         self.settle_own();
         self.next_ticket += 1;
         let number = self.next_ticket;
-        let has_log = self.observatory.snapshots.log.on.load(Relaxed);
+        let has_log = self.config.appendonly;
         let awaiting = Awaiting {
             number,
             wanted,
@@ -38,10 +38,8 @@ impl Core {
         };
         let place = connection.place;
         if !awaiting.log_is_known {
-            self.begin_chore(move |core, held| {
-                core.await_sync(place, held);
-                core.log_is_known(place);
-            });
+            self.durable.asks_for_logs.push(place);
+            self.look_at_logs();
         }
         let blocking = Blocking {
             command,
@@ -59,6 +57,21 @@ impl Core {
             on_disk: wanted.on_disk.is_some(),
             has_done_nothing: connection.commands <= 1,
         })));
+    }
+
+    /// Has clients that wait for the own disk told of it, once the logs hold all data: where they are just being begun, what a
+    /// client has written is in none of them yet.
+    pub(super) fn look_at_logs(&mut self) {
+        let log = &self.observatory.snapshots.log;
+        if self.config.appendonly && !log.complete.load(Relaxed) {
+            return; // again at the next tick
+        }
+        for place in std::mem::take(&mut self.durable.asks_for_logs) {
+            self.begin_chore(move |core, held| {
+                core.await_sync(place, held);
+                core.log_is_known(place);
+            });
+        }
     }
 
     /// Leaves a message for the control core.

@@ -39,6 +39,8 @@ const RETRY_MS: i64 = 100;
 /// What this core knows about logs and what waits for them.
 #[derive(Default)]
 pub(super) struct Durable {
+    /// Clients that wait for the own disk and have not been told how it stands.
+    pub asks_for_logs: Vec<Place>,
     /// Nothing is answered before it is on disk.
     pub always: bool,
     /// What this turn's answers stand on, beside the own log.
@@ -528,6 +530,9 @@ impl Core {
 
     /// Whether nothing is promised beyond about a second: then the first core sees to all logs once a second.
     pub(super) fn mind_logs(&mut self) {
+        if !self.durable.asks_for_logs.is_empty() {
+            self.look_at_logs();
+        }
         let status = &self.observatory.snapshots.log;
         if self.index != 0
             || self.durable.always

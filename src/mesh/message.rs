@@ -297,6 +297,8 @@ pub enum CoreMessage {
         offset: u64,
         /// The selected database.
         db: u32,
+        /// Told when the stream goes on from there; dropped where nothing is to be waited for.
+        begun: mpsc::Sender<()>,
     },
     /// To the first core: makes all shards ready for a full copy.
     BeginCopy {

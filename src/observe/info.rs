@@ -247,6 +247,14 @@ fn server(lines: &mut Lines, facts: &Facts<'_>) {
     lines.put("executable", &observatory.about.executable);
     lines.put("config_file", &observatory.about.config_file);
     lines.put("io_threads_active", 0);
+    let links = &observatory.replication;
+    match links.stop_waits_until_ms.load(Relaxed) {
+        0 => {}
+        until => lines.put(
+            "shutdown_in_milliseconds",
+            (until - facts.now_us / 1000).max(0),
+        ),
+    }
     let mut listeners = 0;
     if config.port != 0 {
         let binds: String = config

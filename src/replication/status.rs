@@ -1,7 +1,7 @@
 //! What every core knows about this server's part in replication: numbers that the control core writes and others read.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::report::Report;
@@ -34,6 +34,8 @@ pub struct Status {
     pub bytes_in: AtomicU64,
     /// Bytes sent to replicas: `total_net_repl_output_bytes`.
     pub bytes_out: AtomicU64,
+    /// Until when a stop waits for replicas, Unix milliseconds; 0 when none does.
+    pub stop_waits_until_ms: AtomicI64,
     /// A FAILOVER is under way: nobody is let in who asks for the stream.
     pub failing_over: AtomicBool,
     /// What was reported last, for those who cannot wait for the control core's answer.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::base::clock::unix_ms;
@@ -54,7 +54,7 @@ pub(super) fn load(
         }
     }
     add_libraries(&functions, &observatory.scripts)?;
-    restore_history(&stream, links);
+    restore_history(&stream, links, status);
     log::info!(
         "DB loaded from disk: {:.3} seconds, {keys} keys",
         started.elapsed().as_secs_f64()
@@ -154,13 +154,25 @@ fn load_file(
     Ok(report)
 }
 
-/// Tells the control core which history the data belong to, if the file says all of it.
-fn restore_history(stream: &StreamFacts, links: &SharedLinks) {
+/// Tells the control core which history the data belong to, if the file says all of it. A primary's stream goes on when this
+/// returns: nobody has written yet.
+fn restore_history(stream: &StreamFacts, links: &SharedLinks, status: &Status) {
     let id = stream.id.as_deref().and_then(Replid::parse);
     if let (Some(id), Some(offset), Some(db)) = (id, stream.offset, stream.db) {
         let control = links.control();
-        control.mail(CoreMessage::Restored { id, offset, db });
+        let (begun, has_begun) = mpsc::channel();
+        control.mail(CoreMessage::Restored {
+            id,
+            offset,
+            db,
+            begun,
+        });
         control.wake_by_event();
+        while let Err(RecvTimeoutError::Timeout) = has_begun.recv_timeout(LOOK) {
+            if status.stopping.load(Relaxed) {
+                return;
+            }
+        }
     }
 }
 

@@ -128,11 +128,11 @@ fn waitaof(
     }
     let replicas = parse::at_least(args, 2, 0, ErrorReply::NOT_POSITIVE)?;
     let until = parse::timeout_ms(args, 3, context.core.now)?;
-    let observatory = context.core.observatory;
-    if observatory.replication.is_replica.load(Relaxed) {
+    let core = context.core;
+    if core.observatory.replication.is_replica.load(Relaxed) {
         return Err(ErrorReply::WAITAOF_ON_REPLICA);
     }
-    if local > 0 && !observatory.snapshots.log.on.load(Relaxed) {
+    if local > 0 && !core.config.appendonly {
         return Err(ErrorReply::WAITAOF_NO_LOG);
     }
     if args.caller.deny_blocking {
@@ -219,7 +219,7 @@ mod tests {
         ] {
             assert_eq!(desk.line(line), format!("-ERR {error}\r\n"), "{line}");
         }
-        desk.observatory.snapshots.log.on.store(true, Relaxed);
+        desk.set("appendonly", "yes");
         let expected = Await {
             replicas: 0,
             on_disk: Some(true),

@@ -18,12 +18,12 @@ use crate::base::clock::unix_ms;
 use crate::base::number::parse_i64;
 use crate::base::sys;
 use crate::command::client::Client;
-use crate::command::connection::{ConnectionFacts, list_lines};
+use crate::command::connection::ConnectionFacts;
 use crate::command::table::commands;
 use crate::control::Control;
-use crate::mesh::message::{Candidate, ClientFilter, CoreMessage};
+use crate::mesh::message::{Candidate, CoreMessage};
 use crate::replication::psync::{self, Refusal};
-use crate::replication::report::{ReplicaReport, ReplicaState, Report};
+use crate::replication::report::ReplicaState;
 use crate::replication::{PeerFacts, SyncRequest};
 use crate::resp::ErrorReply;
 use crate::resp::parser::{Limits, Parsed, Parser};
@@ -122,7 +122,7 @@ impl Replica {
     }
 
     /// Whether the stream is kept for it.
-    fn needs_stream(&self) -> bool {
+    pub(super) fn needs_stream(&self) -> bool {
         self.stage != Stage::Waits && !self.facts.copy_only
     }
 
@@ -144,11 +144,11 @@ impl Replica {
         sent.is_ok_and(|sent| sent == bytes.len())
     }
 
-    fn memory(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         size_of::<Replica>() + self.input.capacity() + self.spare.capacity() + self.client.memory()
     }
 
-    fn facts_for_list(&self) -> ConnectionFacts {
+    pub(super) fn facts_for_list(&self) -> ConnectionFacts {
         ConnectionFacts {
             input_bytes: self.input.len(),
             input_free: self.input.capacity() - self.input.len(),
@@ -220,7 +220,7 @@ impl Replicas {
         self.iter().filter(has).count()
     }
 
-    fn in_order(&self) -> Vec<&Replica> {
+    pub(super) fn in_order(&self) -> Vec<&Replica> {
         let mut all: Vec<&Replica> = self.iter().collect();
         all.sort_unstable_by_key(|replica| replica.came);
         all
@@ -851,106 +851,6 @@ impl Control {
             log::warn!("Disconnecting timedout replica (streaming sync): {name}");
             self.close_replica(place);
         }
-    }
-
-    // What others ask.
-
-    /// Replicas that are well.
-    fn good_replicas(&self, now: i64) -> u32 {
-        let lag = u64::from(self.config.min_replicas_max_lag);
-        let good = |replica: &&Replica| replica.is_online() && replica.lag_s(now) <= lag;
-        self.replicas.iter().filter(good).count() as u32
-    }
-
-    /// Shares what every core wants to know.
-    pub(in crate::control) fn publish_replicas(&mut self) {
-        let status = self.observatory.replication.clone();
-        let now = unix_ms();
-        status.good_replicas.store(self.good_replicas(now), Relaxed);
-        status.replicas.store(self.replicas.count() as u32, Relaxed);
-        let memory: usize = self.replicas.iter().map(Replica::memory).sum();
-        status.replica_bytes.store(memory as u64, Relaxed);
-        let backlog = self.replication.backlog.as_ref();
-        let bytes = backlog.map_or(0, |backlog| backlog.memory() as u64);
-        let within = bytes.min(self.config.repl_backlog_size);
-        status.backlog_bytes.store(within, Relaxed);
-        status.beyond_backlog_bytes.store(bytes - within, Relaxed);
-    }
-
-    /// How replication stands, with all that the shards have handed on.
-    pub(in crate::control) fn report(&mut self) -> Report {
-        self.drain_stream();
-        let now = unix_ms();
-        let replicas = self
-            .replicas
-            .in_order()
-            .into_iter()
-            .map(|replica| ReplicaReport {
-                ip: replica.ip(),
-                port: replica.facts.port,
-                state: replica.state(),
-                offset: replica.acked,
-                lag_s: replica.lag_s(now),
-            });
-        let backlog = self.replication.backlog.as_ref();
-        Report {
-            link: self.link_report(),
-            replicas: replicas.collect(),
-            good_replicas: (self.config.min_replicas_to_write > 0
-                && self.config.min_replicas_max_lag > 0)
-                .then(|| self.good_replicas(now)),
-            failover: self.failover_word(),
-            history: self.replication.history,
-            backlog: backlog.map(|backlog| (backlog.first(), backlog.len())),
-        }
-    }
-
-    /// CLIENT LIST.
-    pub(in crate::control) fn list_replicas(
-        &self,
-        filter: &ClientFilter,
-        lines: &mut Vec<(u64, Vec<u8>)>,
-    ) {
-        let now = unix_ms();
-        for replica in self.replicas.iter() {
-            let mut facts = replica.facts_for_list();
-            if let Some(backlog) = &self.replication.backlog
-                && replica.needs_stream()
-            {
-                let behind = backlog.next().saturating_sub(replica.next) as usize;
-                facts.output_queued = behind;
-                facts.output_blocks = behind.div_ceil(16 * 1024);
-            }
-            list_lines(&replica.client, &facts, filter, now, lines);
-        }
-    }
-
-    /// CLIENT KILL: how many there were.
-    pub(in crate::control) fn kill_replicas(&mut self, filter: &ClientFilter) -> usize {
-        let fitting: Vec<u32> = self
-            .replicas
-            .iter()
-            .filter(|replica| replica.client.fits(filter))
-            .map(|replica| replica.place)
-            .collect();
-        for &place in &fitting {
-            self.close_replica(place);
-        }
-        fitting.len()
-    }
-
-    /// The users have changed: replicas whose user is gone are closed.
-    pub(in crate::control) fn replicas_take_over_users(&mut self) {
-        let users = self.users.clone();
-        let gone: Vec<u32> = self
-            .replicas
-            .iter_mut()
-            .filter_map(|replica| {
-                let stays = replica.client.take_over(&users);
-                (!stays).then_some(replica.place)
-            })
-            .collect();
-        gone.into_iter().for_each(|place| self.close_replica(place));
     }
 
     /// A message that concerns replicas; others are given back.

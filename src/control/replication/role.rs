@@ -99,8 +99,13 @@ impl Control {
         }
     }
 
-    /// Facts of the snapshot that was loaded at start: the history it belongs to.
-    pub(in crate::control) fn restore_history(&mut self, id: Replid, offset: u64, db: u32) {
+    /// Facts of the snapshot that was loaded at start: the history it belongs to. `begun` is told when the stream goes on, or
+    /// dropped where there is nothing to wait for.
+    pub(in crate::control) fn restore_history(
+        &mut self,
+        (id, offset, db): (Replid, u64, u32),
+        begun: mpsc::Sender<()>,
+    ) {
         let history = &mut self.replication.history;
         if self.replication.following.primary.is_some() {
             history.id = id;
@@ -112,6 +117,12 @@ impl Control {
             history.previous = Some((id, offset + 1));
         }
         self.replication.backlog = Some(Backlog::new(offset + 1));
+        if self.replication.following.primary.is_none() {
+            // What is written from the first command on must be there for them.
+            let streaming = Streaming::On(self.flow_limit());
+            let cut = self.cut_stream(streaming, None);
+            self.copies.beginning = Some((cut, begun));
+        }
     }
 
     /// REPLICAOF.

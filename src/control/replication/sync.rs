@@ -41,6 +41,8 @@ pub(in crate::control) struct Copies {
     last: u64,
     /// A cut is under way that ends the stream.
     ending: Option<u64>,
+    /// A cut is under way that begins it at start, and who waits for it.
+    pub(super) beginning: Option<(u64, Sender<()>)>,
 }
 
 impl Control {
@@ -180,6 +182,10 @@ impl Control {
             db,
         };
         if moments.tell(number, place) || self.on_role_barrier(number) {
+            return;
+        }
+        if let Some((_, begun)) = self.copies.beginning.take_if(|(cut, _)| *cut == number) {
+            let _ = begun.send(()); // who waited may have given up
             return;
         }
         if self.copies.ending == Some(number) {
