@@ -10,11 +10,15 @@ pub mod flags;
 pub mod node_id;
 pub mod nodes_conf;
 pub mod packet;
+pub mod render;
 pub mod route;
 pub mod settings;
 pub mod slot_map;
 pub mod slots;
 pub mod state;
+
+#[cfg(test)]
+mod simulation;
 
 pub use action::{Action, LinkId, Save, Turn};
 pub use flags::NodeFlags;

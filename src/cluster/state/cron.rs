@@ -1,13 +1,16 @@
 //! Ten times a second: links, pings, who cannot be reached, what a replica has to do (specification, 3.1).
 
-use super::super::action::Action;
+use super::super::action::{Action, LinkId};
 use super::super::flags::NodeFlags;
+use super::super::node_id::NodeId;
 use super::super::packet::Kind;
 use super::Cluster;
 use super::table::NodeKey;
 
 /// A ping to somebody at random every so many ticks.
 const RANDOM_PING_TICKS: u64 = 10;
+/// Voters that hear at once of a primary that cannot be reached, besides its replicas.
+const COLLECTORS: usize = 3;
 /// How many are drawn for it, of which the one that has been silent the longest gets it.
 const RANDOM_PING_DRAWS: usize = 5;
 
@@ -102,13 +105,47 @@ impl Cluster {
             }
         }
         if is_waiting && silent_ms > timeout_ms {
-            let flags = &mut self.nodes[key].flags;
-            if !flags.has(NodeFlags::PFAIL | NodeFlags::FAIL) {
-                flags.put(NodeFlags::PFAIL, true);
-                let text = format!("Node {} possibly failing", self.nodes[key].name_for_log());
-                self.note(log::Level::Debug, text);
-                self.look_soon();
-            }
+            self.suspect(key);
+        }
+    }
+
+    /// This node cannot reach `key` any more.
+    fn suspect(&mut self, key: NodeKey) {
+        let flags = &mut self.nodes[key].flags;
+        if flags.has(NodeFlags::PFAIL | NodeFlags::FAIL) {
+            return;
+        }
+        flags.put(NodeFlags::PFAIL, true);
+        self.pfail_count += 1;
+        let text = format!("Node {} possibly failing", self.nodes[key].name_for_log());
+        self.note(log::Level::Debug, text);
+        self.look_soon();
+        // Others may have said so before. Redis waits for the next report.
+        self.fail_if_agreed(key);
+        if self.nodes[key].is_voter() && self.me().is_voter() {
+            self.tell_collectors(key);
+        }
+    }
+
+    /// Tells those who are to find a majority soon that this voter cannot reach `key`: its replicas, and a few voters that
+    /// all choose alike. With pings at random alone that takes seconds in a large cluster, in which slots are not served.
+    fn tell_collectors(&mut self, key: NodeKey) {
+        let mut voters: Vec<(NodeId, NodeKey)> = self
+            .nodes
+            .iter()
+            .filter(|(other, node)| *other != key && node.is_voter() && !node.is_myself())
+            .filter(|(_, node)| !node.flags.has(NodeFlags::PFAIL | NodeFlags::FAIL))
+            .map(|(other, node)| (node.id, other))
+            .collect();
+        voters.sort_unstable();
+        let mut told = self.nodes[key].replicas.clone();
+        told.extend(voters.iter().take(COLLECTORS).map(|(_, other)| *other));
+        let links: Vec<LinkId> = told
+            .iter()
+            .filter_map(|other| self.nodes[*other].outbound)
+            .collect();
+        for link in links {
+            self.send_gossip(link, Kind::Pong);
         }
     }
 
