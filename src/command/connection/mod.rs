@@ -250,6 +250,9 @@ fn select(
     if i32::try_from(db).is_err() {
         return Err(ErrorReply::out_of_range(i32::MIN.into(), i32::MAX.into()));
     }
+    if context.core.config.cluster_enabled && db != 0 {
+        return Err(ErrorReply::CLUSTER_SELECT);
+    }
     match u32::try_from(db) {
         Ok(db) if db < context.core.config.databases => context.client.db = db,
         _ => return Err(ErrorReply::DB_OUT_OF_RANGE),
