@@ -26,6 +26,7 @@ import time
 from pathlib import Path
 
 import durable
+import replication
 import snapshots
 from measure import (
     BUSY_SHARE_MAX, benchmark, find_errors, probe, run_command, server_cpu_ns, settled_rss_bytes, subscribe, support,
@@ -615,6 +616,93 @@ def startup(bench):
             print(f"{kind:<26} {name:<11} {seconds:8.3f} s  {'' if name == 'redis' else show(ratio)}", flush=True)
 
 
+def ends(bench):
+    """The servers whose replication is measured: name to a function that makes one with further arguments."""
+    found = {"redis": lambda *extra, cpus=None, name="redis": support.redis(
+        cpus=cpus or bench.server_cpus, name=name, extra=[*replication.SYNC_NOW, *extra])}
+    if not bench.options.no_slotwise:
+        found["slotwise"] = lambda *extra, cpus=None, name="slotwise": support.slotwise(
+            bench.options.slotwise, shards=1, cpus=cpus or bench.server_cpus, name=name, extra=[*replication.SYNC_NOW, *extra])
+    return found
+
+
+def replica(bench):
+    """SET at c=50 P=16 with one replica (redis-server, on the load's CPU) beside none."""
+    keys = KEYS // 10
+    makers = ends(bench)
+    primaries = {f"{name}-{kind}": make(name=f"{name}-{kind}") for name, make in makers.items() for kind in ("alone", "replica")}
+    followers = {f"{name}-replica": support.redis(cpus=bench.load_cpus, name=f"of-{name}") for name in makers}
+    with Started([*primaries.values(), *followers.values()]):
+        for name, server in primaries.items():
+            preload(server, keys)
+            if name in followers:
+                replication.attach(followers[name], server)
+        print_head(f"replica: 64-byte values, {keys} random keys, one replica beside none")
+
+        def after(server):
+            if server.name in followers:
+                replication.catch_up(server, followers[server.name])
+
+        arguments = ["-t", "set", "-c", "50", "-P", "16", "-r", str(keys), "-d", "64"]
+        in_turn(bench, "replica", "SET c=50 P=16", list(primaries.values()), arguments, bench.requests(1_500_000), void=False, after=after)
+    rows = {row["server"]: row for row in bench.results.get("replica", [])}
+    for name in makers:
+        if f"{name}-replica" in rows:
+            alone, fed = rows[f"{name}-alone"], rows[f"{name}-replica"]
+            rps, cpu = fed["rps"] / alone["rps"], fed["cpu_us"] / alone["cpu_us"]
+            bench.record("replica", {"test": "replica/alone", "server": name, "rps_share": round(rps, 3), "cpu_ratio": round(cpu, 3)})
+            print(f"{name}: {rps:.2f} of its throughput without a replica, {cpu:.2f} of its CPU per request", flush=True)
+
+
+def sync(bench):
+    """A full sync (to redis-server) of many small keys under half of the write load that a server can take."""
+    keys = 300_000 if bench.options.quick else 5_000_000
+    rounds = 1 if bench.options.quick else min(3, bench.rounds)
+    print(f"\n== sync: {keys} keys of 64 bytes, one client that overwrites, one that probes each 0.5 ms")
+    for turn in range(rounds):
+        makers = ends(bench)
+        for name in makers if turn % 2 == 0 else reversed(makers):
+            primary, follower = makers[name](), support.redis(cpus=bench.load_cpus, name="follower")
+            with Started([primary, follower]):
+                preload(primary, keys)
+                row = {"server": name, **replication.sync(primary, follower, keys, bench.load_cpus)}
+            bench.record("sync", row)
+            print("  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+
+
+def apply(bench):
+    """How quickly a replica applies a stream of SETs that a primary made by hand sends as fast as it goes."""
+    commands = bench.requests(3_000_000)
+    print(f"\n== apply: {commands} SETs of 64 bytes over {KEYS // 10} keys")
+    found = {}
+    for turn in range(bench.rounds):
+        makers = ends(bench)
+        for name in makers if turn % 2 == 0 else reversed(makers):
+            with makers[name]() as server:
+                row = {"server": name, **replication.applying(server, commands, KEYS // 10)}
+            found.setdefault(name, []).append(row)
+            bench.record("apply", row)
+    for name, rows in found.items():
+        for measure in ("commands_per_second", "cpu_us"):
+            ratio = spread([safe_ratio(a[measure], b[measure]) for a, b in zip(rows, found["redis"])])
+            print(f"{measure:<26} {name:<11} {statistics.median(row[measure] for row in rows):>12}"
+                  f"  {'' if name == 'redis' else show(ratio)}", flush=True)
+
+
+def idle_link(bench):
+    """CPU of a link over which nothing is sent but pings and acknowledgements, in percent of a core."""
+    seconds = 5 if bench.options.quick else 30
+    print(f"\n== idle_link: percent of a core over {seconds} s")
+    for name, make in ends(bench).items():
+        alone, primary, follower = make(), make(name=f"{name}-primary"), make(name=f"{name}-replica")
+        with Started([alone, primary, follower]) as servers:
+            replication.attach(follower, primary)
+            time.sleep(2)
+            for server, share in zip(servers, replication.idle(servers, seconds)):
+                bench.record("idle_link", {"server": server.name, "cpu_percent": share})
+                print(f"{server.name:<26} {share:8.3f} %", flush=True)
+
+
 DEFAULT_TESTS = ["ping_inline", "ping_mbulk", "set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "sadd", "hset",
                  "spop", "zadd", "zpopmin"]
 
@@ -671,7 +759,7 @@ def whole_list(bench, server, arguments, unix):
 
 WORKLOADS = {function.__name__: function for function in
              (get_set, mget, types, groups, publish, big, conns5000, default_list, two_shards, memory, memory_types, grow,
-              bgsave, aof, startup)}
+              bgsave, aof, startup, replica, sync, apply, idle_link)}
 
 
 # --- the program -------------------------------------------------------------------------------------------------------

@@ -30,10 +30,10 @@ pub mod acl;
 /// What outlives the process: the snapshot format, and the files it goes into.
 pub mod persistence;
 
-/// Histories and offsets, the backlog, the merge of the shards' effect streams: decisions, no sockets.
-pub mod replication;
 /// The cluster bus, who owns which slot, failover: it decides and never acts.
 pub mod cluster;
+/// Histories and offsets, the backlog, the merge of the shards' effect streams: decisions, no sockets.
+pub mod replication;
 
 /// Channels, patterns, subscribers: who hears what, and what a message looks like.
 pub mod pubsub;

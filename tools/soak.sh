@@ -40,6 +40,14 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     done
     check 1200 python3 "$clients/crash.py" --kills 300 --seconds 900
     check 1200 python3 "$clients/effects.py" --rounds 40 --seconds 900 --rewrite
+    for ends in r:r s1:r r:s1 s4:r r:s4 s4:s1 s2:s5; do
+        check 600 python3 "$clients/replication.py" --ends $ends --full
+    done
+    check 1500 python3 "$clients/replication_chaos.py" --rounds 20 --seconds 60
+    check 900 python3 "$clients/replication_chaos.py" --netns --rounds 8
+    for nodes in s4,r,s1 r,s4,s4 s2,s2,r; do
+        check 600 python3 "$clients/sentinel.py" --nodes $nodes
+    done
     # The simulated loss of power, on seeds that no turn has had.
     first=$(($(date +%s) % 100000000 * 1000))
     check 3600 env SLOTWISE_POWER_SEEDS="$first-$((first + 3000))" cargo test --locked --lib recovery::power_tests
@@ -47,6 +55,7 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     # Redis's own suite says that it was skipped when REDIS_SRC names no checkout.
     check 3600 python3 "$root/tests/compat/run.py"
     check 3600 python3 "$root/tests/compat/run.py" --replace
+    check 7200 python3 "$root/tests/compat/run.py" --replication
     turns=$((turns + 1))
     echo "turn $turns done"
 done

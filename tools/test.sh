@@ -177,6 +177,12 @@ if command -v redis-server >/dev/null 2>&1; then
     for shards in 1 4; do
         step "recovery-$shards" 120 python3 "$clients/recovery.py" --slotwise "$SLOTWISE" --shards $shards
     done
+    # Most of their time is waiting, so several run at once; chaos and sentinels have seeds and bounds of their own.
+    for ends in s1:r r:s1 s4:r r:s4 s4:s1; do
+        step "replication-$ends" 90 python3 "$clients/replication.py" --ends $ends --jobs 8
+    done
+    step "replication-chaos" 60 python3 "$clients/replication_chaos.py" --seconds 12 --rounds 2 --seed 7200
+    step "sentinel" 90 "${client_python:-python3}" "$clients/sentinel.py" --jobs 5
     for shards in 1 4; do
         step "pubsub-$shards" 120 python3 "$clients/pubsub.py" --shards $shards
     done

@@ -8,6 +8,7 @@ use super::client::Client;
 use super::permit::{self, Refusal};
 use super::spec::Flags;
 use super::table::{CommandTable, Registered};
+use super::transactions::is_exec;
 
 /// State of the server that gates read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +21,14 @@ pub struct Gates {
     pub busy: bool,
     /// What is written cannot be kept.
     pub trouble: Option<Trouble>,
+    /// A replica that takes writes from its primary only.
+    pub read_only: bool,
+    /// A replica without its primary, whose data nobody is to see.
+    pub stale: bool,
+    /// Commands with one of these flags need a look at all of this; what they are refused for is found then.
+    pub refused: Flags,
+    /// Too few replicas are well: `min-replicas-to-write`.
+    pub lacks_replicas: bool,
 }
 
 /// The command that `args` name, checked for existence and arity: what is wrong with the request itself.
@@ -101,8 +110,25 @@ pub fn admit(
     {
         return Err(Refusal::Error(misconfigured(trouble)));
     }
+    if gates.lacks_replicas && flags.has(Flags::WRITE) {
+        return Err(Refusal::Error(ErrorReply::NO_REPLICAS));
+    }
+    // EXEC is as what it would run.
+    let queued = |flag: Flags, with: bool| {
+        let multi = client.multi.as_ref().filter(|_| is_exec(command));
+        multi.is_some_and(|multi| {
+            let mut queue = multi.queue.iter();
+            queue.any(|queued| queued.command.spec.flags.has(flag) == with)
+        })
+    };
+    if gates.read_only && (flags.has(Flags::WRITE) || queued(Flags::WRITE, true)) {
+        return Err(Refusal::Error(ErrorReply::READONLY));
+    }
     if client.subscribed && !client.resp3 && !flags.has(Flags::WHILE_SUBSCRIBED) {
         return Err(Refusal::Error(ErrorReply::subscribed(&command.name)));
+    }
+    if gates.stale && (!flags.has(Flags::STALE) || queued(Flags::STALE, false)) {
+        return Err(Refusal::Error(ErrorReply::MASTERDOWN));
     }
     if gates.loading && !flags.has(Flags::LOADING) {
         return Err(Refusal::Error(ErrorReply::LOADING));

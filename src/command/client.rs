@@ -234,6 +234,8 @@ pub struct Client {
     pub special: bool,
     /// The connection closes once the reply at hand is sent: CLIENT KILL of oneself.
     pub closing: bool,
+    /// It is the stream of our primary: let in everywhere, answered nothing.
+    pub primary: bool,
     /// REPLCONF: what it has said of itself as a replica.
     pub peer_facts: Option<Box<PeerFacts>>,
     /// It follows the stream: a replica of ours.
@@ -363,6 +365,7 @@ impl Client {
             remembers: false,
             special: false,
             closing: false,
+            primary: false,
             peer_facts: None,
             is_replica: false,
             created_ms: now,
@@ -401,8 +404,14 @@ impl Client {
     }
 
     fn settle(&mut self, users: &Users) {
-        self.authenticated = self.proved || users.default_user().is_open();
-        self.trusted = self.authenticated && self.user.is_unrestricted();
+        self.authenticated = self.primary || self.proved || users.default_user().is_open();
+        self.trusted = self.primary || self.authenticated && self.user.is_unrestricted();
+    }
+
+    /// It is the stream of our primary from here on.
+    pub fn become_primary(&mut self) {
+        self.primary = true;
+        (self.authenticated, self.trusted) = (true, true);
     }
 
     /// Bytes of memory that what is remembered of it takes beside its own size.
@@ -443,10 +452,11 @@ impl Client {
             client: self.id,
             db: self.db,
             no_touch: self.no_touch,
-            deny_blocking: false,
+            deny_blocking: self.primary,
             from_script: false,
             resp3: self.resp3,
             remembers: self.remembers,
+            primary: self.primary,
         }
     }
 
@@ -499,7 +509,9 @@ impl Client {
 
     /// Which output buffer limit and which CLIENT LIST TYPE it falls under.
     pub fn kind(&self) -> ClientKind {
-        if self.is_replica {
+        if self.primary {
+            ClientKind::Primary
+        } else if self.is_replica {
             ClientKind::Replica
         } else if self.subscribed {
             ClientKind::PubSub

@@ -481,6 +481,14 @@ impl Config {
         values[place] = Value::Text(absolute.to_vec());
         Config::from_values(values, self.renamed_commands.clone())
     }
+
+    /// The same with another primary, or none: REPLICAOF.
+    pub fn with_primary(&self, primary: Option<(Vec<u8>, u16)>) -> Config {
+        let place = directive::find(b"replicaof").expect("the table has it");
+        let mut values = self.values.clone();
+        values[place] = Value::Primary(primary);
+        Config::from_values(values, self.renamed_commands.clone())
+    }
 }
 
 /// The default of every directive; `working_directory` is that of `dir`.

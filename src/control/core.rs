@@ -140,6 +140,7 @@ impl Control {
             failover: None,
             random: Random::new(sys::entropy()),
         };
+        control.begin_role();
         for listener in parts.listeners {
             control.accept_from(listener);
         }
@@ -219,6 +220,7 @@ impl Control {
         if now >= self.next_look_ms {
             self.next_look_ms = now + CRON.as_millis() as i64;
             self.observatory.look(now);
+            self.link_cron();
             self.replicas_cron(now);
         }
         self.replicas_turn();
@@ -259,6 +261,10 @@ impl Control {
             }
             CoreMessage::Answer { ticket, .. } => self.on_answer(ticket),
             CoreMessage::Flows(flows) => self.on_flows(flows),
+            CoreMessage::Restored { id, offset, db } => self.restore_history(id, offset, db),
+            CoreMessage::Link(link, event) => self.on_link(link, event),
+            CoreMessage::Applied(link, bytes) => self.on_applied(link, &bytes),
+            CoreMessage::FeedEnded { link, db, broken } => self.on_feed_ended(link, db, broken),
             other => {
                 if self.on_replica_message(other).is_some() {
                     log::error!("a message for another core has come to the control core");
@@ -290,6 +296,7 @@ impl Control {
                             self.take_required_password();
                         }
                         super::logging::set_level(self.config.loglevel);
+                        self.publish_replicas();
                         self.ask_all(
                             CoreAsk::Configure(self.config.clone()),
                             Some((from, ticket)),
@@ -333,6 +340,11 @@ impl Control {
                 let asker = (ticket != 0).then_some((from, ticket));
                 self.ask_all(CoreAsk::Monitors(Arc::new(self.monitors.clone())), asker);
             }
+            CoreAsk::ReplicaOf {
+                primary,
+                waits,
+                client,
+            } => self.replica_of((from, ticket), primary, waits, &client),
             CoreAsk::AbortShutdown => {
                 let answer = match self.abort_shutdown() {
                     true => CoreAnswer::Done,
@@ -439,9 +451,9 @@ impl Control {
             .map_err(|error| format!("ERR Rewriting config file: {error}"))
     }
 
-    /// Asks every core; `asker` is answered when all have.
-    fn ask_all(&mut self, ask: CoreAsk, asker: Option<(u16, u64)>) {
-        self.ask_all_then(ask, asker, CoreAnswer::Done);
+    /// Asks every core; `asker` is answered when all have. The number of the question.
+    pub(super) fn ask_all(&mut self, ask: CoreAsk, asker: Option<(u16, u64)>) -> u64 {
+        self.ask_all_then(ask, asker, CoreAnswer::Done)
     }
 
     /// Asks every core; `asker` is given `answer` when all have answered.
@@ -450,7 +462,7 @@ impl Control {
         ask: CoreAsk,
         asker: Option<(u16, u64)>,
         answer: CoreAnswer,
-    ) {
+    ) -> u64 {
         self.next_round += 1;
         self.rounds.insert(
             self.next_round,
@@ -468,6 +480,7 @@ impl Control {
             });
             core.wake_by_event();
         }
+        self.next_round
     }
 
     fn on_answer(&mut self, round: u64) {
@@ -475,14 +488,16 @@ impl Control {
             return;
         };
         of.missing -= 1;
-        if of.missing == 0
-            && let Some(Round {
+        if of.missing > 0 {
+            return;
+        }
+        match self.rounds.remove(&round) {
+            Some(Round {
                 asker: Some((core, ticket)),
                 answer,
                 ..
-            }) = self.rounds.remove(&round)
-        {
-            self.answer(core, ticket, answer);
+            }) => self.answer(core, ticket, answer),
+            _ => self.on_round_ended(round),
         }
     }
 

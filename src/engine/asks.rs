@@ -81,7 +81,11 @@ impl Core {
             CoreMessage::Linked { place, fd } => self.on_linked(place, fd),
             CoreMessage::CutStream(cut) => self.cut_stream(cut),
             CoreMessage::Flows(_)
-            | CoreMessage::CutWithoutStream(_)
+            | CoreMessage::Link(..)
+            | CoreMessage::Restored { .. }
+            | CoreMessage::Applied(..)
+            | CoreMessage::FeedEnded { .. }
+            | CoreMessage::CutWithoutStream { .. }
             | CoreMessage::CopyRefused(_)
             | CoreMessage::CopyEnded { .. }
             | CoreMessage::Replica(_)
@@ -94,6 +98,14 @@ impl Core {
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Arrived(done) => self.say_arrived(done),
             CoreMessage::Loaded => self.loading_ended(),
+            CoreMessage::Loading => self.refuse_while_loading(),
+            CoreMessage::Feed(message) => self.on_feed(message),
+            CoreMessage::BeginCopy {
+                empties,
+                refuses,
+                done,
+            } => self.begin_copy_in(empties, refuses, done),
+            CoreMessage::EndCopy { whole, done } => self.end_copy_in(whole, done),
             CoreMessage::ReplicasHave {
                 place,
                 number,
@@ -116,18 +128,7 @@ impl Core {
 
     /// A connection to serve.
     fn accept(&mut self, accepted: Accepted) {
-        let index = match self.free_places.pop() {
-            Some(index) => index,
-            None => {
-                self.connections.push(None);
-                self.generations.push(0);
-                self.connections.len() as u32 - 1
-            }
-        };
-        let place = Place {
-            index,
-            generation: self.generations[index as usize],
-        };
+        let place = self.new_place();
         let client = Client::new(
             accepted.client,
             accepted.peer,
@@ -145,7 +146,23 @@ impl Core {
         connection.receiving = true;
         self.counters().accepted.add(1);
         self.counters().connected.add(1);
-        self.connections[index as usize] = Some(connection);
+        self.connections[place.index as usize] = Some(connection);
+    }
+
+    /// A place for a connection.
+    pub(super) fn new_place(&mut self) -> Place {
+        let index = match self.free_places.pop() {
+            Some(index) => index,
+            None => {
+                self.connections.push(None);
+                self.generations.push(0);
+                self.connections.len() as u32 - 1
+            }
+        };
+        Place {
+            index,
+            generation: self.generations[index as usize],
+        }
     }
 
     fn answer(&mut self, ask: CoreAsk) -> CoreAnswer {
@@ -184,6 +201,9 @@ impl Core {
                     .map(|connection| connection.place)
                     .collect();
                 for &place in &places {
+                    if self.cut_link(place) {
+                        continue;
+                    }
                     if let Some(mut connection) = self.take_connection(place) {
                         self.shut_down(&mut connection);
                         self.put_back(connection);
@@ -199,9 +219,7 @@ impl Core {
                     until_ms,
                     writes_only,
                 };
-                if let Some(shard) = &mut self.shard {
-                    shard.expiry_paused = until_ms > 0 || self.gates.loading;
-                }
+                self.settle_expiry();
                 if until_ms == 0 {
                     self.end_pause();
                 }
@@ -217,6 +235,10 @@ impl Core {
                     Some(found) => CoreAnswer::Found((self.index as u16, found.place.token())),
                     None => CoreAnswer::Done,
                 }
+            }
+            CoreAsk::SetRole(role) => {
+                self.set_role(role);
+                CoreAnswer::Done
             }
             CoreAsk::CountClients => CoreAnswer::Classes(self.client_classes()),
             CoreAsk::ResetStats => {
@@ -235,6 +257,7 @@ impl Core {
             | CoreAsk::ConfigSet { .. }
             | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
+            | CoreAsk::ReplicaOf { .. }
             | CoreAsk::Replication { .. }
             | CoreAsk::CountReplicas { .. }
             | CoreAsk::Failover(_)
@@ -261,6 +284,7 @@ impl Core {
         }
         self.configure_logs();
         self.switch_logs();
+        self.role_configured();
         self.memory_configured();
         self.client_memory_configured();
     }
@@ -289,9 +313,7 @@ impl Core {
     /// Lets go on what a pause held back.
     pub(super) fn end_pause(&mut self) {
         self.pause = Pause::default();
-        if let Some(shard) = &mut self.shard {
-            shard.expiry_paused = self.gates.loading;
-        }
+        self.settle_expiry();
         let paused = std::mem::take(&mut self.blocked_by_pause);
         let blocked = self.counters().blocked.get();
         self.counters()

@@ -117,6 +117,7 @@ impl Core {
             self.mind_rewrites();
             self.mind_stream();
         }
+        self.mind_feed();
         self.begin_expiry();
         self.mind_logs();
         self.mind_links();
@@ -181,6 +182,9 @@ impl Core {
             ClientKind::Replica | ClientKind::Primary => 1,
             ClientKind::PubSub => 2,
         };
+        if connection.client.primary {
+            return; // it reads nothing, and is not owed anything for long
+        }
         let limits = self.config.client_output_buffer_limit[class];
         let owed = connection.output.owed() as u64;
         let hard = limits.hard_bytes > 0 && owed >= limits.hard_bytes;

@@ -119,7 +119,7 @@ impl Core {
     // Giving up.
 
     /// Takes a client's waiter, unless somebody serves it just now: then the reply is on its way.
-    fn recall(&mut self, connection: &Connection) -> bool {
+    pub(super) fn recall(&mut self, connection: &Connection) -> bool {
         let Some(blocking) = &connection.blocked else {
             return false;
         };
@@ -227,7 +227,7 @@ impl Core {
     }
 
     /// A client that has been recalled is answered: as if its time had come, or by an error. The command counts as run.
-    fn give_up(&mut self, connection: &mut Connection, error: Option<&ErrorReply>) {
+    pub(super) fn give_up(&mut self, connection: &mut Connection, error: Option<&ErrorReply>) {
         if error.is_none() && self.ask_for_outcome(connection) {
             return;
         }
@@ -331,7 +331,12 @@ impl Core {
     pub(super) fn serve(&mut self, held: &mut [&mut Shard]) {
         // The unit may have taken long (a big EXEC, DEBUG SLEEP in it); what has expired meanwhile serves nobody.
         let now = unix_ms();
-        held.iter_mut().for_each(|shard| shard.set_now(now));
+        // What is due to those who blocked here is so even while a primary's stream runs, which says itself what goes.
+        let replaying = held.iter().any(|shard| shard.replaying);
+        held.iter_mut().for_each(|shard| {
+            shard.set_now(now);
+            shard.replaying = false;
+        });
         let mut unserved: Vec<(usize, Ready)> = Vec::new();
         loop {
             let next = held
@@ -352,6 +357,8 @@ impl Core {
         for (at, ready) in unserved.into_iter().rev() {
             held[at].blocked.put_back(ready);
         }
+        held.iter_mut()
+            .for_each(|shard| shard.replaying = replaying);
     }
 
     /// Serves those who wait for one key, in the order of blocking. Gives the shard that is missing for the first who

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::acl::Users;
@@ -13,7 +14,7 @@ use crate::base::clock::{ticks, unix_ms};
 use crate::command::admit::Gates;
 use crate::command::table::{CommandTable, commands};
 use crate::config::Config;
-use crate::mesh::message::{CoreMessage, Part, SlowRun};
+use crate::mesh::message::{CoreMessage, Part, Role, SlowRun};
 use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
@@ -30,6 +31,7 @@ use super::clients::Clients;
 use super::durable::Durable;
 use super::evict::Memory;
 use super::expire::Expiry;
+use super::feed::Feed;
 use super::input::Item;
 use super::migrating::{Migrating, Target};
 use super::push::Pushing;
@@ -177,6 +179,11 @@ pub struct Core {
     pub(super) targets: Vec<Box<Target>>,
     /// Full copies that wait for the same.
     pub(super) stream_cuts: VecDeque<Box<Cut>>,
+    /// The stream of the primary, on the first core of a replica.
+    pub(super) feed: Option<Box<Feed>>,
+    pub(super) role: Role,
+    /// What runs on the own shard just now is the stream's.
+    pub(super) replays: bool,
     pub(super) clients: Clients,
     pub(super) monitors: Arc<Vec<(u16, u64)>>,
     pub(super) pushing: Pushing,
@@ -292,6 +299,9 @@ impl Core {
             migrations: HashMap::new(),
             targets: Vec::new(),
             stream_cuts: VecDeque::new(),
+            feed: None,
+            role: Role::default(),
+            replays: false,
             clients: Clients::default(),
             monitors: Arc::new(Vec::new()),
             pushing: Pushing::new(shards),
@@ -305,6 +315,7 @@ impl Core {
             allocation: Allocation::of_this_thread(),
         };
         crate::base::sys::name_thread(&format!("shard-{}", parts_index));
+        core.role.is_replica = core.observatory.replication.is_replica.load(Relaxed);
         core.configured();
         core.begin_loading();
         core.begin_turn();
@@ -373,6 +384,9 @@ impl Core {
             }
         }
         self.flush_pushes();
+        if self.feed.is_some() {
+            self.settle_feed();
+        }
         self.send_dirty();
         if !self.slow_runs.is_empty() {
             self.write_slow_runs();
@@ -487,6 +501,7 @@ impl Core {
     pub(super) fn have_back(&mut self, mut shard: Box<Shard>) {
         shard.configure(&self.config);
         shard.expiry_paused = self.pause.until_ms > 0 || self.gates.loading;
+        shard.follows = self.role.is_replica;
         self.end_unit(shard);
     }
 
@@ -500,6 +515,8 @@ impl Core {
             .observatory
             .snapshots
             .trouble(|| config.stop_writes_on_bgsave_error && !config.save.is_empty());
+        self.gates.lacks_replicas =
+            config.min_replicas_to_write > 0 && self.observatory.replication.lacks(config);
         if self.shard.is_none() {
             self.regain_shard();
         }
@@ -692,7 +709,11 @@ impl Core {
     /// Arms the receive of a connection that is to be read and is not.
     pub(super) fn read_on(&mut self, connection: &mut Connection) {
         let over = connection.closed || connection.ending || connection.at_end;
-        if !connection.receiving && !over && connection.leaving.is_none() && !self.is_held_back(connection) {
+        if !connection.receiving
+            && !over
+            && connection.leaving.is_none()
+            && !self.is_held_back(connection)
+        {
             self.ring.receive(connection.fd, connection.place.token());
             connection.receiving = true;
         }
@@ -777,7 +798,11 @@ impl Core {
             connection.ready = false;
             let free = !connection.waiting && !connection.held;
             if free && !connection.ending && !connection.closed {
-                self.run_kept_input(&mut connection);
+                if connection.client.primary {
+                    self.run_feed_input(&mut connection);
+                } else {
+                    self.run_kept_input(&mut connection);
+                }
             }
             self.put_back(connection);
         }
@@ -868,6 +893,7 @@ impl Core {
         self.settle_all(&mut held);
         for mut shard in held {
             let owner = shard.index;
+            shard.replaying = owner == self.index && self.replays;
             if shard.news.has_some() {
                 self.take_news(&mut shard, 0);
             }

@@ -87,7 +87,9 @@ fn time_limit_ns(tenacity: u8) -> u64 {
 impl Core {
     /// The limit may have changed.
     pub(super) fn memory_configured(&mut self) {
-        self.memory.limited = self.config.maxmemory > 0;
+        // A replica waits for its primary to delete what goes.
+        let leaves_it = self.role.is_replica && self.config.replica_ignore_maxmemory;
+        self.memory.limited = self.config.maxmemory > 0 && !leaves_it;
         self.memory.ceiling = 0;
         self.memory.tolerated = u64::MAX;
         if !self.memory.limited {

@@ -88,12 +88,27 @@ impl Core {
         }
         // Memory may have been used up since the commands were queued. One that must only wait has been let in then.
         let growing = |queued: &Queued| queued.command.spec.flags.has(Flags::DENYOOM);
-        if self.is_short() && multi.queue.iter().any(growing) && self.make_room() == Room::Nothing {
+        if self.is_short()
+            && !connection.client.primary
+            && multi.queue.iter().any(growing)
+            && self.make_room() == Room::Nothing
+        {
             self.forget_watches(connection);
             self.send_to_monitors(shown);
             self.write_error(
                 connection,
                 &ErrorReply::exec_abort(&ErrorReply::OUT_OF_MEMORY),
+            );
+            return;
+        }
+        // And replicas may have gone.
+        let writing = |queued: &Queued| queued.command.spec.flags.has(Flags::WRITE);
+        if self.gates.lacks_replicas && multi.queue.iter().any(writing) {
+            self.forget_watches(connection);
+            self.send_to_monitors(shown);
+            self.write_error(
+                connection,
+                &ErrorReply::exec_abort(&ErrorReply::NO_REPLICAS),
             );
             return;
         }
@@ -217,6 +232,9 @@ impl Core {
 
     /// Runs the queue, or goes on with it after a question has been answered.
     pub(super) fn run_exec(&mut self, connection: &mut Connection, mut exec: Box<Exec>) {
+        if connection.client.primary {
+            Self::replay_held(&mut exec.held, true);
+        }
         if !exec.started {
             exec.started = true;
             exec.muted = matches!(
@@ -338,6 +356,9 @@ impl Core {
             ..
         } = exec;
         self.end_unit_on(&mut held);
+        if connection.client.primary {
+            Self::replay_held(&mut held, false);
+        }
         block.extend(shown);
         self.send_to_monitors(block);
         self.serve_held(&mut held);

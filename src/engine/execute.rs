@@ -44,6 +44,9 @@ impl Core {
         let mut reply = Reply::new(out, args.caller.resp3);
         if let Err(error) = handler(shard, args, &mut reply) {
             self.failed(command, &error, out, start);
+            if args.caller.primary {
+                self.feed_failed(&command.name, &error);
+            }
         }
         shard.effects.end(args);
         if shard.news.has_some() | args.caller.remembers {
@@ -76,6 +79,9 @@ impl Core {
         let mut reply = Reply::new(out, args.caller.resp3);
         if let Err(error) = plan(&mut shards, args, &mut reply) {
             self.failed(command, &error, out, start);
+            if args.caller.primary {
+                self.feed_failed(&command.name, &error);
+            }
         }
         for shard in shards.iter_mut() {
             shard.effects.end(args);

@@ -64,6 +64,7 @@ impl Core {
             return;
         };
         if !shard.expiry_paused
+            && !shard.follows
             && shard.expires_actively
             && (0..shard.keyspace.databases()).any(|db| shard.keyspace.db(db).expires() > 0)
         {

@@ -60,7 +60,11 @@ impl Core {
                 local: client.local,
                 unix: client.unix,
             },
-            facts: client.peer_facts.take().map(|facts| *facts).unwrap_or_default(),
+            facts: client
+                .peer_facts
+                .take()
+                .map(|facts| *facts)
+                .unwrap_or_default(),
             request,
             input: input.get(input_at..).unwrap_or_default().to_vec(),
             created_ms: client.created_ms,

@@ -107,7 +107,7 @@ impl Core {
             return;
         }
         let most = self.config.client_query_buffer_limit.min(INPUT_MAX);
-        if connection.pending_input() as u64 > most {
+        if connection.pending_input() as u64 > most && !connection.client.primary {
             log::warn!(
                 "Closing client {} ({}): its query buffer of {} bytes is above client-query-buffer-limit",
                 connection.client.id,
@@ -232,16 +232,22 @@ impl Core {
         items: &mut Vec<Item>,
     ) -> Cut {
         let limits = Limits {
-            bulk_max: self.config.proto_max_bulk_len,
+            bulk_max: match connection.client.primary {
+                true => u64::MAX,
+                false => self.config.proto_max_bulk_len,
+            },
             authenticated: connection.client.authenticated,
         };
         let mut at = from;
         while items.len() < LOOKAHEAD {
             let known = spans.len();
-            if bytes.get(at).is_some_and(|&byte| byte != b'*')
-                && parser::needs_unquoting(&bytes[at..])
-            {
-                return Cut::Quoted(at);
+            if bytes.get(at).is_some_and(|&byte| byte != b'*') {
+                if connection.client.primary && !matches!(bytes[at], b'\r' | b'\n') {
+                    return Cut::Failed(at, b"what a primary sends begins with '*'".to_vec());
+                }
+                if parser::needs_unquoting(&bytes[at..]) {
+                    return Cut::Quoted(at);
+                }
             }
             match connection.parser.next(bytes, at, limits, spans) {
                 Parsed::Request(length) => {
@@ -396,30 +402,43 @@ impl Core {
         };
         let previous = connection.client.last_command.replace(command);
         let mut muted = false;
-        if !connection.client.is_plain() || self.has_gates() || room != Room::Enough {
-            if connection.client.tracking.is_some() {
-                if self.shard.is_none() {
-                    connection.client.last_command = previous;
+        if !connection.client.is_plain()
+            || self.has_gates()
+            || room != Room::Enough
+            || command.spec.flags.any(self.gates.refused)
+        {
+            if connection.client.primary {
+                if connection.wave.is_some() && !self.monitors.is_empty() {
                     return Flow::Hold;
                 }
-                end_caching(&mut connection.client, previous);
-            }
-            match self.gate(connection, command, &args, room) {
-                None => {
-                    muted = connection.client.reply_mode != ReplyMode::On;
-                    args.caller = connection.client.caller();
+                if self.gate_feed(connection, command, &args) {
+                    return Flow::Next;
                 }
-                Some(flow) => {
-                    if matches!(flow, Flow::Hold) {
+            } else {
+                if connection.client.tracking.is_some() {
+                    if self.shard.is_none() {
                         connection.client.last_command = previous;
+                        return Flow::Hold;
                     }
-                    return flow;
+                    end_caching(&mut connection.client, previous);
+                }
+                match self.gate(connection, command, &args, room) {
+                    None => {
+                        muted = connection.client.reply_mode != ReplyMode::On;
+                        args.caller = connection.client.caller();
+                    }
+                    Some(flow) => {
+                        if matches!(flow, Flow::Hold) {
+                            connection.client.last_command = previous;
+                        }
+                        return flow;
+                    }
                 }
             }
         }
         connection.commands += 1;
         let Run::Shard(handler) = command.spec.run else {
-            return self.dispatch_wide(connection, command, &args);
+            return self.dispatch_wide(connection, command, &args, item.end);
         };
         args = args.with_key(usize::from(command.first_key), hash, slot);
         let owner = if self.shards == 1 {
@@ -483,6 +502,7 @@ impl Core {
         connection: &mut Connection,
         command: &'static Registered,
         args: &Args<'_>,
+        end: u32,
     ) -> Flow {
         if connection.wave.is_some() {
             return Flow::Hold;
@@ -491,6 +511,9 @@ impl Core {
         if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_)))
         {
             return Flow::Hold;
+        }
+        if connection.client.primary && self.feed_command(command, args, end.into()) {
+            return Flow::Next;
         }
         self.run_wide(connection, command, args);
         if connection.waiting || connection.wave.is_some() || connection.ending {
@@ -536,7 +559,9 @@ impl Core {
     fn has_gates(&self) -> bool {
         self.gates.loading
             || self.gates.busy
+            || self.gates.stale
             || self.gates.trouble.is_some()
+            || self.gates.lacks_replicas
             || self.pause.until_ms > 0
             || !self.monitors.is_empty()
     }
@@ -628,6 +653,14 @@ impl Core {
         self.counters().commands[usize::from(command.id)]
             .rejected
             .add(1);
+        if let Refusal::Error(error) = &refusal
+            && transactions::is_exec(command)
+            && connection.client.multi.take().is_some()
+        {
+            self.forget_watches(connection);
+            self.write_error(connection, &ErrorReply::exec_abort(error));
+            return Flow::Next;
+        }
         if let Refusal::Denied(denial) = refusal {
             self.note_denial(connection, command, args, denial);
         }
@@ -659,6 +692,9 @@ impl Core {
                 return Flow::Hold;
             }
             self.count_error(error);
+            if connection.client.primary {
+                self.feed_failed("", error);
+            }
             if let Some(wave) = &mut connection.wave {
                 Reply::new(wave.local(), false).error(error);
                 wave.end_local(self.index);
@@ -687,6 +723,10 @@ impl Core {
     /// Writes an error to the connection itself.
     pub(super) fn write_error(&mut self, connection: &mut Connection, error: &ErrorReply) {
         self.count_error(error);
+        if connection.client.primary {
+            let command = connection.client.last_command;
+            self.feed_failed(command.map_or("", |command| &command.name), error);
+        }
         self.write_reply(connection, |reply| reply.error(error));
     }
 
@@ -777,7 +817,7 @@ fn is_http(name: &[u8]) -> bool {
 }
 
 /// Queues a command between MULTI and EXEC.
-fn queue(multi: &mut Multi, command: &'static Registered, args: &Args<'_>) {
+pub(super) fn queue(multi: &mut Multi, command: &'static Registered, args: &Args<'_>) {
     let args = OwnedArgs::copy_of(args);
     multi.bytes += args.size();
     multi.queue.push(Queued { command, args });

@@ -19,17 +19,13 @@ impl Core {
     /// Closes the gate if a file is to be loaded.
     pub(super) fn begin_loading(&mut self) {
         self.gates.loading = self.observatory.snapshots.loading.load(Relaxed);
-        if let Some(shard) = &mut self.shard {
-            shard.expiry_paused = self.gates.loading;
-        }
+        self.settle_expiry();
     }
 
     /// All cores have their keys: opens the gate.
     pub(super) fn loading_ended(&mut self) {
         self.gates.loading = false;
-        if let Some(shard) = &mut self.shard {
-            shard.expiry_paused = self.pause.until_ms > 0;
-        }
+        self.settle_expiry();
     }
 
     /// Gives the shard its log.
@@ -75,7 +71,12 @@ impl Core {
             self.deferred.push(CoreMessage::Load(shipment));
             return;
         };
-        let Shipment { keys, bytes, flow } = shipment;
+        let Shipment {
+            keys,
+            bytes,
+            flow,
+            apart,
+        } = shipment;
         let limits = Limits::of(&self.config);
         let mut empty = 0;
         let outcome = keys.into_iter().try_for_each(|mut loaded| {
@@ -92,7 +93,10 @@ impl Core {
                 empty += 1;
                 return Ok(());
             }
-            shard.take_in(loaded, false)
+            match apart {
+                true => shard.take_in_apart(loaded),
+                false => shard.take_in(loaded, false),
+            }
         });
         flow.taken_in(bytes, empty, outcome);
     }

@@ -51,7 +51,10 @@ impl Core {
         let from = self.index as u16;
         match whom {
             Whom::Control => {
-                if matches!(ask, CoreAsk::Replication { .. } | CoreAsk::CountReplicas { .. }) {
+                if matches!(
+                    ask,
+                    CoreAsk::Replication { .. } | CoreAsk::CountReplicas { .. }
+                ) {
                     self.settle_own(); // the answer counts what this turn has done so far
                 }
                 let ticket = self.ticket(place, 0);

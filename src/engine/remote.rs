@@ -107,6 +107,7 @@ impl Core {
             let slow_before = self.slow_runs.len();
             let mut out = std::mem::take(&mut part.out);
             let mut ran = true;
+            shard.replaying = part.caller.primary;
             if part.exec.is_some() {
                 if part.ends.is_empty() {
                     if self.is_short() {
@@ -137,6 +138,7 @@ impl Core {
                     }
                 }
             }
+            shard.replaying = false;
             part.out = out;
             if let Some(source) = part.shown.take() {
                 self.show_part(part, &source, ran);

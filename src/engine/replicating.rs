@@ -22,7 +22,9 @@ impl Core {
             self.stream_cuts.push_back(cut);
             return;
         }
-        self.begin_chore(move |core, held| core.cut_stream_held(held, cut));
+        if let Some(cut) = self.between_feed_commands(cut) {
+            self.begin_chore(move |core, held| core.cut_stream_held(held, cut));
+        }
     }
 
     /// Now and then: tries again what had to wait for another walk.
@@ -32,7 +34,7 @@ impl Core {
         }
     }
 
-    fn cut_stream_held(&mut self, held: &mut Held, mut cut: Box<Cut>) {
+    pub(super) fn cut_stream_held(&mut self, held: &mut Held, mut cut: Box<Cut>) {
         if cut.copy.is_some() && self.observatory.snapshots.saves.under_way().is_some() {
             self.stream_cuts.push_back(cut); // it began while the shards were gathered
             return;
@@ -58,9 +60,10 @@ impl Core {
             }
         }
         if !has_flows {
+            let (number, db) = (cut.number, self.feed_db());
             self.links
                 .control()
-                .mail(CoreMessage::CutWithoutStream(cut.number));
+                .mail(CoreMessage::CutWithoutStream { number, db });
         }
         if let Some(copy) = cut.copy.take() {
             self.begin_copy(held, cut.number, copy);

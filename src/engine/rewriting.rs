@@ -256,7 +256,7 @@ impl Core {
     }
 
     /// Nothing is written down any more. The files stay, as they are now.
-    fn end_logs(&mut self, held: &mut Held) {
+    pub(super) fn end_logs(&mut self, held: &mut Held) {
         self.settle_all(held);
         let log = &self.observatory.snapshots.log;
         for shard in held.iter_mut() {

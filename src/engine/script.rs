@@ -255,6 +255,9 @@ impl Core {
         {
             return Err(admit::misconfigured(trouble));
         }
+        if self.gates.lacks_replicas && declared && !no_writes {
+            return Err(ErrorReply::NO_REPLICAS);
+        }
         let rights = Rights {
             read_only: read_only || no_writes,
             short_of_memory: short,
@@ -432,6 +435,9 @@ impl ScriptHost<'_> {
             && flags.has(Flags::WRITE)
         {
             return Some([b"-", admit::misconfigured(trouble).as_bytes()].concat());
+        }
+        if self.core.gates.lacks_replicas && flags.has(Flags::WRITE) {
+            return Some([b"-", ErrorReply::NO_REPLICAS.as_bytes()].concat());
         }
         if self.rights.short_of_memory && !self.has_written && flags.has(Flags::DENYOOM) {
             return Some([b"-", ErrorReply::OUT_OF_MEMORY.as_bytes()].concat());

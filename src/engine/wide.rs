@@ -288,6 +288,9 @@ impl Core {
         let outcome = handler(&mut context, args, &mut reply);
         let step = outcome.unwrap_or_else(|error| {
             self.failed(command, &error, out, start);
+            if connection.client.primary {
+                self.feed_failed(&command.name, &error);
+            }
             Step::Done
         });
         if connection.client.closing {
@@ -574,6 +577,7 @@ impl Core {
                     let command = self.table.by_id(*command);
                     let args = args.args(*caller);
                     let begun = self.last_ticks;
+                    shard.replaying = caller.primary;
                     match command.spec.run {
                         Run::Every { part, .. } => {
                             self.apply(&mut shard, command, part, &args, &mut out);
@@ -583,6 +587,7 @@ impl Core {
                             self.run_on(&mut shard, command, &args, &mut out);
                         }
                     }
+                    shard.replaying = false;
                     self.last_ticks = ticks();
                     let spent = self.last_ticks.wrapping_sub(begun);
                     self.end_unit(shard);
@@ -670,6 +675,9 @@ impl Core {
         step: Errand,
         mut held: Held,
     ) -> Option<Held> {
+        if connection.client.primary {
+            Self::replay_held(&mut held, true);
+        }
         match step {
             Errand::Plan(command, plan, args) => {
                 connection.waiting = false;

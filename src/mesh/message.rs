@@ -19,11 +19,12 @@ use crate::persistence::aof::set::Rewrite;
 use crate::persistence::flow::Shipment;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::replication::report::Report;
-use crate::replication::{Cut, PeerFacts, SyncRequest};
+use crate::replication::{Cut, PeerFacts, Replid, SyncRequest};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::flow::FlowEnd;
 use super::place::Place;
+use super::primary::{FeedMessage, LinkEvent};
 
 /// What travels over the ring between two cores: everything one turn has produced.
 pub enum Batch {
@@ -252,8 +253,14 @@ pub enum CoreMessage {
     CutStream(Box<Cut>),
     /// To the control core: the shards hand on what they do from here on, in the order of the shards.
     Flows(Vec<FlowEnd>),
-    /// To the control core: a cut with this number was made while the shards handed on nothing.
-    CutWithoutStream(u64),
+    /// To the control core: a cut was made while the shards handed on nothing. What came before of a primary's stream has
+    /// been told.
+    CutWithoutStream {
+        /// The cut's number.
+        number: u64,
+        /// The database selected in the primary's stream.
+        db: u32,
+    },
     /// To the control core: the copy of the cut with this number could not be begun.
     CopyRefused(u64),
     /// All that the receiver's shard wrote down before its present file is in a base of so many bytes.
@@ -266,6 +273,48 @@ pub enum CoreMessage {
     Arrived(mpsc::Sender<()>),
     /// All keys of the file are where they belong: the receiver serves.
     Loaded,
+    /// To the core that applies the stream of a primary.
+    Feed(FeedMessage),
+    /// To the control core: the thread of a link, by its number, wants something.
+    Link(u64, LinkEvent),
+    /// To the control core: bytes of the stream of this link have been applied.
+    Applied(u64, Vec<Vec<u8>>),
+    /// To the control core: the stream of this link is applied no further.
+    FeedEnded {
+        /// The link.
+        link: u64,
+        /// The selected database.
+        db: u32,
+        /// It held what no primary sends: nobody can go on with it.
+        broken: bool,
+    },
+    /// To the control core: the snapshot loaded at the start is this moment of this history.
+    Restored {
+        /// The history's name.
+        id: Replid,
+        /// Bytes of its stream.
+        offset: u64,
+        /// The selected database.
+        db: u32,
+    },
+    /// To the first core: makes all shards ready for a full copy.
+    BeginCopy {
+        /// The data that are there go at once; else they stay until the copy is in.
+        empties: bool,
+        /// Commands that need the data are refused meanwhile.
+        refuses: bool,
+        /// Told when the shards are ready.
+        done: mpsc::Sender<()>,
+    },
+    /// Commands that need the data are refused until `Loaded`.
+    Loading,
+    /// To the first core: the copy is in and takes its place, or is given up.
+    EndCopy {
+        /// It is whole.
+        whole: bool,
+        /// Told when it is in its place.
+        done: mpsc::Sender<()>,
+    },
     /// A link of the receiver's to another server has been made, or could not be (MIGRATE).
     Linked {
         /// Its place among the connections.
@@ -513,6 +562,17 @@ pub enum CoreAsk {
         /// FORCE was said.
         force: bool,
     },
+    /// To the control core: REPLICAOF. Answered `Known` when nothing changes, `Failed` when it cannot be.
+    ReplicaOf {
+        /// Host and port; none for NO ONE.
+        primary: Option<(Vec<u8>, u16)>,
+        /// Answered when the change is in force everywhere; else when it has begun.
+        waits: bool,
+        /// Who asks, for the log.
+        client: String,
+    },
+    /// What the server is to others has changed.
+    SetRole(Role),
     /// To the control core: SHUTDOWN ABORT. Answered `Failed` when none is under way.
     AbortShutdown,
     /// To the control core: how replication stands, with all that has been executed so far.
@@ -527,6 +587,17 @@ pub enum CoreAsk {
     },
     /// To the control core: FAILOVER.
     Failover(FailoverOrder),
+}
+
+/// What a core knows of replication when it lets commands in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// This server is a replica.
+    pub is_replica: bool,
+    /// A replica's link is up.
+    pub link_is_up: bool,
+    /// It has just become one: clients that block are sent away.
+    pub has_become_replica: bool,
 }
 
 /// What is to be done with the users.
@@ -582,6 +653,8 @@ pub enum ClientKind {
 pub enum CoreAnswer {
     /// Done.
     Done,
+    /// That is so already.
+    Known,
     /// So many.
     Count(usize),
     /// Here.

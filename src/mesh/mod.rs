@@ -5,6 +5,7 @@ pub mod flow;
 mod links;
 pub mod message;
 mod place;
+pub mod primary;
 mod ring;
 mod sleep;
 mod sync;

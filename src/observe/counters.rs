@@ -191,6 +191,8 @@ core_counters! {
     input_limit_closed,
     /// Clients closed for replies beyond `client-output-buffer-limit`.
     output_limit_closed,
+    /// Errors of commands that a primary has sent.
+    unexpected_errors,
     /// Watched keys (a gauge).
     watched,
     /// Clients that track keys (a gauge).
@@ -372,6 +374,11 @@ impl Observatory {
     /// A counter summed over all cores.
     pub fn sum(&self, of: impl Fn(&CoreCounters) -> u64) -> u64 {
         self.cores.iter().map(of).fold(0, u64::wrapping_add)
+    }
+
+    /// Keys in all databases, as the cores last said.
+    pub fn keys(&self) -> u64 {
+        self.sum(|core| core.keys.iter().map(|keys| keys.get()).sum())
     }
 
     /// The log of denials, which only they and ACL LOG lock.

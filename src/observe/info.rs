@@ -527,7 +527,10 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
     );
     lines.put("sync_full", links.syncs_full.load(Relaxed));
     lines.put("sync_partial_ok", links.syncs_partial.load(Relaxed));
-    lines.put("sync_partial_err", links.syncs_partial_refused.load(Relaxed));
+    lines.put(
+        "sync_partial_err",
+        links.syncs_partial_refused.load(Relaxed),
+    );
     lines.put("expired_keys", observatory.sum(|core| core.expired.get()));
     let stale: Vec<u64> = observatory
         .cores()
@@ -614,7 +617,10 @@ fn stats(lines: &mut Lines, facts: &Facts<'_>) {
         observatory.sum(|core| core.tracking_items.get()),
     );
     lines.put("tracking_total_prefixes", known.tracking_prefixes.get());
-    lines.all(&[("unexpected_error_replies", "0")]);
+    lines.put(
+        "unexpected_error_replies",
+        observatory.sum(|core| core.unexpected_errors.get()),
+    );
     lines.put(
         "total_error_replies",
         observatory.sum(|core| core.errors.get()),

@@ -29,10 +29,22 @@ pub(super) fn write(lines: &mut Lines, report: Option<&Report>, config: &Config)
     lines.put("master_failover_state", failover);
     let history = report.map(|report| report.history);
     let previous = history.and_then(|history| history.previous);
-    lines.put("master_replid", history.map_or(Replid::NONE, |history| history.id));
-    lines.put("master_replid2", previous.map_or(Replid::NONE, |(id, _)| id));
-    lines.put("master_repl_offset", history.map_or(0, |history| history.offset));
-    lines.put("second_repl_offset", previous.map_or(-1, |(_, until)| until as i64));
+    lines.put(
+        "master_replid",
+        history.map_or(Replid::NONE, |history| history.id),
+    );
+    lines.put(
+        "master_replid2",
+        previous.map_or(Replid::NONE, |(id, _)| id),
+    );
+    lines.put(
+        "master_repl_offset",
+        history.map_or(0, |history| history.offset),
+    );
+    lines.put(
+        "second_repl_offset",
+        previous.map_or(-1, |(_, until)| until as i64),
+    );
     let backlog = report.and_then(|report| report.backlog);
     lines.put("repl_backlog_active", u8::from(backlog.is_some()));
     lines.put("repl_backlog_size", config.repl_backlog_size);

@@ -80,6 +80,8 @@ pub struct Shipment {
     pub bytes: usize,
     /// Where to say that they have been taken in.
     pub flow: Arc<Flow>,
+    /// They are kept apart from the data that are there.
+    pub apart: bool,
 }
 
 /// Gathers keys and hands them over.
@@ -90,6 +92,7 @@ pub struct Sender<S, O> {
     send: S,
     /// Whether the server stops.
     is_over: O,
+    apart: bool,
 }
 
 impl<S: FnMut(usize, Shipment), O: Fn() -> bool> Sender<S, O> {
@@ -100,6 +103,16 @@ impl<S: FnMut(usize, Shipment), O: Fn() -> bool> Sender<S, O> {
             gathered: (0..cores).map(|_| (Vec::new(), 0)).collect(),
             send,
             is_over,
+            apart: false,
+        }
+    }
+
+    /// The keys are kept apart from the data that are there: a full copy.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Sender {
+            apart: true,
+            ..self
         }
     }
 
@@ -123,7 +136,16 @@ impl<S: FnMut(usize, Shipment), O: Fn() -> bool> Sender<S, O> {
         }
         self.flow.account().under_way += bytes;
         let flow = self.flow.clone();
-        (self.send)(core, Shipment { keys, bytes, flow });
+        let apart = self.apart;
+        (self.send)(
+            core,
+            Shipment {
+                keys,
+                bytes,
+                flow,
+                apart,
+            },
+        );
     }
 
     /// Hands over what is left and waits until all of it has been taken in; the number of keys that had nothing in them.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::file::Disk;
 use super::rdb::{Content, Event, Limits, Loaded, Problem, Reader};
@@ -107,6 +108,20 @@ pub struct Report {
     pub empty: u64,
     /// Sources of function libraries.
     pub functions: Vec<Vec<u8>>,
+    /// What the file says of the stream that it belongs to.
+    pub stream: StreamFacts,
+}
+
+/// The facts of a file about the history of changes that it is a moment of (`repl-id`, `repl-offset`,
+/// `repl-stream-db`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamFacts {
+    /// The history's name.
+    pub id: Option<Vec<u8>>,
+    /// Bytes of the stream at that moment.
+    pub offset: Option<u64>,
+    /// The database selected in the stream.
+    pub db: Option<u32>,
 }
 
 impl Report {
@@ -127,10 +142,26 @@ pub fn load(
     path: &Path,
     plan: &Plan,
     status: &Status,
-    mut take: impl FnMut(Box<Loaded>) -> Result<(), LoadError>,
+    take: impl FnMut(Box<Loaded>) -> Result<(), LoadError>,
 ) -> Result<Report, LoadError> {
     let failed = |error| LoadError::Io(path.to_owned(), error);
     let (mut file, size) = disk.open(path).map_err(failed)?;
+    let (report, _) = load_from(&mut *file, path, size, plan, status, take)?;
+    Ok(report)
+}
+
+/// Reads a snapshot of `size` bytes (zero when that is unknown) from wherever it comes, `name` in messages, and hands
+/// each key to `take`. Beside the report comes what was read beyond the snapshot's end.
+pub fn load_from(
+    source: &mut dyn Read,
+    name: &Path,
+    size: u64,
+    plan: &Plan,
+    status: &Status,
+    mut take: impl FnMut(Box<Loaded>) -> Result<(), LoadError>,
+) -> Result<(Report, Vec<u8>), LoadError> {
+    let path = name;
+    let failed = |error| LoadError::Io(path.to_owned(), error);
     status.load_begins(plan.now, size);
     let check_sum = plan.check_sum && !status.skip_checksums.load(Relaxed);
     let mut reader = Reader::new(plan.limits, check_sum);
@@ -149,7 +180,7 @@ pub fn load(
                 if status.stopping.load(Relaxed) {
                     return Err(LoadError::Stopped);
                 }
-                let read = read_some(&mut *file, &mut chunk).map_err(failed)?;
+                let read = read_some(source, &mut chunk).map_err(failed)?;
                 if read == 0 {
                     reader.end();
                 } else {
@@ -165,7 +196,7 @@ pub fn load(
                     );
                 }
             }
-            Event::Aux(name, value) => aux(&name, &value, plan, status),
+            Event::Aux(name, value) => aux(&name, &value, plan, status, &mut report.stream),
             Event::Function(source) => report.functions.push(source),
             Event::ModuleAux(name) => {
                 log::warn!(
@@ -199,7 +230,20 @@ pub fn load(
     }
     status.keys_loaded.store(report.keys, Relaxed);
     status.keys_expired.store(report.expired, Relaxed);
-    Ok(report)
+    Ok((report, reader.rest().to_vec()))
+}
+
+/// Makes loading slow, as tests want it: see the configuration. `keys` counts them.
+pub fn delay(us: i32, keys: &mut u32) {
+    *keys = keys.wrapping_add(1);
+    match us {
+        0 => {}
+        1.. => std::thread::sleep(Duration::from_micros(us.unsigned_abs().into())),
+        _ if keys.is_multiple_of(us.unsigned_abs()) => {
+            std::thread::sleep(Duration::from_micros(1));
+        }
+        _ => {}
+    }
 }
 
 fn read_some(file: &mut dyn Read, chunk: &mut [u8]) -> io::Result<usize> {
@@ -212,7 +256,7 @@ fn read_some(file: &mut dyn Read, chunk: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Facts about the file: for the log and for INFO, none is needed.
-fn aux(name: &[u8], value: &[u8], plan: &Plan, status: &Status) {
+fn aux(name: &[u8], value: &[u8], plan: &Plan, status: &Status, stream: &mut StreamFacts) {
     let text = String::from_utf8_lossy(value);
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     if is("redis-ver") || is("valkey-ver") {
@@ -230,6 +274,12 @@ fn aux(name: &[u8], value: &[u8], plan: &Plan, status: &Status) {
             );
             status.load_used_memory.store(bytes, Relaxed);
         }
+    } else if is("repl-id") {
+        stream.id = Some(value.to_vec());
+    } else if is("repl-offset") {
+        stream.offset = text.parse().ok();
+    } else if is("repl-stream-db") {
+        stream.db = text.parse().ok(); // -1 stands for none
     } else if name.starts_with(b"%") {
         log::info!("RDB '{}': {text}", String::from_utf8_lossy(name));
     } else if is("lua") {

@@ -3,6 +3,7 @@
 
 mod backlog;
 mod cut;
+pub mod handshake;
 mod history;
 mod merge;
 mod peer;

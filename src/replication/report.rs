@@ -57,6 +57,16 @@ pub enum LinkState {
 }
 
 impl LinkState {
+    /// All of them.
+    pub const ALL: [LinkState; 6] = [
+        LinkState::None,
+        LinkState::Connect,
+        LinkState::Connecting,
+        LinkState::Handshake,
+        LinkState::Sync,
+        LinkState::Connected,
+    ];
+
     /// ROLE's word.
     pub fn word(self) -> &'static str {
         match self {

@@ -1,9 +1,11 @@
 //! What every core knows about this server's part in replication: numbers that the control core writes and others read.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::report::Report;
+use crate::config::Config;
 
 /// See the head of the file.
 #[derive(Debug, Default)]
@@ -39,6 +41,13 @@ pub struct Status {
 }
 
 impl Status {
+    /// Whether too few replicas are well for a primary to accept writes.
+    pub fn lacks(&self, config: &Config) -> bool {
+        config.min_replicas_max_lag > 0
+            && !self.is_replica.load(Relaxed)
+            && self.good_replicas.load(Relaxed) < config.min_replicas_to_write
+    }
+
     /// What was reported last; none before the control core has begun.
     pub fn last_report(&self) -> Option<Arc<Report>> {
         // A panic ends the process, so a poisoned lock is never met.

@@ -313,6 +313,16 @@ texts! {
     FAILOVER_TO_NEWCOMER = "ERR FAILOVER target replica is not online.";
     /// Loading the dataset.
     LOADING = "LOADING Redis is loading the dataset in memory";
+    /// A write on a replica.
+    READONLY = "READONLY You can't write against a read only replica.";
+    /// A replica has lost its primary.
+    MASTERDOWN = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+    /// Read by clients that were blocked when the server became a replica.
+    UNBLOCKED_BY_ROLE = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+    /// REPLICAOF with something that is no port.
+    INVALID_PRIMARY_PORT = "ERR Invalid master port";
+    /// REPLICAOF while a failover is under way.
+    REPLICAOF_IN_FAILOVER = "ERR REPLICAOF not allowed while failing over.";
     /// EXPIRE with NX and another.
     EXPIRE_NX = "ERR NX and XX, GT or LT options at the same time are not compatible";
     /// EXPIRE with GT and LT.
@@ -870,7 +880,13 @@ impl ErrorReply {
 
     /// An option that REPLCONF does not have.
     pub fn unrecognized_replconf(option: &[u8]) -> Self {
-        Self::text([b"ERR Unrecognized REPLCONF option: ", printed(option, option.len())].concat())
+        Self::text(
+            [
+                b"ERR Unrecognized REPLCONF option: ",
+                printed(option, option.len()),
+            ]
+            .concat(),
+        )
     }
 
     /// A part of a copy that cannot be had by itself.
@@ -971,7 +987,9 @@ impl ErrorReply {
 
     /// CLUSTER SAVECONFIG that the file system refused.
     pub fn saving_nodes_failed(reason: &str) -> Self {
-        Self::text(format!("ERR error saving the cluster node config: {reason}"))
+        Self::text(format!(
+            "ERR error saving the cluster node config: {reason}"
+        ))
     }
 
     /// A part of the server this build does not have.

@@ -53,6 +53,8 @@ pub struct Caller {
     pub resp3: bool,
     /// It wants to hear when keys change that it reads: CLIENT TRACKING.
     pub remembers: bool,
+    /// It is the stream of this server's primary.
+    pub primary: bool,
 }
 
 impl Caller {

@@ -316,6 +316,12 @@ fn run(
         startup_bytes: tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0) as u64,
     };
     let observatory = Arc::new(observatory);
+    // Before a core lets anybody in.
+    let is_replica = config.replicaof.is_some();
+    observatory
+        .replication
+        .is_replica
+        .store(is_replica, Ordering::Relaxed);
     let scripts = observatory.scripts.clone();
     observatory.snapshots.functions.set(move || {
         let libraries = scripts.libraries();

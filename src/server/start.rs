@@ -18,9 +18,10 @@ use crate::observe::Observatory;
 use crate::persistence::Status;
 use crate::persistence::file::RealDisk;
 use crate::persistence::flow::Sender;
-use crate::persistence::load::{self, LoadError, Plan};
+use crate::persistence::load::{self, LoadError, Plan, Report, StreamFacts};
 use crate::persistence::parts;
 use crate::persistence::rdb::Limits;
+use crate::replication::Replid;
 use crate::script::{CoreScripts, Scripts};
 
 /// The files to load: one for all shards, one for each of a server like this, or none.
@@ -42,16 +43,18 @@ pub(super) fn load(
     let status = &observatory.snapshots;
     let started = Instant::now();
     let (mut keys, mut functions) = (0, Vec::new());
+    let mut stream = StreamFacts::default();
     for path in files {
         match load_one(path, config, links, status)? {
-            Some((more, libraries)) => {
-                keys += more;
-                functions = libraries; // each file of a set has them all
+            Some(report) => {
+                keys += report.keys;
+                (functions, stream) = (report.functions, report.stream); // each file of a set has them all
             }
             None => return Ok(()),
         }
     }
     add_libraries(&functions, &observatory.scripts)?;
+    restore_history(&stream, links);
     log::info!(
         "DB loaded from disk: {:.3} seconds, {keys} keys",
         started.elapsed().as_secs_f64()
@@ -87,17 +90,17 @@ pub(super) fn open_gates(links: &SharedLinks, status: &Status) {
     }
 }
 
-/// Loads one file: keys and function libraries, or none when the server stops.
+/// Loads one file; nothing comes back when the server stops.
 fn load_one(
     path: &Path,
     config: &Config,
     links: &SharedLinks,
     status: &Status,
-) -> Result<Option<(u64, Vec<Vec<u8>>)>, String> {
+) -> Result<Option<Report>, String> {
     match load_file(path, config, links, status) {
         Ok(loaded) => Ok(Some(loaded)),
         // It went away between two looks: an empty data set, as if it had never been there.
-        Err(error) if error.is_missing() => Ok(Some((0, Vec::new()))),
+        Err(error) if error.is_missing() => Ok(Some(Report::default())),
         Err(LoadError::Stopped) => Ok(None),
         Err(error @ LoadError::Io(..)) => {
             log::error!("{error}");
@@ -118,14 +121,14 @@ fn load_file(
     config: &Config,
     links: &SharedLinks,
     status: &Status,
-) -> Result<(u64, Vec<Vec<u8>>), LoadError> {
+) -> Result<Report, LoadError> {
     let shards = links.shards();
     let plan = Plan {
         limits: Limits::of(config),
         check_sum: config.rdbchecksum,
         databases: config.databases as usize,
         now: unix_ms(),
-        drop_expired: true,
+        drop_expired: config.replicaof.is_none(),
         leave_raw: true,
     };
     let mut sender = Sender::new(
@@ -140,7 +143,7 @@ fn load_file(
     let mut keys = 0;
     let mut report = load::load(&RealDisk, path, &plan, status, |loaded| {
         let owner = usize::from(key_slot(&loaded.key)) % shards;
-        delay(config.key_load_delay_us, &mut keys);
+        load::delay(config.key_load_delay_us, &mut keys);
         sender.add(owner, *loaded)
     })?;
     let empty = sender.finish()?;
@@ -148,19 +151,16 @@ fn load_file(
     report.empty += empty;
     status.keys_loaded.store(report.keys, Relaxed);
     report.log();
-    Ok((report.keys, report.functions))
+    Ok(report)
 }
 
-/// Makes loading slow, as tests want it: see the configuration. `keys` counts them.
-fn delay(us: i32, keys: &mut u32) {
-    *keys = keys.wrapping_add(1);
-    match us {
-        0 => {}
-        1.. => std::thread::sleep(Duration::from_micros(us.unsigned_abs().into())),
-        _ if keys.is_multiple_of(us.unsigned_abs()) => {
-            std::thread::sleep(Duration::from_micros(1));
-        }
-        _ => {}
+/// Tells the control core which history the data belong to, if the file says all of it.
+fn restore_history(stream: &StreamFacts, links: &SharedLinks) {
+    let id = stream.id.as_deref().and_then(Replid::parse);
+    if let (Some(id), Some(offset), Some(db)) = (id, stream.offset, stream.db) {
+        let control = links.control();
+        control.mail(CoreMessage::Restored { id, offset, db });
+        control.wake_by_event();
     }
 }
 

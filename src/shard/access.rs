@@ -179,7 +179,7 @@ impl Shard {
     #[cold]
     pub fn expire(&mut self, db: usize, key: &Key<'_>) -> bool {
         let (keyspace, mut beside) = self.split();
-        if !beside.expiry_paused
+        if !(beside.expiry_paused || beside.follows)
             && let Some(entry) = keyspace.remove(db, key)
         {
             beside.on_expired(db, key, entry);
@@ -194,10 +194,10 @@ impl Shard {
     }
 
     /// Whether a key that is to go at this time, in Unix milliseconds, goes at once. While a log is replayed it does
-    /// not: whoever wrote the log has said when it went.
+    /// not: whoever wrote the log has said when it went. On a replica its primary says so.
     #[inline]
     pub fn is_past(&self, at: i64) -> bool {
-        at <= self.now && !self.replaying
+        at <= self.now && !self.replaying && !self.follows
     }
 
     /// A key for a reading command: counts hit or miss, moves the access clock.
@@ -210,7 +210,7 @@ impl Shard {
             return None;
         };
         if beside.is_due(found.get()) {
-            if !beside.expiry_paused {
+            if !(beside.expiry_paused || beside.follows) {
                 beside.on_expired(db, key, found.remove());
             }
             beside.on_missed(db, key);
@@ -227,7 +227,7 @@ impl Shard {
         let (keyspace, mut beside) = self.split();
         let found = keyspace.found(db, key)?;
         if beside.is_due(found.get()) {
-            if !beside.expiry_paused {
+            if !(beside.expiry_paused || beside.follows) {
                 beside.on_expired(db, key, found.remove());
             }
             return None;

@@ -57,6 +57,26 @@ impl Shard {
         self.record_arrival(db, key);
     }
 
+    /// Takes in a key of a full copy, beside the data that are there.
+    pub fn take_in_apart(&mut self, loaded: Loaded) -> Result<(), LoadError> {
+        let clock = self.clock_of_usage(loaded.idle_seconds, loaded.freq);
+        let (db, expire_at) = (loaded.db as usize, loaded.expire_at);
+        let Some(incoming) = &mut self.incoming else {
+            return Err(LoadError::Stopped); // the copy was given up
+        };
+        let key = Key::new(&loaded.key);
+        let entry = loaded
+            .content
+            .with_new(|value| Entry::new(key.bytes, value, clock, expire_at));
+        match incoming.entry(db, &key) {
+            KeyPlace::Vacant(vacant) => {
+                vacant.insert(entry);
+                Ok(())
+            }
+            KeyPlace::Found(_) => Err(LoadError::Duplicate(loaded.key, loaded.db)),
+        }
+    }
+
     /// Takes in a key from a file. One that is there already is replaced if `replace` says so, else refused.
     pub fn take_in(&mut self, loaded: Loaded, replace: bool) -> Result<(), LoadError> {
         let clock = self.clock_of_usage(loaded.idle_seconds, loaded.freq);

@@ -111,8 +111,13 @@ pub struct Shard {
     pub scripts: Arc<Scripts>,
     /// Reads leave access clocks alone and expired keys stay (a paused server, an import).
     pub expiry_paused: bool,
-    /// A log is replayed: nothing is due, however long ago its time was, since what became of it stands in the log.
+    /// A log or a primary's stream is replayed: nothing is due, however long ago its time was, since what became of it
+    /// stands there.
     pub replaying: bool,
+    /// This is a replica's shard: who reads does not find what is due, but leaves it to the primary to delete.
+    pub follows: bool,
+    /// A full copy that is coming in.
+    pub incoming: Option<Box<Keyspace>>,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
     pub expires_actively: bool,
     /// Values to be freed in steps.
@@ -136,6 +141,7 @@ pub(super) struct Beside<'a> {
     pub(super) now: i64,
     pub(super) expiry_paused: bool,
     pub(super) replaying: bool,
+    pub(super) follows: bool,
     pub(super) config: &'a Config,
     pub(super) random: &'a mut Random,
     pub(super) stats: &'a mut ShardStats,
@@ -254,6 +260,8 @@ impl Shard {
             scripts: Arc::default(),
             expiry_paused: false,
             replaying: false,
+            follows: false,
+            incoming: None,
             expires_actively: true,
             garbage: Vec::new(),
             evictor: Evictor::default(),
@@ -375,6 +383,7 @@ impl Shard {
             now: self.now,
             expiry_paused: self.expiry_paused,
             replaying: self.replaying,
+            follows: self.follows,
             config: &self.config,
             random: &mut self.random,
             stats: &mut self.stats,

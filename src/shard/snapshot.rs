@@ -45,6 +45,11 @@ impl Shard {
         progress
     }
 
+    /// Gives up the walk that is under way: the data it is for go.
+    pub fn give_up_walk(&mut self) {
+        self.end_walk(false);
+    }
+
     fn end_walk(&mut self, finished: bool) {
         let Some(walk) = self.walk.take() else {
             return;

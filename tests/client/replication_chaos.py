@@ -22,7 +22,7 @@ import time
 import effects
 import replication_kit as kit
 import support
-from replication_kit import Load, Proxy, Words, digest, same_data
+from replication_kit import Load, Proxy, Words, same_data
 from support import Client, ErrorReply, wait_until
 
 QUIET_SECONDS_MAX = 60
@@ -239,15 +239,6 @@ class Chaos:
             except TimeoutError:
                 told = "\n".join(f"{one}: {one.node.info()}" for one in (self.primary, place.parent, place))
                 raise Failure(f"{place} does not reach the offset of {self.primary}:\n{told}") from None
-        digests = {str(place): digest(place.node) for place in self.places}
-        if len(set(digests.values())) != 1:
-            for place in self.places:
-                if place is not self.primary:
-                    same_data(self.primary.node, place.node)
-            # The difference may be of what expired between two looks.
-            digests = {str(place): digest(place.node) for place in self.places}
-            if len(set(digests.values())) != 1:
-                raise Failure(f"digests differ: {digests}")
         for place in self.places:
             if place is not self.primary:
                 same_data(self.primary.node, place.node)
@@ -381,12 +372,11 @@ def over_a_bad_network(options):
     shape = (source.choice((5, 40, 150)), source.choice((0, 0.5, 3)), source.choice(("2mbit", "20mbit", "100mbit")))
     print(f"delay {shape[0]} ms, loss {shape[1]} %, {shape[2]}")
     kinds = options.kinds.split(",")
+    net = None
     try:
         net = Netns(source.randrange(1, 250), *shape)
     except (RuntimeError, OSError) as problem:
-        print(f"network namespaces are not permitted here: {problem}")
-        print("replication-chaos over a bad network: 0 passed, 0 failed")
-        return
+        print(f"no network namespace with delay and loss here ({problem}); a proxy delays instead")
     bench = kit.Bench(options, "r", "r")
     try:
         open_to_all = ("--bind", "0.0.0.0", "--protected-mode", "no", "--repl-backlog-size", "20mb", "--repl-timeout", "10")
@@ -394,14 +384,22 @@ def over_a_bad_network(options):
         kit.fill_all(primary, seed=options.seed, keys=20)
         kit.fill_many(primary, 5000)
         kind = source.choice(kinds)
-        server = (support.redis(options.redis, extra=[*kit.DEBUG, *kit.QUICK, *open_to_all]) if kind == "r" else
-                  support.slotwise(options.slotwise, shards=int(kind[1:]), extra=[*kit.DEBUG, *kit.QUICK, *open_to_all]))
-        server.command = ["ip", "netns", "exec", net.name, *server.command]
-        replica = NodeElsewhere(server, kind, net.inner)
-        bench.nodes.append(replica)
-        replica.start()
+        if net is None:
+            replica = bench.node(kind, *open_to_all)
+            proxy = bench.keep(Proxy(primary.port))
+            proxy.delay, proxy.rate = shape[0] / 1000, int(shape[2][:-4]) * 125_000
+            address = ("127.0.0.1", proxy.port)
+        else:
+            arguments = [*kit.DEBUG, *kit.QUICK, *open_to_all]
+            server = (support.redis(options.redis, extra=arguments) if kind == "r" else
+                      support.slotwise(options.slotwise, shards=int(kind[1:]), extra=arguments))
+            server.command = ["ip", "netns", "exec", net.name, *server.command]
+            replica = NodeElsewhere(server, kind, net.inner)
+            bench.nodes.append(replica)
+            replica.start()
+            address = (net.outer, primary.port)
         print(f"{primary.kind} feeds {replica.kind}")
-        replica.must("REPLICAOF", net.outer, primary.port)
+        replica.must("REPLICAOF", *address)
         with Load(primary, clients=1, rate=500) as load:
             wait_until(replica.link_up, 120, "the first sync")
             for _ in range(3):
@@ -409,14 +407,13 @@ def over_a_bad_network(options):
                 primary.must("CLIENT", "KILL", "TYPE", "replica")
             load.stop()
         kit.wait_same_offset(primary, replica, seconds=120)
-        if digest(primary) != digest(replica):
-            raise Failure(f"digests differ over a bad network: {primary.kind}, {replica.kind}")
+        kit.equal_digest(primary, replica)
         full, partial, _ = primary.syncs()
         print(f"{full} full and {partial} partial syncs")
-        print("replication-chaos over a bad network: 1 passed, 0 failed")
     finally:
         bench.close()
-        net.close()
+        if net is not None:
+            net.close()
 
 
 class NodeElsewhere(kit.Node):
@@ -453,29 +450,32 @@ def main():
     options = parser.parse_args()
     options.full = False
     kit.ports_of_environment()
-    passed = 0
+    passed, wrong = 0, (Failure, AssertionError, TimeoutError, RuntimeError, OSError, subprocess.TimeoutExpired)
     for _ in range(options.rounds):
         print(f"seed {options.seed}", flush=True)
-        if options.netns:
-            over_a_bad_network(options)
-            options.seed += 1
-            continue
-        chaos = Chaos(options)
-        print("  " + ", ".join(f"{place}" for place in chaos.places), flush=True)
+        chaos = None
         try:
-            points = chaos.run()
-            passed += points
-            print(f"  {chaos.actions} blows, {chaos.commands} commands, {points} quiet points", flush=True)
-        except (Failure, AssertionError, TimeoutError, RuntimeError, OSError, subprocess.TimeoutExpired) as problem:
-            print(f"FAILED (seed {options.seed}) after: {'; '.join(chaos.log[-8:])}\n{type(problem).__name__}: {problem}")
-            print(chaos.bench.logs(15))
+            if options.netns:
+                over_a_bad_network(options)
+                passed += 1
+            else:
+                chaos = Chaos(options)
+                print("  " + ", ".join(f"{place}" for place in chaos.places), flush=True)
+                points = chaos.run()
+                passed += points
+                print(f"  {chaos.actions} blows, {chaos.commands} commands, {points} quiet points", flush=True)
+        except wrong as problem:
+            after = f" after: {'; '.join(chaos.log[-8:])}" if chaos else ""
+            print(f"FAILED (seed {options.seed}){after}\n{type(problem).__name__}: {problem}")
+            if chaos:
+                print(chaos.bench.logs(15))
             print(f"replication-chaos: {passed} passed, 1 failed")
             return 1
         finally:
-            chaos.close()
+            if chaos:
+                chaos.close()
         options.seed += 1
-    if not options.netns:
-        print(f"replication-chaos: {passed} passed, 0 failed")
+    print(f"replication-chaos: {passed} passed, 0 failed")
     return 0
 
 

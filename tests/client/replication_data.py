@@ -21,7 +21,6 @@ def full_sync(bench, diskless, load):
     replica.wait_up()
     count = wait_same(primary, replica, encodings=True)
     true(count > 100, f"only {count} keys")
-    equal(digest(replica), digest(primary), "DEBUG DIGEST")
     equal(primary.syncs()[0], 1, "full syncs")
     # The stream goes on where the snapshot ends, in a database that is not the first.
     with primary.client() as client:
@@ -429,8 +428,8 @@ def a_data_set_is_moved_by_presharding(bench):
         wait_same_offset(primary, replica)
         replica.must("REPLICAOF", "NO", "ONE")
         before = picture(primary)
-        equal(digest(replica), digest(primary))
         equal(len(picture(replica)), len(before))
+        same_data(primary, replica)
         load.stopped.set()
         primary.must("CLIENT", "UNPAUSE")
 

@@ -331,7 +331,7 @@ def streams_of_other_servers_are_understood(bench):
         (b"lmove", b"l", b"l2", b"left", b"right"), (b"SADD", b"s", b"1", b"2", b"3", b"4"), (b"SREM", b"s", b"1", b"2"), (b"UNLINK", b"none", b"new"),
         (b"MULTI",), (b"SELECT", b"2"), (b"SET", b"in2", b"1"), (b"SELECT", b"0"), (b"SET", b"in0", b"1"), (b"EXEC",),
         (b"MULTI",), (b"EXEC",), (b"MULTI",), (b"PUBLISH", b"c", b"m"), (b"EXEC",), (b"ping",), (b"PING",),
-        (b"XADD", b"x", b"MAXLEN", b"=", b"5", b"1-1", b"f", b"v"), (b"XADD", b"x", b"2-1", b"f", b"v"), (b"XGROUP", b"CREATE", b"x", b"g", b"0"),
+        (b"XADD", b"x", b"MAXLEN", b"=", b"5", b"1-1", b"f", b"v"), (b"XADD", b"x", b"MINID", b"=", b"1-1", b"LIMIT", b"5", b"2-1", b"f", b"v"), (b"XGROUP", b"CREATE", b"x", b"g", b"0"),
         (b"XCLAIM", b"x", b"g", b"c", b"0", b"1-1", b"TIME", b"1700000000000", b"RETRYCOUNT", b"1", b"FORCE", b"JUSTID", b"LASTID", b"1-1"),
         (b"XGROUP", b"SETID", b"x", b"g", b"2-1", b"ENTRIESREAD", b"2"), (b"XGROUP", b"CREATECONSUMER", b"x", b"g", b"idle"),
         (b"SET", b"k", b"v", b"PXAT", b"%d" % future), (b"PEXPIREAT", b"in0", b"%d" % future), (b"SET", b"gone", b"v", b"PXAT", b"1"), (b"DEL", b"gone"),

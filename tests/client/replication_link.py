@@ -5,7 +5,7 @@ import signal
 import time
 
 from replication_kit import (
-    FakeReplica, Load, Proxy, Wire, digest, equal, fill_all, fill_many, same_data, starts, test, true, wait_same,
+    FakeReplica, Load, Proxy, Wire, digest, equal, equal_digest, fill_all, fill_many, same_data, starts, test, true, wait_same,
     wait_same_offset,
 )
 from support import wait_until
@@ -16,7 +16,7 @@ RECONNECT_SECONDS_MAX = 10
 def equal_digests(primary, *replicas):
     wait_same_offset(primary, *replicas)
     for replica in replicas:
-        equal(digest(replica), digest(primary), f"DEBUG DIGEST of {replica.kind} {replica.port}")
+        equal_digest(primary, replica)
 
 
 def log_is_whole(node):
@@ -150,7 +150,7 @@ def a_chain_carries_the_same_bytes_to_the_last(bench):
     wait_same_offset(top, middle)
     wait_same_offset(middle, bottom)
     for node in (middle, bottom):
-        equal(digest(node), digest(top), f"DEBUG DIGEST of {node.kind} {node.port}")
+        equal_digest(top, node)
     # The middle passes on bytes: what its sub-replica is at is what the top counts.
     true(int(bottom.info()["slave_repl_offset"]) > 10_000, "the offset of the last")
 

@@ -4,13 +4,15 @@ The suite is not part of this repository. REDIS_SRC names a checkout of redis/re
 redis-cli and redis-benchmark on the path); without it nothing runs, and that is said. The checkout stays as it is: the
 suite runs in a scratch copy below target/tmp.
 
-Two modes. *external*: each unit runs against a server that we start (`runtest --host --port`). *replace*: our binary
-stands in the place of src/redis-server, so that units run which start servers of their own.
+Three modes. *external*: each unit runs against a server that we start (`runtest --host --port`). *replace*: our binary
+stands in the place of src/redis-server, so that units run which start servers of their own. *replication*: the same for
+the units about replication, and with the checks of other units that read the stream (tagged needs:repl), which the other
+modes leave out.
 
 A check that does not pass must stand in known.txt, with its reason; an entry whose check passes is stale, and that is
 a failure too. So are checks that Redis passes and that we never came to (known.txt has the numbers).
 
-    REDIS_SRC=~/redis python3 tests/compat/run.py [UNIT ...] [--shards 1,4] [--binary PATH] [--replace]
+    REDIS_SRC=~/redis python3 tests/compat/run.py [UNIT ...] [--shards 1,4] [--binary PATH] [--replace|--replication]
 
 A unit whose checks fail is run once more (--tries), since some checks measure time; what fails every time counts.
 """
@@ -48,7 +50,17 @@ REPLACE_UNITS = [f"unit/{name}" for name in """
     obuf-limits other pause replybufsize scripting shutdown tracking violations type/list
 """.split()]
 
-FAST_ONLY = ["--tags", "-slow", "--tags", "-needs:repl"]
+# Units about replication, and those that have checks tagged needs:repl.
+REPLICATION_UNITS = [f"integration/{name}" for name in """
+    block-repl replication replication-2 replication-3 replication-4 replication-psync replication-buffer psync2 psync2-reg
+    psync2-pingoff psync2-master-restart failover shutdown redis-cli
+""".split()] + [f"unit/{name}" for name in """
+    wait auth dump expire introspection maxmemory multi networking pause scripting slowlog type/list type/set type/string
+    type/zset
+""".split()]
+
+FAST_ONLY = ["--tags", "-slow"]
+WITHOUT_STREAM = ["--tags", "-needs:repl"]
 
 
 class Known:
@@ -74,10 +86,12 @@ class Known:
                 sys.exit(f"{path}:{number}: not understood: {line[:200]}")
 
     def of(self, unit, mode, shards):
-        """The entries that concern this run, by the check's name."""
+        """The entries that concern this run, by the check's name. What differs in one way of replacing the binary does so
+        in the other."""
+        also = (mode, "both", "replace") if mode == "replication" else (mode, "both")
         return {
             entry["name"]: entry for entry in self.differs
-            if entry["unit"] == unit and entry["mode"] in (mode, "both") and shards in entry["shards"]
+            if entry["unit"] == unit and entry["mode"] in also and shards in entry["shards"]
         }
 
 
@@ -201,7 +215,8 @@ def run_unit(options, source, unit, shards, log):
     scratch = prepare(source, options.binary, shards, options.replace)
     try:
         if options.replace:
-            arguments = ["--clients", "1", "--portcount", str(options.portcount), *FAST_ONLY]
+            tags = FAST_ONLY + ([] if options.replication else WITHOUT_STREAM)
+            arguments = ["--clients", "1", "--portcount", str(options.portcount), *tags]
             return run_suite(scratch, unit, arguments, options.baseport, options.seconds, log)
         extra = ["--enable-debug-command", "yes", "--enable-protected-configs", "yes", *options.extra.split()]
         try:
@@ -211,7 +226,7 @@ def run_unit(options, source, unit, shards, log):
             outcome.broken = str(error)
             return outcome
         try:
-            arguments = ["--host", "127.0.0.1", "--port", str(server.port), *FAST_ONLY]
+            arguments = ["--host", "127.0.0.1", "--port", str(server.port), *FAST_ONLY, *WITHOUT_STREAM]
             outcome = run_suite(scratch, unit, arguments, options.baseport, options.seconds, log)
             if not server.alive():
                 outcome.broken = "the server ended"
@@ -261,6 +276,7 @@ def main():
     parser.add_argument("--binary", default=default_slotwise(), help="the server under test")
     parser.add_argument("--shards", default="1,4", help="shard counts, comma-separated")
     parser.add_argument("--replace", action="store_true", help="our binary in the place of src/redis-server")
+    parser.add_argument("--replication", action="store_true", help="the same, for what concerns replication")
     parser.add_argument("--tries", type=int, default=2, help="how often a unit with failures is run at most")
     parser.add_argument("--seconds", type=int, default=UNIT_SECONDS_MAX, help="bound of one unit's run")
     parser.add_argument("--baseport", type=int, default=21111, help="first port that the suite itself may use")
@@ -281,8 +297,9 @@ def main():
         sys.exit("compat: the suite needs tclsh (package tcl)")
     options.binary = os.path.abspath(options.binary)
 
-    mode = "replace" if options.replace else "external"
-    units = options.units or (REPLACE_UNITS if options.replace else EXTERNAL_UNITS)
+    mode = "replication" if options.replication else "replace" if options.replace else "external"
+    options.replace = options.replace or options.replication
+    units = options.units or {"replication": REPLICATION_UNITS, "replace": REPLACE_UNITS, "external": EXTERNAL_UNITS}[mode]
     counts = [int(count) for count in options.shards.split(",")]
     if is_redis(options.binary):
         counts = [1]

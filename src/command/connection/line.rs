@@ -91,6 +91,7 @@ fn flags(client: &Client, facts: &ConnectionFacts) -> String {
         .is_some_and(|watching| watching.token.is_broken());
     let tracking = client.tracking.as_ref();
     let letters = [
+        (client.primary, 'M'),
         (client.is_replica, 'S'),
         (client.monitor, 'O'),
         (client.subscribed, 'P'),

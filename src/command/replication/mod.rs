@@ -3,6 +3,7 @@
 mod failover;
 mod psync;
 mod replconf;
+mod replicaof;
 mod role;
 
 #[cfg(test)]
@@ -17,6 +18,8 @@ pub(super) const COMMANDS: &[Command] = &[
     failover::FAILOVER,
     psync::PSYNC,
     replconf::REPLCONF,
+    replicaof::REPLICAOF,
+    replicaof::SLAVEOF,
     role::ROLE,
     psync::SYNC,
 ];

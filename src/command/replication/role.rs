@@ -55,7 +55,11 @@ pub(super) fn tell(report: &Report, reply: &mut Reply<'_>) {
         reply.integer(i64::from(link.port));
         reply.bulk(link.state.word().as_bytes());
         let is_up = link.state == LinkState::Connected;
-        reply.integer(if is_up { link.applied_offset as i64 } else { -1 });
+        reply.integer(if is_up {
+            link.applied_offset as i64
+        } else {
+            -1
+        });
         return;
     }
     let online = |state| state == ReplicaState::Online;

@@ -31,7 +31,9 @@ pub(super) fn info(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply
 
 /// Sections as bits, by their order in INFO.
 fn as_note(sections: &[Section]) -> u32 {
-    sections.iter().fold(0, |bits, section| bits | 1 << *section as u32)
+    sections
+        .iter()
+        .fold(0, |bits, section| bits | 1 << *section as u32)
 }
 
 fn with_report(

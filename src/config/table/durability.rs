@@ -201,7 +201,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     ),
     Directive::new(
         "masterauth",
-        None,
+        Some("primaryauth"),
         Kind::OPTIONAL_TEXT,
         "",
         AtRunTime,
@@ -210,7 +210,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     .sensitive(),
     Directive::new(
         "masteruser",
-        None,
+        Some("primaryuser"),
         Kind::OPTIONAL_TEXT,
         "",
         AtRunTime,

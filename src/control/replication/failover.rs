@@ -76,7 +76,10 @@ impl Control {
             force,
             in_progress: false,
         });
-        self.observatory.replication.failing_over.store(true, Relaxed);
+        self.observatory
+            .replication
+            .failing_over
+            .store(true, Relaxed);
         self.spread_pause();
         Ok(())
     }
@@ -162,7 +165,10 @@ impl Control {
 
     fn clear_failover(&mut self) {
         self.failover = None;
-        self.observatory.replication.failing_over.store(false, Relaxed);
+        self.observatory
+            .replication
+            .failing_over
+            .store(false, Relaxed);
         self.spread_pause();
     }
 }

@@ -3,10 +3,12 @@
 
 mod copy;
 mod failover;
+mod link;
 mod replicas;
 mod role;
 mod stream;
 mod sync;
+mod transfer;
 mod waits;
 
 pub(in crate::control) use failover::Failover;

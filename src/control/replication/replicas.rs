@@ -184,7 +184,11 @@ impl Replicas {
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Replica> {
-        let known = self.places.iter_mut().flatten().map(|replica| &mut **replica);
+        let known = self
+            .places
+            .iter_mut()
+            .flatten()
+            .map(|replica| &mut **replica);
         known.filter(|replica| !replica.is_closed)
     }
 
@@ -354,7 +358,10 @@ impl Control {
     }
 
     fn name_of(&self, place: u32) -> String {
-        self.replicas.get(place).map(Replica::name).unwrap_or_default()
+        self.replicas
+            .get(place)
+            .map(Replica::name)
+            .unwrap_or_default()
     }
 
     /// Its line of CLIENT LIST.
@@ -381,7 +388,9 @@ impl Control {
                  IDs are '{}' and '{}')",
                 String::from_utf8_lossy(id),
                 history.id,
-                history.previous.map_or(crate::replication::Replid::NONE, |(id, _)| id)
+                history
+                    .previous
+                    .map_or(crate::replication::Replid::NONE, |(id, _)| id)
             ),
             Err(Refusal::BeyondCommon(until)) => log::info!(
                 "Partial resynchronization not accepted: Requested offset for second ID was {from}, but I can reply up to \
@@ -469,7 +478,11 @@ impl Control {
         let Some(backlog) = &self.replication.backlog else {
             return;
         };
-        let Some(replica) = self.replicas.get_mut(place).filter(|one| one.needs_stream()) else {
+        let Some(replica) = self
+            .replicas
+            .get_mut(place)
+            .filter(|one| one.needs_stream())
+        else {
             return;
         };
         let behind = backlog.next().saturating_sub(replica.next);
@@ -500,7 +513,10 @@ impl Control {
     // Their connections.
 
     /// Whether a completion is of a replica's connection; then it has been dealt with.
-    pub(in crate::control) fn on_replica_completion(&mut self, completion: &mut Completion) -> bool {
+    pub(in crate::control) fn on_replica_completion(
+        &mut self,
+        completion: &mut Completion,
+    ) -> bool {
         if completion.token >> 32 != TOKEN >> 32 {
             return false;
         }
@@ -577,6 +593,7 @@ impl Control {
             replica.sending = false;
             replica.spare = bytes;
             self.send_more(place);
+            self.trim_backlog(); // it may have been kept for this one
         }
     }
 
@@ -608,7 +625,9 @@ impl Control {
     /// Ends all of them: their history is not ours any more.
     pub(in crate::control) fn drop_replicas(&mut self) {
         let places: Vec<u32> = self.replicas.iter().map(|replica| replica.place).collect();
-        places.into_iter().for_each(|place| self.close_replica(place));
+        places
+            .into_iter()
+            .for_each(|place| self.close_replica(place));
     }
 
     // What they say.
@@ -666,7 +685,10 @@ impl Control {
         if args.is(0, "PSYNC") || args.is(0, "SYNC") {
             return; // it is a replica already
         }
-        if !args.is(0, "REPLCONF") || args.len() % 2 == 0 || !(args.is(1, "ACK") || args.is(1, "GETACK")) {
+        if !args.is(0, "REPLCONF")
+            || args.len() % 2 == 0
+            || !(args.is(1, "ACK") || args.is(1, "GETACK"))
+        {
             let name = String::from_utf8_lossy(args.get(0)).to_lowercase();
             let line = self.line_of(place);
             log::warn!("Replica generated a reply to command '{name}', disconnecting it: {line}");
@@ -785,7 +807,9 @@ impl Control {
             .filter(|replica| !replica.write(KEEP_ALIVE))
             .map(|replica| replica.place)
             .collect();
-        waiting.into_iter().for_each(|place| self.close_replica(place));
+        waiting
+            .into_iter()
+            .for_each(|place| self.close_replica(place));
     }
 
     /// Closes those who follow and have not been heard of for too long.
@@ -807,25 +831,18 @@ impl Control {
 
     // What others ask.
 
-    /// Replicas that are well, where writes depend on that.
-    fn good_replicas(&self, now: i64) -> Option<u32> {
-        let (least, lag) = (
-            self.config.min_replicas_to_write,
-            self.config.min_replicas_max_lag,
-        );
-        let good = |replica: &&Replica| {
-            replica.is_online() && replica.lag_s(now) <= u64::from(lag)
-        };
-        (least > 0 && lag > 0).then(|| self.replicas.iter().filter(good).count() as u32)
+    /// Replicas that are well.
+    fn good_replicas(&self, now: i64) -> u32 {
+        let lag = u64::from(self.config.min_replicas_max_lag);
+        let good = |replica: &&Replica| replica.is_online() && replica.lag_s(now) <= lag;
+        self.replicas.iter().filter(good).count() as u32
     }
 
     /// Shares what every core wants to know.
     pub(in crate::control) fn publish_replicas(&mut self) {
         let status = self.observatory.replication.clone();
         let now = unix_ms();
-        status
-            .good_replicas
-            .store(self.good_replicas(now).unwrap_or(0), Relaxed);
+        status.good_replicas.store(self.good_replicas(now), Relaxed);
         status.replicas.store(self.replicas.count() as u32, Relaxed);
         let memory: usize = self.replicas.iter().map(Replica::memory).sum();
         status.replica_bytes.store(memory as u64, Relaxed);
@@ -840,18 +857,24 @@ impl Control {
     pub(in crate::control) fn report(&mut self) -> Report {
         self.drain_stream();
         let now = unix_ms();
-        let replicas = self.replicas.in_order().into_iter().map(|replica| ReplicaReport {
-            ip: replica.ip(),
-            port: replica.facts.port,
-            state: replica.state(),
-            offset: replica.acked,
-            lag_s: replica.lag_s(now),
-        });
+        let replicas = self
+            .replicas
+            .in_order()
+            .into_iter()
+            .map(|replica| ReplicaReport {
+                ip: replica.ip(),
+                port: replica.facts.port,
+                state: replica.state(),
+                offset: replica.acked,
+                lag_s: replica.lag_s(now),
+            });
         let backlog = self.replication.backlog.as_ref();
         Report {
-            link: None,
+            link: self.link_report(),
             replicas: replicas.collect(),
-            good_replicas: self.good_replicas(now),
+            good_replicas: (self.config.min_replicas_to_write > 0
+                && self.config.min_replicas_max_lag > 0)
+                .then(|| self.good_replicas(now)),
             failover: self.failover_word(),
             history: self.replication.history,
             backlog: backlog.map(|backlog| (backlog.first(), backlog.len())),
@@ -921,7 +944,7 @@ impl Control {
             } => self.stop_awaiting(core, place, number),
             CoreMessage::CopyEnded { number, outcome } => self.on_copy_ended(number, outcome),
             CoreMessage::CopyRefused(cut) => self.on_copy_refused(cut),
-            CoreMessage::CutWithoutStream(cut) => self.on_cut_without_stream(cut),
+            CoreMessage::CutWithoutStream { number, db } => self.on_cut_without_stream(number, db),
             other => return Some(other),
         }
         None

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use super::role::Following;
 use crate::control::Control;
 use crate::effect::Block;
 use crate::mesh::flow::FlowEnd;
@@ -22,6 +23,8 @@ pub(in crate::control) struct Replication {
     pub backlog: Option<Backlog>,
     /// The merge of the shards' streams, while this server is a primary whose stream is wanted.
     pub merge: Merge,
+    /// What this server follows, if it does.
+    pub following: Following,
     flows: Vec<FlowEnd>,
     /// The number of the last cut asked for.
     last_cut: u64,
@@ -34,6 +37,7 @@ impl Replication {
             history,
             backlog: None,
             merge: Merge::new(shards),
+            following: Following::default(),
             flows: Vec::new(),
             last_cut: 0,
         }
@@ -42,6 +46,11 @@ impl Replication {
     /// Whether something of the shards waits to be merged: asked before going to sleep.
     pub fn has_blocks(&mut self) -> bool {
         self.flows.iter_mut().any(FlowEnd::has_some)
+    }
+
+    /// Whether the shards hand on what they do.
+    pub fn has_flows(&self) -> bool {
+        !self.flows.is_empty()
     }
 
     /// Appends to the stream.

@@ -112,7 +112,11 @@ impl Control {
             || (most > 0 && waiting.len() >= most)
             || longest.max().is_some_and(|longest| longest >= delay);
         if is_due {
-            let form = if is_marked { Form::Marked } else { Form::Measured };
+            let form = if is_marked {
+                Form::Marked
+            } else {
+                Form::Measured
+            };
             self.begin_copy(form, filter);
         }
     }
@@ -168,6 +172,9 @@ impl Control {
 
     /// A cut has been made, at this offset of the stream.
     pub(super) fn on_barrier(&mut self, number: u64, offset: u64, db: u32) {
+        if self.on_role_barrier(number) {
+            return;
+        }
         if self.copies.ending == Some(number) {
             self.copies.ending = None;
             self.on_stream_ended();
@@ -314,7 +321,9 @@ impl Control {
                 if !places.is_empty() {
                     log::warn!("SYNC failed. BGSAVE child returned an error: {reason}");
                 }
-                places.into_iter().for_each(|place| self.close_replica(place));
+                places
+                    .into_iter()
+                    .for_each(|place| self.close_replica(place));
             }
         }
         self.publish_replicas();
@@ -433,9 +442,9 @@ impl Control {
     }
 
     /// A cut was made while the shards handed on nothing.
-    pub(super) fn on_cut_without_stream(&mut self, cut: u64) {
+    pub(super) fn on_cut_without_stream(&mut self, cut: u64, db: u32) {
         self.copies.ending.take_if(|ending| *ending == cut);
-        let (offset, db) = (self.replication.history.offset, 0);
+        let offset = self.replication.history.offset;
         self.on_barrier(cut, offset, db);
     }
 

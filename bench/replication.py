@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""What does a replica cost those who are served, and how quick are a full sync and the stream?
+
+Called by compare.py (`replica`, `sync`, `apply`, `idle_link`). The other end is redis-server in all of them, or a primary
+made by hand, so that only the end under test differs; it shares the load's CPU. A figure counts beside the other one of
+the same run only.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "client"))  # after bench: some names stand in both
+from measure import probe, server_cpu_ns  # noqa: E402
+from replication_kit import FakePrimary, snapshot  # noqa: E402
+from snapshots import Load, resident  # noqa: E402
+from support import encode, wait_until  # noqa: E402
+
+SYNC_NOW = ["--repl-diskless-sync-delay", "0"]
+REPLID = "0123456789abcdef0123456789abcdef01234567"
+ATTACH_SECONDS_MAX = 600
+
+
+def info(server, section="replication"):
+    with server.client(timeout=120.0) as client:
+        text = client.must("INFO", section).decode()
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def attach(replica, primary, seconds_max=ATTACH_SECONDS_MAX):
+    """Makes one a replica of the other, and waits until it is synced and the primary streams to it."""
+    with replica.client(timeout=120.0) as client:
+        client.must("REPLICAOF", "127.0.0.1", primary.port)
+    wait_until(lambda: "state=online" in info(primary).get("slave0", ""), seconds_max, "the replica to be online")
+    wait_until(lambda: info(replica).get("master_link_status") == "up", seconds_max, "the link to be up")
+
+
+def catch_up(primary, replica, seconds_max=120):
+    """Seconds until the replica has applied all; the next run begins with nothing owed."""
+    began = time.perf_counter()
+    wait_until(lambda: int(info(replica)["slave_repl_offset"]) >= int(info(primary)["master_repl_offset"]), seconds_max, "the replica")
+    return time.perf_counter() - began
+
+
+def sync(primary, replica, keys, load_cpus):
+    """A full sync under half of the load that the primary takes. `primary` runs and is filled, `replica` runs empty."""
+    load = Load(primary, keys)
+    full, _ = load.run(0, lambda spent: spent > 1.5)
+    before, _ = load.run(full / 2, lambda spent: spent > 1.5)
+    stop, ended = threading.Event(), threading.Event()
+    peak = memory = resident(primary)
+
+    def watch():
+        nonlocal peak
+        while not stop.wait(0.1):
+            peak = max(peak, resident(primary))
+
+    def probed(work):
+        path = os.path.join(primary.dir, f"stop-{time.monotonic_ns()}")
+        process = probe(primary, load_cpus, 500, path)
+        try:
+            work()
+        finally:
+            Path(path).touch()
+            output, _ = process.communicate(timeout=120)
+        return json.loads(output)
+
+    quiet = probed(lambda: load.run(full / 2, lambda spent: spent > 2))
+    seconds = during = 0.0
+
+    def link():
+        nonlocal seconds
+        began = time.perf_counter()
+        try:
+            attach(replica, primary)
+            seconds = time.perf_counter() - began
+        finally:
+            ended.set()
+
+    watcher, linker = threading.Thread(target=watch), threading.Thread(target=link)
+
+    def work():
+        nonlocal during
+        watcher.start()
+        linker.start()
+        during, _ = load.run(full / 2, lambda spent: ended.is_set())
+        linker.join()
+
+    probing = probed(work)
+    stop.set()
+    watcher.join()
+    if not seconds:
+        raise RuntimeError("the sync did not come to its end")
+    return {
+        "seconds": round(seconds, 2), "share_during": round(during / before, 3),
+        "p9999_ms": round(probing["p9999_ms"], 3), "max_ms": round(probing["max_ms"], 3),
+        "quiet_p9999_ms": round(quiet["p9999_ms"], 3), "quiet_max_ms": round(quiet["max_ms"], 3),
+        "extra_memory_percent": round(100 * (peak - memory) / memory, 2),
+    }
+
+
+def applying(replica, commands, keys):
+    """Commands a second and CPU microseconds for each, of a replica that is fed by a primary made by hand."""
+    chunk = b"".join(encode("SET", b"key:%012d" % (n * 7919 % keys), b"x" * 64) for n in range(10_000))
+    rounds = max(1, commands // 10_000)
+
+    def behave(link):
+        link.handshake()
+        link.full(REPLID, 0, snapshot([("first", "1")]))
+        link.wait_ack(0)
+        go.wait()
+
+        def drain():  # acknowledgements are taken, so that nothing stands in the way
+            try:
+                while True:
+                    link.more()
+                    link.buffer.clear()
+            except OSError:
+                pass
+        threading.Thread(target=drain, daemon=True).start()
+        link.socket.settimeout(300)
+        for _ in range(rounds):
+            link.raw(chunk)
+        link.stays = True
+
+    go = threading.Event()
+    primary = FakePrimary(behave)
+    try:
+        with replica.client() as client:
+            client.must("REPLICAOF", "127.0.0.1", primary.port)
+        wait_until(lambda: info(replica)["master_link_status"] == "up", 60, "the link")
+        time.sleep(1.5)
+        cpu, _ = server_cpu_ns(replica.pid)
+        began = time.perf_counter()
+        go.set()
+        with replica.client(timeout=300) as client:
+            while True:
+                text = client.must("INFO", "replication")
+                if b"slave_repl_offset:%d\r" % (len(chunk) * rounds) in text:
+                    break
+                if primary.problems or not replica.alive():
+                    raise RuntimeError(f"the stream broke off: {primary.problems}")
+                time.sleep(0.005)
+        seconds = time.perf_counter() - began
+        used = server_cpu_ns(replica.pid)[0] - cpu
+        return {"commands_per_second": round(rounds * 10_000 / seconds), "cpu_us": round(used / 1000 / (rounds * 10_000), 3)}
+    finally:
+        primary.close()
+
+
+def idle(servers, seconds):
+    """Share of a core in percent that each server uses while nothing is asked of it."""
+    before = [server_cpu_ns(server.pid)[0] for server in servers]
+    began = time.perf_counter()
+    time.sleep(seconds)
+    spent = time.perf_counter() - began
+    return [round((server_cpu_ns(server.pid)[0] - then) / 1e7 / spent, 3) for server, then in zip(servers, before)]
