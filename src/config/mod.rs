@@ -19,6 +19,7 @@ mod value;
 mod tests;
 
 pub use choice::{
+    EndpointType,
     AppendFsync, ChannelDefault, DisklessLoad, LogLevel, MaxmemoryPolicy, OomScoreAdj,
     PipelineOrder, ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
 };

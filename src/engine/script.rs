@@ -101,13 +101,26 @@ impl Core {
 
     /// Whether a request runs a script that has declared that it does not write.
     pub(super) fn is_reading_script(&self, command: &Registered, args: &Args<'_>) -> bool {
+        self.script_flags(command, args).is_some_and(|flags| {
+            !flags.has(script::Flags::COMPATIBLE) && flags.has(script::Flags::NO_WRITES)
+        })
+    }
+
+    /// Whether a request runs a script that may write, and has declared what it does. One without a declaration counts
+    /// by what it calls.
+    pub(super) fn is_writing_script(&self, command: &Registered, args: &Args<'_>) -> bool {
+        self.script_flags(command, args).is_some_and(|flags| {
+            !flags.has(script::Flags::COMPATIBLE) && !flags.has(script::Flags::NO_WRITES)
+        })
+    }
+
+    /// What the script that a request runs has declared.
+    fn script_flags(&self, command: &Registered, args: &Args<'_>) -> Option<script::Flags> {
         let Run::Script { source, .. } = command.spec.run else {
-            return false;
+            return None;
         };
-        let Some(text) = args.opt(1) else {
-            return false;
-        };
-        let flags = match source {
+        let text = args.opt(1)?;
+        match source {
             Source::Body => Shebang::of_script(text).ok().map(|found| found.flags),
             Source::Sha => Sha::parse(text)
                 .and_then(|sha| self.scripting.find(&sha).ok().flatten())
@@ -116,10 +129,7 @@ impl Core {
                 let found = self.scripting.function(text).ok().flatten();
                 found.map(|(_, flags)| flags)
             }
-        };
-        flags.is_some_and(|flags| {
-            !flags.has(script::Flags::COMPATIBLE) && flags.has(script::Flags::NO_WRITES)
-        })
+        }
     }
 
     /// The script or function that a request names, compiled on this core and cached: its name and its flags.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::random::Random;
+use crate::cluster::SlotMap;
 use crate::config::Config;
 use crate::effect::Effects;
 use crate::keyspace::blocked::Blocked;
@@ -116,6 +117,8 @@ pub struct Shard {
     pub replaying: bool,
     /// This is a replica's shard: who reads does not find what is due, but leaves it to the primary to delete.
     pub follows: bool,
+    /// In cluster mode: who owns which slot, as of the moment at which this shard was told.
+    pub slot_map: Option<Arc<SlotMap>>,
     /// A full copy that is coming in.
     pub incoming: Option<Box<Keyspace>>,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
@@ -261,6 +264,7 @@ impl Shard {
             expiry_paused: false,
             replaying: false,
             follows: false,
+            slot_map: None,
             incoming: None,
             expires_actively: true,
             garbage: Vec::new(),

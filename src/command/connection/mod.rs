@@ -375,6 +375,7 @@ fn reset(
     client.reply_mode = ReplyMode::On;
     client.no_evict = false;
     client.no_touch = false;
+    (client.asking, client.readonly) = (false, false);
     client.tracking_changed = client.tracking.take().is_some();
     client.refresh();
     client.become_default(context.core.users);
