@@ -488,6 +488,8 @@ texts! {
     CLUSTER_REPLICAOF = "ERR REPLICAOF not allowed in cluster mode.";
     /// FAILOVER in cluster mode.
     CLUSTER_FAILOVER = "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.";
+    /// A script that has said that it does not run in cluster mode.
+    SCRIPT_NO_CLUSTER = "ERR Can not run script on cluster, 'no-cluster' flag is set.";
     /// SORT with BY in cluster mode.
     CLUSTER_SORT_BY = "ERR BY option of SORT denied in Cluster mode.";
     /// SORT with GET in cluster mode.

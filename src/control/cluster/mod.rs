@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::unix_ms;
 use crate::base::sys;
@@ -214,6 +215,8 @@ impl Control {
             control.observe_for(bus);
             bus.close_overflowing(control.config.cluster_link_sendbuf_limit, now);
             bus.cluster.tick(now);
+            let links = &control.observatory.replication.cluster_links;
+            links.store(bus.wires.len() as u32, Relaxed);
             bus.cache.clear();
         });
     }
@@ -240,7 +243,7 @@ impl Control {
     /// Once the data are loaded: slots of keys that are there and nobody owns become this node's.
     fn adopt_keys(&mut self) {
         let loading = &self.observatory.snapshots.loading;
-        let is_loading = loading.load(std::sync::atomic::Ordering::Relaxed);
+        let is_loading = loading.load(Relaxed);
         let waits = self.bus.as_ref().is_some_and(|bus| !bus.has_adopted);
         if is_loading || !waits {
             return;
