@@ -113,6 +113,14 @@ impl SlotMap {
         self.serves.contains(slot)
     }
 
+    /// Whether the slot is this node's, or keys of it come here.
+    pub fn is_here(&self, slot: Slot) -> bool {
+        let comes = self
+            .open(slot)
+            .is_some_and(|open| open.importing_from.is_some());
+        comes || self.owner_at(slot) == Some(self.facts.myself)
+    }
+
     /// The slot's owner.
     pub fn owner(&self, slot: Slot) -> Option<&MapNode> {
         self.node(self.owner_at(slot)?)

@@ -94,6 +94,12 @@ pub fn admit(
     args: &Args<'_>,
     gates: Gates,
 ) -> Result<(), Refusal> {
+    admit_client(command, client, args)?;
+    admit_now(command, client, gates)
+}
+
+/// The first half: who asks. Where a cluster sends a request elsewhere, it does so in between.
+pub fn admit_client(command: &Registered, client: &Client, args: &Args<'_>) -> Result<(), Refusal> {
     let flags = command.spec.flags;
     if !client.authenticated && !flags.has(Flags::NO_AUTH) {
         return Err(Refusal::Error(ErrorReply::NO_AUTH));
@@ -104,6 +110,12 @@ pub fn admit(
     if !client.is_trusted() {
         permit::check(&client.user, command, args)?;
     }
+    Ok(())
+}
+
+/// The second half: what state the server is in.
+pub fn admit_now(command: &Registered, client: &Client, gates: Gates) -> Result<(), Refusal> {
+    let flags = command.spec.flags;
     if gates.out_of_memory && needs_memory(command, client) {
         return Err(Refusal::Error(ErrorReply::OUT_OF_MEMORY));
     }

@@ -232,6 +232,10 @@ pub struct Client {
     pub remembers: bool,
     /// Its commands need a second look: subscriptions forbid most of them, or CLIENT CACHING concerns the next one.
     pub special: bool,
+    /// ASKING has been sent, and concerns the next command, a whole transaction included.
+    pub asking: bool,
+    /// READONLY: it reads from replicas in cluster mode.
+    pub readonly: bool,
     /// The connection closes once the reply at hand is sent: CLIENT KILL of oneself.
     pub closing: bool,
     /// It is the stream of our primary: let in everywhere, answered nothing.
@@ -364,6 +368,8 @@ impl Client {
             tracking_changed: false,
             remembers: false,
             special: false,
+            asking: false,
+            readonly: false,
             closing: false,
             primary: false,
             peer_facts: None,
@@ -458,6 +464,8 @@ impl Client {
             resp3: self.resp3,
             remembers: self.remembers,
             primary: self.primary,
+            asking: self.asking,
+            readonly: self.readonly,
         }
     }
 
@@ -525,7 +533,8 @@ impl Client {
     pub fn refresh(&mut self) {
         let tracking = self.tracking.as_ref();
         self.remembers = tracking.is_some_and(|tracking| tracking.remembers());
-        self.special = self.subscribed && !self.resp3
+        self.special = self.asking
+            || self.subscribed && !self.resp3
             || tracking.is_some_and(|tracking| tracking.optin || tracking.optout);
     }
 

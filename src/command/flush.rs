@@ -185,6 +185,9 @@ fn swapdb(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
+    if shards.any().config.cluster_enabled {
+        return Err(ErrorReply::CLUSTER_SWAPDB);
+    }
     let databases = shards.any().keyspace.databases();
     let index = |at: usize, error: ErrorReply| {
         let number = parse_i64(args.get(at)).and_then(|number| i32::try_from(number).ok());

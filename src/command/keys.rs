@@ -21,6 +21,15 @@ pub fn key_places(command: &Command, args: &Args<'_>) -> Option<KeyPlaces> {
     Some(places)
 }
 
+/// What a request is routed by: its keys, or the sharded channels that stand in their place.
+pub fn routed_places(command: &Command, args: &Args<'_>) -> Option<KeyPlaces> {
+    let mut places = KeyPlaces::new();
+    for spec in command.keys {
+        collect(spec, args, &mut places)?;
+    }
+    Some(places)
+}
+
 fn collect(spec: &KeySpec, args: &Args<'_>, places: &mut KeyPlaces) -> Option<()> {
     let count = args.len();
     let begin = match spec.begin {

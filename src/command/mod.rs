@@ -12,6 +12,7 @@ pub mod trace;
 
 mod acl;
 mod bitmap;
+mod cluster;
 mod draw;
 mod flush;
 mod generic;

@@ -110,6 +110,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "SPUBLISH",
         arity: Arity::Exactly(3),
         flags: Flags::PUBSUB
+            .and(Flags::SHARDED)
             .and(Flags::LOADING)
             .and(Flags::STALE)
             .and(Flags::FAST)
@@ -136,6 +137,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "SSUBSCRIBE",
         arity: Arity::AtLeast(2),
         flags: Flags::PUBSUB
+            .and(Flags::SHARDED)
             .and(Flags::NOSCRIPT)
             .and(Flags::LOADING)
             .and(Flags::STALE)
@@ -182,6 +184,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "SUNSUBSCRIBE",
         arity: Arity::AtLeast(1),
         flags: Flags::PUBSUB
+            .and(Flags::SHARDED)
             .and(Flags::NOSCRIPT)
             .and(Flags::LOADING)
             .and(Flags::STALE)
@@ -364,17 +367,23 @@ changes! {
 
 fn publish(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.count(shard.publish(Topic::Channel, args.get(1), args.get(2)));
-    shard
-        .effects
-        .tell_replicas(args.db(), args.len(), args.iter_from(0));
+    tell_others(shard, Topic::Channel, args);
     Ok(())
+}
+
+/// Lets other servers have the message: the nodes of the cluster, or the replicas.
+fn tell_others(shard: &mut Shard, topic: Topic, args: &Args<'_>) {
+    if shard.config.cluster_enabled {
+        shard.news.tell_nodes(topic, args.get(1), args.get(2));
+        return;
+    }
+    let effects = &mut shard.effects;
+    effects.tell_replicas(args.db(), args.len(), args.iter_from(0));
 }
 
 fn spublish(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.count(shard.publish(Topic::Shard, args.get(1), args.get(2)));
-    shard
-        .effects
-        .tell_replicas(args.db(), args.len(), args.iter_from(0));
+    tell_others(shard, Topic::Shard, args);
     Ok(())
 }
 

@@ -112,6 +112,12 @@ bits! {
         WHILE_SUBSCRIBED = 25, "";
         /// Refused like a write while what is written cannot be kept, so that monitoring notices: PING.
         TELLS_TROUBLE = 26, "";
+        /// May take keys of a slot under way whoever owns it: MIGRATE.
+        MOVES_KEYS = 27, "";
+        /// What it is given in the place of keys are channels, which have slots too.
+        SHARDED = 28, "";
+        /// The next command is served by a node that its slot comes to: ASKING.
+        ASKS = 29, "";
         /// Meant for the server's own use and for tests (COMMAND DOCS: `syscmd`).
         SYSTEM = 23, "";
     }
@@ -429,6 +435,8 @@ pub struct Docs {
 pub enum Group {
     /// Bits of strings.
     Bitmap,
+    /// The cluster.
+    Cluster,
     /// Connections.
     Connection,
     /// Keys of any type.
@@ -464,6 +472,7 @@ impl Group {
     pub const fn name(self) -> &'static str {
         match self {
             Group::Bitmap => "bitmap",
+            Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::Geo => "geo",

@@ -42,6 +42,7 @@ fn groups() -> &'static [&'static [Command]] {
     &[
         super::acl::COMMANDS,
         super::bitmap::COMMANDS,
+        super::cluster::COMMANDS,
         super::connection::COMMANDS,
         super::flush::COMMANDS,
         super::generic::COMMANDS,

@@ -56,6 +56,16 @@ choices! {
         No = "no",
     }
 
+    /// What clients are told about a node of the cluster (`cluster-preferred-endpoint-type`).
+    EndpointType {
+        /// Its address.
+        Ip = "ip",
+        /// Its announced host name.
+        Hostname = "hostname",
+        /// Nothing: they go on with the address that they have used.
+        Unknown = "unknown-endpoint",
+    }
+
     /// Who watches over the process (`supervised`).
     Supervised {
         /// Upstart: the process stops itself when it is ready.

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::choice::{
-    AppendFsync, ChannelDefault, DisklessLoad, LogLevel, MaxmemoryPolicy, OomScoreAdj,
-    PipelineOrder, ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
+    AppendFsync, ChannelDefault, DisklessLoad, EndpointType, LogLevel, MaxmemoryPolicy,
+    OomScoreAdj, PipelineOrder, ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
 };
 use super::directive::{self, Directive};
 use super::special::{BufferLimits, SHUTDOWN_FORCE, SHUTDOWN_NOSAVE, SHUTDOWN_NOW, SHUTDOWN_SAVE};
@@ -80,6 +80,7 @@ enums!(
     AppendFsync,
     ChannelDefault,
     DisklessLoad,
+    EndpointType,
     LogLevel,
     MaxmemoryPolicy,
     OomScoreAdj,
@@ -412,6 +413,44 @@ fields! {
     shutdown_timeout_s: u32 = "shutdown-timeout";
     /// The address that outgoing connections come from; empty leaves it to the system.
     bind_source_addr: String = "bind-source-addr";
+    /// Whether this server is a node of a cluster.
+    cluster_enabled: bool = "cluster-enabled";
+    /// The file in which it remembers the cluster, in the working directory.
+    cluster_config_file: String = "cluster-config-file";
+    /// The port of its bus; 0 means its client port and 10000.
+    cluster_port: u16 = "cluster-port";
+    /// Milliseconds after which a node that does not answer counts as unreachable.
+    cluster_node_timeout_ms: i64 = "cluster-node-timeout";
+    /// Milliseconds after which a node is asked again; 0 means half of the time-out.
+    cluster_ping_interval_ms: i64 = "cluster-ping-interval";
+    /// The address that other nodes and clients are told; empty leaves it to be learned.
+    cluster_announce_ip: String = "cluster-announce-ip";
+    /// The port that they are told; 0 means that of `port`.
+    cluster_announce_port: u16 = "cluster-announce-port";
+    /// The port of the bus that nodes are told; 0 means the one that is used.
+    cluster_announce_bus_port: u16 = "cluster-announce-bus-port";
+    /// The host name that clients are told; empty means none.
+    cluster_announce_hostname: String = "cluster-announce-hostname";
+    /// A name for logs; empty means none.
+    cluster_announce_human_nodename: String = "cluster-announce-human-nodename";
+    /// What clients are told about nodes.
+    cluster_preferred_endpoint_type: EndpointType = "cluster-preferred-endpoint-type";
+    /// How old a replica's data may be when it stands for election, in time-outs; 0 means any age.
+    cluster_replica_validity_factor: i64 = "cluster-replica-validity-factor";
+    /// Working replicas that a primary keeps when others move away.
+    cluster_migration_barrier: i64 = "cluster-migration-barrier";
+    /// Whether replicas move to primaries without any, and empty primaries become replicas.
+    cluster_allow_replica_migration: bool = "cluster-allow-replica-migration";
+    /// Whether a slot without owner stops the whole cluster.
+    cluster_require_full_coverage: bool = "cluster-require-full-coverage";
+    /// Whether a replica never takes over by itself.
+    cluster_replica_no_failover: bool = "cluster-replica-no-failover";
+    /// Whether reads are answered while the cluster is down.
+    cluster_allow_reads_when_down: bool = "cluster-allow-reads-when-down";
+    /// Whether sharded channels work while the cluster is down.
+    cluster_allow_pubsubshard_when_down: bool = "cluster-allow-pubsubshard-when-down";
+    /// Bytes that may wait to be sent on a link of the bus; 0 means without limit.
+    cluster_link_sendbuf_limit: u64 = "cluster-link-sendbuf-limit";
     /// How often background work runs each second, as INFO shows it.
     hz: u32 = "hz";
 }

@@ -19,8 +19,8 @@ mod value;
 mod tests;
 
 pub use choice::{
-    AppendFsync, ChannelDefault, DisklessLoad, LogLevel, MaxmemoryPolicy, OomScoreAdj,
-    PipelineOrder, ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
+    AppendFsync, ChannelDefault, DisklessLoad, EndpointType, LogLevel, MaxmemoryPolicy,
+    OomScoreAdj, PipelineOrder, ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
 };
 pub use command_line::{CommandLine, Invocation};
 pub use directive::{

@@ -382,11 +382,6 @@ fn what_this_build_cannot_promise_is_refused() {
     for (line, feature, instead) in [
         ("tls-port 6380", "TLS", " or set it to 0"),
         ("tls-replication yes", "TLS", " or set it to no"),
-        (
-            "cluster-enabled yes",
-            "the cluster mode",
-            " or set it to no",
-        ),
         ("loadmodule a.so 1", "modules", ""),
         ("search.maxresults 1", "modules", ""),
         ("sentinel", "the Sentinel mode", ""),

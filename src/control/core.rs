@@ -23,6 +23,7 @@ use crate::replication::{History, Replid};
 use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
+use super::cluster::{Bus, ClusterBoot};
 use super::listen::Listener;
 use super::oom::OomScore;
 use super::replication::{Copies, Failover, Replicas, Replication, Waits};
@@ -51,6 +52,8 @@ pub struct ControlParts {
     pub signals: [Arc<AtomicBool>; 2],
     /// The file the configuration came from.
     pub config_file: Option<std::path::PathBuf>,
+    /// This node's part in its cluster, in cluster mode.
+    pub cluster: Option<ClusterBoot>,
 }
 
 /// The number of the question whose answer ends the server.
@@ -99,6 +102,10 @@ pub struct Control {
     pub(super) copies: Copies,
     pub(super) waits: Waits,
     pub(super) failover: Option<Failover>,
+    /// The bus, in cluster mode.
+    pub(super) bus: Option<Box<Bus>>,
+    /// Until when a manual failover within the cluster holds writes back, Unix milliseconds.
+    pub(super) bus_pause_until_ms: i64,
     /// Chance, for names of histories.
     pub(super) random: Random,
 }
@@ -138,9 +145,15 @@ impl Control {
             copies: Copies::default(),
             waits: Waits::default(),
             failover: None,
+            bus: None,
+            bus_pause_until_ms: 0,
             random: Random::new(sys::entropy()),
         };
+        let cluster = parts.cluster;
         control.begin_role();
+        if let Some(cluster) = cluster {
+            control.begin_bus(cluster);
+        }
         for listener in parts.listeners {
             control.accept_from(listener);
         }
@@ -189,6 +202,7 @@ impl Control {
         self.ring.completions(&mut completions);
         for mut completion in completions {
             if self.on_replica_completion(&mut completion)
+                || self.on_bus_completion(&mut completion)
                 || completion.operation != Operation::Accept
             {
                 continue;
@@ -222,7 +236,9 @@ impl Control {
             self.observatory.look(now);
             self.link_cron();
             self.replicas_cron(now);
+            self.bus_cron(now);
         }
+        self.bus_turn();
         self.replicas_turn();
         if self.terminate.load(Ordering::Relaxed) {
             self.stop();
@@ -259,7 +275,12 @@ impl Control {
                 self.pauses_under_way -= 1;
                 self.on_acknowledged(); // who waits for writes to stop may go on
             }
-            CoreMessage::Answer { ticket, .. } => self.on_answer(ticket),
+            CoreMessage::Answer { ticket, answer } => {
+                if !self.on_bus_answer(ticket, &answer) {
+                    self.on_answer(ticket);
+                }
+            }
+            CoreMessage::BusPublish(message) => self.publish_on_bus(&message),
             CoreMessage::Flows(flows) => self.on_flows(flows),
             CoreMessage::Restored {
                 id,
@@ -302,6 +323,7 @@ impl Control {
                         }
                         super::logging::set_level(self.config.loglevel);
                         self.publish_replicas();
+                        self.bus_configured();
                         self.ask_all(
                             CoreAsk::Configure(self.config.clone()),
                             Some((from, ticket)),
@@ -345,6 +367,7 @@ impl Control {
                 let asker = (ticket != 0).then_some((from, ticket));
                 self.ask_all(CoreAsk::Monitors(Arc::new(self.monitors.clone())), asker);
             }
+            CoreAsk::Cluster(ask) => self.on_cluster_ask((from, ticket), *ask),
             CoreAsk::ReplicaOf {
                 primary,
                 waits,
@@ -417,9 +440,20 @@ impl Control {
         };
     }
 
+    /// CLIENT PAUSE, and the pause of a manual failover.
+    fn pause_asked_for(&self) -> (i64, bool) {
+        let (until_ms, writes_only) = self.pause;
+        let failover_ms = self.bus_pause_until_ms;
+        match (until_ms > unix_ms(), failover_ms > unix_ms()) {
+            (_, false) => (until_ms, writes_only),
+            (false, true) => (failover_ms, true),
+            (true, true) => (until_ms.max(failover_ms), writes_only),
+        }
+    }
+
     /// What is held back now: by CLIENT PAUSE, and writes while this server hands over or stops.
     fn pause_in_force(&self) -> (i64, bool) {
-        let (until_ms, writes_only) = self.pause;
+        let (until_ms, writes_only) = self.pause_asked_for();
         if self.failover.is_none() && !self.stop_waits() {
             return (until_ms, writes_only);
         }
@@ -486,6 +520,14 @@ impl Control {
             core.wake_by_event();
         }
         self.next_round
+    }
+
+    /// Gives `asker` an answer when all cores have answered this question, which nobody else waits for.
+    pub(super) fn answer_after(&mut self, round: u64, asker: (u16, u64), answer: CoreAnswer) {
+        match self.rounds.get_mut(&round) {
+            Some(of) => (of.asker, of.answer) = (Some(asker), answer),
+            None => self.answer(asker.0, asker.1, answer),
+        }
     }
 
     fn on_answer(&mut self, round: u64) {

@@ -86,6 +86,12 @@ pub fn listen(config: &Config) -> Result<Vec<Listener>, ListenError> {
     Ok(listeners)
 }
 
+/// Opens the sockets of the cluster's bus, on the addresses on which clients are listened to.
+pub fn listen_bus(config: &Config, port: u16) -> Result<Vec<Listener>, ListenError> {
+    let addresses = addresses_at(config, port);
+    open_all(&addresses, config, BIND_TRIES)
+}
+
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Address {
@@ -97,14 +103,21 @@ struct Address {
 
 /// The TCP addresses that the configuration names.
 fn addresses(config: &Config) -> Vec<Address> {
-    let words = config.bind.iter().filter(|_| config.port != 0);
+    match config.port {
+        0 => Vec::new(),
+        port => addresses_at(config, port),
+    }
+}
+
+fn addresses_at(config: &Config, port: u16) -> Vec<Address> {
+    let words = config.bind.iter();
     words
         .map(|word| {
             let bare = word.strip_prefix('-');
             Address {
                 optional: bare.is_some(),
                 word: bare.unwrap_or(word).to_owned(),
-                port: config.port,
+                port,
             }
         })
         .collect()

@@ -1,6 +1,7 @@
 //! The control core at work: it owns no keys and does what concerns all cores.
 
 mod accept;
+mod cluster;
 mod core;
 mod listen;
 pub mod logging;
@@ -10,6 +11,7 @@ mod stopping;
 mod users;
 
 pub use self::core::{Control, ControlParts};
+pub use cluster::ClusterBoot;
 pub use listen::{ListenError, Listener, listen};
 pub use oom::OomScore;
 pub use users::{all_channels, load_users};

@@ -247,6 +247,12 @@ impl Effects {
         }
     }
 
+    /// What the running command meets aside stands for itself: SCAN and RANDOMKEY look at keys that nobody named, so what
+    /// expires there is no transaction (7.2).
+    pub fn let_asides_stand_alone(&mut self) {
+        self.running = false;
+    }
+
     /// Records nothing for the running command, though it changed something.
     pub fn suppress(&mut self) {
         self.said = true;

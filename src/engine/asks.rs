@@ -34,6 +34,24 @@ impl Core {
                 ticket,
                 ask: CoreAsk::FinalSave { force, followed },
             } => self.save_finally((from, ticket), force, followed),
+            CoreMessage::Ask {
+                from,
+                ticket,
+                ask: ask @ (CoreAsk::CountKeys(_) | CoreAsk::SlotsWithKeys),
+            } => {
+                let answer = match &ask {
+                    CoreAsk::CountKeys(slot) => self.count_keys(*slot),
+                    _ => self.slots_with_keys(),
+                };
+                match answer {
+                    Some(answer) => self.reply_to(usize::from(from), ticket, answer),
+                    None => self.deferred.push(CoreMessage::Ask { from, ticket, ask }),
+                }
+            }
+            CoreMessage::DropKeys(slots) => self.on_drop_keys(&slots),
+            CoreMessage::DropAllKeys => self.on_drop_all_keys(),
+            CoreMessage::DropSubscribers(slots) => self.on_drop_subscribers(&slots),
+            CoreMessage::BusDeliver(message) => self.on_bus_message(message),
             CoreMessage::Ask { from, ticket, ask } => {
                 let answer = self.answer(ask);
                 self.reply_to(usize::from(from), ticket, answer);
@@ -81,6 +99,7 @@ impl Core {
             CoreMessage::Linked { place, fd } => self.on_linked(place, fd),
             CoreMessage::CutStream(cut) => self.cut_stream(cut),
             CoreMessage::Flows(_)
+            | CoreMessage::BusPublish(_)
             | CoreMessage::Link(..)
             | CoreMessage::Restored { .. }
             | CoreMessage::Applied(..)
@@ -236,6 +255,10 @@ impl Core {
                     None => CoreAnswer::Done,
                 }
             }
+            CoreAsk::TakeSlotMap(map) => {
+                self.take_slot_map(map);
+                CoreAnswer::Done
+            }
             CoreAsk::SetRole(role) => {
                 self.set_role(role);
                 CoreAnswer::Done
@@ -252,6 +275,9 @@ impl Core {
                 self.monitors = monitors;
                 CoreAnswer::Done
             }
+            CoreAsk::CountKeys(_) | CoreAsk::SlotsWithKeys => {
+                unreachable!("they wait for the shard")
+            }
             CoreAsk::FinalSave { .. } => unreachable!("it is answered when it is done"),
             CoreAsk::SetMonitor { .. }
             | CoreAsk::ConfigSet { .. }
@@ -261,6 +287,7 @@ impl Core {
             | CoreAsk::Replication { .. }
             | CoreAsk::CountReplicas { .. }
             | CoreAsk::Failover(_)
+            | CoreAsk::Cluster(_)
             | CoreAsk::ConfigRewrite { .. }
             | CoreAsk::SetPause { .. }
             | CoreAsk::Shutdown { .. } => unreachable!("this question goes to the control core"),

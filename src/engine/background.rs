@@ -65,6 +65,7 @@ impl Core {
                 || self.expiry.pressing
                 || self.memory.pressing
                 || !self.chores_due.is_empty()
+                || !self.slots_to_drop.is_empty()
         }) || self.can_walk()
     }
 
@@ -81,6 +82,9 @@ impl Core {
             .is_some_and(|shard| shard.walk().is_some())
         {
             self.walk_on();
+        }
+        if !self.slots_to_drop.is_empty() {
+            self.drop_some_keys();
         }
         self.mind_memory();
         if self.clients.are_limited() {

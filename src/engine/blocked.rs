@@ -73,6 +73,9 @@ impl Core {
             awaiting: None,
         };
         self.block(connection, blocking);
+        if self.slot_map.is_some() {
+            self.send_away_if_moved(connection); // its slot may have gone while it was on its way
+        }
     }
 
     /// A connection begins to wait.

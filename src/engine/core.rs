@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use crate::acl::Users;
 use crate::base::clock::{ticks, unix_ms};
+use crate::base::slot::Slot;
+use crate::cluster::SlotMap;
 use crate::command::admit::Gates;
 use crate::command::table::{CommandTable, commands};
 use crate::config::Config;
@@ -189,6 +191,12 @@ pub struct Core {
     pub(super) pushing: Pushing,
     /// What monitors are to see of the script that has just run: itself and the commands it called.
     pub(super) script_lines: Vec<u8>,
+    /// In cluster mode: who owns which slot.
+    pub(super) slot_map: Option<Arc<SlotMap>>,
+    /// The own shard has not been told yet.
+    pub(super) slot_map_due: bool,
+    /// Slots of the own shard that another node has now, and whose keys go.
+    pub(super) slots_to_drop: VecDeque<Slot>,
     pub(super) pause: Pause,
     pub(super) blocked_by_pause: Vec<u32>,
     pub(super) stopping: bool,
@@ -306,6 +314,9 @@ impl Core {
             monitors: Arc::new(Vec::new()),
             pushing: Pushing::new(shards),
             script_lines: Vec::new(),
+            slot_map: None,
+            slot_map_due: false,
+            slots_to_drop: VecDeque::new(),
             pause: Pause::default(),
             blocked_by_pause: Vec::new(),
             stopping: false,
@@ -502,6 +513,9 @@ impl Core {
         shard.configure(&self.config);
         shard.expiry_paused = self.pause.until_ms > 0 || self.gates.loading;
         shard.follows = self.role.is_replica;
+        if self.slot_map_due {
+            self.tell_slot_map(&mut shard);
+        }
         self.end_unit(shard);
     }
 
@@ -555,7 +569,7 @@ impl Core {
                 Operation::Receive => self.on_receive(completion),
                 Operation::Send => self.on_sent(&completion),
                 Operation::Sync => self.on_synced(&completion),
-                Operation::Wake | Operation::Accept | Operation::Ignored => {}
+                Operation::Wake | Operation::Accept | Operation::Writable | Operation::Ignored => {}
             }
         }
     }

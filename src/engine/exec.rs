@@ -251,6 +251,18 @@ impl Core {
                     return;
                 }
             }
+            if self.slot_map.is_some() {
+                let caller = connection.client.caller();
+                let queued = exec.queue.as_slice().iter();
+                let queued = queued.map(|queued| (queued.command, queued.args.args(caller)));
+                if let Some(error) = self.refused_on(&exec.held, &caller, queued) {
+                    self.count_error(&error);
+                    Reply::new(&mut exec.out, connection.client.resp3).error(&error);
+                    exec.mute(connection.client.reply_mode, 0);
+                    self.end_exec(connection, *exec);
+                    return;
+                }
+            }
             Self::begin_unit_on(&mut exec.held);
             let resp3 = connection.client.resp3;
             Reply::new(&mut exec.out, resp3).array(exec.queue.len());

@@ -444,7 +444,9 @@ impl Core {
     pub(super) fn feed_is_synced(&mut self, offset: u64) {
         if let Some(feed) = &self.feed {
             let whole = self.observatory.snapshots.log.complete.load(Relaxed);
-            feed.link.synced.store(if whole { offset } else { 0 }, Relaxed);
+            feed.link
+                .synced
+                .store(if whole { offset } else { 0 }, Relaxed);
         }
     }
 

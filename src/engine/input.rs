@@ -18,6 +18,7 @@ use crate::ring::Completion;
 
 use super::core::{COMMANDS_MAX, Core};
 use super::evict::Room;
+use super::slots::Judgement;
 
 /// Requests looked at together.
 const LOOKAHEAD: usize = 32;
@@ -422,6 +423,13 @@ impl Core {
                     }
                     end_caching(&mut connection.client, previous);
                 }
+                if connection.client.asking {
+                    if connection.wave.is_some() {
+                        connection.client.last_command = previous;
+                        return Flow::Hold;
+                    }
+                    end_asking(&mut connection.client, previous);
+                }
                 match self.gate(connection, command, &args, room) {
                     None => {
                         muted = connection.client.reply_mode != ReplyMode::On;
@@ -435,6 +443,17 @@ impl Core {
                     }
                 }
             }
+        }
+        if let Some(map) = &self.slot_map
+            && !(command.first_key > 0
+                && matches!(command.spec.run, Run::Shard(_))
+                && map.serves(slot))
+            && let Some(flow) = self.judge_request(connection, command, &args)
+        {
+            if matches!(flow, Flow::Hold) {
+                connection.client.last_command = previous;
+            }
+            return flow;
         }
         connection.commands += 1;
         let Run::Shard(handler) = command.spec.run else {
@@ -554,6 +573,38 @@ impl Core {
         part.push(command.id, args, first_key, hash, slot);
     }
 
+    /// Cluster mode: whether a request runs here, or the core with its shard decides. `None` lets it go on.
+    #[cold]
+    fn judge_request(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) -> Option<Flow> {
+        let judgement = match Self::ends_transaction(command, &connection.client) {
+            true => self.judge_exec(&connection.client),
+            false => self.judge_one(&connection.client, command, args),
+        };
+        let error = match judgement {
+            Judgement::GoOn => return None,
+            Judgement::Wait => return Some(Flow::Hold),
+            Judgement::Refused(error) => error,
+        };
+        if connection.wave.is_some() && connection.client.multi.is_some() {
+            return Some(Flow::Hold); // it is turned away again, once
+        }
+        self.counters().commands[usize::from(command.id)]
+            .rejected
+            .add(1);
+        if transactions::is_exec(command) {
+            connection.client.multi = None;
+            self.forget_watches(connection);
+            self.write_error(connection, &error);
+            return Some(Flow::Next);
+        }
+        Some(self.refuse(connection, &error))
+    }
+
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
@@ -587,6 +638,15 @@ impl Core {
         }
         if connection.wave.is_some() {
             return Some(Flow::Hold);
+        }
+        if self.slot_map.is_some() {
+            // A request for another node is sent there whatever state this one is in.
+            if let Err(refusal) = admit::admit_client(command, &connection.client, args) {
+                return Some(self.reject(connection, command, args, refusal));
+            }
+            if let Some(flow) = self.judge_request(connection, command, args) {
+                return Some(flow);
+            }
         }
         if let Err(refusal) = admit::admit(command, &connection.client, args, self.gates) {
             return Some(self.reject(connection, command, args, refusal));
@@ -808,6 +868,16 @@ fn end_caching(client: &mut Client, previous: Option<&'static Registered>) {
         && !last_is_client
     {
         tracking.caching = false;
+        client.refresh();
+    }
+}
+
+/// ASKING concerns the command after it, a whole transaction included. `previous` is the command that ran before the one at
+/// hand.
+fn end_asking(client: &mut Client, previous: Option<&'static Registered>) {
+    let asked = previous.is_some_and(|last| last.spec.flags.has(Flags::ASKS));
+    if !asked && client.multi.is_none() {
+        client.asking = false;
         client.refresh();
     }
 }

@@ -250,7 +250,12 @@ impl Core {
             let left = entry.expire_at().map_or(0, |at| (at - now).max(1));
             let payload = rdb::dump(&entry.payload(), compress);
             let left = left.to_string();
-            let mut words: Vec<&[u8]> = vec![b"RESTORE", &name, left.as_bytes(), &payload];
+            // To a node of a cluster, to which the slot is still on its way.
+            let restore: &[u8] = match self.config.cluster_enabled {
+                true => b"RESTORE-ASKING",
+                false => b"RESTORE",
+            };
+            let mut words: Vec<&[u8]> = vec![restore, &name, left.as_bytes(), &payload];
             if replaces {
                 words.push(b"REPLACE");
             }

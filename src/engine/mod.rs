@@ -33,6 +33,7 @@ mod rewriting;
 mod role;
 mod saving;
 mod script;
+mod slots;
 mod users;
 mod wide;
 

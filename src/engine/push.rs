@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::mesh::Place;
-use crate::mesh::message::{CoreMessage, Push};
+use crate::mesh::message::{BusMessage, CoreMessage, Push};
 use crate::net::Connection;
 use crate::pubsub::{
     Change, Form, Group, Invalidation, Message, Outgoing, Publication, Registry, Subscription,
@@ -119,6 +119,14 @@ impl Core {
                     let invalidation = Invalidation::new(key.map(|key| vec![key]));
                     self.invalidate(&tracker, Arc::new(invalidation));
                 }
+            }
+            Outgoing::ToNodes(topic, channel, message) => {
+                let message = BusMessage {
+                    is_sharded: topic == Topic::Shard,
+                    channel,
+                    message,
+                };
+                self.tell_control(CoreMessage::BusPublish(Box::new(message)));
             }
             Outgoing::Changed { group, key, aside } => {
                 let pushing = &mut self.pushing;
@@ -493,7 +501,7 @@ impl Core {
         self.keep_subscriptions(connection, subscriptions);
     }
 
-    fn keep_subscriptions(
+    pub(super) fn keep_subscriptions(
         &mut self,
         connection: &mut Connection,
         subscriptions: Box<Subscriptions>,
@@ -523,6 +531,18 @@ impl Core {
             }
         }
         self.keep_subscriptions(connection, subscriptions);
+    }
+
+    /// A subscription has ended, and all shards must know.
+    pub(super) fn forget_subscription(
+        &mut self,
+        connection: &Connection,
+        topic: Topic,
+        name: Box<[u8]>,
+        held: &mut Held,
+    ) {
+        self.pushing.registry.remove(topic, &name, connection.place);
+        self.note_change(topic, false, name, held);
     }
 
     fn note_change(&mut self, topic: Topic, begins: bool, name: Box<[u8]>, held: &mut Held) {
@@ -677,7 +697,7 @@ impl Core {
 }
 
 /// Writes a message; behind the reply, if one is under way. False when the client has gone.
-fn write<'a>(
+pub(super) fn write<'a>(
     connection: &mut Connection,
     bytes: impl FnOnce(&mut Connection) -> Option<&'a [u8]>,
 ) -> bool {

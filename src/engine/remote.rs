@@ -124,6 +124,15 @@ impl Core {
                         self.make_room_on(shard);
                     }
                     let args = part.args(&request);
+                    if shard.slot_map.is_some()
+                        && !(request.key > 0 && shard.serves(request.slot))
+                        && let Some(error) = self.refused_there(shard, command, &args)
+                    {
+                        let start = out.len();
+                        self.failed(command, &error, &mut out, start);
+                        part.ends.push(out.len());
+                        continue;
+                    }
                     if let Some(wait) = self.run_on(shard, command, &args, &mut out) {
                         let held = &mut [&mut *shard];
                         let waiter = self.register(held, home, part.place, command, &args, wait);
@@ -190,6 +199,13 @@ impl Core {
         let watch = part.exec.as_ref().and_then(|exec| exec.watch.as_ref());
         if watch.is_some_and(|watch| shard.end_watch(&watch.token, &watch.keys)) {
             Reply::new(out, resp3).null_array();
+            return false;
+        }
+        if shard.slot_map.is_some()
+            && let Some(error) = self.part_refused(shard, part)
+        {
+            self.count_error(&error);
+            Reply::new(out, resp3).error(&error);
             return false;
         }
         let begun = shard.effects.begin_unit();

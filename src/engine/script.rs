@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use crate::base::clock::{ticks, unix_us};
+use crate::base::slot::{Slot, key_slot};
 use crate::command::admit;
 use crate::command::client::{Client, Context, CoreView, Step};
+use crate::command::keys::routed_places;
 use crate::command::permit::{self, Refusal};
 use crate::command::scripting;
 use crate::command::spec::{Flags, Run, Source};
@@ -101,13 +103,26 @@ impl Core {
 
     /// Whether a request runs a script that has declared that it does not write.
     pub(super) fn is_reading_script(&self, command: &Registered, args: &Args<'_>) -> bool {
+        self.script_flags(command, args).is_some_and(|flags| {
+            !flags.has(script::Flags::COMPATIBLE) && flags.has(script::Flags::NO_WRITES)
+        })
+    }
+
+    /// Whether a request runs a script that may write, and has declared what it does. One without a declaration counts
+    /// by what it calls.
+    pub(super) fn is_writing_script(&self, command: &Registered, args: &Args<'_>) -> bool {
+        self.script_flags(command, args).is_some_and(|flags| {
+            !flags.has(script::Flags::COMPATIBLE) && !flags.has(script::Flags::NO_WRITES)
+        })
+    }
+
+    /// What the script that a request runs has declared.
+    fn script_flags(&self, command: &Registered, args: &Args<'_>) -> Option<script::Flags> {
         let Run::Script { source, .. } = command.spec.run else {
-            return false;
+            return None;
         };
-        let Some(text) = args.opt(1) else {
-            return false;
-        };
-        let flags = match source {
+        let text = args.opt(1)?;
+        match source {
             Source::Body => Shebang::of_script(text).ok().map(|found| found.flags),
             Source::Sha => Sha::parse(text)
                 .and_then(|sha| self.scripting.find(&sha).ok().flatten())
@@ -116,10 +131,7 @@ impl Core {
                 let found = self.scripting.function(text).ok().flatten();
                 found.map(|(_, flags)| flags)
             }
-        };
-        flags.is_some_and(|flags| {
-            !flags.has(script::Flags::COMPATIBLE) && flags.has(script::Flags::NO_WRITES)
-        })
+        }
     }
 
     /// The script or function that a request names, compiled on this core and cached: its name and its flags.
@@ -241,6 +253,15 @@ impl Core {
         };
         let declared = !flags.has(script::Flags::COMPATIBLE);
         let no_writes = declared && flags.has(script::Flags::NO_WRITES);
+        if self.slot_map.is_some() {
+            if declared && flags.has(script::Flags::NO_CLUSTER) {
+                return Err(ErrorReply::SCRIPT_NO_CLUSTER);
+            }
+            let commands = std::iter::once((command, *args));
+            if let Some(error) = self.refused_on(held, &args.caller, commands) {
+                return Err(error);
+            }
+        }
         if read_only && declared && !no_writes {
             return Err(ErrorReply::SCRIPT_MAY_WRITE);
         }
@@ -296,6 +317,8 @@ impl Core {
             stand_in: None,
             db: args.caller.db,
             rights,
+            slot: request.keys.first().map(|key| key_slot(key)),
+            may_cross: !declared || flags.has(script::Flags::ALLOW_CROSS_SLOT),
             has_written: false,
             has_set_repl: false,
         };
@@ -354,6 +377,10 @@ struct ScriptHost<'a> {
     /// Unix milliseconds of the whole script.
     now: i64,
     rights: Rights,
+    /// In cluster mode: the slot of the keys so far.
+    slot: Option<Slot>,
+    /// Keys of several slots are let pass.
+    may_cross: bool,
     has_written: bool,
     /// redis.set_repl has been called.
     has_set_repl: bool,
@@ -461,6 +488,34 @@ impl ScriptHost<'_> {
         None
     }
 
+    /// Why this node of a cluster may not run a command, if so.
+    fn refusal_by_slot(
+        &mut self,
+        command: &'static Registered,
+        args: &Args<'_>,
+    ) -> Option<Vec<u8>> {
+        const CROSSED: &str = "Script attempted to access keys that do not hash to the same slot";
+        if let Some(error) = self.core.refused_in_script(self.held, command, args) {
+            let text = match () {
+                () if error == ErrorReply::CLUSTER_DOWN => {
+                    "Script attempted to execute a command while the cluster is down"
+                }
+                () if error == ErrorReply::CLUSTER_DOWN_READ_ONLY => {
+                    "Script attempted to execute a write command while the cluster is down and readonly"
+                }
+                () if error == ErrorReply::CROSS_SLOT => CROSSED,
+                () => "Script attempted to access a non local key in a cluster node",
+            };
+            return Some(text.as_bytes().to_vec());
+        }
+        let places = routed_places(command.spec, args)?;
+        let slot = key_slot(args.get(places.first()?.0 as usize));
+        if !self.may_cross && *self.slot.get_or_insert(slot) != slot {
+            return Some(CROSSED.as_bytes().to_vec());
+        }
+        None
+    }
+
     /// Runs a command that concerns the client rather than keys.
     fn call_client(
         &mut self,
@@ -548,6 +603,10 @@ impl Host for ScriptHost<'_> {
         });
         let found = self.find(&args);
         let refusal = match found {
+            Ok(command) if self.core.slot_map.is_some() => {
+                let refusal = self.refusal(command, &args);
+                refusal.or_else(|| self.refusal_by_slot(command, &args))
+            }
             Ok(command) => self.refusal(command, &args),
             Err(text) => Some(text.as_bytes().to_vec()),
         };

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::acl::{User, Users};
 use crate::base::slot::Slot;
+use crate::cluster::{SlotMap, SlotSet};
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::keyspace::blocked::Waiter;
@@ -358,8 +359,29 @@ pub enum CoreMessage {
         /// How many.
         replicas: usize,
     },
+    /// Delete all keys of these slots of the receiver's shard: another node has them now.
+    DropKeys(Arc<SlotSet>),
+    /// To the first core: delete everything.
+    DropAllKeys,
+    /// End subscriptions to sharded channels of these slots, and say so.
+    DropSubscribers(Arc<SlotSet>),
+    /// To the control core: a message for subscribers on other nodes.
+    BusPublish(Box<BusMessage>),
+    /// To the first core: a message from another node, for all subscribers here.
+    BusDeliver(Box<BusMessage>),
     /// The server ends: reply what can be replied and stop.
     Stop,
+}
+
+/// A message to subscribers on its way to other nodes, or from them.
+#[derive(Debug)]
+pub struct BusMessage {
+    /// It is for a sharded channel.
+    pub is_sharded: bool,
+    /// The channel.
+    pub channel: Box<[u8]>,
+    /// The message.
+    pub message: Box<[u8]>,
 }
 
 /// A connection on its way from a data core to the control core: a replica from now on.
@@ -598,6 +620,25 @@ pub enum CoreAsk {
     },
     /// To the control core: FAILOVER.
     Failover(FailoverOrder),
+    /// Who owns which slot has changed.
+    TakeSlotMap(Arc<SlotMap>),
+    /// How many keys there are, in one slot or at all. Counted when the shard is in hand.
+    CountKeys(Option<Slot>),
+    /// In which slots there are keys. Found out when the shard is in hand.
+    SlotsWithKeys,
+    /// To the control core: CLUSTER. Answered `Reply` or `Failed`.
+    Cluster(Box<ClusterAsk>),
+}
+
+/// A subcommand of CLUSTER on its way to the control core.
+#[derive(Clone, Debug)]
+pub struct ClusterAsk {
+    /// The whole request.
+    pub args: Vec<Vec<u8>>,
+    /// The reply is written in RESP3.
+    pub resp3: bool,
+    /// Shards may be in hand, for which nobody must wait.
+    pub in_transaction: bool,
 }
 
 /// What a core knows of replication when it lets commands in.
@@ -674,6 +715,10 @@ pub enum CoreAnswer {
     Classes(Vec<(usize, u64)>),
     /// Lines with the id they are ordered by.
     Lines(Vec<(u64, Vec<u8>)>),
+    /// This reply.
+    Reply(Vec<u8>),
+    /// These slots.
+    Slots(Box<SlotSet>),
     /// How replication stands.
     Replication {
         /// All of it.

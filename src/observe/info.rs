@@ -192,7 +192,9 @@ pub fn render(sections: &[Section], facts: &Facts<'_>) -> String {
             Commandstats => ("Commandstats", command_stats),
             Errorstats => ("Errorstats", error_stats),
             Latencystats => ("Latencystats", latency_stats),
-            Cluster => ("Cluster", |lines, _| lines.put("cluster_enabled", 0)),
+            Cluster => ("Cluster", |lines, facts| {
+                lines.put("cluster_enabled", u8::from(facts.config.cluster_enabled));
+            }),
             Keyspace => ("Keyspace", keyspace),
             Shards => ("Shards", shards),
         };
@@ -226,7 +228,13 @@ fn server(lines: &mut Lines, facts: &Facts<'_>) {
         ("slotwise_version", env!("CARGO_PKG_VERSION")),
         ("redis_git_sha1", "00000000"),
         ("redis_git_dirty", "0"),
-        ("redis_mode", "standalone"),
+        (
+            "redis_mode",
+            match config.cluster_enabled {
+                true => "cluster",
+                false => "standalone",
+            },
+        ),
     ]);
     lines.put("os", &facts.system);
     lines.put("arch_bits", usize::BITS);
@@ -281,7 +289,8 @@ fn clients(lines: &mut Lines, facts: &Facts<'_>) {
         "connected_clients",
         observatory.sum(|core| core.connected.get()),
     );
-    lines.put("cluster_connections", 0);
+    let links = &observatory.replication.cluster_links;
+    lines.put("cluster_connections", links.load(Relaxed));
     lines.put("maxclients", facts.config.maxclients);
     lines.put(
         "client_recent_max_input_buffer",

@@ -23,6 +23,8 @@ pub enum Outgoing {
     Publication(Cores, Arc<Publication>),
     /// A client that has read this key, or all of them, is told that they are no longer valid.
     Invalid(Arc<Tracker>, Option<Box<[u8]>>),
+    /// Other nodes of the cluster are to have this message too: topic, channel, message.
+    ToNodes(Topic, Box<[u8]>, Box<[u8]>),
     /// A key with the prefix of a group has changed.
     Changed {
         /// Who is told, at the end of the turn.
@@ -134,6 +136,11 @@ impl News {
         self.audience.receivers(topic, channel)
     }
 
+    /// Leaves a message for the other nodes of the cluster.
+    pub fn tell_nodes(&mut self, topic: Topic, channel: &[u8], payload: &[u8]) {
+        self.say(Outgoing::ToNodes(topic, channel.into(), payload.into()));
+    }
+
     /// A key has changed: who has read it, or listens to its prefix, is told. `aside` when it expired or was evicted.
     pub fn changed(&mut self, key: &[u8], aside: bool) {
         if self.attention & TRACKED == 0 {
@@ -169,7 +176,7 @@ impl News {
         let numbers = self.numbers.as_ref();
         let number = numbers.map_or(0, |numbers| numbers.fetch_add(1, Ordering::Relaxed));
         self.outbox_bytes += match &outgoing {
-            Outgoing::Publication(..) => 0,
+            Outgoing::Publication(..) | Outgoing::ToNodes(..) => 0,
             Outgoing::Invalid(_, key) => key.as_ref().map_or(0, |key| key.len()),
             Outgoing::Changed { key, .. } => key.len(),
         };

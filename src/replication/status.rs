@@ -10,6 +10,8 @@ use crate::config::Config;
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub struct Status {
+    /// Links of the cluster's bus.
+    pub cluster_links: AtomicU32,
     /// This server is a replica.
     pub is_replica: AtomicBool,
     /// A replica's link is up: it has all data and follows.

@@ -476,6 +476,24 @@ texts! {
     CLUSTER_DOWN_READ_ONLY = "CLUSTERDOWN The cluster is down and only accepts read commands";
     /// CLUSTER and its kin without cluster-enabled.
     CLUSTER_DISABLED = "ERR This instance has cluster support disabled";
+    /// SELECT of another database than the first, in cluster mode.
+    CLUSTER_SELECT = "ERR SELECT is not allowed in cluster mode";
+    /// SWAPDB in cluster mode.
+    CLUSTER_SWAPDB = "ERR SWAPDB is not allowed in cluster mode";
+    /// MOVE in cluster mode.
+    CLUSTER_MOVE = "ERR MOVE is not allowed in cluster mode";
+    /// COPY to another database than the first, in cluster mode.
+    CLUSTER_COPY = "ERR Copying to another database is not allowed in cluster mode";
+    /// REPLICAOF in cluster mode.
+    CLUSTER_REPLICAOF = "ERR REPLICAOF not allowed in cluster mode.";
+    /// FAILOVER in cluster mode.
+    CLUSTER_FAILOVER = "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.";
+    /// A script that has said that it does not run in cluster mode.
+    SCRIPT_NO_CLUSTER = "ERR Can not run script on cluster, 'no-cluster' flag is set.";
+    /// SORT with BY in cluster mode.
+    CLUSTER_SORT_BY = "ERR BY option of SORT denied in Cluster mode.";
+    /// SORT with GET in cluster mode.
+    CLUSTER_SORT_GET = "ERR GET option of SORT denied in Cluster mode.";
     /// A slot that is no number from 0 to 16383.
     INVALID_SLOT = "ERR Invalid or out of range slot";
     /// CLUSTER COUNTKEYSINSLOT past the last slot.

@@ -55,6 +55,10 @@ pub struct Caller {
     pub remembers: bool,
     /// It is the stream of this server's primary.
     pub primary: bool,
+    /// It has just sent ASKING: a slot that comes here is served.
+    pub asking: bool,
+    /// It has sent READONLY: slots of this replica's primary are served to it.
+    pub readonly: bool,
 }
 
 impl Caller {

@@ -29,6 +29,7 @@ const TAG_ACCEPT: u64 = 5;
 const TAG_IGNORED: u64 = 6;
 const TAG_TIMER: u64 = 7;
 const TAG_SYNC: u64 = 8;
+const TAG_WRITABLE: u64 = 9;
 
 /// What a completion is about. `token` is what the caller gave with the operation (56 bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum Operation {
     Accept,
     /// A file's data is on disk, or could not be put there.
     Sync,
+    /// A socket takes bytes again, has connected, or has failed.
+    Writable,
     /// Another core wants attention.
     Wake,
     /// Of no interest.
@@ -230,6 +233,15 @@ impl Ring {
         );
     }
 
+    /// Waits, once, until a socket takes bytes, or has failed.
+    pub fn await_writable(&mut self, fd: RawFd, token: u64) {
+        self.push(
+            opcode::PollAdd::new(types::Fd(fd), libc::POLLOUT as u32)
+                .build()
+                .user_data(TAG_WRITABLE << TAG_SHIFT | token),
+        );
+    }
+
     /// Ends the multishot operation that bears `operation` and `token`.
     pub fn cancel_accept(&mut self, token: u64) {
         self.push(
@@ -406,6 +418,7 @@ impl Ring {
                 TAG_SEND => Operation::Send,
                 TAG_ACCEPT => Operation::Accept,
                 TAG_SYNC => Operation::Sync,
+                TAG_WRITABLE => Operation::Writable,
                 TAG_WAKE => Operation::Wake,
                 TAG_EVENT => {
                     woken_by_event = true;

@@ -211,6 +211,10 @@ fn serve(line: &CommandLine) -> Result<(), String> {
             config.port
         )
     })?;
+    let cluster = match config.cluster_enabled {
+        true => Some(crate::control::ClusterBoot::new(&config)?),
+        false => None,
+    };
     log::info!(
         "Slotwise {} starts: {} shards{}, PID: {}",
         env!("CARGO_PKG_VERSION"),
@@ -241,6 +245,7 @@ fn serve(line: &CommandLine) -> Result<(), String> {
         config_file,
         supervised,
         oom_score,
+        cluster,
     );
     if let Some(path) = pid_file(&config) {
         let _ = std::fs::remove_file(path);
@@ -291,6 +296,7 @@ fn run(
     config_file: Option<PathBuf>,
     supervised: Supervised,
     oom_score: OomScore,
+    cluster: Option<crate::control::ClusterBoot>,
 ) -> Result<(), String> {
     let shards = place.shards;
     let config = Arc::new(config.clone());
@@ -317,7 +323,10 @@ fn run(
     };
     let observatory = Arc::new(observatory);
     // Before a core lets anybody in.
-    let is_replica = config.replicaof.is_some();
+    let is_replica = match &cluster {
+        Some(cluster) => cluster.is_replica(),
+        None => config.replicaof.is_some(),
+    };
     observatory
         .replication
         .is_replica
@@ -431,6 +440,7 @@ fn run(
         signals,
         config_file,
         oom_score,
+        cluster,
     };
     let terminate_all = terminate;
     let port = config.port;

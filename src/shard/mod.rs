@@ -9,6 +9,7 @@ mod evict;
 mod own;
 pub mod saving;
 mod shards;
+mod slots;
 mod snapshot;
 mod walk;
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::base::random::Random;
+use crate::cluster::SlotMap;
 use crate::config::Config;
 use crate::effect::Effects;
 use crate::keyspace::blocked::Blocked;
@@ -120,6 +121,8 @@ pub struct Shard {
     /// On a replica that takes writes of clients: keys that these have given an expiry. The primary knows nothing of them,
     /// so they go here when their time has come.
     pub own_expiries: HashSet<(u32, Box<[u8]>)>,
+    /// In cluster mode: who owns which slot, as of the moment at which this shard was told.
+    pub slot_map: Option<Arc<SlotMap>>,
     /// A full copy that is coming in.
     pub incoming: Option<Box<Keyspace>>,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
@@ -273,6 +276,7 @@ impl Shard {
             replaying: false,
             follows: false,
             own_expiries: HashSet::new(),
+            slot_map: None,
             incoming: None,
             expires_actively: true,
             garbage: Vec::new(),

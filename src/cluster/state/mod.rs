@@ -171,6 +171,11 @@ impl Cluster {
         &self.settings
     }
 
+    /// What it was told last of replication.
+    pub fn observed(&self) -> Observed {
+        self.observed
+    }
+
     /// Takes over what has become of replication.
     pub fn observe(&mut self, observed: Observed) {
         self.observed = observed;

@@ -8,6 +8,7 @@ mod tracking;
 pub use line::{ConnectionFacts, client_line, list_lines};
 
 use crate::base::number::parse_i64;
+use crate::config::Config;
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 
@@ -250,6 +251,9 @@ fn select(
     if i32::try_from(db).is_err() {
         return Err(ErrorReply::out_of_range(i32::MIN.into(), i32::MAX.into()));
     }
+    if context.core.config.cluster_enabled && db != 0 {
+        return Err(ErrorReply::CLUSTER_SELECT);
+    }
     match u32::try_from(db) {
         Ok(db) if db < context.core.config.databases => context.client.db = db,
         _ => return Err(ErrorReply::DB_OUT_OF_RANGE),
@@ -330,11 +334,11 @@ fn hello(
         context.client.refresh();
         reply.set_resp3(resp3);
     }
-    hello_reply(context.client, reply);
+    hello_reply(context.client, context.core.config, reply);
     Ok(Step::Done)
 }
 
-fn hello_reply(client: &Client, reply: &mut Reply<'_>) {
+fn hello_reply(client: &Client, config: &Config, reply: &mut Reply<'_>) {
     reply.map(7);
     for (name, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
         reply.bulk(name.as_bytes());
@@ -344,7 +348,11 @@ fn hello_reply(client: &Client, reply: &mut Reply<'_>) {
     reply.integer(if client.resp3 { 3 } else { 2 });
     reply.bulk(b"id");
     reply.integer(client.id as i64);
-    for (name, value) in [("mode", "standalone"), ("role", "master")] {
+    let mode = match config.cluster_enabled {
+        true => "cluster",
+        false => "standalone",
+    };
+    for (name, value) in [("mode", mode), ("role", "master")] {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
     }
@@ -372,6 +380,7 @@ fn reset(
     client.reply_mode = ReplyMode::On;
     client.no_evict = false;
     client.no_touch = false;
+    (client.asking, client.readonly) = (false, false);
     client.tracking_changed = client.tracking.take().is_some();
     client.refresh();
     client.become_default(context.core.users);

@@ -19,7 +19,7 @@ const OPTIONS_FROM: usize = 6;
 pub(super) const MIGRATE: Command = Command {
     name: "MIGRATE",
     arity: Arity::AtLeast(6),
-    flags: Flags::WRITE.and(Flags::MOVABLE_KEYS),
+    flags: Flags::WRITE.and(Flags::MOVABLE_KEYS).and(Flags::MOVES_KEYS),
     acl: Acl::KEYSPACE.and(Acl::DANGEROUS),
     keys: &[
         KeySpec::one(3, MOVED),

@@ -188,6 +188,9 @@ fn rename_key(
 }
 
 fn move_key(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
+    if shard.config.cluster_enabled {
+        return Err(ErrorReply::CLUSTER_MOVE);
+    }
     let (from, key) = (args.db(), args.key(1));
     let to = database(shard, args.get(2))?;
     if from == to {
@@ -225,6 +228,9 @@ fn copy(shards: &mut Shards<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Resu
             return Err(ErrorReply::SYNTAX);
         }
         at += 1;
+    }
+    if to_db != 0 && shards.any().config.cluster_enabled {
+        return Err(ErrorReply::CLUSTER_COPY);
     }
     if from_db == to_db && from.bytes == to.bytes {
         return Err(ErrorReply::SAME_OBJECT);

@@ -277,6 +277,7 @@ fn scan_shard(
         })
     };
     shown.left = shown.left.saturating_sub(visited);
+    shard.effects.let_asides_stand_alone();
     for key in overdue {
         shard.expire(db, &Key::new(&key));
     }
@@ -367,6 +368,9 @@ fn randomkey(
             reply.null();
             return Ok(());
         }
+        shards
+            .iter_mut()
+            .for_each(|shard| shard.effects.let_asides_stand_alone());
         // A shard by its number of keys, then a key of that shard.
         let mut rank = shards.any().random.below(total as u64) as usize;
         let shard = shards

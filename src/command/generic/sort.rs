@@ -376,6 +376,15 @@ fn sort_any(
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
     let mut request = Request::read(args, may_store)?;
+    if shards.any().config.cluster_enabled {
+        // Their keys may be anywhere.
+        if request.by.iter().any(|by| by.is_key()) {
+            return Err(ErrorReply::CLUSTER_SORT_BY);
+        }
+        if request.get.iter().any(|get| get.is_key()) {
+            return Err(ErrorReply::CLUSTER_SORT_GET);
+        }
+    }
     if request.reaches_everything() && shards.held() < shards.total() {
         return Err(ErrorReply::NOT_FROM_HERE); // keys out of reach must not look missing
     }

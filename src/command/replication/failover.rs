@@ -47,6 +47,9 @@ pub(super) const FAILOVER: Command = Command {
 };
 
 fn failover(context: &mut Context<'_>, args: &Args<'_>, _: &mut Reply<'_>) -> Outcome {
+    if context.core.config.cluster_enabled {
+        return Err(ErrorReply::CLUSTER_FAILOVER);
+    }
     let order = match args.len() == 2 && args.is(1, "ABORT") {
         true => FailoverOrder::Abort,
         false => begin(context, args)?,

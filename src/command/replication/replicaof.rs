@@ -60,6 +60,9 @@ fn replicaof(
     args: &Args<'_>,
     _: &mut Reply<'_>,
 ) -> Result<Step, ErrorReply> {
+    if context.core.config.cluster_enabled {
+        return Err(ErrorReply::CLUSTER_REPLICAOF);
+    }
     let primary = if args.is(1, "no") && args.is(2, "one") {
         None
     } else {

@@ -1,15 +1,14 @@
-//! Cluster and TLS: neither exists in this build.
+//! The cluster, and TLS, which does not exist in this build.
 
 use super::{COUNT, PORT, refused};
+use crate::config::choice::EndpointType;
 use crate::config::directive::Change::{AtRunTime, AtStart};
 use crate::config::directive::Directive;
-use crate::config::directive::Role::{self, Accepted};
+use crate::config::directive::Role::{self, Accepted, Honoured};
 use crate::config::value::Kind;
 
-const ENDPOINTS: &[(&str, u8)] = &[("ip", 0), ("hostname", 1), ("unknown-endpoint", 2)];
 const TLS_AUTH_CLIENTS: &[(&str, u8)] = &[("no", 0), ("yes", 1), ("optional", 2)];
 
-const NO_CLUSTER: Role = Accepted("it only matters with cluster-enabled, which is refused");
 const NO_TLS: Role = Accepted("it only matters with a tls-port, which is refused");
 
 /// Longest host name, with its end: RFC 1035 as Redis counts it.
@@ -49,7 +48,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtStart,
-        refused("the cluster mode", "no"),
+        Honoured,
     ),
     Directive::new(
         "cluster-config-file",
@@ -57,7 +56,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::TEXT,
         "nodes.conf",
         AtStart,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-node-timeout",
@@ -65,17 +64,17 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Number(0, i64::MAX),
         "15000",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
-    Directive::new("cluster-port", None, PORT, "0", AtStart, NO_CLUSTER),
-    Directive::new("cluster-announce-ip", None, TEXT, "", AtRunTime, NO_CLUSTER),
+    Directive::new("cluster-port", None, PORT, "0", AtStart, Honoured),
+    Directive::new("cluster-announce-ip", None, TEXT, "", AtRunTime, Honoured),
     Directive::new(
         "cluster-announce-port",
         None,
         PORT,
         "0",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-announce-tls-port",
@@ -83,7 +82,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         PORT,
         "0",
         AtRunTime,
-        NO_CLUSTER,
+        NO_TLS,
     ),
     Directive::new(
         "cluster-announce-bus-port",
@@ -91,7 +90,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         PORT,
         "0",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-announce-hostname",
@@ -99,7 +98,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         HOSTNAME,
         "",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-announce-human-nodename",
@@ -107,15 +106,15 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         NODE_NAME,
         "",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-preferred-endpoint-type",
         None,
-        Kind::Choice(ENDPOINTS),
+        Kind::Choice(EndpointType::NAMES),
         "ip",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-replica-validity-factor",
@@ -123,7 +122,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         COUNT,
         "10",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-migration-barrier",
@@ -131,7 +130,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         COUNT,
         "1",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-allow-replica-migration",
@@ -139,7 +138,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-require-full-coverage",
@@ -147,7 +146,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-replica-no-failover",
@@ -155,7 +154,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-allow-reads-when-down",
@@ -163,7 +162,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-allow-pubsubshard-when-down",
@@ -171,7 +170,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-link-sendbuf-limit",
@@ -179,7 +178,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Memory(0, u64::MAX),
         "0",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     ),
     Directive::new(
         "cluster-ping-interval",
@@ -187,7 +186,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::Number(0, i64::MAX),
         "0",
         AtRunTime,
-        NO_CLUSTER,
+        Honoured,
     )
     .hidden(),
     // TLS.

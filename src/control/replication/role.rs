@@ -86,6 +86,12 @@ impl Control {
         }
     }
 
+    /// At start: the cluster's file says that this node is a replica.
+    pub(in crate::control) fn begin_as_replica(&mut self, host: String, port: u16) {
+        self.replication.following.primary = Some((host.into_bytes(), port));
+        self.observatory.replication.is_replica.store(true, Relaxed);
+    }
+
     /// Now and then.
     pub(in crate::control) fn link_cron(&mut self) {
         let following = &self.replication.following;
@@ -179,6 +185,16 @@ impl Control {
     /// Makes this server a replica of that one; if `takes_over`, it asks it to be the primary (FAILOVER).
     pub(in crate::control) fn follow(&mut self, host: String, port: u16, takes_over: bool) {
         self.change_role(Some((host.into_bytes(), port)), takes_over, None);
+    }
+
+    /// Whether this server is a replica of that one, or about to be.
+    pub(in crate::control) fn is_following(&self, host: &str, port: u16) -> bool {
+        let following = &self.replication.following;
+        let last = following.changes.back();
+        let primary = last.map_or(&following.primary, |last| &last.primary);
+        primary
+            .as_ref()
+            .is_some_and(|known| known.0 == host.as_bytes() && known.1 == port)
     }
 
     /// Makes this server a replica, or a primary, in a moment.
