@@ -707,7 +707,7 @@ impl Control {
             return; // it is a replica already
         }
         if !args.is(0, "REPLCONF")
-            || args.len() % 2 == 0
+            || args.len().is_multiple_of(2)
             || !(args.is(1, "ACK") || args.is(1, "GETACK"))
         {
             let name = String::from_utf8_lossy(args.get(0)).to_lowercase();
