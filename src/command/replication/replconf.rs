@@ -42,7 +42,7 @@ pub(super) const REPLCONF: Command = Command {
 
 /// Options count one by one: what stands before a wrong one has been taken over.
 fn replconf(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(ErrorReply::SYNTAX);
     }
     let facts = context.client.peer_facts.get_or_insert_default();

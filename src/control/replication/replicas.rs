@@ -707,7 +707,7 @@ impl Control {
             return; // it is a replica already
         }
         if !args.is(0, "REPLCONF")
-            || args.len() % 2 == 0
+            || args.len().is_multiple_of(2)
             || !(args.is(1, "ACK") || args.is(1, "GETACK"))
         {
             let name = String::from_utf8_lossy(args.get(0)).to_lowercase();
@@ -802,6 +802,9 @@ impl Control {
         self.replicas.looked_s = now / 1000;
         self.keep_patience();
         self.close_silent_replicas(now);
+        if self.replicas.left_ms == 0 {
+            self.replicas.left_ms = now; // those who followed before the start may come back as late
+        }
         let ttl = self.config.repl_backlog_ttl_s;
         if ttl > 0
             && !is_replica
