@@ -107,6 +107,11 @@ impl Handshake {
         (handshake, command(&[b"PING"]))
     }
 
+    /// Whether PSYNC is what is answered next.
+    pub fn is_at_the_end(&self) -> bool {
+        self.awaits.last() == Some(&Await::Psync)
+    }
+
     /// A line has come, without its end; an empty one only says that the primary is alive.
     ///
     /// # Errors

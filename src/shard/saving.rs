@@ -228,7 +228,7 @@ pub fn save_now(shards: &mut Shards<'_>) -> bool {
     let place = mark(shards).and_then(|asked| asked.recv_timeout(PLACE_WITHIN).ok());
     let about = About {
         header: Header {
-            stream: place,
+            stream: place.or_else(|| status.followed()),
             ..header(now, &status, false)
         },
         compress: config.rdbcompression,

@@ -39,6 +39,8 @@ pub(super) enum Failure {
     Told(String),
     /// The primary cannot answer yet: logged as something usual.
     NotYet(String),
+    /// The other end does not take over, as FAILOVER had asked for.
+    Refused(String),
     /// It has been logged.
     Logged,
 }
@@ -223,12 +225,13 @@ impl Thread {
         self.link.set_state(LinkState::Connect);
         self.link.is_syncing.store(false, Relaxed);
         match outcome {
-            Err(Failure::Told(text)) => log::warn!("{text}"),
-            Err(Failure::NotYet(text)) => log::info!("{text}"),
+            Err(Failure::Told(ref text)) => log::warn!("{text}"),
+            Err(Failure::NotYet(ref text)) => log::info!("{text}"),
+            Err(Failure::Refused(ref text)) => log::warn!("{text}"),
             Ok(()) | Err(Failure::Stopped | Failure::Logged) => {}
         }
         if !self.link.is_stopped() {
-            let refused = attempt.failover && !was_up;
+            let refused = matches!(outcome, Err(Failure::Refused(_)));
             self.tell(LinkEvent::Lost { refused });
         }
         was_up
@@ -263,7 +266,6 @@ impl Thread {
                 attempt.position.map_or(0, |(_, from)| from - 1)
             }
             Beginning::Full(id, offset) => {
-                *was_up = attempt.failover;
                 self.copy(attempt, &mut incoming, Some((id, offset)))?;
                 offset
             }
@@ -337,6 +339,9 @@ impl Thread {
                     if let Some(beginning) = next.begins {
                         return Ok(beginning);
                     }
+                }
+                Err(refused) if attempt.failover && handshake.is_at_the_end() => {
+                    return Err(Failure::Refused(refused.text));
                 }
                 Err(refused) if refused.is_passing => return Err(Failure::NotYet(refused.text)),
                 Err(refused) => return Err(Failure::Told(refused.text)),

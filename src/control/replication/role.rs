@@ -459,6 +459,9 @@ impl Control {
                 if following.cached_db.take().is_some() {
                     log::info!("Discarding previously cached master state.");
                 }
+                if std::mem::take(&mut following.failover) {
+                    self.failover_ended(Ok(()));
+                }
             }
             LinkEvent::Replaces(answer) => {
                 following.loading = true;
