@@ -184,6 +184,9 @@ if command -v redis-server >/dev/null 2>&1; then
     step "replication-chaos" 60 python3 "$clients/replication_chaos.py" --seconds 12 --rounds 2 --seed 7200
     step "sentinel" 90 "${client_python:-python3}" "$clients/sentinel.py" --jobs 5
     for shards in 1 4; do
+        step "cluster-$shards" 300 python3 "$clients/cluster.py" --shards $shards --slotwise "$SLOTWISE"
+    done
+    for shards in 1 4; do
         step "pubsub-$shards" 120 python3 "$clients/pubsub.py" --shards $shards
     done
     step "command-table" 60 python3 "$clients/command_table.py"
