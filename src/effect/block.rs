@@ -14,6 +14,8 @@ pub struct Block {
     pub db: Option<u32>,
     /// All that the shard did before this cut has been handed on with this block.
     pub barrier: Option<u64>,
+    /// Its place among the blocks of all shards: whatever somebody did who knew of what is in another block has a higher one.
+    pub stamp: u64,
 }
 
 /// A place in the bytes of a block.

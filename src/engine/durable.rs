@@ -170,10 +170,16 @@ impl Core {
 
     /// Hands what was recorded on to replicas, and appends it to the shard's log.
     fn write_down(&mut self, shard: &mut Shard) {
-        if let Some(flow) = &mut shard.flow
-            && flow.hand_on(&mut shard.effects)
-        {
-            self.wake(self.shards);
+        if let Some(flow) = &mut shard.flow {
+            // What was done here came before what is done on a shard of others, and may be what that rests on.
+            let mut has_handed = self.shard.as_mut().is_some_and(|own| match &mut own.flow {
+                Some(flow) => flow.hand_on(&mut own.effects),
+                None => false,
+            });
+            has_handed |= flow.hand_on(&mut shard.effects);
+            if has_handed {
+                self.wake(self.shards);
+            }
         }
         let Some(log) = &mut shard.log else {
             shard.effects.clear();

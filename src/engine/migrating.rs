@@ -304,13 +304,12 @@ impl Core {
                 }
                 Some(_) if refusal.is_some() || migrating.what.copy => {}
                 Some(_) if token.is_broken() => migrating.what.keys.push(name),
-                Some(_) => {
-                    if shard.delete(db, &key) {
-                        shard.changed(db, &key, Class::Generic, "del");
-                        shard.effects.count(1);
-                        shard.effects.record_aside(db, &[b"DEL", &name]);
-                    }
+                Some(_) if shard.delete(db, &key) => {
+                    shard.changed(db, &key, Class::Generic, "del");
+                    shard.effects.count(1);
+                    shard.effects.record_aside(db, &[b"DEL", &name]);
                 }
+                Some(_) => {} // it has expired meanwhile
             }
         }
         if is_unit {

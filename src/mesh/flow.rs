@@ -4,10 +4,14 @@
 //! Blocks go over a ring, the memory of those that were taken comes back over another, so a steady stream allocates
 //! nothing. Nobody waits: what the ring has no room for gathers at the producing end, and when more is under way than
 //! agreed, the flow is lost: nothing is handed on any more, and replicas start anew with a full copy.
+//!
+//! Each block draws a stamp from one counter before it is sent, and no answer that rests on it leaves before it has been
+//! sent. So what a client does after an answer has a higher stamp, on whatever shard; and whoever reads the counter and
+//! then empties the rings has all blocks below what it read ([`FlowEnd::complete_below`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::ring::{Receiver, Sender, channel};
 use crate::effect::{Block, Effects};
@@ -17,15 +21,22 @@ const BLOCKS: usize = 256;
 /// Memory of a block that is worth giving back for the next.
 const KEEP_BYTES: usize = 1 << 20;
 
+/// The counter that the blocks of all shards draw their stamps from.
+pub type Stamps = Arc<AtomicU64>;
+
+/// Nothing is kept back.
+const NOTHING: u64 = u64::MAX;
+
 /// What both ends see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    stamps: Stamps,
+    /// The stamp of the first block that the ring had no room for.
+    kept_from: AtomicU64,
     /// Bytes handed on and not taken.
     under_way: AtomicUsize,
     /// Something was not handed on.
     lost: AtomicBool,
-    /// There was no room: the producer is to be told when there is.
-    stuck: AtomicBool,
 }
 
 /// The producing end.
@@ -47,10 +58,15 @@ pub struct FlowEnd {
 }
 
 /// A flow on which so many bytes may be under way, and its two ends.
-pub fn flow(limit: usize) -> (Flow, FlowEnd) {
+pub fn flow(limit: usize, stamps: Stamps) -> (Flow, FlowEnd) {
     let (blocks, taken) = channel(BLOCKS);
     let (returned, spare) = channel(BLOCKS);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared {
+        stamps,
+        kept_from: AtomicU64::new(NOTHING),
+        under_way: AtomicUsize::default(),
+        lost: AtomicBool::default(),
+    });
     let producer = Flow {
         blocks,
         spare,
@@ -87,7 +103,9 @@ impl Flow {
     /// The block that goes on being filled: nothing follows a barrier in the same one.
     fn open(&mut self) -> &mut Block {
         if self.kept.back().is_none_or(|block| block.barrier.is_some()) {
-            self.kept.push_back(self.spare.pop().unwrap_or_default());
+            let mut block = self.spare.pop().unwrap_or_default();
+            block.stamp = self.shared.stamps.fetch_add(1, Ordering::SeqCst);
+            self.kept.push_back(block);
         }
         self.kept.back_mut().expect("one has just been put there")
     }
@@ -104,16 +122,20 @@ impl Flow {
             }
         }
         let mut has_sent = false;
+        let was_kept = self.shared.kept_from.load(Ordering::Relaxed) != NOTHING;
         while let Some(block) = self.kept.pop_front() {
             let bytes = block.bytes.len();
             self.shared.under_way.fetch_add(bytes, Ordering::Relaxed);
             if let Err(block) = self.blocks.push(block) {
                 self.shared.under_way.fetch_sub(bytes, Ordering::Relaxed);
+                self.shared.kept_from.store(block.stamp, Ordering::SeqCst);
                 self.kept.push_front(block);
-                self.shared.stuck.store(true, Ordering::Release);
-                break;
+                return has_sent;
             }
             has_sent = true;
+        }
+        if was_kept {
+            self.shared.kept_from.store(NOTHING, Ordering::SeqCst);
         }
         has_sent || self.shared.lost.load(Ordering::Relaxed)
     }
@@ -133,7 +155,7 @@ impl FlowEnd {
         if block.bytes.capacity() <= KEEP_BYTES {
             block.bytes.clear();
             block.marks.clear();
-            (block.db, block.barrier) = (None, None);
+            (block.db, block.barrier, block.stamp) = (None, None, 0);
             let _ = self.spare.push(block); // there are enough of them
         }
     }
@@ -148,9 +170,19 @@ impl FlowEnd {
         self.shared.lost.load(Ordering::Acquire)
     }
 
-    /// Whether the producer has kept something because there was no room, once.
-    pub fn was_stuck(&self) -> bool {
-        self.shared.stuck.swap(false, Ordering::AcqRel)
+    /// Whether the producer keeps something because there was no room.
+    pub fn is_stuck(&self) -> bool {
+        self.shared.kept_from.load(Ordering::SeqCst) != NOTHING
+    }
+
+    /// The stamps drawn so far, by all flows that share the counter. Read before the rings are emptied.
+    pub fn stamps(&self) -> u64 {
+        self.shared.stamps.load(Ordering::SeqCst)
+    }
+
+    /// Whoever has emptied the ring since it read `stamps` has all blocks of this flow below what this gives.
+    pub fn complete_below(&self, stamps: u64) -> u64 {
+        stamps.min(self.shared.kept_from.load(Ordering::SeqCst))
     }
 }
 
@@ -174,7 +206,7 @@ mod tests {
 
     #[test]
     fn blocks_arrive_in_order_whatever_the_ring_has_room_for() {
-        let (mut from, mut to) = flow(1 << 20);
+        let (mut from, mut to) = flow(1 << 20, Stamps::default());
         let mut effects = streaming();
         let mut sent = Vec::new();
         for number in 0..3 * BLOCKS {
@@ -183,7 +215,8 @@ mod tests {
             from.hand_on(&mut effects);
             effects.clear();
         }
-        assert!(to.was_stuck());
+        assert!(to.is_stuck());
+        assert!(to.complete_below(to.stamps()) <= BLOCKS as u64);
         let mut got = Vec::new();
         while let Some(block) = to.take() {
             got.extend_from_slice(&block.bytes);
@@ -198,11 +231,12 @@ mod tests {
             to.give_back(block);
         }
         assert_eq!((got, barrier, to.is_lost()), (sent, Some(7), false));
+        assert!(!to.is_stuck());
     }
 
     #[test]
     fn a_flow_beyond_its_limit_is_lost_and_takes_no_more_memory() {
-        let (mut from, mut to) = flow(10_000);
+        let (mut from, mut to) = flow(10_000, Stamps::default());
         let mut effects = streaming();
         for number in 0..1000 {
             change(&mut effects, &number.to_string());

@@ -1,7 +1,8 @@
 //! The merge of the shards' effect streams into one stream of commands.
 //!
-//! Each shard hands over its effects in blocks, in order. What is a shard's own goes out as it comes, a SELECT before it
-//! where the database changes. A step over several shards waits at the head of each participant's queue until all have
+//! Each shard hands over its effects in blocks, in order, with stamps that put the blocks of all shards in order
+//! (`mesh/flow.rs`): so what a client did after an answer comes after what it had been answered. What is a shard's own
+//! goes out as it comes, a SELECT before it where the database changes. A step over several shards waits at the head of each participant's queue until all have
 //! it there, and goes out as one MULTI ... EXEC. A barrier waits for all shards: it names one offset of the stream. Steps
 //! that share two shards, and steps and barriers, stand in the same order in every stream that holds both
 //! (docs/architecture.md says why), so the oldest of those at the heads is complete sooner or later and nothing waits for
@@ -14,7 +15,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::base::number::format_i64;
-use crate::effect::{Block, Marked, Part};
+use crate::effect::{Block, Mark, Marked, Part};
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
@@ -43,10 +44,10 @@ struct Input {
     done: u64,
 }
 
-/// What stands at the head of an input once all that is its own has gone out.
+/// What stands at the head of an input once what is its own has gone out.
 #[derive(Debug, PartialEq, Eq)]
 enum Head {
-    /// There is nothing left.
+    /// Nothing that it shares: the block has come to its end.
     Nothing,
     /// A part of a step.
     Part(u64),
@@ -60,6 +61,8 @@ pub struct Merge {
     inputs: Vec<Input>,
     /// The database of the next command of the stream; none: it says it.
     db: Option<u32>,
+    /// The last run merged blocks with stamps below this.
+    below: u64,
 }
 
 /// How far each input has been handed over at one moment.
@@ -72,6 +75,7 @@ impl Merge {
         Merge {
             inputs: (0..shards).map(|_| Input::default()).collect(),
             db: None,
+            below: 0,
         }
     }
 
@@ -111,43 +115,59 @@ impl Merge {
         self.inputs.iter().zip(&position.0).all(passed)
     }
 
-    /// Merges as much as there is.
-    pub fn run(&mut self, sink: &mut impl Sink) {
+    /// Whether something is there that the last run left for the next: nothing was known of what may come before it.
+    pub fn has_more(&self) -> bool {
+        let later = |input: &Input| {
+            let block = input.blocks.front();
+            block.is_some_and(|block| block.stamp >= self.below)
+        };
+        self.inputs.iter().any(later)
+    }
+
+    /// Merges blocks with stamps below that, in their order; all of these must have been taken.
+    pub fn run(&mut self, below: u64, sink: &mut impl Sink) {
+        self.below = below;
+        let mut heads: Vec<Option<Head>> = Vec::new();
+        heads.resize_with(self.inputs.len(), || None);
         loop {
-            let mut heads = Vec::with_capacity(self.inputs.len());
-            for shard in 0..self.inputs.len() {
-                heads.push(self.run_own(shard, sink));
-            }
-            let barrier = match heads.first() {
-                Some(Head::Barrier(number)) => {
-                    let all = heads.iter().all(|head| *head == Head::Barrier(*number));
-                    all.then_some(*number)
-                }
-                _ => None,
-            };
-            if let Some(number) = barrier {
-                sink.on_barrier(number, self.db());
-                self.forget_db(); // whoever gets a copy of this moment knows of none
-                for shard in 0..self.inputs.len() {
-                    self.end_block(shard, sink);
-                }
-                continue;
-            }
-            let complete = heads.iter().enumerate().find_map(|(shard, head)| {
-                let Head::Part(number) = *head else {
-                    return None;
-                };
-                let part = self.part_of(shard)?;
-                let is_there =
-                    |one: &u16| heads.get(usize::from(*one)) == Some(&Head::Part(number));
-                // Whoever is the first of them speaks for all.
-                (usize::from(*part.shards.first()?) == shard && part.shards.iter().all(is_there))
-                    .then(|| part.shards.clone())
-            });
-            let Some(shards) = complete else {
+            // The earliest of those that do not wait for others.
+            let free = (0..self.inputs.len()).filter(|&shard| heads[shard].is_none());
+            let first = free
+                .filter_map(|shard| Some((self.inputs[shard].blocks.front()?.stamp, shard)))
+                .filter(|(stamp, _)| *stamp < below)
+                .min();
+            let Some((_, shard)) = first else {
                 return;
             };
-            self.run_step(&shards, sink);
+            match self.run_own(shard, sink) {
+                Head::Nothing => {}
+                Head::Barrier(number) => {
+                    heads[shard] = Some(Head::Barrier(number));
+                    if heads
+                        .iter()
+                        .all(|head| *head == Some(Head::Barrier(number)))
+                    {
+                        sink.on_barrier(number, self.db());
+                        self.forget_db(); // whoever gets a copy of this moment knows of none
+                        for shard in 0..self.inputs.len() {
+                            self.end_block(shard, sink);
+                        }
+                        heads.fill_with(|| None);
+                    }
+                }
+                Head::Part(number) => {
+                    heads[shard] = Some(Head::Part(number));
+                    let waits = |one: &u16| heads[usize::from(*one)] == Some(Head::Part(number));
+                    let part = self.part_of(shard).expect("the head is a part");
+                    if part.shards.iter().all(waits) {
+                        let shards = part.shards.clone();
+                        self.run_step(&shards, sink);
+                        for &shard in &shards {
+                            heads[usize::from(shard)] = None;
+                        }
+                    }
+                }
+            }
         }
     }
 
@@ -160,28 +180,26 @@ impl Merge {
         }
     }
 
-    /// Lets out what is one shard's own, up to what it shares with others.
+    /// Lets out what is one shard's own, to the end of its first block or up to what it shares with others.
     fn run_own(&mut self, shard: usize, sink: &mut impl Sink) -> Head {
-        loop {
-            let Some(block) = self.inputs[shard].blocks.front() else {
-                return Head::Nothing;
-            };
-            let input = &self.inputs[shard];
-            let next = block.marks[input.mark..]
-                .iter()
-                .find_map(|mark| match &mark.what {
-                    Marked::Part(part) => Some((mark.at, part.number)),
-                    _ => None,
-                });
-            let to = next.map_or(block.bytes.len(), |(at, _)| at);
-            self.emit(shard, to, false, sink);
-            if let Some((_, number)) = next {
-                return Head::Part(number);
+        let input = &self.inputs[shard];
+        let Some(block) = input.blocks.front() else {
+            return Head::Nothing;
+        };
+        let part = |mark: &Mark| match &mark.what {
+            Marked::Part(part) => Some((mark.at, part.number)),
+            _ => None,
+        };
+        let next = block.marks[input.mark..].iter().find_map(part);
+        let (end, barrier) = (block.bytes.len(), block.barrier);
+        self.emit(shard, next.map_or(end, |(at, _)| at), false, sink);
+        match (next, barrier) {
+            (Some((_, number)), _) => Head::Part(number),
+            (None, Some(number)) => Head::Barrier(number),
+            (None, None) => {
+                self.end_block(shard, sink);
+                Head::Nothing
             }
-            if let Some(number) = self.inputs[shard].blocks[0].barrier {
-                return Head::Barrier(number);
-            }
-            self.end_block(shard, sink);
         }
     }
 
@@ -408,6 +426,7 @@ mod tests {
 
     /// Shards as whoever holds them changes them.
     struct Model {
+        stamp: u64,
         shards: Vec<Effects>,
         /// What each shard has handed on and the merge has not taken.
         ways: Vec<VecDeque<Block>>,
@@ -422,6 +441,7 @@ mod tests {
                 effects
             };
             Model {
+                stamp: 0,
                 shards: (0..shards).map(streaming).collect(),
                 ways: (0..shards).map(|_| VecDeque::new()).collect(),
                 steps: 0,
@@ -473,7 +493,8 @@ mod tests {
             let mut block = Block::default();
             self.shards[shard].hand_on(&mut block);
             self.shards[shard].clear();
-            block.barrier = barrier;
+            (block.barrier, block.stamp) = (barrier, self.stamp);
+            self.stamp += 1;
             self.ways[shard].push_back(block);
         }
     }
@@ -486,7 +507,7 @@ mod tests {
                 merge.take(shard, block);
             }
         }
-        merge.run(&mut out);
+        merge.run(u64::MAX, &mut out);
         out
     }
 
@@ -517,7 +538,7 @@ mod tests {
         let (mut merge, mut out) = (Merge::new(3), Out::default());
         merge.take(2, model.ways[2].pop_front().unwrap());
         let position = merge.position();
-        merge.run(&mut out);
+        merge.run(u64::MAX, &mut out);
         assert_eq!(
             (words(&out.bytes).len(), merge.has_passed(&position)),
             (0, false)
@@ -526,7 +547,7 @@ mod tests {
             model.hand_on(shard, None);
             merge.take(shard, model.ways[shard].pop_front().unwrap());
         }
-        merge.run(&mut out);
+        merge.run(u64::MAX, &mut out);
         let expected = "SELECT 1,SET before,MULTI,SET a,SET b,SELECT 2,SET c,EXEC,SET after";
         assert_eq!(words(&out.bytes).join(","), expected);
         assert!(merge.has_passed(&position));
@@ -594,6 +615,33 @@ mod tests {
     }
 
     #[test]
+    fn what_was_handed_on_first_goes_out_first_and_only_when_all_before_it_is_known() {
+        let mut model = Model::new(3);
+        for (number, shard) in [2, 0, 1, 1, 2, 0].into_iter().enumerate() {
+            model.set(shard, 0, &number.to_string());
+            model.hand_on(shard, None);
+        }
+        let (mut merge, mut out) = (Merge::new(3), Out::default());
+        for shard in [1, 2, 0] {
+            while let Some(block) = model.ways[shard].pop_front() {
+                merge.take(shard, block);
+            }
+        }
+        merge.run(4, &mut out);
+        let expected = "SELECT 0,SET 0,SET 1,SET 2,SET 3";
+        assert_eq!(
+            (words(&out.bytes).join(",").as_str(), merge.has_more()),
+            (expected, true)
+        );
+        merge.run(6, &mut out);
+        assert_eq!(
+            words(&out.bytes).join(","),
+            format!("{expected},SET 4,SET 5")
+        );
+        assert!(!merge.has_more());
+    }
+
+    #[test]
     fn random_histories_keep_order_databases_whole_steps_and_whole_cuts() {
         for seed in 0..300 {
             let mut random = Random::new(seed);
@@ -643,7 +691,7 @@ mod tests {
                         merge.take(shard, block);
                     }
                 }
-                merge.run(&mut out);
+                merge.run(u64::MAX, &mut out);
             }
             for shard in 0..shards {
                 model.hand_on(shard, None);
@@ -651,7 +699,7 @@ mod tests {
                     merge.take(shard, block);
                 }
             }
-            merge.run(&mut out);
+            merge.run(u64::MAX, &mut out);
             assert!(merge.has_passed(&merge.position()), "seed {seed}");
             let (mut db, mut multi, mut got) = (0, None, vec![Vec::new(); shards]);
             let mut passed = Vec::new();

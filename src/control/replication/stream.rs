@@ -45,7 +45,7 @@ impl Replication {
 
     /// Whether something of the shards waits to be merged: asked before going to sleep.
     pub fn has_blocks(&mut self) -> bool {
-        self.flows.iter_mut().any(FlowEnd::has_some)
+        self.merge.has_more() || self.flows.iter_mut().any(FlowEnd::has_some)
     }
 
     /// Whether the shards hand on what they do.
@@ -98,9 +98,11 @@ impl Control {
             flows,
             ..
         } = &mut self.replication;
-        if flows.is_empty() {
+        let Some(first) = flows.first() else {
             return;
-        }
+        };
+        // Before anything is taken: what was handed on until now is there then, and what it rests on with it.
+        let stamps = first.stamps();
         let before = history.offset;
         let mut lost = false;
         for (shard, flow) in flows.iter_mut().enumerate() {
@@ -108,10 +110,12 @@ impl Control {
                 merge.take(shard, block);
             }
             lost |= flow.is_lost();
-            if flow.was_stuck() {
+            if flow.is_stuck() {
                 self.links.core(shard).wake_by_event(); // it hands on the rest at the end of its turn
             }
         }
+        let complete = |below, flow: &FlowEnd| flow.complete_below(below);
+        let below = flows.iter().fold(stamps, complete);
         let mut merged = Merged {
             backlog: backlog.as_mut(),
             history,
@@ -119,7 +123,7 @@ impl Control {
             barriers: VecDeque::new(),
         };
         if !lost {
-            merge.run(&mut merged);
+            merge.run(below, &mut merged);
         }
         for (number, offset, db) in merged.barriers {
             self.on_barrier(number, offset, db);
