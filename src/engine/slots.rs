@@ -174,8 +174,7 @@ impl Core {
         if self.slot_map.is_none() || caller.primary {
             return None;
         }
-        let (mut keys, mut is_write, mut flags, mut count) =
-            (Keys::new(), false, Flags::NONE, 0);
+        let (mut keys, mut is_write, mut flags, mut count) = (Keys::new(), false, Flags::NONE, 0);
         for (command, args) in commands {
             keys_of(command, &args, &mut keys);
             is_write |= self.may_write(command, &args);
@@ -303,7 +302,9 @@ impl Core {
     /// Keys of these slots are another node's now.
     pub(super) fn on_drop_keys(&mut self, slots: &SlotSet) {
         let mine = (self.index..SLOTS).step_by(self.shards);
-        let lost = mine.map(|slot| slot as Slot).filter(|slot| slots.contains(*slot));
+        let lost = mine
+            .map(|slot| slot as Slot)
+            .filter(|slot| slots.contains(*slot));
         let lost: Vec<Slot> = lost.collect();
         self.slots_to_drop.extend(lost);
     }

@@ -79,7 +79,9 @@ mod tests {
             for tag in ["a", "b"] {
                 let name = format!("{{{tag}}}{number}");
                 let key = Key::new(name.as_bytes());
-                shard.keyspace.insert(0, &key, NewValue::Int(number), 0, None);
+                shard
+                    .keyspace
+                    .insert(0, &key, NewValue::Int(number), 0, None);
             }
         }
         let (a, b) = (key_slot(b"a"), key_slot(b"b"));

@@ -2,8 +2,8 @@
 
 use crate::command::client::{Context, Step};
 use crate::command::spec::{Acl, Arity, Command, Docs, Flags, Group, Run};
-use crate::resp::request::Args;
 use crate::resp::Reply;
+use crate::resp::request::Args;
 
 use super::{Outcome, in_cluster};
 

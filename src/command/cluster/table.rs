@@ -33,9 +33,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(N) where N is the total number of hash slot arguments",
                 summary: "Makes this node the owner of slots that nobody owns.",
-                arguments: &[
-                    Argument::integer("slot").multiple(),
-                ],
+                arguments: &[Argument::integer("slot").multiple()],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -54,12 +52,14 @@ pub(super) const CLUSTER: Command = Command {
                 since: "7.0.0",
                 complexity: "O(N) where N is the total number of the slots between the start slot and end slot arguments.",
                 summary: "Makes this node the owner of ranges of slots that nobody owns.",
-                arguments: &[
-                    Argument::block("range", &[
+                arguments: &[Argument::block(
+                    "range",
+                    &[
                         Argument::integer("start-slot"),
                         Argument::integer("end-slot"),
-                    ]).multiple(),
-                ],
+                    ],
+                )
+                .multiple()],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -97,9 +97,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(N) where N is the number of failure reports",
                 summary: "Counts the nodes that report another one as failing.",
-                arguments: &[
-                    Argument::string("node-id"),
-                ],
+                arguments: &[Argument::string("node-id")],
                 history: &[],
                 tips: &["nondeterministic_output"],
                 deprecated: None,
@@ -118,9 +116,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(1)",
                 summary: "Counts the keys of a slot.",
-                arguments: &[
-                    Argument::integer("slot"),
-                ],
+                arguments: &[Argument::integer("slot")],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -142,9 +138,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(N) where N is the total number of hash slot arguments",
                 summary: "Forgets who owns slots.",
-                arguments: &[
-                    Argument::integer("slot").multiple(),
-                ],
+                arguments: &[Argument::integer("slot").multiple()],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -163,12 +157,14 @@ pub(super) const CLUSTER: Command = Command {
                 since: "7.0.0",
                 complexity: "O(N) where N is the total number of the slots between the start slot and end slot arguments.",
                 summary: "Forgets who owns ranges of slots.",
-                arguments: &[
-                    Argument::block("range", &[
+                arguments: &[Argument::block(
+                    "range",
+                    &[
                         Argument::integer("start-slot"),
                         Argument::integer("end-slot"),
-                    ]).multiple(),
-                ],
+                    ],
+                )
+                .multiple()],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -187,12 +183,14 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(1)",
                 summary: "Makes a replica take the place of its primary.",
-                arguments: &[
-                    Argument::one_of("options", &[
+                arguments: &[Argument::one_of(
+                    "options",
+                    &[
                         Argument::word("force", "FORCE"),
                         Argument::word("takeover", "TAKEOVER"),
-                    ]).optional(),
-                ],
+                    ],
+                )
+                .optional()],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -230,9 +228,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(1)",
                 summary: "Takes a node out of the table of nodes.",
-                arguments: &[
-                    Argument::string("node-id"),
-                ],
+                arguments: &[Argument::string("node-id")],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -251,10 +247,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(N) where N is the number of requested keys",
                 summary: "Names some keys of a slot.",
-                arguments: &[
-                    Argument::integer("slot"),
-                    Argument::integer("count"),
-                ],
+                arguments: &[Argument::integer("slot"), Argument::integer("count")],
                 history: &[],
                 tips: &["nondeterministic_output"],
                 deprecated: None,
@@ -314,9 +307,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(N) where N is the number of bytes in the key",
                 summary: "Computes the slot of a key.",
-                arguments: &[
-                    Argument::string("key"),
-                ],
+                arguments: &[Argument::string("key")],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -357,7 +348,9 @@ pub(super) const CLUSTER: Command = Command {
                 arguments: &[
                     Argument::string("ip"),
                     Argument::integer("port"),
-                    Argument::integer("cluster-bus-port").optional().since("4.0.0"),
+                    Argument::integer("cluster-bus-port")
+                        .optional()
+                        .since("4.0.0"),
                 ],
                 history: &[("4.0.0", "The port of the bus may be given.")],
                 tips: &[],
@@ -434,9 +427,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "5.0.0",
                 complexity: "O(N) where N is the number of replicas.",
                 summary: "Lists the replicas of a primary.",
-                arguments: &[
-                    Argument::string("node-id"),
-                ],
+                arguments: &[Argument::string("node-id")],
                 history: &[],
                 tips: &["nondeterministic_output"],
                 deprecated: None,
@@ -455,9 +446,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(1)",
                 summary: "Makes this node a replica.",
-                arguments: &[
-                    Argument::string("node-id"),
-                ],
+                arguments: &[Argument::string("node-id")],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -476,12 +465,14 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(N) where N is the number of known nodes. The command may execute a FLUSHALL as a side effect.",
                 summary: "Forgets the cluster.",
-                arguments: &[
-                    Argument::one_of("reset-type", &[
+                arguments: &[Argument::one_of(
+                    "reset-type",
+                    &[
                         Argument::word("hard", "HARD"),
                         Argument::word("soft", "SOFT"),
-                    ]).optional(),
-                ],
+                    ],
+                )
+                .optional()],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -519,9 +510,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(1)",
                 summary: "Gives a new node its first config epoch.",
-                arguments: &[
-                    Argument::integer("config-epoch"),
-                ],
+                arguments: &[Argument::integer("config-epoch")],
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -542,12 +531,15 @@ pub(super) const CLUSTER: Command = Command {
                 summary: "Says who owns a slot, or where its keys go or come from.",
                 arguments: &[
                     Argument::integer("slot"),
-                    Argument::one_of("subcommand", &[
-                        Argument::string("importing").token("IMPORTING"),
-                        Argument::string("migrating").token("MIGRATING"),
-                        Argument::string("node").token("NODE"),
-                        Argument::word("stable", "STABLE"),
-                    ]),
+                    Argument::one_of(
+                        "subcommand",
+                        &[
+                            Argument::string("importing").token("IMPORTING"),
+                            Argument::string("migrating").token("MIGRATING"),
+                            Argument::string("node").token("NODE"),
+                            Argument::word("stable", "STABLE"),
+                        ],
+                    ),
                 ],
                 history: &[],
                 tips: &[],
@@ -586,9 +578,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "3.0.0",
                 complexity: "O(N) where N is the number of replicas.",
                 summary: "The older name of CLUSTER REPLICAS.",
-                arguments: &[
-                    Argument::string("node-id"),
-                ],
+                arguments: &[Argument::string("node-id")],
                 history: &[],
                 tips: &["nondeterministic_output"],
                 deprecated: Some(("5.0.0", "`CLUSTER REPLICAS`")),
@@ -608,7 +598,10 @@ pub(super) const CLUSTER: Command = Command {
                 complexity: "O(N) where N is the total number of Cluster nodes",
                 summary: "Lists ranges of slots with their nodes.",
                 arguments: &[],
-                history: &[("4.0.0", "Nodes' names came."), ("7.0.0", "What else is known of an address came.")],
+                history: &[
+                    ("4.0.0", "Nodes' names came."),
+                    ("7.0.0", "What else is known of an address came."),
+                ],
                 tips: &["nondeterministic_output"],
                 deprecated: Some(("7.0.0", "`CLUSTER SHARDS`")),
             },

@@ -281,7 +281,9 @@ impl Control {
                 let (kept, cluster) = (&mut bus.cache.nodes, &bus.cluster);
                 let kept = &mut kept[usize::from(ask.resp3)];
                 let reply = kept.get_or_insert_with(|| {
-                    written(ask.resp3, |reply| reply.verbatim("txt", render::nodes(cluster, false).as_bytes()))
+                    written(ask.resp3, |reply| {
+                        reply.verbatim("txt", render::nodes(cluster, false).as_bytes())
+                    })
                 });
                 return Ok(reply.clone());
             }
