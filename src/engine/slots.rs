@@ -56,7 +56,10 @@ fn request_of(flags: Flags, caller: &Caller, is_write: bool) -> Request {
 
 fn keys_of<'a>(command: &Registered, args: &Args<'a>, keys: &mut Keys<'a>) {
     if let Some(places) = routed_places(command.spec, args) {
-        keys.extend(places.iter().map(|(place, _)| args.get(*place as usize)));
+        // MIGRATE has an empty word in the place of the key where its keys come last.
+        let comes_last = command.spec.flags.has(Flags::MOVES_KEYS) && places.len() > 1;
+        let places = places.iter().skip(usize::from(comes_last));
+        keys.extend(places.map(|(place, _)| args.get(*place as usize)));
     }
 }
 

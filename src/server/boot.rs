@@ -288,6 +288,7 @@ fn initial_users(config: &Config, lines: &[Vec<Vec<u8>>]) -> Result<Users, Strin
 }
 
 /// Starts the threads and waits for their end.
+#[allow(clippy::too_many_arguments)] // each is what one step of boot has made
 fn run(
     config: &Config,
     users: Users,

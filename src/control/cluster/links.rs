@@ -16,7 +16,7 @@ use crate::base::clock::unix_ms;
 use crate::base::sys;
 use crate::cluster::LinkId;
 use crate::cluster::address::IpText;
-use crate::cluster::packet::{Frame, frame};
+use crate::cluster::packet::{Frame, Kind, frame, layout};
 use crate::cluster::render::LinkUse;
 use crate::control::Control;
 use crate::ring::{Completion, Operation};
@@ -28,6 +28,8 @@ const TOKEN: u64 = 3 << 48;
 /// Those of its listeners bear this as well.
 pub(super) const LISTENER: u64 = TOKEN | 1 << 47;
 const LINK_MASK: u64 = (1 << 47) - 1;
+/// Milliseconds that writes are held back for a manual failover at most, until the machine says for how long.
+const HAND_OVER_MS: i64 = 10_000;
 
 /// A connection.
 pub(super) struct Wire {
@@ -146,7 +148,44 @@ impl Bus {
     }
 }
 
+impl Bus {
+    /// Whether a replica of this node asks it to hold writes back (MFSTART).
+    fn asks_for_pause(&self, link: LinkId, packet: &[u8]) -> bool {
+        if layout::u16_at(packet, layout::TYPE) != Kind::MfStart.number() {
+            return false;
+        }
+        let known = self.cluster.links().find(|(id, _)| *id == link);
+        let Some(key) = known.and_then(|(_, of)| of.node) else {
+            return false;
+        };
+        let nodes = self.cluster.nodes();
+        let primary = nodes[key].primary.filter(|_| nodes[key].is_replica());
+        primary.is_some_and(|primary| nodes[primary].is_myself())
+    }
+}
+
 impl Control {
+    /// A replica wants to take over. The offset that it is told must be the last: so writes are held back everywhere
+    /// before the machine hears of it.
+    fn begin_handing_over(&mut self, bus: &mut Bus, link: LinkId, packet: &[u8]) {
+        bus.hands_over = Some((link, packet.to_vec()));
+        self.bus_pause_until_ms = unix_ms() + HAND_OVER_MS;
+        self.spread_pause();
+    }
+
+    /// Goes on with that once all cores hold writes back and what they had written has come.
+    pub(super) fn go_on_handing_over(&mut self, bus: &mut Bus) {
+        if self.is_spreading_pause() {
+            return;
+        }
+        let Some((link, packet)) = bus.hands_over.take() else {
+            return;
+        };
+        self.drain_stream();
+        self.observe_for(bus);
+        bus.cluster.packet(unix_ms(), link, &packet);
+    }
+
     /// Begins to connect.
     pub(super) fn open_wire(&mut self, bus: &mut Bus, link: LinkId, ip: &IpText, port: u16) {
         match self.connect(ip, port) {
@@ -313,7 +352,12 @@ impl Control {
         let missing = loop {
             match frame(&input[at..]) {
                 Ok(Frame::Whole(length)) => {
-                    bus.cluster.packet(now, link, &input[at..at + length]);
+                    let packet = &input[at..at + length];
+                    if bus.asks_for_pause(link, packet) {
+                        self.begin_handing_over(bus, link, packet);
+                    } else {
+                        bus.cluster.packet(now, link, packet);
+                    }
                     at += length;
                 }
                 Ok(Frame::Incomplete { missing }) => break missing,

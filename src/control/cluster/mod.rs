@@ -153,6 +153,8 @@ pub(in crate::control) struct Bus {
     has_adopted: bool,
     /// The last that replication was seen to do.
     seen: Observed,
+    /// A replica's wish to take over, which waits until all cores hold writes back.
+    hands_over: Option<(LinkId, Vec<u8>)>,
 }
 
 impl Control {
@@ -179,6 +181,7 @@ impl Control {
             map_round: None,
             has_adopted: false,
             seen,
+            hands_over: None,
         };
         for (place, listener) in bus.listeners.iter().enumerate() {
             let token = links::LISTENER | place as u64;
@@ -258,6 +261,7 @@ impl Control {
     /// The end of a turn: saves what is to be saved, then does what is to be done.
     pub(in crate::control) fn bus_turn(&mut self) {
         self.with_bus(|control, bus| {
+            control.go_on_handing_over(bus);
             for _ in 0..ROUNDS_MAX {
                 let now = unix_ms();
                 for link in std::mem::take(&mut bus.broken) {

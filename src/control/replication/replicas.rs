@@ -756,6 +756,7 @@ impl Control {
         if std::mem::take(&mut self.replicas.ack_wanted)
             && self.replicas.iter().any(Replica::needs_stream)
             && !self.is_replica()
+            && self.bus_pause_until_ms <= unix_ms()
         {
             self.append_own(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n");
         }
@@ -792,7 +793,8 @@ impl Control {
         if now - self.replicas.pinged_ms >= period {
             self.replicas.pinged_ms = now;
             let anybody = self.replicas.iter().any(Replica::needs_stream);
-            if anybody && !is_replica && self.failover.is_none() {
+            let pauses = self.failover.is_some() || self.bus_pause_until_ms > now;
+            if anybody && !is_replica && !pauses {
                 self.append_own(b"*1\r\n$4\r\nping\r\n");
             }
         }

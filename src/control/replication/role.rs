@@ -424,7 +424,6 @@ impl Control {
         match event {
             LinkEvent::Lost { refused } => {
                 self.on_link_lost(&link, refused);
-                return;
             }
             LinkEvent::Loaded {
                 position,
@@ -432,9 +431,8 @@ impl Control {
                 answer,
             } => {
                 self.on_loaded(&link, position, db, &answer);
-                return;
             }
-            _ if link.is_stopped() => return,
+            _ if link.is_stopped() => {}
             LinkEvent::Attempt(answer) => {
                 following.attempt_waits = Some(answer);
                 self.let_attempt();
