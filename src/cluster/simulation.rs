@@ -5,9 +5,13 @@
 //! the few of an ordinary run (tools/soak.sh); a failure prints its seed. `world.rs` is the network and the
 //! machines, `checks.rs` what must hold after every event, `chaos.rs` what goes wrong.
 
+#[cfg(test)]
 mod chaos;
+#[cfg(test)]
 mod checks;
+#[cfg(test)]
 mod scenarios;
+#[cfg(test)]
 mod world;
 
 /// Seeds of an ordinary run, for a test that runs `few` of them.
