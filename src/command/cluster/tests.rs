@@ -1,3 +1,5 @@
+//! CLUSTER without cluster mode.
+
 use super::*;
 use crate::command::desk::Desk;
 
