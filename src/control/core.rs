@@ -348,6 +348,7 @@ impl Control {
             CoreAsk::SetPause {
                 until_ms,
                 writes_only,
+                waits,
             } => {
                 self.pause_for(until_ms, writes_only);
                 let (until_ms, writes_only) = self.pause_in_force();
@@ -355,6 +356,7 @@ impl Control {
                     CoreAsk::Pause {
                         until_ms,
                         writes_only,
+                        waits,
                     },
                     Some((from, ticket)),
                 );
@@ -466,6 +468,7 @@ impl Control {
         let ask = CoreAsk::Pause {
             until_ms,
             writes_only,
+            waits: true,
         };
         self.pauses_under_way += 1;
         self.ask_all(ask, Some((self.links.shards() as u16, PAUSE_SPREAD)));

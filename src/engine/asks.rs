@@ -11,7 +11,8 @@ use crate::net::Connection;
 use crate::resp::request::{Args, OwnedArgs};
 
 use super::blocked::Served;
-use super::core::{Core, Pause};
+use super::core::Core;
+use super::pausing::Pause;
 use super::wide::Pending;
 
 impl Core {
@@ -47,6 +48,22 @@ impl Core {
                     Some(answer) => self.reply_to(usize::from(from), ticket, answer),
                     None => self.deferred.push(CoreMessage::Ask { from, ticket, ask }),
                 }
+            }
+            CoreMessage::Ask {
+                from,
+                ticket,
+                ask:
+                    CoreAsk::Pause {
+                        until_ms,
+                        writes_only,
+                        waits,
+                    },
+            } => {
+                let pause = Pause {
+                    until_ms,
+                    writes_only,
+                };
+                self.pause(pause, waits, (from, ticket));
             }
             CoreMessage::DropKeys(slots) => self.on_drop_keys(&slots),
             CoreMessage::DropAllKeys => self.on_drop_all_keys(),
@@ -230,20 +247,6 @@ impl Core {
                 }
                 CoreAnswer::Count(places.len())
             }
-            CoreAsk::Pause {
-                until_ms,
-                writes_only,
-            } => {
-                self.pause = Pause {
-                    until_ms,
-                    writes_only,
-                };
-                self.settle_expiry();
-                if until_ms == 0 {
-                    self.end_pause();
-                }
-                CoreAnswer::Done
-            }
             CoreAsk::Unblock { client, error } => {
                 CoreAnswer::Count(self.unblock_client(client, error).into())
             }
@@ -278,7 +281,9 @@ impl Core {
             CoreAsk::CountKeys(_) | CoreAsk::SlotsWithKeys => {
                 unreachable!("they wait for the shard")
             }
-            CoreAsk::FinalSave { .. } => unreachable!("it is answered when it is done"),
+            CoreAsk::FinalSave { .. } | CoreAsk::Pause { .. } => {
+                unreachable!("it is answered when it is done")
+            }
             CoreAsk::SetMonitor { .. }
             | CoreAsk::ConfigSet { .. }
             | CoreAsk::ChangeUsers { .. }
@@ -335,24 +340,6 @@ impl Core {
                             writes(queued.command, &queued.args.args(client.caller()))
                         })
                     })))
-    }
-
-    /// Lets go on what a pause held back.
-    pub(super) fn end_pause(&mut self) {
-        self.pause = Pause::default();
-        self.settle_expiry();
-        let paused = std::mem::take(&mut self.blocked_by_pause);
-        let blocked = self.counters().blocked.get();
-        self.counters()
-            .blocked
-            .set(blocked.saturating_sub(paused.len() as u64));
-        for index in paused {
-            if let Some(mut connection) = self.connections[index as usize].take() {
-                connection.waiting = false;
-                self.resume(&mut connection);
-                self.put_back(connection);
-            }
-        }
     }
 
     // MONITOR.

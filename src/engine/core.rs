@@ -36,6 +36,7 @@ use super::expire::Expiry;
 use super::feed::Feed;
 use super::input::Item;
 use super::migrating::{Migrating, Target};
+use super::pausing::{Pause, Pausing};
 use super::push::Pushing;
 use super::saving::Pace;
 use super::wide::{Chore, Pending};
@@ -85,6 +86,8 @@ pub(super) struct Outgoing {
     pub replies: Vec<Vec<Box<Part>>>,
     /// Request batches that have not come back.
     pub in_flight: usize,
+    /// All that have been sent.
+    pub sent: u64,
 }
 
 /// A data core.
@@ -198,6 +201,8 @@ pub struct Core {
     /// Slots of the own shard that another node has now, and whose keys go.
     pub(super) slots_to_drop: VecDeque<Slot>,
     pub(super) pause: Pause,
+    /// Who waits for it to be in force.
+    pub(super) pausing: Vec<Pausing>,
     pub(super) blocked_by_pause: Vec<u32>,
     pub(super) stopping: bool,
     /// Something follows when a send queued in this turn is over.
@@ -206,13 +211,6 @@ pub struct Core {
     /// Clock ticks at the beginning of the turn.
     pub(super) turn_ticks: u64,
     pub(super) allocation: Allocation,
-}
-
-/// CLIENT PAUSE as this core knows it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pause {
-    pub until_ms: i64,
-    pub writes_only: bool,
 }
 
 /// This thread's allocation counters.
@@ -318,6 +316,7 @@ impl Core {
             slot_map_due: false,
             slots_to_drop: VecDeque::new(),
             pause: Pause::default(),
+            pausing: Vec::new(),
             blocked_by_pause: Vec::new(),
             stopping: false,
             follow_up: false,

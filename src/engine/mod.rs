@@ -25,6 +25,7 @@ mod input;
 mod loading;
 pub mod merge;
 mod migrating;
+mod pausing;
 mod push;
 mod questions;
 mod remote;

@@ -300,6 +300,7 @@ impl Core {
                 match self.push(to, Batch::Requests(parts)) {
                     Ok(()) => {
                         self.outgoing[to].in_flight += 1;
+                        self.outgoing[to].sent += 1;
                         sent = true;
                     }
                     Err(Batch::Requests(parts) | Batch::Replies(parts)) => {
@@ -364,6 +365,7 @@ impl Core {
             match self.push(to, Batch::Requests(parts)) {
                 Ok(()) => {
                     self.outgoing[to].in_flight += 1;
+                    self.outgoing[to].sent += 1;
                     self.wake(to);
                 }
                 Err(Batch::Requests(parts) | Batch::Replies(parts)) => {

@@ -534,6 +534,8 @@ pub enum CoreAsk {
         until_ms: i64,
         /// Only commands that write.
         writes_only: bool,
+        /// Answered when what came before has run.
+        waits: bool,
     },
     /// Wake a blocked client.
     Unblock {
@@ -577,6 +579,8 @@ pub enum CoreAsk {
         until_ms: i64,
         /// Only commands that write.
         writes_only: bool,
+        /// Answered when what came before has run everywhere; not within EXEC, which has the shards that it may wait for.
+        waits: bool,
     },
     /// To the control core: SHUTDOWN.
     Shutdown {

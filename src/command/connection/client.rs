@@ -665,19 +665,20 @@ fn client_pause(context: &mut Context<'_>, args: &Args<'_>, _: &mut Reply<'_>) -
     }
     // Zero means "no pause" to the cores: a pause that is over at once ends a moment ago instead.
     let until_ms = context.core.now.saturating_add(timeout_ms).max(1);
-    Ok(set_pause(until_ms, writes_only))
+    Ok(set_pause(until_ms, writes_only, !args.caller.deny_blocking))
 }
 
 fn client_unpause(_: &mut Context<'_>, _: &Args<'_>, _: &mut Reply<'_>) -> Outcome {
-    Ok(set_pause(0, false))
+    Ok(set_pause(0, false, false))
 }
 
-fn set_pause(until_ms: i64, writes_only: bool) -> Step {
+fn set_pause(until_ms: i64, writes_only: bool, waits: bool) -> Step {
     Step::Ask {
         whom: Whom::Control,
         ask: CoreAsk::SetPause {
             until_ms,
             writes_only,
+            waits,
         },
         then: crate::command::client::ok_or_failed,
     }

@@ -185,7 +185,7 @@ fn pause_unblock_reply_and_switches() {
     let until = desk.now + 50;
     assert!(matches!(
         desk.asked.pop(),
-        Some(CoreAsk::SetPause { until_ms, writes_only: true }) if until_ms == until
+        Some(CoreAsk::SetPause { until_ms, writes_only: true, waits: true }) if until_ms == until
     ));
     assert_eq!(desk.line("CLIENT PAUSE 9223372036854775807"), "+OK\r\n");
     assert_eq!(desk.line("CLIENT UNPAUSE"), "+OK\r\n");
