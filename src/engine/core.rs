@@ -397,6 +397,9 @@ impl Core {
         if self.feed.is_some() {
             self.settle_feed();
         }
+        if !self.pausing.is_empty() {
+            self.report_pauses();
+        }
         self.send_dirty();
         if !self.slow_runs.is_empty() {
             self.write_slow_runs();
