@@ -132,7 +132,7 @@ if [ -z "${SLOTWISE:-}" ]; then
     step build 600 cargo build --locked --profile quick --bins || finish
     only=$log_only
 fi
-step rust-tests 600 env SLOTWISE_FUZZ_SEED="${SLOTWISE_FUZZ_SEED:-7200}" cargo test --locked
+step rust-tests 900 env SLOTWISE_FUZZ_SEED="${SLOTWISE_FUZZ_SEED:-7200}" cargo test --locked
 
 # --- clients -----------------------------------------------------------------------------------------------------------
 

@@ -659,6 +659,45 @@ def transactions_that_queue_up_do_not_wait_for_the_clock(house):
 
 
 @test
+def nothing_is_written_once_a_pause_has_been_answered(house):
+    """Writes on their way between cores have run by then: a hand-over relies on it."""
+    with house.server() as server, server.client() as client:
+        over = threading.Event()
+
+        def load(seed):
+            with server.client() as writer:
+                for number in range(1_000_000):
+                    if over.is_set():
+                        return
+                    keys = [f"k{(seed * 31 + at) % 64}" for at in range(40)]
+                    many = ["MSET"] + [word for at in "abc" for word in (f"{at}{seed}:{number}", 1)]
+                    writer.pipeline([("INCR", key) for key in keys] + [tuple(many)])
+
+        threads = [threading.Thread(target=load, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+
+        def seen():
+            counters = client.must("MGET", *[f"k{at}" for at in range(64)])
+            return sum(int(counter or 0) for counter in counters), client.must("DBSIZE")
+
+        try:
+            for _ in range(15):
+                time.sleep(0.03)
+                client.must("CLIENT", "PAUSE", 5000, "WRITE")
+                before = seen()
+                time.sleep(0.03)
+                equal(seen(), before, "counters and keys during a pause")
+                client.must("CLIENT", "UNPAUSE")
+        finally:
+            over.set()
+            client.must("CLIENT", "UNPAUSE")
+            for thread in threads:
+                thread.join(10)
+        true(seen()[0] > 0, "somebody has written")
+
+
+@test
 def cores_that_wait_for_a_lent_shard_sleep(house):
     for borrow in ("no", "yes"):
         with house.server("--borrow", borrow) as server:
