@@ -895,7 +895,7 @@ def what_keeps_the_server_from_starting_is_one_clear_line(house):
         (["--port", "0", "--logfile", "/no/such/dir/log"], r"/no/such/dir/log"),
         (["--port", "0", "--unixsocket", "/no/such/dir/s"], r"/no/such/dir/s"),
         (["--port", "99999"], r"port"),
-        (["--cluster-enabled", "yes"], r"cluster-enabled"),
+        (["--tls-port", "6380"], r"tls-port"),
     ]
     for arguments, pattern in cases:
         done = run_to_end(house, *arguments)
