@@ -23,7 +23,8 @@ pub(super) const REPLCONF: Command = Command {
         .and(Flags::NOSCRIPT)
         .and(Flags::LOADING)
         .and(Flags::STALE)
-        .and(Flags::ALLOW_BUSY),
+        .and(Flags::ALLOW_BUSY)
+        .and(Flags::SYSTEM),
     acl: Acl::NONE,
     keys: &[],
     docs: Docs {
