@@ -191,7 +191,7 @@ impl Core {
             .connections
             .iter()
             .flatten()
-            .find(|connection| connection.client.id == client && connection.blocked.is_some())
+            .find(|connection| connection.client.id == client && connection.can_be_unblocked())
             .map(|connection| connection.place);
         let Some(mut connection) = place.and_then(|place| self.take_connection(place)) else {
             return false;

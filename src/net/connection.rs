@@ -171,6 +171,14 @@ impl Connection {
         self.input.len().saturating_sub(self.input_at)
     }
 
+    /// Whether it is blocked and nobody has ended that yet: who waits for replicas is answered a moment after its time.
+    pub fn can_be_unblocked(&self) -> bool {
+        self.blocked.as_deref().is_some_and(|blocking| {
+            let awaiting = blocking.awaiting.as_ref();
+            awaiting.is_none_or(|awaiting| !awaiting.is_over)
+        })
+    }
+
     /// Whether it waits for something or for its turn: then what is kept of its input may hold whole requests.
     pub fn has_work(&self) -> bool {
         self.waiting || self.ready || self.held
