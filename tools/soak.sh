@@ -43,6 +43,9 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     for ends in r:r s1:r r:s1 s4:r r:s4 s4:s1 s2:s5; do
         check 600 python3 "$clients/replication.py" --ends $ends --full
     done
+    for shards in 1 2; do
+        check 400 python3 "$clients/cluster.py" --shards $shards --slotwise "$SLOTWISE"
+    done
     check 1500 python3 "$clients/replication_chaos.py" --rounds 20 --seconds 60
     check 900 python3 "$clients/replication_chaos.py" --netns --rounds 8
     for nodes in s4,r,s1 r,s4,s4 s2,s2,r; do
