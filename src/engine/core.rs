@@ -855,11 +855,16 @@ impl Core {
         }
     }
 
-    /// A place is free for the next connection.
-    pub(super) fn vacate(&mut self, place: Place) {
-        self.pending.remove(&place.index);
+    /// A place is free for the next one.
+    pub(super) fn free_place(&mut self, place: Place) {
         self.generations[place.index as usize] = place.next().generation;
         self.free_places.push(place.index);
+    }
+
+    /// A client's connection has left its place.
+    pub(super) fn vacate(&mut self, place: Place) {
+        self.pending.remove(&place.index);
+        self.free_place(place);
         self.counters()
             .connected
             .set(self.counters().connected.get().saturating_sub(1));

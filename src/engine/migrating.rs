@@ -372,13 +372,7 @@ impl Migrating {
 impl Core {
     /// Takes a place for a link and begins to connect, on a thread that may wait for names to be resolved.
     fn begin_link(&mut self, name: &(Vec<u8>, Vec<u8>), timeout_ms: i64) -> usize {
-        let index = self.free_places.pop().unwrap_or_else(|| {
-            self.connections.push(None);
-            self.generations.push(0);
-            self.connections.len() as u32 - 1
-        });
-        let generation = self.generations[index as usize];
-        let place = Place { index, generation };
+        let place = self.new_place();
         self.targets.push(Box::new(Target {
             name: name.clone(),
             place,
@@ -573,8 +567,7 @@ impl Core {
         }
         let target = self.targets.swap_remove(at);
         target.fd.into_iter().for_each(crate::base::sys::close);
-        self.generations[target.place.index as usize] = target.place.next().generation;
-        self.free_places.push(target.place.index);
+        self.free_place(target.place);
     }
 
     /// A batch has been answered, as far as it will be.

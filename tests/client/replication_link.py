@@ -27,30 +27,26 @@ def log_is_whole(node):
 
 # --- partial and full resyncs ----------------------------------------------------------------------------------------------
 
-@test()
-def a_link_killed_by_the_primary_resumes_under_load(bench):
+def links_killed_under_load(bench, kill):
     primary, replica = bench.pair("--repl-backlog-size", "20mb")
     with Load(primary) as load:
         for n in range(3):
             time.sleep(0.3)
-            equal(primary.must("CLIENT", "KILL", "TYPE", "replica"), 1, "replicas killed")
+            equal(kill(primary, replica), 1, "links killed")
             wait_until(lambda: primary.syncs()[1] > n, RECONNECT_SECONDS_MAX, "the partial resync")
         load.stop()
     equal_digests(primary, replica)
     equal(primary.syncs()[:2], (1, 3), "full and partial syncs")
+
+
+@test()
+def a_link_killed_by_the_primary_resumes_under_load(bench):
+    links_killed_under_load(bench, lambda primary, _: primary.must("CLIENT", "KILL", "TYPE", "replica"))
 
 
 @test()
 def a_link_killed_by_the_replica_resumes_under_load(bench):
-    primary, replica = bench.pair("--repl-backlog-size", "20mb")
-    with Load(primary) as load:
-        for n in range(3):
-            time.sleep(0.3)
-            equal(replica.must("CLIENT", "KILL", "TYPE", "master"), 1, "primaries killed")
-            wait_until(lambda: primary.syncs()[1] > n, RECONNECT_SECONDS_MAX, "the partial resync")
-        load.stop()
-    equal_digests(primary, replica)
-    equal(primary.syncs()[:2], (1, 3), "full and partial syncs")
+    links_killed_under_load(bench, lambda _, replica: replica.must("CLIENT", "KILL", "TYPE", "master"))
 
 
 @test()

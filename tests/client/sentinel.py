@@ -81,6 +81,15 @@ class Watched:
         wait_until(lambda: promoted.info()["role"] == "master", 20, "the promoted one to be a primary")
         return promoted
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            print(self.bench.logs(12))
+            print("\n".join(server.log_tail(8) for server in self.sentinels))
+        self.close()
+
     def close(self):
         for server in self.sentinels:
             server.stop()
@@ -116,8 +125,7 @@ def failed_over(watched, promoted):
 
 @test()
 def a_killed_primary_is_replaced_and_returns_as_a_replica(options):
-    watched = Watched(options)
-    try:
+    with Watched(options) as watched:
         write_for_sure(watched.primary, "sure", 500)
         old = watched.primary
         old.end(9)
@@ -127,18 +135,11 @@ def a_killed_primary_is_replaced_and_returns_as_a_replica(options):
         old.start()
         failed_over(watched, promoted)
         equal(old.info()["role"], "slave")
-    except BaseException:
-        print(watched.bench.logs(12))
-        print("\n".join(server.log_tail(8) for server in watched.sentinels))
-        raise
-    finally:
-        watched.close()
 
 
 @test()
 def a_primary_that_sleeps_is_replaced_and_put_in_its_place(options):
-    watched = Watched(options)
-    try:
+    with Watched(options) as watched:
         write_for_sure(watched.primary, "sure", 200)
         sleeper = watched.primary.client(timeout=60)
         sleeper.send("DEBUG", "SLEEP", 12)
@@ -147,32 +148,22 @@ def a_primary_that_sleeps_is_replaced_and_put_in_its_place(options):
         sleeper.read()
         sleeper.close()
         failed_over(watched, promoted)
-    except BaseException:
-        print(watched.bench.logs(12))
-        print("\n".join(server.log_tail(8) for server in watched.sentinels))
-        raise
-    finally:
-        watched.close()
 
 
 @test()
 def an_operator_asks_the_sentinels_for_a_failover(options):
-    watched = Watched(options)
-    try:
+    with Watched(options) as watched:
         write_for_sure(watched.primary, "sure", 100)
         equal(watched.ask(0, "FAILOVER", "mine"), b"OK")
         promoted = watched.wait_failover()
         equal(promoted.must("GET", "sure:99"), b"99")
         failed_over(watched, promoted)
         equal(watched.primary.info()["role"], "slave")
-    finally:
-        watched.close()
 
 
 @test()
 def the_replica_of_the_better_priority_is_chosen(options):
-    watched = Watched(options)
-    try:
+    with Watched(options) as watched:
         first, second = watched.replicas
         first.config(replica_priority=0)
         write_for_sure(watched.primary, "sure", 50)
@@ -183,8 +174,6 @@ def the_replica_of_the_better_priority_is_chosen(options):
         promoted = watched.wait_failover()
         equal(promoted.port, second.port, "the one that may be promoted")
         del first
-    finally:
-        watched.close()
 
 
 @test()
@@ -194,8 +183,7 @@ def a_client_that_asks_the_sentinels_follows(options):
         from redis.sentinel import Sentinel
     except ImportError:
         return "redis-py is missing"
-    watched = Watched(options)
-    try:
+    with Watched(options) as watched:
         sentinel = Sentinel([("127.0.0.1", server.port) for server in watched.sentinels], socket_timeout=2)
         primary = sentinel.master_for("mine", socket_timeout=2)
         replica = sentinel.slave_for("mine", socket_timeout=2)
@@ -214,8 +202,6 @@ def a_client_that_asks_the_sentinels_follows(options):
         wait_until(written, FAILOVER_SECONDS_MAX, "a write by the name of the service")
         equal(primary.get("a"), b"1")
         true(sentinel.discover_master("mine")[1] != watched.primary.port, "another address")
-    finally:
-        watched.close()
     return None
 
 

@@ -4,6 +4,19 @@ use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Me
 
 use super::{ask, count_keys_in_slot, get_keys_in_slot, help, key_slot};
 
+/// Flags of what changes the cluster.
+const ADMIN: Flags = Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING);
+
+/// First and last slots.
+const RANGES: &[Argument] = &[Argument::block(
+    "range",
+    &[
+        Argument::integer("start-slot"),
+        Argument::integer("end-slot"),
+    ],
+)
+.multiple()];
+
 pub(super) const CLUSTER: Command = Command {
     name: "CLUSTER",
     arity: Arity::AtLeast(2),
@@ -25,7 +38,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "ADDSLOTS",
             arity: Arity::AtLeast(3),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -44,7 +57,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "ADDSLOTSRANGE",
             arity: Arity::AtLeast(4),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -52,14 +65,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "7.0.0",
                 complexity: "O(N) where N is the total number of the slots between the start slot and end slot arguments.",
                 summary: "Makes this node the owner of ranges of slots that nobody owns.",
-                arguments: &[Argument::block(
-                    "range",
-                    &[
-                        Argument::integer("start-slot"),
-                        Argument::integer("end-slot"),
-                    ],
-                )
-                .multiple()],
+                arguments: RANGES,
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -70,7 +76,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "BUMPEPOCH",
             arity: Arity::Exactly(2),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -130,7 +136,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "DELSLOTS",
             arity: Arity::AtLeast(3),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -149,7 +155,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "DELSLOTSRANGE",
             arity: Arity::AtLeast(4),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -157,14 +163,7 @@ pub(super) const CLUSTER: Command = Command {
                 since: "7.0.0",
                 complexity: "O(N) where N is the total number of the slots between the start slot and end slot arguments.",
                 summary: "Forgets who owns ranges of slots.",
-                arguments: &[Argument::block(
-                    "range",
-                    &[
-                        Argument::integer("start-slot"),
-                        Argument::integer("end-slot"),
-                    ],
-                )
-                .multiple()],
+                arguments: RANGES,
                 history: &[],
                 tips: &[],
                 deprecated: None,
@@ -175,7 +174,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "FAILOVER",
             arity: Arity::AtLeast(2),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -201,7 +200,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "FLUSHSLOTS",
             arity: Arity::Exactly(2),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -220,7 +219,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "FORGET",
             arity: Arity::Exactly(3),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -337,7 +336,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "MEET",
             arity: Arity::AtLeast(4),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -438,7 +437,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "REPLICATE",
             arity: Arity::Exactly(3),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -483,7 +482,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "SAVECONFIG",
             arity: Arity::Exactly(2),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -502,7 +501,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "SET-CONFIG-EPOCH",
             arity: Arity::Exactly(3),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -521,7 +520,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "SETSLOT",
             arity: Arity::AtLeast(4),
-            flags: Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING),
+            flags: ADMIN,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {

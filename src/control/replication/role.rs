@@ -573,7 +573,7 @@ impl Control {
         let link = self.replication.following.link.as_ref();
         if link.is_some_and(|link| link.generation == generation) {
             for bytes in bytes {
-                self.append_foreign(bytes);
+                self.append_to_stream(bytes);
             }
         }
     }

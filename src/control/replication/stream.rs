@@ -135,14 +135,9 @@ impl Control {
         }
     }
 
-    /// Puts something of this core's own into the stream: PING, GETACK.
+    /// Puts something into the stream that no shard of this server has done: PING and GETACK, or, on a replica, what its
+    /// primary has sent and it has applied.
     pub(in crate::control) fn append_to_stream(&mut self, bytes: &[u8]) {
-        self.replication.append(bytes);
-        self.stream_grew();
-    }
-
-    /// Goes on with what the primary has sent and this server has applied.
-    pub(in crate::control) fn append_foreign(&mut self, bytes: &[u8]) {
         self.replication.append(bytes);
         self.stream_grew();
     }
