@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::acl::Users;
 use crate::base::clock::unix_ms;
@@ -24,13 +24,14 @@ use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
 use super::cluster::{Bus, ClusterBoot};
+use super::heartbeat::Heartbeat;
 use super::listen::Listener;
 use super::oom::OomScore;
 use super::replication::{Copies, Failover, Replicas, Replication, Waits};
 use super::stopping::{ShutdownOrder, Waiting};
 
 /// How often signals and slow duties are looked after.
-const CRON: Duration = Duration::from_millis(100);
+pub(super) const CRON: Duration = Duration::from_millis(100);
 
 /// Everything the control core is made of at start.
 pub struct ControlParts {
@@ -102,6 +103,8 @@ pub struct Control {
     pub(super) copies: Copies,
     pub(super) waits: Waits,
     pub(super) failover: Option<Failover>,
+    /// Whether the shards' cores are alive.
+    pub(super) heartbeat: Heartbeat,
     /// The bus, in cluster mode.
     pub(super) bus: Option<Box<Bus>>,
     /// Until when a manual failover within the cluster holds writes back, Unix milliseconds.
@@ -145,6 +148,7 @@ impl Control {
             copies: Copies::default(),
             waits: Waits::default(),
             failover: None,
+            heartbeat: Heartbeat::default(),
             bus: None,
             bus_pause_until_ms: 0,
             random: Random::new(sys::entropy()),
@@ -234,6 +238,7 @@ impl Control {
         if now >= self.next_look_ms {
             self.next_look_ms = now + CRON.as_millis() as i64;
             self.observatory.look(now);
+            self.mind_cores();
             self.link_cron();
             self.replicas_cron(now);
             self.bus_cron(now);
@@ -279,6 +284,10 @@ impl Control {
                 if !self.on_bus_answer(ticket, &answer) {
                     self.on_answer(ticket);
                 }
+            }
+            // As in Redis: neither the bus nor replication hears from a server that sleeps.
+            CoreMessage::Stall { until } => {
+                std::thread::sleep(until.saturating_duration_since(Instant::now()));
             }
             CoreMessage::BusPublish(message) => self.publish_on_bus(&message),
             CoreMessage::Flows(flows) => self.on_flows(flows),

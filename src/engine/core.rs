@@ -591,6 +591,7 @@ impl Core {
     /// refuses, and sends.
     pub(super) fn busy_turn(&mut self) {
         self.now = unix_ms();
+        self.counters().turns.add(1);
         self.gates.busy = self.scripting.scripts.is_busy();
         self.ring.turn(None);
         self.take_completions();

@@ -570,8 +570,8 @@ impl ScriptHost<'_> {
             Step::Ask { .. } | Step::Migrate(_) => Err(ErrorReply::text(
                 "ERR This Redis command is not allowed from script",
             )),
-            Step::Stall(time) => {
-                std::thread::sleep(time);
+            Step::Stall { time, only } => {
+                self.core.stall(time, only);
                 Ok(())
             }
             Step::Done

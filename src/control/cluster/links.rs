@@ -222,7 +222,7 @@ impl Control {
 
     /// Sends a packet, behind what waits.
     pub(super) fn send_on_wire(&mut self, bus: &mut Bus, link: LinkId, packet: Arc<[u8]>) {
-        let Some(wire) = bus.wires.get_mut(&link) else {
+        let Some(wire) = bus.wires.get_mut(&link).filter(|_| !bus.is_silent) else {
             return;
         };
         wire.queued_bytes += packet.len();
@@ -353,7 +353,9 @@ impl Control {
             match frame(&input[at..]) {
                 Ok(Frame::Whole(length)) => {
                     let packet = &input[at..at + length];
-                    if bus.asks_for_pause(link, packet) {
+                    if bus.is_silent {
+                        // As if it had not come.
+                    } else if bus.asks_for_pause(link, packet) {
                         self.begin_handing_over(bus, link, packet);
                     } else {
                         bus.cluster.packet(now, link, packet);

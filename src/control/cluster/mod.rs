@@ -8,6 +8,7 @@
 mod asks;
 mod file;
 mod links;
+mod silence;
 
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
@@ -155,6 +156,8 @@ pub(in crate::control) struct Bus {
     seen: Observed,
     /// A replica's wish to take over, which waits until all cores hold writes back.
     hands_over: Option<(LinkId, Vec<u8>)>,
+    /// A shard hangs: nothing leaves and nothing is heard.
+    is_silent: bool,
 }
 
 impl Control {
@@ -182,6 +185,7 @@ impl Control {
             has_adopted: false,
             seen,
             hands_over: None,
+            is_silent: false,
         };
         for (place, listener) in bus.listeners.iter().enumerate() {
             let token = links::LISTENER | place as u64;
