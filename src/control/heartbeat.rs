@@ -5,7 +5,7 @@
 //! with a turn. A process that was stopped as a whole is not held against the cores: what counts is time in which the
 //! control core ran.
 //!
-//! A node with a core that hangs is cut off from the bus (`Bus::set_silent`): it says nothing and hears nothing, as behind a broken
+//! A node with a core that hangs is cut off from the bus (`silence.rs` in `cluster/`): it says nothing and hears nothing, as behind a broken
 //! cable. What follows is what follows from that: the others fail it over, and its own part of the machine, which sees
 //! nobody any more, stops serving the shards that still run before that. When the core turns again the node is there again.
 

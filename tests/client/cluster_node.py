@@ -15,7 +15,7 @@ from pathlib import Path
 
 import support
 from cluster import NODE_TIMEOUT_MS, House, address, ask, cli, equal, is_ok, is_primary, lines, true
-from support import Client, ErrorReply, wait_until
+from support import ErrorReply, wait_until
 
 TESTS = []
 DEBUG = ("--enable-debug-command", "yes")
@@ -108,6 +108,53 @@ def a_server_without_a_cluster_says_that_a_shard_hangs_too(house):
         wait_until(lambda: "is back" in text_of(server), 5, "the line")
     text = text_of(server)
     equal((text.count("Shard 0 hangs"), text.count("is back")), (1, 1))
+
+
+@test
+def the_control_core_stays_alive_under_load(house):
+    nodes = primaries(house, 3)
+    busy, rest = nodes[0], nodes[1:]
+    me = ask(busy, "CLUSTER", "MYID")
+    tag = next(tag for tag in map(str, range(1000)) if b"MOVED" not in bytes(str(ask(busy, "GET", "{%s}" % tag)), "utf-8"))
+    seconds = house.options.seconds
+    loads = [subprocess.Popen(
+        ["redis-benchmark", "-h", "127.0.0.1", "-p", str(busy.port), "-c", str(max(1, house.options.connections // 2)),
+         "-P", "64", "-n", "1000000000", "-q", "-r", "10000", "SET", "{%s}:__rand_int__" % tag, "x" * 64],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    seen, slowest = set(), {}
+    try:
+        wait_until(lambda: int(field(busy, "connected_clients")) >= house.options.connections - 2, 20, "the connections")
+        admin = busy.client(timeout=20)
+        before, end = int(field(busy, "total_commands_processed")), time.monotonic() + seconds
+        while time.monotonic() < end:
+            for words in (("CLUSTER", "INFO"), ("INFO",), ("CONFIG", "GET", "maxmemory"), ("CLUSTER", "SLOTS"),
+                          ("CONFIG", "SET", "maxmemory-samples", "5")):
+                start = time.monotonic()
+                answer = admin.call(*words)
+                true(not isinstance(answer, ErrorReply), f"{words}: {answer!r}")
+                name = " ".join(words[:2])
+                slowest[name] = max(slowest.get(name, 0), time.monotonic() - start)
+            for node in rest:
+                seen.add(flags(node, me))
+            seen.update(line[2] for line in lines(busy) if line[0].encode() != me)
+            time.sleep(0.02)
+        ran = int(field(busy, "total_commands_processed")) - before
+    finally:
+        for load in loads:
+            load.kill()
+            load.wait()
+    true(not any("fail" in one for one in seen), f"{seen}")
+    true(all(one.poll() is not None for one in loads) and ran > 1000 * seconds, f"{ran} commands are no load")
+    true(max(slowest.values()) < 1.0, f"answers took up to {slowest}")
+    print(f"      {ran / seconds:.0f} commands a second; slowest answers in ms: "
+          + ", ".join(f"{name} {bound * 1000:.0f}" for name, bound in slowest.items()))
+    true(all("fail" not in flags(node, me) for node in rest), "nobody has been lost")
+    true("possibly failing" not in "".join(text_of(node) for node in nodes), "and nobody thought so")
+
+
+def field(node, name):
+    info = ask(node, "INFO").decode()
+    return next(line.split(":", 1)[1] for line in info.splitlines() if line.startswith(name + ":"))
 
 
 def text_of(server):

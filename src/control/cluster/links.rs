@@ -188,6 +188,10 @@ impl Control {
 
     /// Begins to connect.
     pub(super) fn open_wire(&mut self, bus: &mut Bus, link: LinkId, ip: &IpText, port: u16) {
+        if bus.silence.is_some() {
+            bus.broken.push(link);
+            return;
+        }
         match self.connect(ip, port) {
             Ok(socket) => {
                 self.ring
@@ -222,7 +226,7 @@ impl Control {
 
     /// Sends a packet, behind what waits.
     pub(super) fn send_on_wire(&mut self, bus: &mut Bus, link: LinkId, packet: Arc<[u8]>) {
-        let Some(wire) = bus.wires.get_mut(&link).filter(|_| !bus.is_silent) else {
+        let Some(wire) = bus.wires.get_mut(&link) else {
             return;
         };
         wire.queued_bytes += packet.len();
@@ -278,6 +282,10 @@ impl Control {
         let Some(fd) = completion.connection.take() else {
             return;
         };
+        if let Some(silence) = &mut bus.silence {
+            silence.keep(fd);
+            return;
+        }
         // A primary that is loading cannot say whether it works. Others try again.
         let is_loading = self.observatory.snapshots.loading.load(Relaxed);
         if is_loading && !bus.cluster.me().is_replica() {
@@ -353,9 +361,7 @@ impl Control {
             match frame(&input[at..]) {
                 Ok(Frame::Whole(length)) => {
                     let packet = &input[at..at + length];
-                    if bus.is_silent {
-                        // As if it had not come.
-                    } else if bus.asks_for_pause(link, packet) {
+                    if bus.asks_for_pause(link, packet) {
                         self.begin_handing_over(bus, link, packet);
                     } else {
                         bus.cluster.packet(now, link, packet);

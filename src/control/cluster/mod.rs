@@ -30,6 +30,7 @@ use super::listen::{Listener, listen_bus};
 use asks::Counting;
 use file::NodesFile;
 use links::{Cache, Wire};
+use silence::Silence;
 
 /// What a client port is added to for the port of the bus.
 const BUS_PORT_OFFSET: u16 = 10_000;
@@ -157,7 +158,7 @@ pub(in crate::control) struct Bus {
     /// A replica's wish to take over, which waits until all cores hold writes back.
     hands_over: Option<(LinkId, Vec<u8>)>,
     /// A shard hangs: nothing leaves and nothing is heard.
-    is_silent: bool,
+    silence: Option<Silence>,
 }
 
 impl Control {
@@ -185,7 +186,7 @@ impl Control {
             has_adopted: false,
             seen,
             hands_over: None,
-            is_silent: false,
+            silence: None,
         };
         for (place, listener) in bus.listeners.iter().enumerate() {
             let token = links::LISTENER | place as u64;
