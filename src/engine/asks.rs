@@ -394,7 +394,8 @@ impl Core {
         self.send_to_monitors(lines);
     }
 
-    /// Sends lines to the monitors of all cores.
+    /// Sends lines to the monitors of all cores. To those of this core too they go by mail: what other cores have run
+    /// before may still lie there.
     pub(super) fn send_to_monitors(&mut self, lines: Vec<u8>) {
         if lines.is_empty() {
             return;
@@ -402,15 +403,11 @@ impl Core {
         let monitors = self.monitors.clone();
         for &(core, client) in monitors.iter() {
             let core = usize::from(core);
-            if core == self.index {
-                self.write_monitor(client, &lines);
-            } else {
-                self.links.core(core).mail(CoreMessage::Monitor {
-                    client,
-                    lines: lines.clone(),
-                });
-                self.wake(core);
-            }
+            self.links.core(core).mail(CoreMessage::Monitor {
+                client,
+                lines: lines.clone(),
+            });
+            self.wake(core);
         }
     }
 
