@@ -3,7 +3,7 @@
 //! It runs on a glommio executor like the others and sleeps by awaiting its event descriptor, which its ring, the other
 //! cores and the timer signal; so other tasks of this executor (links of replication and of the cluster) run beside it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +32,9 @@ use super::stopping::{ShutdownOrder, Waiting};
 
 /// How often signals and slow duties are looked after.
 pub(super) const CRON: Duration = Duration::from_millis(100);
+
+/// Messages dealt with in one turn: the bus does not wait for thousands of clients that ask for the map at once.
+const MAIL_MAX: usize = 256;
 
 /// Everything the control core is made of at start.
 pub struct ControlParts {
@@ -88,6 +91,8 @@ pub struct Control {
     /// A stop that waits for replicas.
     pub(super) waiting_to_stop: Option<Waiting>,
     config_file: Option<std::path::PathBuf>,
+    /// Messages that have come and wait for the next turn.
+    mail: VecDeque<CoreMessage>,
     rounds: HashMap<u64, Round>,
     next_round: u64,
     monitors: Vec<(u16, u64)>,
@@ -135,6 +140,7 @@ impl Control {
             stopping_for: None,
             waiting_to_stop: None,
             config_file: parts.config_file,
+            mail: VecDeque::new(),
             rounds: HashMap::new(),
             next_round: 0,
             monitors: Vec::new(),
@@ -185,7 +191,8 @@ impl Control {
         while !self.stopping {
             self.turn();
             self.links.control().sleep.going_to_sleep();
-            if self.links.control().has_mail()
+            if !self.mail.is_empty()
+                || self.links.control().has_mail()
                 || self.ring.has_completions()
                 || self.replication.has_blocks()
             {
@@ -229,9 +236,11 @@ impl Control {
             }
         }
         if self.links.control().has_mail() {
-            for message in self.links.clone().control().take_mail() {
-                self.on_message(message);
-            }
+            self.mail.extend(self.links.control().take_mail());
+        }
+        let portion = self.mail.len().min(MAIL_MAX);
+        for message in self.mail.drain(..portion).collect::<Vec<_>>() {
+            self.on_message(message);
         }
         self.drain_stream();
         let now = unix_ms();

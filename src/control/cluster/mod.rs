@@ -6,6 +6,7 @@
 //! the subcommands of CLUSTER, `file.rs` nodes.conf.
 
 mod asks;
+mod cached;
 mod file;
 mod links;
 mod silence;
@@ -28,8 +29,9 @@ use crate::mesh::message::{BusMessage, CoreAsk, CoreMessage};
 use super::core::Control;
 use super::listen::{Listener, listen_bus};
 use asks::Counting;
+use cached::Cache;
 use file::NodesFile;
-use links::{Cache, Wire};
+use links::Wire;
 use silence::Silence;
 
 /// What a client port is added to for the port of the bus.
@@ -244,6 +246,7 @@ impl Control {
         };
         if observed != bus.seen {
             bus.seen = observed;
+            bus.cache.clear_live();
             bus.cluster.observe(observed);
         }
     }
@@ -276,6 +279,9 @@ impl Control {
                 control.observe_for(bus);
                 let turn = bus.cluster.end_turn(now);
                 let is_quiet = turn.save.is_none() && turn.actions.is_empty();
+                if !is_quiet {
+                    bus.cache.clear_live();
+                }
                 if let Some(save) = &turn.save {
                     bus.cache.clear();
                     if let Err(error) = bus.file.save(save) {
