@@ -152,9 +152,100 @@ def the_control_core_stays_alive_under_load(house):
     true("possibly failing" not in "".join(text_of(node) for node in nodes), "and nobody thought so")
 
 
+@test
+def slot_stats_tell_keys_time_and_bytes_of_each_slot(house):
+    first, second, third = primaries(house, 3)
+    stats = lambda node, *words: ask(node, "CLUSTER", "SLOT-STATS", *words)
+    of = lambda node, slot: stats(node, "SLOTSRANGE", slot, slot)
+    slot, request = 5061, support.encode("SET", "bar", "xyz")
+    equal(of(first, slot), [[slot, [b"key-count", 0]]])
+    equal(stats(first, "ORDERBY", "cpu-usec"), ErrorReply(b"ERR Unrecognized sort metric for ORDERBY."))
+    true(len(stats(first, "SLOTSRANGE", 0, 16383)) == 5461, "only slots of this node are told")
+    equal(ask(first, "CONFIG", "SET", "cluster-slot-stats-enabled", "yes"), b"OK")
+    with first.client() as client:
+        for _ in range(100):
+            client.call("SET", "bar", "xyz")
+        equal(client.call("GET", "bar"), b"xyz")
+        client.call("MULTI")
+        client.call("LPUSH", "{bar}list", "1", "2", "3")
+        equal(client.call("EXEC"), [3])
+        equal(client.call("EVAL", "return redis.call('get', KEYS[1])", "1", "bar"), b"xyz")
+    [[found, facts]] = of(first, slot)
+    facts = dict(zip(facts[::2], facts[1::2]))
+    equal((found, facts[b"key-count"]), (slot, 2))
+    written = len(request) * 100 + len(support.encode("GET", "bar")) + len(support.encode("LPUSH", "{bar}list", "1", "2", "3"))
+    written += len(support.encode("EVAL", "return redis.call('get', KEYS[1])", "1", "bar"))
+    equal(facts[b"network-bytes-in"], written)
+    equal(facts[b"network-bytes-out"], 100 * len("+OK\r\n") + 2 * len("$3\r\nxyz\r\n") + len(":3\r\n"))
+    true(0 < facts[b"cpu-usec"] < 1_000_000, f"{facts}")
+    for metric in ("key-count", "cpu-usec", "network-bytes-in", "network-bytes-out"):
+        [[best, _]] = stats(first, "ORDERBY", metric, "LIMIT", 1)
+        equal(best, slot)
+    equal([one[0] for one in stats(first, "ORDERBY", "key-count", "LIMIT", 3, "ASC")], [0, 1, 2])
+    with first.client(resp=3) as client:
+        equal(client.call("CLUSTER", "SLOT-STATS", "SLOTSRANGE", slot, slot)[0][1][b"key-count"], 2)
+    equal(ask(first, "CONFIG", "RESETSTAT"), b"OK")
+    equal(of(first, slot)[0][1][2:], [b"cpu-usec", 0, b"network-bytes-in", 0, b"network-bytes-out", 0])
+    # A slot that goes and comes back begins at zero.
+    ask(first, "GET", "{bar}none")
+    true(of(first, slot)[0][1][3 + 2] > 0, "counted again")
+    ask(first, "DEL", "bar", "{bar}list")
+    for target in (second, first):
+        for node in (target, first, second, third):
+            ask(node, "CLUSTER", "SETSLOT", slot, "NODE", ask(target, "CLUSTER", "MYID"))
+    equal(of(first, slot)[0][1][2:], [b"cpu-usec", 0, b"network-bytes-in", 0, b"network-bytes-out", 0])
+    plain = support.slotwise(house.options.slotwise, shards=1)
+    house.nodes.append(plain)
+    plain.start()
+    equal(of(plain, 0), ErrorReply(b"ERR This instance has cluster support disabled"))
+
+
+@test
+def what_cluster_shards_and_slots_say_is_never_old(house):
+    nodes = primaries(house, 3)
+    replica = add_replica(house, nodes, nodes[0])
+    with nodes[0].client() as client:
+        tag = next(tag for tag in map(str, range(1000)) if client.call("SET", "{%s}" % tag, "x") == b"OK")
+        for number in range(30):
+            client.call("SET", "{%s}" % tag, "y" * number)
+            told = offsets(client.call("CLUSTER", "SHARDS"))[nodes[0].port]
+            held = int(info_field(client, "master_repl_offset"))
+            pinged = 14 * 2  # a PING to replicas may come between
+            true(held - pinged <= told <= held, f"SHARDS says {told}, INFO {held}")
+    ports = lambda node: {entry[1] for run in ask(node, "CLUSTER", "SLOTS") for entry in run[2:]}
+    wait_until(lambda: all(replica.port in ports(node) for node in nodes), 10, "the replica in SLOTS")
+    replica.process.kill()
+    replica.process.wait()
+    # As soon as a node says that the replica has failed, SLOTS and SHARDS of that node say so too.
+    me = next(line[0] for line in lines(nodes[1]) if "slave" in line[2]).encode()
+    wait_until(lambda: "fail" in flags(nodes[1], me).replace("fail?", ""), 10, "the failure")
+    true(replica.port not in ports(nodes[1]), "SLOTS does not name it")
+    health = {port: what for port, what in healths(ask(nodes[1], "CLUSTER", "SHARDS")).items()}
+    equal(health[replica.port], b"fail")
+
+
+def each_node(shards):
+    for shard in shards:
+        shard = dict(zip(shard[::2], shard[1::2]))
+        for node in shard[b"nodes"]:
+            yield dict(zip(node[::2], node[1::2]))
+
+
+def offsets(shards):
+    return {node[b"port"]: node[b"replication-offset"] for node in each_node(shards)}
+
+
+def healths(shards):
+    return {node[b"port"]: node[b"health"] for node in each_node(shards)}
+
+
+def info_field(client, name):
+    return next(line.split(":", 1)[1] for line in client.call("INFO").decode().splitlines() if line.startswith(name + ":"))
+
+
 def field(node, name):
-    info = ask(node, "INFO").decode()
-    return next(line.split(":", 1)[1] for line in info.splitlines() if line.startswith(name + ":"))
+    with node.client() as client:
+        return info_field(client, name)
 
 
 def text_of(server):
