@@ -184,6 +184,8 @@ if command -v redis-server >/dev/null 2>&1; then
     step "replication-chaos" 60 python3 "$clients/replication_chaos.py" --seconds 12 --rounds 2 --seed 7200
     step "sentinel" 90 "${client_python:-python3}" "$clients/sentinel.py" --jobs 5
     step "cluster-4" 200 python3 "$clients/cluster.py" --shards 4 --slotwise "$SLOTWISE"
+    step "cluster-node" 60 python3 "$clients/cluster_node.py" --shards 2 --slotwise "$SLOTWISE" --jobs 4 --seconds 4
+    step "partitions" 60 python3 "$clients/partitions.py" --seed 7200
     for shards in 1 4; do
         step "pubsub-$shards" 120 python3 "$clients/pubsub.py" --shards $shards
     done
@@ -204,11 +206,13 @@ if ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
     skip node "node or npm is missing"
 else
     mkdir -p "$root/target/node"
-    if ! cmp -s "$clients/node/package.json" "$root/target/node/package.json" || [ ! -d "$root/target/node/node_modules/ioredis" ]; then
+    if ! cmp -s "$clients/node/package.json" "$root/target/node/package.json" || [ ! -d "$root/target/node/node_modules/redis" ]; then
         cp "$clients/node/package.json" "$root/target/node/package.json"
         (cd "$root/target/node" && timeout 120 npm install --no-audit --no-fund --silent) >"$logs/npm.log" 2>&1
     fi
     if [ -d "$root/target/node/node_modules/ioredis" ]; then
+        command -v redis-cli >/dev/null 2>&1 &&
+            step cluster-clients 90 "${client_python:-python3}" "$clients/cluster_clients.py" --shards 2
         step node 120 python3 "$clients/node_suite.py" --shards 2
     else
         skip node "ioredis could not be installed (target/test-logs/npm.log)"

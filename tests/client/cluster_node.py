@@ -1,6 +1,6 @@
 """Does a node of a cluster stay alive under load, fail when a shard of it hangs, and count what each slot costs?
 
-usage: cluster_node.py [WORD ...] [--shards N] [--slotwise PATH] [--redis PATH] [--connections N] [--seconds N]
+usage: cluster_node.py [WORD ...] [--shards N] [--jobs N] [--slotwise PATH] [--redis PATH] [--connections N] [--seconds N]
 
 Every test is a function whose name is the sentence it proves; WORDs select those whose name holds one of them.
 --connections and --seconds are the load under which the control core has to stay alive: 500 for 6 s unless told otherwise.
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import support
@@ -145,7 +146,9 @@ def the_control_core_stays_alive_under_load(house):
             load.wait()
     true(not any("fail" in one for one in seen), f"{seen}")
     true(all(one.poll() is not None for one in loads) and ran > 1000 * seconds, f"{ran} commands are no load")
-    true(max(slowest.values()) < 1.0, f"answers took up to {slowest}")
+    # A turn of a shard takes all that its connections have sent; thousands of them on a busy machine take their time.
+    bound = 1.0 if house.options.connections <= 1000 else 5.0
+    true(max(slowest.values()) < bound, f"answers took up to {slowest}")
     print(f"      {ran / seconds:.0f} commands a second; slowest answers in ms: "
           + ", ".join(f"{name} {bound * 1000:.0f}" for name, bound in slowest.items()))
     true(all("fail" not in flags(node, me) for node in rest), "nobody has been lost")
@@ -190,9 +193,10 @@ def slot_stats_tell_keys_time_and_bytes_of_each_slot(house):
     ask(first, "GET", "{bar}none")
     true(of(first, slot)[0][1][3 + 2] > 0, "counted again")
     ask(first, "DEL", "bar", "{bar}list")
-    for target in (second, first):
-        for node in (target, first, second, third):
-            ask(node, "CLUSTER", "SETSLOT", slot, "NODE", ask(target, "CLUSTER", "MYID"))
+    for source, target in ((first, second), (second, first)):
+        ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", ask(source, "CLUSTER", "MYID"))  # so that it takes a new epoch
+        for node in (target, source, third):
+            equal(ask(node, "CLUSTER", "SETSLOT", slot, "NODE", ask(target, "CLUSTER", "MYID")), b"OK")
     equal(of(first, slot)[0][1][2:], [b"cpu-usec", 0, b"network-bytes-in", 0, b"network-bytes-out", 0])
     plain = support.slotwise(house.options.slotwise, shards=1)
     house.nodes.append(plain)
@@ -252,29 +256,37 @@ def text_of(server):
     return Path(server.log_path).read_text(errors="replace")
 
 
+def run(one, options):
+    """Whether a test passes."""
+    start, house = time.monotonic(), House(options)
+    try:
+        one(house)
+        print(f"ok    {one.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
+        return True
+    except Exception as problem:
+        detail = str(problem) if isinstance(problem, AssertionError) else traceback.format_exc()
+        print(f"FAIL  {one.__name__}: {detail}", flush=True)
+        return False
+    finally:
+        house.close()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--slotwise", help="the server under test (target/quick/slotwise)")
     parser.add_argument("--redis", default="redis-server")
+    parser.add_argument("--jobs", type=int, default=1, help="tests at a time; the one with the load runs alone at the end")
     parser.add_argument("--connections", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=6)
     options = parser.parse_args()
     chosen = [one for one in TESTS if not options.words or any(word in one.__name__ for word in options.words)]
-    passed = failed = 0
-    for one in chosen:
-        start, house = time.monotonic(), House(options)
-        try:
-            one(house)
-            passed += 1
-            print(f"ok    {one.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
-        except Exception as problem:
-            failed += 1
-            detail = str(problem) if isinstance(problem, AssertionError) else traceback.format_exc()
-            print(f"FAIL  {one.__name__}: {detail}", flush=True)
-        finally:
-            house.close()
+    quiet = [one for one in chosen if one is not the_control_core_stays_alive_under_load]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        outcomes = list(pool.map(lambda one: run(one, options), quiet))
+    outcomes += [run(one, options) for one in chosen if one not in quiet]
+    passed, failed = outcomes.count(True), outcomes.count(False)
     print(f"{Path(sys.argv[0]).stem} with {options.shards} shards: {passed} passed, {failed} failed")
     return 1 if failed else 0
 
