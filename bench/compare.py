@@ -25,6 +25,7 @@ import sys
 import time
 from pathlib import Path
 
+import clusters
 import durable
 import replication
 import snapshots
@@ -703,6 +704,73 @@ def idle_link(bench):
                 print(f"{server.name:<26} {share:8.3f} %", flush=True)
 
 
+def cluster_nodes(bench, name, cpus=None):
+    """Makes nodes of one kind, `redis` or `slotwise`, for clusters."""
+    cpus = cpus or bench.server_cpus
+    if name == "redis":
+        return lambda extra=clusters.CLUSTER, title=name: clusters.node(lambda: support.redis(cpus=cpus, extra=extra, name=title))
+    return lambda extra=clusters.CLUSTER, title=name: clusters.node(
+        lambda: support.slotwise(bench.options.slotwise, shards=1, cpus=cpus, extra=extra, name=title))
+
+
+def cluster_kinds(bench):
+    return ["redis"] if bench.options.no_slotwise else ["redis", "slotwise"]
+
+
+def cluster_on(bench):
+    """Cluster mode on, one node with all slots, beside the same server without it."""
+    keys = KEYS // 10
+    for name in cluster_kinds(bench):
+        make = cluster_nodes(bench, name)
+        with Started([make([], f"{name}-off"), clusters.Cluster(f"{name}-on", [make()])]) as servers:
+            for server in servers:
+                preload(server, keys)
+            print_head(f"cluster_on: {name}, 64-byte values, {keys} random keys, all slots on one node; ratio to cluster mode off")
+            for depth, requests in [(1, 300_000), (16, 1_500_000), (100, 3_000_000)]:
+                for test in ("get", "set"):
+                    arguments = ["-t", test, "-c", "50", "-P", str(depth), "-r", str(keys), "-d", "64"]
+                    in_turn(bench, "cluster_on", f"{test.upper()} c=50 P={depth}", servers, arguments, bench.requests(requests))
+
+
+def cluster3(bench):
+    """redis-benchmark --cluster against three nodes on one core: CPU of all three for a request."""
+    keys = KEYS // 10
+    made = []
+    for name in cluster_kinds(bench):
+        make = cluster_nodes(bench, name)
+        made.append(clusters.Cluster(name, [make() for _ in range(3)]))
+    with Started(made) as servers:
+        print_head(f"cluster3: three nodes, 64-byte values, {keys} random keys")
+        for depth, requests in [(1, 300_000), (16, 1_500_000)]:
+            for test in ("set", "get"):
+                arguments = ["--cluster", "-t", test, "-c", "48", "-P", str(depth), "-r", str(keys), "-d", "64"]
+                in_turn(bench, "cluster3", f"{test.upper()} c=48 P={depth}", servers, arguments, bench.requests(requests))
+
+
+def reshard(bench):
+    """Moving 1,000 slots with a million small keys by redis-cli, and what another client notices of it."""
+    keys, slots = (50_000, 200) if bench.options.quick else (KEYS, 1000)
+    rounds = 1 if bench.options.quick else min(3, bench.rounds)
+    print(f"\n== reshard: {slots} slots with {keys} small keys between two nodes, {rounds} round(s)")
+    found = {}
+    kinds = cluster_kinds(bench)
+    for turn in range(rounds):
+        for name in kinds if turn % 2 == 0 else reversed(kinds):
+            make = cluster_nodes(bench, name)
+            cluster = clusters.Cluster(name, [make(), make()])
+            try:
+                row = {"server": name, **clusters.reshard(cluster.start(owners=1), keys, slots, bench.load_cpus)}
+            finally:
+                cluster.stop()
+            found.setdefault(name, []).append(row)
+            bench.record("reshard", row)
+            print("  " + "  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+    for name, rows in found.items():
+        ratio = spread([safe_ratio(a["seconds"], b["seconds"]) for a, b in zip(rows, found["redis"])])
+        print(f"seconds {name:<11} {statistics.median(row['seconds'] for row in rows):>8.2f}"
+              f"  {'' if name == 'redis' else show(ratio)}", flush=True)
+
+
 DEFAULT_TESTS = ["ping_inline", "ping_mbulk", "set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "sadd", "hset",
                  "spop", "zadd", "zpopmin"]
 
@@ -759,7 +827,7 @@ def whole_list(bench, server, arguments, unix):
 
 WORKLOADS = {function.__name__: function for function in
              (get_set, mget, types, groups, publish, big, conns5000, default_list, two_shards, memory, memory_types, grow,
-              bgsave, aof, startup, replica, sync, apply, idle_link)}
+              bgsave, aof, startup, replica, sync, apply, idle_link, cluster_on, cluster3, reshard)}
 
 
 # --- the program -------------------------------------------------------------------------------------------------------

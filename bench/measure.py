@@ -33,6 +33,12 @@ def server_cpu_ns(pid):
     return cpu, wait
 
 
+def cpu_of(server):
+    """The same of a server, or of all processes of one that is a cluster."""
+    used = [server_cpu_ns(pid) for pid in getattr(server, "pids", None) or [server.pid]]
+    return sum(cpu for cpu, _ in used), sum(wait for _, wait in used)
+
+
 def rss_bytes(pid):
     """Resident memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -119,11 +125,11 @@ def benchmark(server, load_cpus, requests, arguments, unix=False):
     command = ["redis-benchmark", *where, "-n", str(requests), "--precision", "3", *arguments]
     run = Run()
     busy_before, total_before = core_ticks(load_cpus)
-    cpu_before, wait_before = server_cpu_ns(server.pid)
+    cpu_before, wait_before = cpu_of(server)
     status, text, wall, load_cpu = run_command(command, load_cpus)
     if not server.alive():
         raise RuntimeError(f"{server.name} ended during: {' '.join(command)}\n{server.log_tail()}")
-    cpu_after, wait_after = server_cpu_ns(server.pid)
+    cpu_after, wait_after = cpu_of(server)
     busy_after, total_after = core_ticks(load_cpus)
     run.errors = find_errors(status, text)
     run.cpu_us = (cpu_after - cpu_before) / requests / 1000

@@ -46,6 +46,12 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     for shards in 1 2; do
         check 400 python3 "$clients/cluster.py" --shards $shards --slotwise "$SLOTWISE"
     done
+    for shards in 1 4; do
+        check 400 python3 "$clients/cluster_node.py" --shards $shards --slotwise "$SLOTWISE" --connections 5000 --seconds 30
+    done
+    for kinds in s,s,s,s s,r,s,r r,s,r,s; do
+        check 400 python3 "$clients/partitions.py" --kinds $kinds --rounds 12
+    done
     check 1500 python3 "$clients/replication_chaos.py" --rounds 20 --seconds 60
     check 900 python3 "$clients/replication_chaos.py" --netns --rounds 8
     for nodes in s4,r,s1 r,s4,s4 s2,s2,r; do

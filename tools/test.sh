@@ -214,6 +214,8 @@ lane_waiting() {
     client replication-chaos 60 replication_chaos --seconds 12 --rounds 2 --seed 7200
     step sentinel 120 "${client_python:-python3}" "$clients/sentinel.py" --jobs 5
     client cluster-4 200 cluster --shards 4 --slotwise "$SLOTWISE"
+    client cluster-node 90 cluster_node --shards 2 --slotwise "$SLOTWISE" --jobs 4 --seconds 4
+    client partitions 90 partitions --seed 7200
 }
 
 node_suite() {
@@ -223,11 +225,13 @@ node_suite() {
         return
     fi
     mkdir -p "$root/target/node"
-    if ! cmp -s "$clients/node/package.json" "$root/target/node/package.json" || [ ! -d "$root/target/node/node_modules/ioredis" ]; then
+    if ! cmp -s "$clients/node/package.json" "$root/target/node/package.json" || [ ! -d "$root/target/node/node_modules/redis" ]; then
         cp "$clients/node/package.json" "$root/target/node/package.json"
         (cd "$root/target/node" && timeout 120 npm install --no-audit --no-fund --silent) >"$logs/npm.log" 2>&1
     fi
     if [ -d "$root/target/node/node_modules/ioredis" ]; then
+        command -v redis-cli >/dev/null 2>&1 &&
+            step cluster-clients 90 "${client_python:-python3}" "$clients/cluster_clients.py" --shards 2
         client node 120 node_suite --shards 2
     else
         skip node "ioredis could not be installed (target/test-logs/npm.log)"

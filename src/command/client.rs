@@ -97,8 +97,13 @@ pub enum Step {
     HandOver(SyncRequest),
     /// Move keys to another server. MIGRATE.
     Migrate(Box<Migration>),
-    /// Sleep so long without serving anybody: DEBUG SLEEP.
-    Stall(std::time::Duration),
+    /// Sleep so long without serving anybody: DEBUG SLEEP, and DEBUG STALL-SHARD for one shard's core only.
+    Stall {
+        /// How long.
+        time: std::time::Duration,
+        /// The one that sleeps; all of them and the control core without.
+        only: Option<usize>,
+    },
 }
 
 /// What MIGRATE is asked for.

@@ -421,6 +421,8 @@ fields! {
     cluster_port: u16 = "cluster-port";
     /// Milliseconds after which a node that does not answer counts as unreachable.
     cluster_node_timeout_ms: i64 = "cluster-node-timeout";
+    /// Whether it is counted what each slot costs.
+    cluster_slot_stats_enabled: bool = "cluster-slot-stats-enabled";
     /// Milliseconds after which a node is asked again; 0 means half of the time-out.
     cluster_ping_interval_ms: i64 = "cluster-ping-interval";
     /// The address that other nodes and clients are told; empty leaves it to be learned.

@@ -3,11 +3,11 @@
 //! It runs on a glommio executor like the others and sleeps by awaiting its event descriptor, which its ring, the other
 //! cores and the timer signal; so other tasks of this executor (links of replication and of the cluster) run beside it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::acl::Users;
 use crate::base::clock::unix_ms;
@@ -24,13 +24,17 @@ use crate::resp::ErrorReply;
 use crate::ring::{Operation, Ring};
 
 use super::cluster::{Bus, ClusterBoot};
+use super::heartbeat::Heartbeat;
 use super::listen::Listener;
 use super::oom::OomScore;
 use super::replication::{Copies, Failover, Replicas, Replication, Waits};
 use super::stopping::{ShutdownOrder, Waiting};
 
 /// How often signals and slow duties are looked after.
-const CRON: Duration = Duration::from_millis(100);
+pub(super) const CRON: Duration = Duration::from_millis(100);
+
+/// Messages dealt with in one turn: the bus does not wait for thousands of clients that ask for the map at once.
+const MAIL_MAX: usize = 256;
 
 /// Everything the control core is made of at start.
 pub struct ControlParts {
@@ -87,6 +91,8 @@ pub struct Control {
     /// A stop that waits for replicas.
     pub(super) waiting_to_stop: Option<Waiting>,
     config_file: Option<std::path::PathBuf>,
+    /// Messages that have come and wait for the next turn.
+    mail: VecDeque<CoreMessage>,
     rounds: HashMap<u64, Round>,
     next_round: u64,
     monitors: Vec<(u16, u64)>,
@@ -102,6 +108,8 @@ pub struct Control {
     pub(super) copies: Copies,
     pub(super) waits: Waits,
     pub(super) failover: Option<Failover>,
+    /// Whether the shards' cores are alive.
+    pub(super) heartbeat: Heartbeat,
     /// The bus, in cluster mode.
     pub(super) bus: Option<Box<Bus>>,
     /// Until when a manual failover within the cluster holds writes back, Unix milliseconds.
@@ -132,6 +140,7 @@ impl Control {
             stopping_for: None,
             waiting_to_stop: None,
             config_file: parts.config_file,
+            mail: VecDeque::new(),
             rounds: HashMap::new(),
             next_round: 0,
             monitors: Vec::new(),
@@ -145,6 +154,7 @@ impl Control {
             copies: Copies::default(),
             waits: Waits::default(),
             failover: None,
+            heartbeat: Heartbeat::default(),
             bus: None,
             bus_pause_until_ms: 0,
             random: Random::new(sys::entropy()),
@@ -181,7 +191,8 @@ impl Control {
         while !self.stopping {
             self.turn();
             self.links.control().sleep.going_to_sleep();
-            if self.links.control().has_mail()
+            if !self.mail.is_empty()
+                || self.links.control().has_mail()
                 || self.ring.has_completions()
                 || self.replication.has_blocks()
             {
@@ -225,15 +236,18 @@ impl Control {
             }
         }
         if self.links.control().has_mail() {
-            for message in self.links.clone().control().take_mail() {
-                self.on_message(message);
-            }
+            self.mail.extend(self.links.control().take_mail());
+        }
+        let portion = self.mail.len().min(MAIL_MAX);
+        for message in self.mail.drain(..portion).collect::<Vec<_>>() {
+            self.on_message(message);
         }
         self.drain_stream();
         let now = unix_ms();
         if now >= self.next_look_ms {
             self.next_look_ms = now + CRON.as_millis() as i64;
             self.observatory.look(now);
+            self.mind_cores();
             self.link_cron();
             self.replicas_cron(now);
             self.bus_cron(now);
@@ -279,6 +293,10 @@ impl Control {
                 if !self.on_bus_answer(ticket, &answer) {
                     self.on_answer(ticket);
                 }
+            }
+            // As in Redis: neither the bus nor replication hears from a server that sleeps.
+            CoreMessage::Stall { until } => {
+                std::thread::sleep(until.saturating_duration_since(Instant::now()));
             }
             CoreMessage::BusPublish(message) => self.publish_on_bus(&message),
             CoreMessage::Flows(flows) => self.on_flows(flows),

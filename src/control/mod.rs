@@ -3,6 +3,7 @@
 mod accept;
 mod cluster;
 mod core;
+mod heartbeat;
 mod listen;
 pub mod logging;
 mod oom;

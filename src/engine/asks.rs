@@ -269,9 +269,7 @@ impl Core {
             CoreAsk::CountClients => CoreAnswer::Classes(self.client_classes()),
             CoreAsk::ResetStats => {
                 self.counters().reset();
-                if let Some(shard) = &mut self.shard {
-                    shard.stats = Default::default();
-                }
+                self.reset_shard_stats();
                 CoreAnswer::Done
             }
             CoreAsk::Monitors(monitors) => {

@@ -439,6 +439,10 @@ impl Core {
         if let Err(error) = outcome {
             self.failed(command, &error, &mut out, 0);
         }
+        if held.iter().any(|shard| shard.slot_costs.is_some()) {
+            let shards = held.iter_mut().map(|shard| &mut **shard);
+            self.charge(shards, command, &args, out.len());
+        }
         self.ran(command, &args);
         self.depart(held, waiter);
         let place = Place::of_token(waiter.place);

@@ -198,6 +198,8 @@ pub struct Core {
     pub(super) slot_map: Option<Arc<SlotMap>>,
     /// The own shard has not been told yet.
     pub(super) slot_map_due: bool,
+    /// What the own shard counts is to begin anew when it is back.
+    pub(super) reset_due: bool,
     /// Slots of the own shard that another node has now, and whose keys go.
     pub(super) slots_to_drop: VecDeque<Slot>,
     pub(super) pause: Pause,
@@ -314,6 +316,7 @@ impl Core {
             script_lines: Vec::new(),
             slot_map: None,
             slot_map_due: false,
+            reset_due: false,
             slots_to_drop: VecDeque::new(),
             pause: Pause::default(),
             pausing: Vec::new(),
@@ -515,6 +518,9 @@ impl Core {
         shard.configure(&self.config);
         shard.expiry_paused = self.pause.until_ms > 0 || self.gates.loading;
         shard.follows = self.role.is_replica;
+        if std::mem::take(&mut self.reset_due) {
+            shard.reset_stats();
+        }
         if self.slot_map_due {
             self.tell_slot_map(&mut shard);
         }
@@ -591,6 +597,7 @@ impl Core {
     /// refuses, and sends.
     pub(super) fn busy_turn(&mut self) {
         self.now = unix_ms();
+        self.counters().turns.add(1);
         self.gates.busy = self.scripting.scripts.is_busy();
         self.ring.turn(None);
         self.take_completions();

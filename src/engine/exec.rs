@@ -319,8 +319,8 @@ impl Core {
                     self.migrate(connection, queued.command, &args, *what, Some(exec));
                     return;
                 }
-                Step::Stall(time) => {
-                    self.stall(time);
+                Step::Stall { time, only } => {
+                    self.stall(time, only);
                     self.ran(queued.command, &args);
                 }
                 Step::Subscription { topic, begins } => {

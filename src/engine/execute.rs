@@ -49,6 +49,23 @@ impl Core {
             }
         }
         shard.effects.end(args);
+        if shard.news.has_some() | args.caller.remembers | shard.slot_costs.is_some() {
+            self.follow_up_on(shard, command, args, out.len() - start);
+        }
+    }
+
+    /// What only some servers and clients want of a command that has written so many bytes.
+    #[inline(never)]
+    fn follow_up_on(
+        &mut self,
+        shard: &mut Shard,
+        command: &'static Registered,
+        args: &Args<'_>,
+        bytes: usize,
+    ) {
+        if shard.slot_costs.is_some() {
+            self.charge([&mut *shard], command, args, bytes);
+        }
         if shard.news.has_some() | args.caller.remembers {
             remember_reads(&mut Shards::new(&mut [shard], self.shards), command, args);
             self.take_news(shard, args.caller.client);
@@ -99,6 +116,9 @@ impl Core {
             out.truncate(start);
             self.last_ticks = ticks();
             return Some(wait);
+        }
+        if shards.any().slot_costs.is_some() {
+            self.charge(shards.iter_mut(), command, args, out.len() - start);
         }
         self.ran(command, args);
         None

@@ -34,6 +34,7 @@ mod rewriting;
 mod role;
 mod saving;
 mod script;
+mod slot_costs;
 mod slots;
 mod users;
 mod wide;

@@ -53,7 +53,9 @@ impl Core {
             Whom::Control => {
                 if matches!(
                     ask,
-                    CoreAsk::Replication { .. } | CoreAsk::CountReplicas { .. }
+                    CoreAsk::Replication { .. }
+                        | CoreAsk::CountReplicas { .. }
+                        | CoreAsk::Cluster(_)
                 ) {
                     self.settle_own(); // the answer counts what this turn has done so far
                 }

@@ -226,6 +226,10 @@ impl Core {
         }
         // The time of the commands it called is counted as theirs and as its own.
         self.last_ticks = begun;
+        if held.iter().any(|shard| shard.slot_costs.is_some()) {
+            let shards = held.iter_mut().map(|shard| &mut **shard);
+            self.charge(shards, command, args, out.len() - start);
+        }
         self.ran(command, args);
     }
 
@@ -570,8 +574,8 @@ impl ScriptHost<'_> {
             Step::Ask { .. } | Step::Migrate(_) => Err(ErrorReply::text(
                 "ERR This Redis command is not allowed from script",
             )),
-            Step::Stall(time) => {
-                std::thread::sleep(time);
+            Step::Stall { time, only } => {
+                self.core.stall(time, only);
                 Ok(())
             }
             Step::Done

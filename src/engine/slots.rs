@@ -30,7 +30,7 @@ use super::core::{Core, Held};
 /// Keys of lost slots that are deleted between two turns.
 const DROP_STEP: usize = 256;
 
-type Keys<'a> = SmallVec<[&'a [u8]; 8]>;
+pub(super) type Keys<'a> = SmallVec<[&'a [u8]; 8]>;
 
 /// What the home core finds.
 pub(super) enum Judgement {
@@ -54,7 +54,7 @@ fn request_of(flags: Flags, caller: &Caller, is_write: bool) -> Request {
     }
 }
 
-fn keys_of<'a>(command: &Registered, args: &Args<'a>, keys: &mut Keys<'a>) {
+pub(super) fn keys_of<'a>(command: &Registered, args: &Args<'a>, keys: &mut Keys<'a>) {
     if let Some(places) = routed_places(command.spec, args) {
         // MIGRATE has an empty word in the place of the key where its keys come last.
         let comes_last = command.spec.flags.has(Flags::MOVES_KEYS) && places.len() > 1;
@@ -239,6 +239,9 @@ impl Core {
             return;
         }
         shard.slot_map.clone_from(&self.slot_map);
+        if let (Some(costs), Some(map)) = (&mut shard.slot_costs, &self.slot_map) {
+            costs.retain(self.index, |slot| map.is_of_my_group(slot));
+        }
         // What a slot held when it was lost must not be there when it comes back.
         let Some(map) = &self.slot_map else {
             return;

@@ -307,7 +307,7 @@ impl Core {
             | Step::LoadLogs
             | Step::Exec
             | Step::Migrate(_)
-            | Step::Stall(_) => {}
+            | Step::Stall { .. } => {}
             _ => self.ran(command, args),
         }
         step
@@ -383,8 +383,8 @@ impl Core {
                 self.await_confirmation(connection);
             }
             Step::Migrate(what) => self.migrate(connection, command, args, *what, None),
-            Step::Stall(time) => {
-                self.stall(time);
+            Step::Stall { time, only } => {
+                self.stall(time, only);
                 self.ran(command, args);
                 self.after_reply(connection, start);
             }
@@ -398,17 +398,21 @@ impl Core {
             && !command.spec.flags.has(Flags::BLOCKING)
     }
 
-    /// DEBUG SLEEP: nobody is served for so long, on no core.
+    /// DEBUG SLEEP: nobody is served for so long, on no core, or not on this one.
     #[cold]
-    pub(super) fn stall(&mut self, time: Duration) {
+    pub(super) fn stall(&mut self, time: Duration, only: Option<usize>) {
         let until = Instant::now() + time;
-        for core in (0..self.shards).filter(|&core| core != self.index) {
+        let all = 0..=self.shards; // with the control core
+        let sleepers = all.filter(|core| only.is_none_or(|only| only == *core));
+        for core in sleepers.filter(|&core| core != self.index) {
             let link = self.links.core(core);
             link.mail(CoreMessage::Stall { until });
             // Not over the own ring, which submits nothing while this core sleeps.
             link.wake_by_event();
         }
-        std::thread::sleep(time);
+        if only.is_none_or(|only| only == self.index) {
+            std::thread::sleep(time);
+        }
     }
 
     // Transactions.

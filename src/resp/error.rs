@@ -498,6 +498,12 @@ texts! {
     CLUSTER_SORT_GET = "ERR GET option of SORT denied in Cluster mode.";
     /// A slot that is no number from 0 to 16383.
     INVALID_SLOT = "ERR Invalid or out of range slot";
+    /// CLUSTER SLOT-STATS ORDERBY without a metric that there is (Valkey 8.0).
+    STATS_METRIC = "ERR Unrecognized sort metric for ORDERBY.";
+    /// CLUSTER SLOT-STATS with a LIMIT out of range (Valkey 8.0).
+    STATS_LIMIT = "ERR Limit has to lie in between 1 and 16384 (maximum number of slots).";
+    /// CLUSTER SLOT-STATS with two limits or two orders (Valkey 8.0).
+    STATS_REPEATED = "ERR Multiple filters of the same type are disallowed.";
     /// CLUSTER COUNTKEYSINSLOT past the last slot.
     INVALID_SLOT_TO_COUNT = "ERR Invalid slot";
     /// CLUSTER GETKEYSINSLOT past the last slot or of a negative number of keys.

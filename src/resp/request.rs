@@ -159,6 +159,11 @@ impl<'a> Args<'a> {
         self.caller.db as usize
     }
 
+    /// How long the request is on the wire, as an array of bulk strings.
+    pub fn wire_bytes(&self) -> usize {
+        wire_bytes(self.spans)
+    }
+
     /// The raw parts, to copy the request into a batch.
     pub fn parts(&self) -> (&'a [u8], &'a [Span]) {
         (self.bytes, self.spans)
@@ -205,12 +210,7 @@ impl OwnedArgs {
 
     /// How long it was as a request, an array of bulk strings.
     pub fn wire_bytes(&self) -> usize {
-        let headed = |number: usize| number.to_string().len() + 3;
-        let words = self.spans.iter().map(|span| span.length as usize);
-        headed(self.spans.len())
-            + words
-                .map(|length| headed(length) + length + 2)
-                .sum::<usize>()
+        wire_bytes(&self.spans)
     }
 
     /// Bytes held.
@@ -227,6 +227,13 @@ impl<'a> FromIterator<&'a [u8]> for OwnedArgs {
         }
         owned
     }
+}
+
+fn wire_bytes(spans: &[Span]) -> usize {
+    let headed = |number: usize| number.checked_ilog10().unwrap_or(0) as usize + 1 + 3;
+    let words = spans.iter().map(|span| span.length as usize);
+    let words = words.map(|length| headed(length) + length + 2);
+    headed(spans.len()) + words.sum::<usize>()
 }
 
 /// Appends a command of so many parts as RESP.
@@ -259,6 +266,9 @@ mod tests {
             owned.wire_bytes(),
             b"*2\r\n$6\r\nclient\r\n$4\r\nlist\r\n".len()
         );
+        let owned: OwnedArgs = [&b"set"[..], b"", b"0123456789"].into_iter().collect();
+        let wire = b"*3\r\n$3\r\nset\r\n$0\r\n\r\n$10\r\n0123456789\r\n";
+        assert_eq!(owned.args(Caller::default()).wire_bytes(), wire.len());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::script::Scripts;
 use crate::structures::quicklist;
 
 use super::evict::Evictor;
+use super::slot_costs::SlotCosts;
 use super::walk::Walk;
 
 /// Values with at most so many elements are freed at once; larger ones in steps between requests.
@@ -123,6 +124,8 @@ pub struct Shard {
     pub own_expiries: HashSet<(u32, Box<[u8]>)>,
     /// In cluster mode: who owns which slot, as of the moment at which this shard was told.
     pub slot_map: Option<Arc<SlotMap>>,
+    /// What its slots cost, where somebody wants to know (cluster-slot-stats-enabled).
+    pub slot_costs: Option<Box<SlotCosts>>,
     /// A full copy that is coming in.
     pub incoming: Option<Box<Keyspace>>,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
@@ -277,6 +280,7 @@ impl Shard {
             follows: false,
             own_expiries: HashSet::new(),
             slot_map: None,
+            slot_costs: None,
             incoming: None,
             expires_actively: true,
             garbage: Vec::new(),
@@ -285,6 +289,7 @@ impl Shard {
             unfinished_walks: 0,
         };
         shard.news.set_events(shard.config.notify_keyspace_events);
+        shard.count_costs();
         shard
     }
 
@@ -292,8 +297,26 @@ impl Shard {
     pub fn configure(&mut self, config: &Arc<Config>) {
         if !Arc::ptr_eq(&self.config, config) {
             self.config = config.clone();
+            self.count_costs();
             self.news.set_events(config.notify_keyspace_events);
             self.limit_tracking(FORGET_STEP);
+        }
+    }
+
+    /// Begins or ends counting what slots cost, as the configuration says.
+    pub(super) fn count_costs(&mut self) {
+        if !(self.config.cluster_enabled && self.config.cluster_slot_stats_enabled) {
+            self.slot_costs = None;
+        } else if self.slot_costs.is_none() {
+            self.slot_costs = Some(Box::new(SlotCosts::new(self.keyspace.shards())));
+        }
+    }
+
+    /// What is counted begins anew (CONFIG RESETSTAT).
+    pub fn reset_stats(&mut self) {
+        self.stats = ShardStats::default();
+        if self.slot_costs.take().is_some() {
+            self.count_costs();
         }
     }
 

@@ -4,6 +4,7 @@
 //! (`control/cluster/`); it is sent the whole request and answers with the reply.
 
 mod client;
+mod slot_stats;
 mod table;
 
 #[cfg(test)]
@@ -177,6 +178,10 @@ const HELP: &[(&str, &[&str])] = &[
     (
         "SHARDS",
         &["List groups of primary and replicas with their slots."],
+    ),
+    (
+        "SLOT-STATS (SLOTSRANGE <first slot> <last slot>|ORDERBY <metric> [LIMIT <limit>] [ASC|DESC])",
+        &["Tell what each slot of this node holds and costs."],
     ),
     ("SLOTS", &["List ranges of slots with their nodes."]),
 ];

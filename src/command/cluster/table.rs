@@ -2,6 +2,7 @@
 
 use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Merge, Run};
 
+use super::slot_stats::slot_stats;
 use super::{ask, count_keys_in_slot, get_keys_in_slot, help, key_slot};
 
 /// Flags of what changes the cluster.
@@ -583,6 +584,50 @@ pub(super) const CLUSTER: Command = Command {
                 deprecated: Some(("5.0.0", "`CLUSTER REPLICAS`")),
             },
             run: Run::Client(ask),
+            subcommands: &[],
+        },
+        Command {
+            name: "SLOT-STATS",
+            arity: Arity::AtLeast(4),
+            flags: Flags::LOADING.and(Flags::STALE),
+            acl: Acl::NONE,
+            keys: &[],
+            docs: Docs {
+                group: Group::Cluster,
+                since: "8.0.0",
+                complexity: "O(N) where N is the number of slots, O(N*log(N)) with ORDERBY",
+                summary: "Tells what each slot of this node holds and costs.",
+                arguments: &[Argument::one_of(
+                    "filter",
+                    &[
+                        Argument::block(
+                            "slotsrange",
+                            &[
+                                Argument::integer("start-slot"),
+                                Argument::integer("end-slot"),
+                            ],
+                        )
+                        .token("SLOTSRANGE"),
+                        Argument::block(
+                            "orderby",
+                            &[
+                                Argument::string("metric"),
+                                Argument::integer("limit").token("LIMIT").optional(),
+                                Argument::one_of(
+                                    "order",
+                                    &[Argument::word("asc", "ASC"), Argument::word("desc", "DESC")],
+                                )
+                                .optional(),
+                            ],
+                        )
+                        .token("ORDERBY"),
+                    ],
+                )],
+                history: &[],
+                tips: &["nondeterministic_output", "request_policy:all_shards"],
+                deprecated: None,
+            },
+            run: Run::Client(slot_stats),
             subcommands: &[],
         },
         Command {

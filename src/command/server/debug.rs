@@ -21,7 +21,7 @@ use super::Outcome;
 /// Strings up to this length are `embstr` to OBJECT ENCODING.
 const EMBEDDED_MAX: usize = 44;
 /// The longest nap that DEBUG SLEEP takes: a day is as good as for ever.
-const SLEEP_SECONDS_MAX: f64 = 86_400.0;
+pub(super) const SLEEP_SECONDS_MAX: f64 = 86_400.0;
 
 type Done = Result<(), ErrorReply>;
 
@@ -43,7 +43,10 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
             .unwrap_or(0.0)
             .clamp(0.0, SLEEP_SECONDS_MAX);
         reply.ok();
-        return Ok(Step::Stall(Duration::from_secs_f64(seconds)));
+        return Ok(Step::Stall {
+            time: Duration::from_secs_f64(seconds),
+            only: None,
+        });
     } else if is("ERROR", 3) {
         return Err(ErrorReply::text(args.get(2)));
     } else if is("LOG", 3) {
@@ -369,6 +372,10 @@ fn help(reply: &mut Reply<'_>) {
             (
                 "SLEEP <seconds>",
                 &["Serves nobody for so long. Decimals allowed."],
+            ),
+            (
+                "STALL-SHARD <shard> <seconds>",
+                &["The core of one shard, counted from zero, serves nobody for so long. Others go on."],
             ),
             ("STRUCTSIZE", &["Sizes of some structures, in bytes."]),
             (

@@ -2,7 +2,9 @@
 //!
 //! Ending it here goes the way of a real mistake (a panic, a fault), because that way is what is to be tested.
 
-use crate::base::number::parse_i64;
+use std::time::Duration;
+
+use crate::base::number::{parse_f64, parse_i64};
 use crate::base::sys;
 use crate::command::client::{Context, Step, Whom, ok_or_failed};
 use crate::keyspace::{KeyEntry, Value};
@@ -13,6 +15,7 @@ use crate::shard::Shards;
 use crate::structures::entry::NewValue;
 
 use super::Outcome;
+use super::debug::SLEEP_SECONDS_MAX;
 
 /// How DEBUG POPULATE begins its keys unless told otherwise.
 const PREFIX: &[u8] = b"key";
@@ -36,6 +39,9 @@ pub(super) fn run(
     }
     if is("CLIENT-EVICTION", 2) {
         return Some(super::client_classes::client_eviction(context));
+    }
+    if is("STALL-SHARD", 4) {
+        return Some(stall_shard(context, args, reply));
     }
     if is("LEAK", 3) {
         // For leak checkers: somebody should miss these bytes.
@@ -64,6 +70,21 @@ pub(super) fn run(
         return None;
     }
     Some(Ok(Step::Done))
+}
+
+/// DEBUG STALL-SHARD shard seconds: for tests of what becomes of a node with one shard that hangs.
+fn stall_shard(context: &Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let shard = parse_i64(args.get(2)).and_then(|shard| usize::try_from(shard).ok());
+    let shards = context.core.observatory.cores().len() - 1; // the last is the control core's
+    let Some(shard) = shard.filter(|shard| *shard < shards) else {
+        return Err(ErrorReply::NOT_INTEGER);
+    };
+    let seconds = parse_f64(args.get(3)).ok_or(ErrorReply::NOT_FLOAT)?;
+    reply.ok();
+    Ok(Step::Stall {
+        time: Duration::from_secs_f64(seconds.clamp(0.0, SLEEP_SECONDS_MAX)),
+        only: Some(shard),
+    })
 }
 
 /// DEBUG POPULATE count [prefix [size]]: keys that are not there yet get `value:N`, filled with zeros or cut to the size.

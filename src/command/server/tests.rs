@@ -337,7 +337,15 @@ fn debug_subcommands() {
         "-ERR Not a listpack encoded object.\r\n"
     );
     assert!(
-        matches!(desk.step("DEBUG SLEEP 0.5"), Ok(Step::Stall(time)) if time.as_millis() == 500)
+        matches!(desk.step("DEBUG SLEEP 0.5"), Ok(Step::Stall { time, only: None }) if time.as_millis() == 500)
+    );
+    assert!(matches!(
+        desk.step("DEBUG STALL-SHARD 0 0.5"),
+        Ok(Step::Stall { only: Some(0), .. })
+    ));
+    assert_eq!(
+        desk.line("DEBUG STALL-SHARD 7 0.5"),
+        "-ERR value is not an integer or out of range\r\n"
     );
     desk.client.resp3 = true;
     assert!(

@@ -181,6 +181,14 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Honoured,
     ),
     Directive::new(
+        "cluster-slot-stats-enabled",
+        None,
+        Kind::YesNo,
+        "no",
+        AtRunTime,
+        Honoured,
+    ),
+    Directive::new(
         "cluster-ping-interval",
         None,
         Kind::Number(0, i64::MAX),

@@ -64,6 +64,10 @@ const OK: &[u8] = b"+OK\r\n";
 impl Control {
     /// CLUSTER.
     pub(in crate::control) fn on_cluster_ask(&mut self, asker: Asker, ask: ClusterAsk) {
+        if let Some(reply) = self.cached_reply(&ask) {
+            self.answer(asker.0, asker.1, CoreAnswer::Reply(reply));
+            return;
+        }
         let done = self.with_bus(|control, bus| {
             let Some(slot) = keys_needed(&ask) else {
                 return Some(control.run_cluster(bus, &ask, 0));
@@ -277,43 +281,11 @@ impl Control {
                 render::links(&bus.cluster, &mut reply, |link| bus.usage(link));
                 return Ok(out);
             }
-            b"NODES" => {
-                let (kept, cluster) = (&mut bus.cache.nodes, &bus.cluster);
-                let kept = &mut kept[usize::from(ask.resp3)];
-                let reply = kept.get_or_insert_with(|| {
-                    written(ask.resp3, |reply| {
-                        reply.verbatim("txt", render::nodes(cluster, false).as_bytes())
-                    })
-                });
-                return Ok(reply.clone());
-            }
-            b"SLOTS" => {
-                let (kept, cluster) = (&mut bus.cache.slots, &bus.cluster);
-                let kept = &mut kept[usize::from(ask.resp3)];
-                let reply = kept.get_or_insert_with(|| {
-                    written(ask.resp3, |reply| render::slots(cluster, reply, false))
-                });
-                return Ok(reply.clone());
-            }
-            b"SHARDS" => {
-                let (kept, cluster) = (&mut bus.cache.shards, &bus.cluster);
-                let kept = &mut kept[usize::from(ask.resp3)];
-                let reply = kept.get_or_insert_with(|| {
-                    written(ask.resp3, |reply| render::shards(cluster, reply))
-                });
-                return Ok(reply.clone());
-            }
             _ => return Err(ErrorReply::subcommand_syntax(args[1], "CLUSTER")),
         }
         bus.cache.clear();
         Ok(OK.to_vec())
     }
-}
-
-fn written(resp3: bool, write: impl FnOnce(&mut Reply<'_>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    write(&mut Reply::new(&mut out, resp3));
-    out
 }
 
 fn singles(args: &[&[u8]]) -> Result<Vec<(Slot, Slot)>, ErrorReply> {

@@ -15,6 +15,9 @@ pub struct NodesFile {
     path: PathBuf,
     /// The locked file.
     held: File,
+    /// The one before. Its last handle is what keeps the system from taking it away, which would wait until its bytes are
+    /// on the disk: milliseconds when saves follow each other, as they do while slots are moved. By the next save they are.
+    replaced: Option<File>,
 }
 
 impl NodesFile {
@@ -44,6 +47,7 @@ impl NodesFile {
         let file = NodesFile {
             path: path.to_owned(),
             held: file,
+            replaced: None,
         };
         Ok((file, text))
     }
@@ -72,7 +76,7 @@ impl NodesFile {
         })();
         match written {
             Ok(file) => {
-                self.held = file;
+                self.replaced = Some(std::mem::replace(&mut self.held, file));
                 Ok(())
             }
             Err(error) => {

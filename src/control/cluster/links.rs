@@ -91,20 +91,6 @@ impl Drop for Wire {
     }
 }
 
-/// Replies that many clients ask for at once, kept until something happens: in RESP2 and RESP3.
-#[derive(Default)]
-pub(super) struct Cache {
-    pub slots: [Option<Vec<u8>>; 2],
-    pub shards: [Option<Vec<u8>>; 2],
-    pub nodes: [Option<Vec<u8>>; 2],
-}
-
-impl Cache {
-    pub fn clear(&mut self) {
-        *self = Cache::default();
-    }
-}
-
 /// The address of a socket as the bus writes it.
 fn ip_of(address: io::Result<SockAddr>) -> IpText {
     let address = address.ok().and_then(|address| address.as_socket());
@@ -188,6 +174,10 @@ impl Control {
 
     /// Begins to connect.
     pub(super) fn open_wire(&mut self, bus: &mut Bus, link: LinkId, ip: &IpText, port: u16) {
+        if bus.silence.is_some() {
+            bus.broken.push(link);
+            return;
+        }
         match self.connect(ip, port) {
             Ok(socket) => {
                 self.ring
@@ -253,6 +243,7 @@ impl Control {
             return false;
         }
         self.with_bus(|control, bus| {
+            bus.cache.clear_live();
             let link = LinkId(completion.token & LINK_MASK);
             match completion.operation {
                 Operation::Accept => control.on_bus_accepted(bus, completion),
@@ -278,6 +269,10 @@ impl Control {
         let Some(fd) = completion.connection.take() else {
             return;
         };
+        if let Some(silence) = &mut bus.silence {
+            silence.keep(fd);
+            return;
+        }
         // A primary that is loading cannot say whether it works. Others try again.
         let is_loading = self.observatory.snapshots.loading.load(Relaxed);
         if is_loading && !bus.cluster.me().is_replica() {

@@ -6,8 +6,10 @@
 //! the subcommands of CLUSTER, `file.rs` nodes.conf.
 
 mod asks;
+mod cached;
 mod file;
 mod links;
+mod silence;
 
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
@@ -27,8 +29,10 @@ use crate::mesh::message::{BusMessage, CoreAsk, CoreMessage};
 use super::core::Control;
 use super::listen::{Listener, listen_bus};
 use asks::Counting;
+use cached::Cache;
 use file::NodesFile;
-use links::{Cache, Wire};
+use links::Wire;
+use silence::Silence;
 
 /// What a client port is added to for the port of the bus.
 const BUS_PORT_OFFSET: u16 = 10_000;
@@ -155,6 +159,8 @@ pub(in crate::control) struct Bus {
     seen: Observed,
     /// A replica's wish to take over, which waits until all cores hold writes back.
     hands_over: Option<(LinkId, Vec<u8>)>,
+    /// A shard hangs: nothing leaves and nothing is heard.
+    silence: Option<Silence>,
 }
 
 impl Control {
@@ -182,6 +188,7 @@ impl Control {
             has_adopted: false,
             seen,
             hands_over: None,
+            silence: None,
         };
         for (place, listener) in bus.listeners.iter().enumerate() {
             let token = links::LISTENER | place as u64;
@@ -239,6 +246,7 @@ impl Control {
         };
         if observed != bus.seen {
             bus.seen = observed;
+            bus.cache.clear_live();
             bus.cluster.observe(observed);
         }
     }
@@ -271,6 +279,9 @@ impl Control {
                 control.observe_for(bus);
                 let turn = bus.cluster.end_turn(now);
                 let is_quiet = turn.save.is_none() && turn.actions.is_empty();
+                if !is_quiet {
+                    bus.cache.clear_live();
+                }
                 if let Some(save) = &turn.save {
                     bus.cache.clear();
                     if let Err(error) = bus.file.save(save) {

@@ -52,6 +52,13 @@ impl ErrorReply {
         ))
     }
 
+    /// CLUSTER SLOT-STATS SLOTSRANGE of a range that runs backwards (Valkey 8.0).
+    pub fn stats_range(first: u16, last: u16) -> Self {
+        Self::text(format!(
+            "ERR Start slot number {first} is greater than end slot number {last}"
+        ))
+    }
+
     /// CLUSTER SET-CONFIG-EPOCH below zero.
     pub fn invalid_config_epoch(epoch: i64) -> Self {
         Self::text(format!("ERR Invalid config epoch specified: {epoch}"))
