@@ -128,14 +128,20 @@ impl World {
 
     fn run(&mut self, ms: i64) {
         let end_ms = self.now_ms + ms;
-        while let Some(first) = self.events.first_entry().filter(|first| *first.key() <= end_ms) {
+        while let Some(first) = self
+            .events
+            .first_entry()
+            .filter(|first| *first.key() <= end_ms)
+        {
             self.now_ms = *first.key();
             for event in first.remove() {
                 match event {
                     Event::Tick(at) => self.tick(at),
                     Event::Connect { from, to } => self.connect(from, to),
                     Event::Packet { to, packet } => {
-                        self.act(to.0, |cluster, now_ms| cluster.packet(now_ms, to.1, &packet));
+                        self.act(to.0, |cluster, now_ms| {
+                            cluster.packet(now_ms, to.1, &packet)
+                        });
                     }
                 }
             }
@@ -201,7 +207,10 @@ impl World {
 }
 
 fn main() {
-    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let numbers: Vec<usize> = std::env::args()
+        .skip(1)
+        .filter_map(|word| word.parse().ok())
+        .collect();
     let count = numbers.first().copied().unwrap_or(300).max(6);
     let settings = Settings {
         port: 6379,
@@ -209,7 +218,11 @@ fn main() {
         ..Settings::default()
     };
     let period_ms = settings.timeout_ms() / 2;
-    let seconds = numbers.get(1).copied().unwrap_or(2 * period_ms as usize / 1000).max(1);
+    let seconds = numbers
+        .get(1)
+        .copied()
+        .unwrap_or(2 * period_ms as usize / 1000)
+        .max(1);
     let mut world = World::new(count, &settings);
     world.run(period_ms * 2); // links are made, pings spread out
     let down = world.nodes.iter().filter(|node| node.is_down()).count();
@@ -222,9 +235,15 @@ fn main() {
     let redis = 2.0 * (1.0 + (count - 1) as f64 / (period_ms as f64 / 1000.0));
     let gossip = (count / 10).max(3).min(count - 2);
     let redis_bytes = redis * (HEADER_BYTES + gossip * GOSSIP_BYTES) as f64;
-    println!("{count} nodes, time-out {} ms, {seconds} s of virtual time; for each node and second:", settings.timeout_ms());
+    println!(
+        "{count} nodes, time-out {} ms, {seconds} s of virtual time; for each node and second:",
+        settings.timeout_ms()
+    );
     println!("  packets sent  {packets:>12.1}   by Redis's rules up to {redis:.1}");
     println!("  bytes sent    {bytes:>12.0}   by Redis's rules up to {redis_bytes:.0}");
-    println!("  CPU us        {cpu_us:>12.1}   {:.2} us for each packet sent and received", cpu_us / packets);
+    println!(
+        "  CPU us        {cpu_us:>12.1}   {:.2} us for each packet sent and received",
+        cpu_us / packets
+    );
     println!("  nodes that see the cluster down: {down}");
 }

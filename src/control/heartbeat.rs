@@ -94,7 +94,9 @@ impl Control {
                         true => " This node keeps silent on the cluster bus until it does.",
                         false => "",
                     };
-                    log::warn!("Shard {core} hangs: its core has not turned for {bound_ms} ms.{then}");
+                    log::warn!(
+                        "Shard {core} hangs: its core has not turned for {bound_ms} ms.{then}"
+                    );
                 }
                 Found::Back { still_ms } => {
                     log::warn!("Shard {core} is back: its core had not turned for {still_ms} ms.");

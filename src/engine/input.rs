@@ -628,7 +628,11 @@ impl Core {
         room: Room,
     ) -> Option<Flow> {
         self.gates.out_of_memory = room == Room::Nothing;
-        if connection.client.is_plain_but_restricted() && !self.has_gates() && room == Room::Enough
+        // On a replica a request is refused only when it is known that it is for this node.
+        if connection.client.is_plain_but_restricted()
+            && !self.has_gates()
+            && !self.gates.read_only
+            && room == Room::Enough
         {
             // Permissions depend on nothing that is under way.
             let outcome = admit::admit(command, &connection.client, args, self.gates);

@@ -95,7 +95,10 @@ fn order(lines: &mut [Line], metric: usize, ascending: bool) {
 
 /// One slot of this shard, if it is this node's group's.
 fn line(shard: &Shard, slot: Slot) -> Option<Line> {
-    shard.slot_map.as_ref().filter(|map| map.is_of_my_group(slot))?;
+    shard
+        .slot_map
+        .as_ref()
+        .filter(|map| map.is_of_my_group(slot))?;
     let cost = shard.slot_costs.as_ref().map(|costs| costs.of(slot));
     let cost = cost.unwrap_or_default();
     let keys = shard.slot_len(slot) as u64;
@@ -125,7 +128,9 @@ fn parse(args: &Args<'_>, shown: usize) -> Result<Wanted, ErrorReply> {
             let number = parse_i64(args.get(at)).ok_or(ErrorReply::STATS_LIMIT)?;
             let number = usize::try_from(number).ok();
             let number = number.filter(|number| (1..=SLOTS).contains(number));
-            limit.replace(number.ok_or(ErrorReply::STATS_LIMIT)?).is_some()
+            limit
+                .replace(number.ok_or(ErrorReply::STATS_LIMIT)?)
+                .is_some()
         } else if args.is(at, "ASC") || args.is(at, "DESC") {
             ascending.replace(args.is(at, "ASC")).is_some()
         } else {
@@ -170,10 +175,16 @@ mod tests {
             ("SLOTSRANGE 3 16383", Wanted::Range(3, 16_383)),
             ("orderby KEY-COUNT", best(0, SLOTS, false)),
             ("ORDERBY cpu-usec asc LIMIT 3", best(1, 3, true)),
-            ("ORDERBY network-bytes-out LIMIT 16384 DESC", best(3, SLOTS, false)),
+            (
+                "ORDERBY network-bytes-out LIMIT 16384 DESC",
+                best(3, SLOTS, false),
+            ),
         ];
         for (words, wanted) in good {
-            assert_eq!(parsed(&format!("CLUSTER SLOT-STATS {words}"), 4), Ok(wanted));
+            assert_eq!(
+                parsed(&format!("CLUSTER SLOT-STATS {words}"), 4),
+                Ok(wanted)
+            );
         }
         let bad = [
             ("SLOTSRANGE 3 16384", ErrorReply::INVALID_SLOT),
@@ -182,15 +193,24 @@ mod tests {
             ("ORDERBY key-count LIMIT 0", ErrorReply::STATS_LIMIT),
             ("ORDERBY key-count LIMIT", ErrorReply::SYNTAX),
             ("ORDERBY key-count ASC DESC", ErrorReply::STATS_REPEATED),
-            ("ORDERBY key-count LIMIT 1 LIMIT 2", ErrorReply::STATS_REPEATED),
+            (
+                "ORDERBY key-count LIMIT 1 LIMIT 2",
+                ErrorReply::STATS_REPEATED,
+            ),
         ];
         for (words, error) in bad {
-            assert_eq!(parsed(&format!("CLUSTER SLOT-STATS {words}"), 4), Err(error));
+            assert_eq!(
+                parsed(&format!("CLUSTER SLOT-STATS {words}"), 4),
+                Err(error)
+            );
         }
         let hidden = parsed("CLUSTER SLOT-STATS ORDERBY cpu-usec", 1);
         assert_eq!(hidden, Err(ErrorReply::STATS_METRIC));
         let syntax = parsed("CLUSTER SLOT-STATS SLOTSRANGE 1", 4);
-        assert_eq!(syntax, Err(ErrorReply::subcommand_syntax(b"SLOT-STATS", "CLUSTER")));
+        assert_eq!(
+            syntax,
+            Err(ErrorReply::subcommand_syntax(b"SLOT-STATS", "CLUSTER"))
+        );
     }
 
     #[test]

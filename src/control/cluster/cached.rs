@@ -41,7 +41,11 @@ impl Cache {
 fn shown_by_slots(cluster: &Cluster) -> u64 {
     let offset = cluster.observed().repl_offset;
     cluster.nodes().iter().fold(0, |sum: u64, (_, node)| {
-        let offset = if node.is_myself() { offset } else { node.repl_offset };
+        let offset = if node.is_myself() {
+            offset
+        } else {
+            node.repl_offset
+        };
         let facts = u64::from(node.has_failed()) << 1 | u64::from(offset == 0);
         // FNV-1a: the place of each node counts.
         (sum ^ facts).wrapping_mul(0x0000_0100_0000_01b3)
