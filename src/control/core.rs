@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::acl::Users;
+use crate::base::allocator;
 use crate::base::clock::unix_ms;
 use crate::base::random::Random;
 use crate::base::sys;
@@ -82,6 +83,8 @@ pub struct Control {
     pub(super) listeners: Vec<Option<Listener>>,
     terminate: Arc<AtomicBool>,
     signals: [Arc<AtomicBool>; 2],
+    /// What this thread had allocated before it served: no part of `used_memory`.
+    held_before: u64,
     /// Who waits for the stop, while the last snapshot is written.
     pub(super) stopping_for: Option<Vec<(u16, u64)>>,
     /// A stop that waits for replicas.
@@ -138,6 +141,7 @@ impl Control {
             oom_score: parts.oom_score,
             pause: (0, false),
             pauses_under_way: 0,
+            held_before: 0,
             stopping: false,
             next_look_ms: 0,
             replication,
@@ -166,6 +170,7 @@ impl Control {
 
     /// Serves until the server stops.
     pub async fn run(mut self) {
+        self.held_before = allocator::thread_balance();
         let handle = self.ring.wake_handle();
         let event = match handle.event_file() {
             Ok(event) => event,
@@ -240,6 +245,8 @@ impl Control {
         }
         self.bus_turn();
         self.replicas_turn();
+        let held = allocator::thread_balance().wrapping_sub(self.held_before);
+        self.counters().allocated.set(held);
         if self.terminate.load(Ordering::Relaxed) {
             self.stop();
         }
@@ -291,6 +298,9 @@ impl Control {
             CoreMessage::Link(link, event) => self.on_link(link, event),
             CoreMessage::Applied(link, bytes) => self.on_applied(link, &bytes),
             CoreMessage::FeedEnded { link, db, broken } => self.on_feed_ended(link, db, broken),
+            CoreMessage::Stall { until } => {
+                std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
+            }
             other => {
                 if self.on_replica_message(other).is_some() {
                     log::error!("a message for another core has come to the control core");
@@ -306,9 +316,11 @@ impl Control {
                     .iter()
                     .map(|(name, value)| (&name[..], &value[..]))
                     .collect();
+                let snapshots = &self.observatory.snapshots;
                 let context = SetContext {
                     client_is_local: local,
-                    loading: self.observatory.snapshots.loading.load(Ordering::Relaxed),
+                    loading: snapshots.loading.load(Ordering::Relaxed)
+                        || snapshots.loading_beside.load(Ordering::Relaxed),
                 };
                 let changed = self.config.set(&pairs, context);
                 let changed = changed.and_then(|changed| self.carry_out(changed));
@@ -393,6 +405,27 @@ impl Control {
             CoreAsk::CountReplicas { on_disk } => {
                 let replicas = self.count_replicas(on_disk);
                 self.answer(from, ticket, CoreAnswer::Count(replicas));
+            }
+            CoreAsk::DebugStream(command) => {
+                self.debug_stream(command);
+                self.answer(from, ticket, CoreAnswer::Done);
+            }
+            CoreAsk::Save {
+                background,
+                schedule,
+                ..
+            } => {
+                let first = self.links.core(0);
+                first.mail(CoreMessage::Ask {
+                    from,
+                    ticket,
+                    ask: CoreAsk::Save {
+                        background,
+                        schedule,
+                        followed: self.followed_place(),
+                    },
+                });
+                first.wake_by_event();
             }
             CoreAsk::Failover(order) => {
                 let answer = match self.order_failover(order) {

@@ -38,6 +38,16 @@ impl Core {
             CoreMessage::Ask {
                 from,
                 ticket,
+                ask:
+                    CoreAsk::Save {
+                        background,
+                        schedule,
+                        followed,
+                    },
+            } => self.save_between((from, ticket), (background, schedule), followed),
+            CoreMessage::Ask {
+                from,
+                ticket,
                 ask: ask @ (CoreAsk::CountKeys(_) | CoreAsk::SlotsWithKeys),
             } => {
                 let answer = match &ask {
@@ -281,7 +291,7 @@ impl Core {
             CoreAsk::CountKeys(_) | CoreAsk::SlotsWithKeys => {
                 unreachable!("they wait for the shard")
             }
-            CoreAsk::FinalSave { .. } | CoreAsk::Pause { .. } => {
+            CoreAsk::FinalSave { .. } | CoreAsk::Save { .. } | CoreAsk::Pause { .. } => {
                 unreachable!("it is answered when it is done")
             }
             CoreAsk::SetMonitor { .. }
@@ -291,6 +301,7 @@ impl Core {
             | CoreAsk::ReplicaOf { .. }
             | CoreAsk::Replication { .. }
             | CoreAsk::CountReplicas { .. }
+            | CoreAsk::DebugStream(_)
             | CoreAsk::Failover(_)
             | CoreAsk::Cluster(_)
             | CoreAsk::ConfigRewrite { .. }

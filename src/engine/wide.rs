@@ -398,12 +398,12 @@ impl Core {
             && !command.spec.flags.has(Flags::BLOCKING)
     }
 
-    /// DEBUG SLEEP: nobody is served for so long, on no core.
+    /// DEBUG SLEEP: nobody is served for so long, on no core, and neither replicas nor the cluster hear anything.
     #[cold]
     pub(super) fn stall(&mut self, time: Duration) {
         let until = Instant::now() + time;
-        for core in (0..self.shards).filter(|&core| core != self.index) {
-            let link = self.links.core(core);
+        for core in (0..=self.shards).filter(|&core| core != self.index) {
+            let link = if core == self.shards { self.links.control() } else { self.links.core(core) };
             link.mail(CoreMessage::Stall { until });
             // Not over the own ring, which submits nothing while this core sleeps.
             link.wake_by_event();

@@ -599,6 +599,18 @@ pub enum CoreAsk {
         /// On a replica whose link is down: the moment of its primary's stream that the data are.
         followed: Option<StreamPlace>,
     },
+    /// To the control core, which passes it on to the first one: SAVE and BGSAVE of a replica, between two commands of its
+    /// primary's stream. Answered `Reply` or `Failed`.
+    Save {
+        /// BGSAVE.
+        background: bool,
+        /// BGSAVE SCHEDULE.
+        schedule: bool,
+        /// On a replica whose link is down: the moment of its primary's stream that the data are.
+        followed: Option<StreamPlace>,
+    },
+    /// To the control core: DEBUG REPLICATE, a command that goes into the stream as it is; with none, DEBUG CHANGE-REPL-ID.
+    DebugStream(Option<Vec<u8>>),
     /// To the control core: REPLICAOF. Answered `Known` when nothing changes, `Failed` when it cannot be.
     ReplicaOf {
         /// Host and port; none for NO ONE.

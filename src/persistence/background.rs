@@ -25,6 +25,7 @@ use super::file::{Disk, Output, Syncing};
 use super::rdb::Writer;
 use super::snapshot::{Header, StreamPlace, header};
 use super::spill::Spill;
+use crate::base::allocator::{Account, Beside};
 use crate::base::clock::unix_ms;
 use crate::base::crc64;
 use crate::base::sys;
@@ -116,6 +117,8 @@ pub struct Plan {
     pub spill: PathBuf,
     /// Wakes a shard's core.
     pub wake: Wake,
+    /// Where the writer says that it frees what cores have allocated.
+    pub beside: Beside,
 }
 
 /// Wakes the core of a shard, from any thread.
@@ -393,11 +396,14 @@ struct Writing<'a> {
     targets: Vec<Target>,
     encoder: Writer,
     next_line: u64,
+    /// What it frees cores have allocated.
+    account: Account,
 }
 
 impl<'a> Writing<'a> {
     fn new(feed: &'a Feed, plan: Plan, consumer: Box<dyn Consumer>, outputs: usize) -> Self {
         Writing {
+            account: plan.beside.account(),
             encoder: Writer::new(plan.compress),
             feed,
             plan,
@@ -448,6 +454,7 @@ impl<'a> Writing<'a> {
         }
         while let Some(chunk) = self.feed.next() {
             self.take(chunk)?;
+            self.account.settle();
         }
         if self.feed.is_over() {
             return Ok(());

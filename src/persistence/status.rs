@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::aof::status::LogStatus;
 use super::background::{Feed, Wake};
 use super::snapshot::StreamPlace;
+use crate::base::allocator::Beside;
 
 /// Whoever knows the function libraries, which a snapshot holds beside the keys.
 #[derive(Default)]
@@ -249,8 +250,8 @@ pub struct Status {
     pub load_total: AtomicU64,
     /// Bytes of it that have been read.
     pub load_done: AtomicU64,
-    /// Bytes that threads which are no cores have allocated for the data less what they freed, modulo 2^64.
-    pub loaded_bytes: AtomicU64,
+    /// Bytes that threads which are no cores have taken or given.
+    pub beside: Beside,
     /// Memory in use when the file was written, as it says itself.
     pub load_used_memory: AtomicU64,
     /// Keys that the last loading has brought.

@@ -84,6 +84,7 @@ pub fn cut(
         disk: cut.disk,
         spill: cut.spill,
         wake: status.saves.wake().unwrap_or(nobody),
+        beside: status.beside.clone(),
     };
     let ended = status.clone();
     let feed = background::start(plan, consumer, move |feed, ending| {

@@ -472,6 +472,7 @@ impl Control {
         if let Some(backlog) = &mut self.replication.backlog {
             backlog.trim(size, needed);
         }
+        self.publish_backlog();
     }
 
     /// Sends a replica what it lacks, unless that is under way.

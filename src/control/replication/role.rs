@@ -95,6 +95,8 @@ impl Control {
     /// Now and then.
     pub(in crate::control) fn link_cron(&mut self) {
         let following = &self.replication.following;
+        let status = &self.observatory.replication;
+        status.set_timeout(self.config.repl_timeout_s);
         let loading = self.observatory.snapshots.loading.load(Relaxed);
         if following.primary.is_some()
             && following.link.is_none()
@@ -390,6 +392,8 @@ impl Control {
         };
         following.generation += 1;
         let link = Arc::new(PrimaryLink::new(following.generation));
+        let status = &self.observatory.replication;
+        status.set_timeout(self.config.repl_timeout_s);
         following.link = Some(link.clone());
         let thread = Thread {
             link,

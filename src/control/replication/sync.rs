@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
 
 use crate::base::clock::unix_ms;
 use crate::control::Control;
@@ -168,10 +167,6 @@ impl Control {
         }
     }
 
-    fn patience(&self) -> Duration {
-        Duration::from_secs(u64::from(self.config.repl_timeout_s).max(1))
-    }
-
     /// A cut has been made, at this offset of the stream.
     pub(super) fn on_barrier(&mut self, number: u64, offset: u64, db: u32) {
         let moments = &self.observatory.snapshots.moments;
@@ -234,7 +229,6 @@ impl Control {
         let start = Start {
             stream,
             targets,
-            patience: self.patience(),
         };
         match starter {
             // The thread may have ended for reasons of its own; then it says so.
@@ -304,10 +298,6 @@ impl Control {
         }
         match outcome {
             CopyOutcome::Sent(places) => {
-                log::info!(
-                    "Diskless rdb transfer, done reading from pipe, {} replicas still up.",
-                    places.len()
-                );
                 for place in self.in_copy(number) {
                     match places.contains(&place) {
                         true => self.has_copy(place, true),
@@ -348,7 +338,6 @@ impl Control {
 
     /// The copy is in a file: it is sent to each by a thread of its own.
     fn feed_file(&mut self, number: u64, file: &File) {
-        let patience = self.patience();
         for place in self.in_copy(number) {
             let teller = self.teller(number);
             let Some(replica) = self.replicas.get_mut(place) else {
@@ -359,7 +348,7 @@ impl Control {
             let own = std::fs::File::open(format!("/proc/self/fd/{}", raw(file)));
             let sent = own.and_then(|own| {
                 let socket = replica.socket.try_clone()?;
-                copy::send_file(own, place, socket, patience, teller)
+                copy::send_file(own, place, socket, teller)
             });
             if let Err(error) = sent {
                 log::warn!("Can't send a full copy: {error}");
