@@ -293,8 +293,9 @@ impl Control {
                 id,
                 offset,
                 db,
+                ends,
                 begun,
-            } => self.restore_history((id, offset, db), begun),
+            } => self.restore_history((id, offset, db), *ends, begun),
             CoreMessage::Link(link, event) => self.on_link(link, event),
             CoreMessage::Applied(link, bytes) => self.on_applied(link, &bytes),
             CoreMessage::FeedEnded { link, db, broken } => self.on_feed_ended(link, db, broken),
@@ -476,7 +477,7 @@ impl Control {
     }
 
     /// CLIENT PAUSE, and the pause of a manual failover.
-    fn pause_asked_for(&self) -> (i64, bool) {
+    pub(super) fn pause_asked_for(&self) -> (i64, bool) {
         let (until_ms, writes_only) = self.pause;
         let failover_ms = self.bus_pause_until_ms;
         match (until_ms > unix_ms(), failover_ms > unix_ms()) {

@@ -21,7 +21,7 @@ use crate::persistence::flow::Shipment;
 use crate::persistence::snapshot::StreamPlace;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::replication::report::Report;
-use crate::replication::{Cut, PeerFacts, Replid, SyncRequest};
+use crate::replication::{Backlog, Cut, PeerFacts, Replid, SyncRequest};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::flow::FlowEnd;
@@ -298,6 +298,8 @@ pub enum CoreMessage {
         offset: u64,
         /// The selected database.
         db: u32,
+        /// What a primary's stream goes on with: the ends of keys that were not loaded. Bytes count from 1.
+        ends: Box<Backlog>,
         /// Told when the stream goes on from there; dropped where nothing is to be waited for.
         begun: mpsc::Sender<()>,
     },

@@ -754,10 +754,12 @@ impl Control {
 
     /// Duties of every turn.
     pub(in crate::control) fn replicas_turn(&mut self) {
-        if std::mem::take(&mut self.replicas.ack_wanted)
+        // A pause holds GETACK back too: it would move the offset that somebody waits for.
+        let is_wanted = self.replicas.ack_wanted && self.pause_asked_for().0 <= unix_ms();
+        if is_wanted
+            && std::mem::take(&mut self.replicas.ack_wanted)
             && self.replicas.iter().any(Replica::needs_stream)
             && !self.is_replica()
-            && self.bus_pause_until_ms <= unix_ms()
         {
             self.append_own(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n");
         }

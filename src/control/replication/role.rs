@@ -112,6 +112,7 @@ impl Control {
     pub(in crate::control) fn restore_history(
         &mut self,
         (id, offset, db): (Replid, u64, u32),
+        ends: Backlog,
         begun: mpsc::Sender<()>,
     ) {
         let history = &mut self.replication.history;
@@ -119,12 +120,14 @@ impl Control {
             history.id = id;
             history.offset = offset;
             self.replication.following.cached_db = Some(db);
+            self.replication.backlog = Some(Backlog::new(offset + 1));
         } else {
             // Those who followed that history can go on under the new name.
-            history.offset = offset;
             history.previous = Some((id, offset + 1));
+            let backlog = ends.behind(offset);
+            history.offset = backlog.next() - 1;
+            self.replication.backlog = Some(backlog);
         }
-        self.replication.backlog = Some(Backlog::new(offset + 1));
         if self.replication.following.primary.is_none() {
             // What is written from the first command on must be there for them.
             let streaming = Streaming::On(self.flow_limit());
@@ -614,6 +617,8 @@ impl Control {
             ms => (unix_ms() - ms).max(0) / 1000,
         };
         let state = match link {
+            // What is asked after the primary has gone finds that out, though the link's thread has not been told yet.
+            Some(link) if following.is_up && link.has_ended() => LinkState::Connect,
             Some(_) if following.is_up => LinkState::Connected,
             Some(link) => link.state(),
             None => LinkState::Connect,
