@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 use super::choice::{
     AppendFsync, ChannelDefault, DisklessLoad, EndpointType, LogLevel, MaxmemoryPolicy,
-    OomScoreAdj, PipelineOrder, PropagationErrors, ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
+    OomScoreAdj, PipelineOrder, PropagationErrors, ProtectedAction, SnapshotFiles, Supervised,
+    SyslogFacility,
 };
 use super::directive::{self, Directive};
 use super::special::{BufferLimits, SHUTDOWN_FORCE, SHUTDOWN_NOSAVE, SHUTDOWN_NOW, SHUTDOWN_SAVE};

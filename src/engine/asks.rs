@@ -279,6 +279,9 @@ impl Core {
             CoreAsk::CountClients => CoreAnswer::Classes(self.client_classes()),
             CoreAsk::ResetStats => {
                 self.counters().reset();
+                if self.index == 0 {
+                    self.observatory.replication.reset_counts();
+                }
                 if let Some(shard) = &mut self.shard {
                     shard.stats = Default::default();
                 }

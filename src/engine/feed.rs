@@ -57,7 +57,7 @@ pub(super) struct Feed {
     ending: bool,
     /// It holds what no primary sends.
     broken: bool,
-    /// A script that runs too long keeps it from going on.
+    /// A script that runs too long, or a pause, keeps it from going on.
     stalled: bool,
     /// What is to be done between two of its commands, with all shards in hand; nothing more is begun meanwhile.
     chores: Vec<Chore>,
@@ -209,6 +209,7 @@ impl Core {
                 && self.shard.is_some()
                 && !self.pushing.choked
                 && !self.gates.busy
+                && (self.pause.until_ms == 0 || connection.client.multi.is_some())
                 && !connection.ending
                 && !feed.holds(&connection);
             if free {
@@ -232,12 +233,14 @@ impl Core {
 
     /// Goes on with what was kept of it.
     pub(super) fn run_feed_input(&mut self, connection: &mut Connection) {
-        let busy = self.gates.busy;
+        // A transaction that has begun is let to its end: whatever waits for a rest in the stream waits for that.
+        let paused = self.pause.until_ms > 0 && connection.client.multi.is_none();
+        let busy = self.gates.busy || paused;
         let Some(feed) = &mut self.feed else {
             return;
         };
         if busy || feed.holds(connection) {
-            feed.stalled = true; // it goes on when the script, or the cut, is over
+            feed.stalled = true; // it goes on when the script, the pause or the cut is over
             return;
         }
         feed.base = feed.given - connection.pending_input() as u64;
@@ -261,9 +264,9 @@ impl Core {
         }
     }
 
-    /// Now and then: goes on after a script that ran too long.
+    /// Now and then: goes on after a script that ran too long, or a pause.
     pub(super) fn mind_feed(&mut self) {
-        let busy = self.gates.busy;
+        let busy = self.gates.busy || self.pause.until_ms > 0;
         if self.durable.always
             && let Some(feed) = &self.feed
             && feed.link.synced.load(Relaxed) < feed.start + feed.applied
@@ -350,9 +353,7 @@ impl Core {
             && self.now > feed.trouble_logged_ms + TROUBLE_LOGGED_EVERY_MS
         {
             feed.trouble_logged_ms = self.now;
-            log::warn!(
-                "Replica is applying a command even though it is unable to write to disk."
-            );
+            log::warn!("Replica is applying a command even though it is unable to write to disk.");
         }
     }
 

@@ -405,7 +405,11 @@ impl Core {
     pub(super) fn stall(&mut self, time: Duration) {
         let until = Instant::now() + time;
         for core in (0..=self.shards).filter(|&core| core != self.index) {
-            let link = if core == self.shards { self.links.control() } else { self.links.core(core) };
+            let link = if core == self.shards {
+                self.links.control()
+            } else {
+                self.links.core(core)
+            };
             link.mail(CoreMessage::Stall { until });
             // Not over the own ring, which submits nothing while this core sleeps.
             link.wake_by_event();

@@ -92,7 +92,7 @@ pub enum Purpose {
 #[derive(Default)]
 pub struct Saves {
     under_way: Mutex<Option<(Purpose, Arc<Feed>)>>,
-    /// A snapshot is under way.
+    /// A snapshot is under way, or a full copy for replicas.
     saving: AtomicBool,
     /// One is to be begun as soon as possible.
     pub scheduled: AtomicBool,
@@ -139,7 +139,7 @@ impl Saves {
         self.lock().clone()
     }
 
-    /// Whether a snapshot is under way.
+    /// Whether a snapshot is under way, for the disk or for replicas.
     pub fn is_saving(&self) -> bool {
         self.saving.load(Relaxed)
     }
@@ -148,7 +148,7 @@ impl Saves {
     pub fn begins(&self, purpose: Purpose, feed: Arc<Feed>) {
         *self.lock() = Some((purpose, feed));
         *self.writers() += 1;
-        self.saving.store(purpose == Purpose::Snapshot, Relaxed);
+        self.saving.store(purpose != Purpose::Rewrite, Relaxed);
     }
 
     fn writers(&self) -> MutexGuard<'_, usize> {

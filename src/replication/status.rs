@@ -65,6 +65,19 @@ impl Status {
         self.timeout_s.store(seconds, Relaxed);
     }
 
+    /// CONFIG RESETSTAT.
+    pub fn reset_counts(&self) {
+        for count in [
+            &self.syncs_full,
+            &self.syncs_partial,
+            &self.syncs_partial_refused,
+            &self.bytes_in,
+            &self.bytes_out,
+        ] {
+            count.store(0, Relaxed);
+        }
+    }
+
     /// What was reported last; none before the control core has begun.
     pub fn last_report(&self) -> Option<Arc<Report>> {
         // A panic ends the process, so a poisoned lock is never met.

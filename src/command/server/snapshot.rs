@@ -134,9 +134,8 @@ fn lastsave(context: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> O
 }
 
 fn save(context: &mut Context<'_>, _: &Args<'_>, _: &mut Reply<'_>) -> Outcome {
-    let plan: PlanFn = |shards, _, reply| {
-        save_here(shards, false, false).map(|words| reply.simple(words))
-    };
+    let plan: PlanFn =
+        |shards, _, reply| save_here(shards, false, false).map(|words| reply.simple(words));
     Ok(where_it_is_done(context, false, false, plan))
 }
 
@@ -163,13 +162,14 @@ fn bgsave(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> 
 
 /// A primary saves as soon as all shards are at hand; a replica when its stream rests between two commands, so that the
 /// file can say how far it is.
-fn where_it_is_done(
-    context: &Context<'_>,
-    background: bool,
-    schedule: bool,
-    plan: PlanFn,
-) -> Step {
-    if !context.core.observatory.replication.is_replica.load(Relaxed) {
+fn where_it_is_done(context: &Context<'_>, background: bool, schedule: bool, plan: PlanFn) -> Step {
+    if !context
+        .core
+        .observatory
+        .replication
+        .is_replica
+        .load(Relaxed)
+    {
         return Step::Whole(plan);
     }
     Step::Ask {

@@ -2,7 +2,8 @@
 
 use super::{COUNT, INT_MAX, LONG_COUNT};
 use crate::config::choice::{
-    ChannelDefault, LogLevel, OomScoreAdj, PropagationErrors, ProtectedAction, Supervised, SyslogFacility,
+    ChannelDefault, LogLevel, OomScoreAdj, PropagationErrors, ProtectedAction, Supervised,
+    SyslogFacility,
 };
 use crate::config::directive::Change::{AtRunTime, AtStart};
 use crate::config::directive::Directive;

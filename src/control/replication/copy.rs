@@ -353,8 +353,7 @@ pub(super) fn send_without_data(
         writer.out.extend_from_slice(&sum.to_le_bytes());
         writer.out.extend_from_slice(&mark);
         let alive = Alive::none_yet(&teller);
-        let sent = begin(&alive, start.targets, &mark)
-            .and_then(|()| alive.write(&writer.out));
+        let sent = begin(&alive, start.targets, &mark).and_then(|()| alive.write(&writer.out));
         let outcome = match sent {
             Ok(()) => {
                 let places = alive.places();

@@ -226,10 +226,11 @@ impl Control {
             self.give_up_copy(); // without a starter the thread finds out that nobody is left
             return;
         }
-        let start = Start {
-            stream,
-            targets,
-        };
+        if form == Form::Marked {
+            let pid = std::process::id();
+            log::info!("Background RDB transfer started by pid {pid}");
+        }
+        let start = Start { stream, targets };
         match starter {
             // The thread may have ended for reasons of its own; then it says so.
             Some(starter) => drop(starter.send(start)),
@@ -419,7 +420,9 @@ impl Control {
         let Some(making) = &self.copies.making else {
             return;
         };
-        if making.place.is_some() && !self.is_wanted(making.number) {
+        // A copy through a file that save points would write anyway goes on, as in Redis.
+        let is_useful = making.form == Form::Measured && !self.config.save.is_empty();
+        if making.place.is_some() && !is_useful && !self.is_wanted(making.number) {
             log::info!("Diskless rdb transfer, last replica dropped, killing fork child.");
             self.give_up_copy();
         }
