@@ -239,6 +239,7 @@ impl Control {
         if now >= self.next_look_ms {
             self.next_look_ms = now + CRON.as_millis() as i64;
             self.observatory.look(now);
+            self.observatory.snapshots.set_key_delay(&self.config);
             self.link_cron();
             self.replicas_cron(now);
             self.bus_cron(now);

@@ -108,7 +108,7 @@ pub struct Plan {
     /// Tell the disk every few megabytes.
     pub incremental_sync: bool,
     /// Microseconds to wait for each key (`rdb-key-save-delay`).
-    pub key_delay_us: u64,
+    pub key_delay_us: Arc<AtomicU64>,
     /// Bytes under way beyond which walks pause.
     pub memory_limit: usize,
     /// Where files are made.
@@ -525,13 +525,17 @@ impl<'a> Writing<'a> {
     fn count(&self, keys: u64) {
         const LOOK_US: u64 = 5000;
         let done = |keys| self.feed.keys_done.fetch_add(keys, Ordering::Relaxed);
-        let delay = self.plan.key_delay_us;
-        let mut left = if delay == 0 { 0 } else { keys };
+        // It may be changed meanwhile.
+        let delay = || self.plan.key_delay_us.load(Ordering::Relaxed);
+        let mut left = if delay() == 0 { 0 } else { keys };
         done(keys - left);
         while left > 0 && !self.feed.is_over() {
-            let few = (LOOK_US / delay).clamp(1, left);
-            let mut us = few.saturating_mul(delay);
-            while us > 0 && !self.feed.is_over() {
+            let each = delay();
+            let few = LOOK_US
+                .checked_div(each)
+                .map_or(left, |few| few.clamp(1, left));
+            let mut us = few.saturating_mul(each);
+            while us > 0 && delay() > 0 && !self.feed.is_over() {
                 std::thread::sleep(Duration::from_micros(us.min(LOOK_US)));
                 us = us.saturating_sub(LOOK_US);
             }

@@ -13,6 +13,7 @@ use super::aof::status::LogStatus;
 use super::background::{Feed, Wake};
 use super::snapshot::StreamPlace;
 use crate::base::allocator::Beside;
+use crate::config::Config;
 
 /// Whoever knows the function libraries, which a snapshot holds beside the keys.
 #[derive(Default)]
@@ -250,6 +251,8 @@ pub struct Status {
     pub load_total: AtomicU64,
     /// Bytes of it that have been read.
     pub load_done: AtomicU64,
+    /// Microseconds that a save waits for each key (`rdb-key-save-delay`, for tests).
+    pub key_delay_us: Arc<AtomicU64>,
     /// Bytes that threads which are no cores have taken or given.
     pub beside: Beside,
     /// Memory in use when the file was written, as it says itself.
@@ -294,6 +297,12 @@ impl Status {
     /// Changes since the last snapshot, of `changes` in all.
     pub fn unsaved(&self, changes: u64) -> u64 {
         changes.saturating_sub(self.saved_changes.load(Relaxed))
+    }
+
+    /// Takes over what the configuration says of slow saves.
+    pub fn set_key_delay(&self, config: &Config) {
+        let us = u64::try_from(config.rdb_key_save_delay_us).unwrap_or(0);
+        self.key_delay_us.store(us, Relaxed);
     }
 
     /// Says which moment of a primary's stream the data are, or that nobody saves them.

@@ -349,6 +349,9 @@ fn plain(
     current: &mut Option<u32>,
     sink: &mut impl Sink,
 ) {
+    if range.is_empty() {
+        return;
+    }
     let mut rest = &bytes[range];
     if db.is_some()
         && db != *current

@@ -34,6 +34,8 @@ use crate::ring::{Completion, Operation};
 const TOKEN: u64 = 1 << 32;
 /// Bytes of the stream handed to a socket at a time.
 const SEND_MAX: usize = 256 * 1024;
+/// Bytes of memory for the next block that a replica keeps while there is none.
+const SPARE_MAX: usize = 64 * 1024;
 /// Bytes of unfinished input of a replica at most: what it may say is short.
 const INPUT_MAX: usize = 64 * 1024;
 /// What keeps a waiting replica's patience.
@@ -613,6 +615,12 @@ impl Control {
             replica.sending = false;
             replica.spare = bytes;
             self.send_more(place);
+            if let Some(replica) = self.replicas.get_mut(place)
+                && !replica.sending
+                && replica.spare.capacity() > SPARE_MAX
+            {
+                replica.spare = Vec::new(); // it has all there is
+            }
             self.trim_backlog(); // it may have been kept for this one
         }
     }
@@ -628,6 +636,7 @@ impl Control {
         self.replicas.left_ms = unix_ms();
         self.replica_left();
         self.free_replica(place);
+        self.trim_backlog(); // what only this one needed goes
         self.publish_replicas();
     }
 
