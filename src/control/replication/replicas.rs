@@ -19,6 +19,7 @@ use crate::base::number::parse_i64;
 use crate::base::sys;
 use crate::command::client::Client;
 use crate::command::connection::ConnectionFacts;
+use crate::command::spec::Flags;
 use crate::command::table::commands;
 use crate::control::Control;
 use crate::mesh::message::{Candidate, CoreMessage};
@@ -720,7 +721,18 @@ impl Control {
             || args.len().is_multiple_of(2)
             || !(args.is(1, "ACK") || args.is(1, "GETACK"))
         {
-            let name = String::from_utf8_lossy(args.get(0)).to_lowercase();
+            let command = commands().resolve(args);
+            let name = match command {
+                Some(command) => command.name.clone(),
+                None => String::from_utf8_lossy(args.get(0)).to_lowercase(),
+            };
+            let touches_keys = Flags::WRITE.and(Flags::READONLY).and(Flags::MAY_REPLICATE);
+            if command.is_some_and(|command| command.spec.flags.any(touches_keys)) {
+                log::warn!(
+                    "== CRITICAL == This master is sending an error to its replica: 'ERR Replica can't interact with the \
+                     keyspace' after processing the command '{name}'"
+                );
+            }
             let line = self.line_of(place);
             log::warn!("Replica generated a reply to command '{name}', disconnecting it: {line}");
             self.close_replica(place);

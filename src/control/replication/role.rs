@@ -461,14 +461,15 @@ impl Control {
                 self.begin_feed(&link, db, offset, &answer);
             }
             LinkEvent::Copies(_) => {
-                if following.cached_db.take().is_some() {
-                    log::info!("Discarding previously cached master state.");
-                }
                 if std::mem::take(&mut following.failover) {
                     self.failover_ended(Ok(()));
                 }
             }
             LinkEvent::Replaces(answer) => {
+                // Until here another primary of the same history can go on where the data are.
+                if following.cached_db.take().is_some() {
+                    log::info!("Discarding previously cached master state.");
+                }
                 following.loading = true;
                 self.drop_replicas();
                 self.replication.backlog = None;
