@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::acl::Users;
+use crate::base::allocator;
 use crate::base::clock::unix_ms;
 use crate::base::random::Random;
 use crate::base::sys;
@@ -86,6 +87,8 @@ pub struct Control {
     pub(super) listeners: Vec<Option<Listener>>,
     terminate: Arc<AtomicBool>,
     signals: [Arc<AtomicBool>; 2],
+    /// What this thread had allocated before it served: no part of `used_memory`.
+    held_before: u64,
     /// Who waits for the stop, while the last snapshot is written.
     pub(super) stopping_for: Option<Vec<(u16, u64)>>,
     /// A stop that waits for replicas.
@@ -147,6 +150,7 @@ impl Control {
             oom_score: parts.oom_score,
             pause: (0, false),
             pauses_under_way: 0,
+            held_before: 0,
             stopping: false,
             next_look_ms: 0,
             replication,
@@ -176,6 +180,7 @@ impl Control {
 
     /// Serves until the server stops.
     pub async fn run(mut self) {
+        self.held_before = allocator::thread_balance();
         let handle = self.ring.wake_handle();
         let event = match handle.event_file() {
             Ok(event) => event,
@@ -248,12 +253,15 @@ impl Control {
             self.next_look_ms = now + CRON.as_millis() as i64;
             self.observatory.look(now);
             self.mind_cores();
+            self.observatory.snapshots.set_key_delay(&self.config);
             self.link_cron();
             self.replicas_cron(now);
             self.bus_cron(now);
         }
         self.bus_turn();
         self.replicas_turn();
+        let held = allocator::thread_balance().wrapping_sub(self.held_before);
+        self.counters().allocated.set(held);
         if self.terminate.load(Ordering::Relaxed) {
             self.stop();
         }
@@ -304,11 +312,15 @@ impl Control {
                 id,
                 offset,
                 db,
+                ends,
                 begun,
-            } => self.restore_history((id, offset, db), begun),
+            } => self.restore_history((id, offset, db), *ends, begun),
             CoreMessage::Link(link, event) => self.on_link(link, event),
             CoreMessage::Applied(link, bytes) => self.on_applied(link, &bytes),
             CoreMessage::FeedEnded { link, db, broken } => self.on_feed_ended(link, db, broken),
+            CoreMessage::Stall { until } => {
+                std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
+            }
             other => {
                 if self.on_replica_message(other).is_some() {
                     log::error!("a message for another core has come to the control core");
@@ -324,9 +336,11 @@ impl Control {
                     .iter()
                     .map(|(name, value)| (&name[..], &value[..]))
                     .collect();
+                let snapshots = &self.observatory.snapshots;
                 let context = SetContext {
                     client_is_local: local,
-                    loading: self.observatory.snapshots.loading.load(Ordering::Relaxed),
+                    loading: snapshots.loading.load(Ordering::Relaxed)
+                        || snapshots.loading_beside.load(Ordering::Relaxed),
                 };
                 let changed = self.config.set(&pairs, context);
                 let changed = changed.and_then(|changed| self.carry_out(changed));
@@ -412,6 +426,27 @@ impl Control {
                 let replicas = self.count_replicas(on_disk);
                 self.answer(from, ticket, CoreAnswer::Count(replicas));
             }
+            CoreAsk::DebugStream(command) => {
+                self.debug_stream(command);
+                self.answer(from, ticket, CoreAnswer::Done);
+            }
+            CoreAsk::Save {
+                background,
+                schedule,
+                ..
+            } => {
+                let first = self.links.core(0);
+                first.mail(CoreMessage::Ask {
+                    from,
+                    ticket,
+                    ask: CoreAsk::Save {
+                        background,
+                        schedule,
+                        followed: self.followed_place(),
+                    },
+                });
+                first.wake_by_event();
+            }
             CoreAsk::Failover(order) => {
                 let answer = match self.order_failover(order) {
                     Ok(()) => CoreAnswer::Done,
@@ -461,7 +496,7 @@ impl Control {
     }
 
     /// CLIENT PAUSE, and the pause of a manual failover.
-    fn pause_asked_for(&self) -> (i64, bool) {
+    pub(super) fn pause_asked_for(&self) -> (i64, bool) {
         let (until_ms, writes_only) = self.pause;
         let failover_ms = self.bus_pause_until_ms;
         match (until_ms > unix_ms(), failover_ms > unix_ms()) {

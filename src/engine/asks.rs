@@ -38,6 +38,16 @@ impl Core {
             CoreMessage::Ask {
                 from,
                 ticket,
+                ask:
+                    CoreAsk::Save {
+                        background,
+                        schedule,
+                        followed,
+                    },
+            } => self.save_between((from, ticket), (background, schedule), followed),
+            CoreMessage::Ask {
+                from,
+                ticket,
                 ask: ask @ (CoreAsk::CountKeys(_) | CoreAsk::SlotsWithKeys),
             } => {
                 let answer = match &ask {
@@ -270,6 +280,9 @@ impl Core {
             CoreAsk::ResetStats => {
                 self.counters().reset();
                 self.reset_shard_stats();
+                if self.index == 0 {
+                    self.observatory.replication.reset_counts();
+                }
                 CoreAnswer::Done
             }
             CoreAsk::Monitors(monitors) => {
@@ -279,7 +292,7 @@ impl Core {
             CoreAsk::CountKeys(_) | CoreAsk::SlotsWithKeys => {
                 unreachable!("they wait for the shard")
             }
-            CoreAsk::FinalSave { .. } | CoreAsk::Pause { .. } => {
+            CoreAsk::FinalSave { .. } | CoreAsk::Save { .. } | CoreAsk::Pause { .. } => {
                 unreachable!("it is answered when it is done")
             }
             CoreAsk::SetMonitor { .. }
@@ -289,6 +302,7 @@ impl Core {
             | CoreAsk::ReplicaOf { .. }
             | CoreAsk::Replication { .. }
             | CoreAsk::CountReplicas { .. }
+            | CoreAsk::DebugStream(_)
             | CoreAsk::Failover(_)
             | CoreAsk::Cluster(_)
             | CoreAsk::ConfigRewrite { .. }

@@ -65,8 +65,8 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
     } else if is("QUICKLIST-PACKED-THRESHOLD", 3) {
         packed_threshold(args.get(2))?;
         reply.ok();
-    } else if is("CHANGE-REPL-ID", 2) || is("PAUSE-CRON", 3) {
-        // Without replicas and a cron job that could be paused there is nothing to switch.
+    } else if is("PAUSE-CRON", 3) {
+        // Without a cron job that could be paused there is nothing to switch.
         reply.ok();
     } else if is("SET-DISABLE-DENY-SCRIPTS", 3) {
         let allowed = parse_i64(args.get(2)).unwrap_or(0) != 0;
@@ -282,7 +282,7 @@ fn help(reply: &mut Reply<'_>) {
             ("ASSERT", &["Ends the server by a failed assertion."]),
             (
                 "CHANGE-REPL-ID",
-                &["Accepted for tests; there are no replicas."],
+                &["Gives the stream of changes another name, which nobody can go on with."],
             ),
             (
                 "CLIENT-EVICTION",
@@ -349,8 +349,8 @@ fn help(reply: &mut Reply<'_>) {
                 ],
             ),
             (
-                "REPLICATE <target> <command> ...",
-                &["Accepted for tests; there are no replicas."],
+                "REPLICATE <command> [<argument> ...]",
+                &["Sends replicas a command that is not executed here."],
             ),
             (
                 "REPLYBUFFER <what> <value>",
