@@ -12,6 +12,8 @@ use crate::config::Config;
 pub struct Status {
     /// Links of the cluster's bus.
     pub cluster_links: AtomicU32,
+    /// Bytes that the links of the cluster's bus take: `mem_cluster_links`.
+    pub cluster_link_bytes: AtomicU64,
     /// This server is a replica.
     pub is_replica: AtomicBool,
     /// A replica's link is up: it has all data and follows.

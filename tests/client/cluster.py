@@ -1,17 +1,19 @@
 """Does a cluster form, send clients where keys are, move slots under load, survive kills and restarts, and mix with Redis?
 
-usage: cluster.py [WORD ...] [--shards N] [--slotwise PATH] [--redis PATH]
+usage: cluster.py [WORD ...] [--shards N] [--jobs N] [--slotwise PATH] [--redis PATH] [--cli PATH]
 
 Every test is a function whose name is the sentence it proves; WORDs select those whose name holds one of them. Clusters
 are made by an unmodified redis-cli. Keys are written by a client that follows redirections and remembers what it wrote.
 """
 
 import argparse
+import socket
 import subprocess
 import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import support
@@ -19,6 +21,9 @@ from support import Client, ErrorReply, wait_until
 
 TESTS = []
 NODE_TIMEOUT_MS = 2000
+PLACES = threading.Lock()
+TAKEN = set()  # ports of nodes: several tests run at a time
+CLI = ["redis-cli"]
 
 
 def test(function):
@@ -51,15 +56,27 @@ class House:
                 server = support.redis(self.options.redis, extra=arguments)
             else:
                 server = support.slotwise(self.options.slotwise, shards=self.options.shards, extra=arguments)
-            if server.port < 22000:
-                break
-            server.stop()  # the bus's port would be one that the system gives to outgoing connections
+            if server.port < 22000 and is_free(server.port + 10000):
+                with PLACES:
+                    if server.port not in TAKEN:
+                        TAKEN.update((server.port, server.port + 10000, server.port - 10000))
+                        break
+            server.stop()  # the bus's port is taken, or one that the system gives to outgoing connections
+        server.is_redis = redis
         self.nodes.append(server)
         return server.start()
 
-    def cluster(self, kinds, replicas=0):
+    def single(self, redis):
+        """A server that is no node of a cluster."""
+        make = support.redis if redis else support.slotwise
+        options = {} if redis else {"shards": self.options.shards}
+        server = make(self.options.redis if redis else self.options.slotwise, **options)
+        self.nodes.append(server)
+        return server.start()
+
+    def cluster(self, kinds, replicas=0, extra=()):
         """A cluster of nodes; `kinds` has an `s` for each of ours and an `r` for each of Redis's."""
-        nodes = [self.node(redis=kind == "r") for kind in kinds]
+        nodes = [self.node(redis=kind == "r", extra=extra) for kind in kinds]
         cli("--cluster", "create", *map(address, nodes), "--cluster-replicas", replicas, "--cluster-yes")
         wait_until(lambda: all(is_ok(node) for node in nodes), 20, "a cluster that works")
         return nodes
@@ -70,12 +87,21 @@ class House:
         self.nodes = []
 
 
+def is_free(port):
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 def address(node):
     return f"127.0.0.1:{node.port}"
 
 
 def cli(*words, bound=90):
-    done = subprocess.run(["redis-cli", *map(str, words)], capture_output=True, text=True, timeout=bound)
+    done = subprocess.run([*CLI, *map(str, words)], capture_output=True, text=True, timeout=bound)
     end = (done.stdout + done.stderr)[-600:]
     true(done.returncode == 0, f"redis-cli {' '.join(map(str, words))}:\n{end}")
     return done.stdout
@@ -99,6 +125,36 @@ def lines(node):
 
 def is_primary(node):
     return any("myself" in line[2] and "master" in line[2] for line in lines(node))
+
+
+def node_id(node):
+    return ask(node, "CLUSTER", "MYID").decode()
+
+
+def owners(node):
+    """Slot ranges by node as this one sees them."""
+    return sorted((line[0], sorted(item for item in line[8:] if not item.startswith("["))) for line in lines(node) if line[8:])
+
+
+def agree(nodes):
+    """Whether all see the same owners, and no slot is under way."""
+    seen = [owners(node) for node in nodes]
+    return all(one == seen[0] for one in seen) and not any("[" in " ".join(line) for node in nodes for line in lines(node))
+
+
+def knows_replicas(nodes, count):
+    """Whether everybody knows so many replicas."""
+    return all(sum("slave" in line[2] and "fail" not in line[2] for line in lines(node)) == count for node in nodes)
+
+
+def primary_of(node):
+    """The name of this replica's primary."""
+    return next(line[3] for line in lines(node) if "myself" in line[2])
+
+
+def named(nodes, name):
+    """The node of that name."""
+    return next(node for node in nodes if node_id(node) == name)
 
 
 class Follower:
@@ -191,30 +247,41 @@ def slots_move_under_load_and_nothing_is_lost(house):
     move_under_load(nodes)
 
 
-def move_under_load(nodes):
-    follower, stop, problems = Follower(nodes), threading.Event(), []
+class Load:
+    """A client that writes without pause, beside what a test does. Leaving it waits for the end and tells of errors."""
 
-    def write():
+    def __init__(self, nodes, keys=2000):
+        self.follower, self.keys = Follower(nodes), keys
+        self.stop, self.problems = threading.Event(), []
+        self.thread = threading.Thread(target=self.write)
+
+    def write(self):
         number = 0
         try:
-            while not stop.is_set():
-                follower.write(f"key:{number % 2000}", str(number))
+            while not self.stop.is_set():
+                self.follower.write(f"key:{number % self.keys}", str(number))
                 number += 1
         except Exception as problem:  # the thread that waits for it tells
-            problems.append(problem)
+            self.problems.append(problem)
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        first, second = (ask(node, "CLUSTER", "MYID").decode() for node in nodes[:2])
+    def __enter__(self):
+        self.thread.start()
+        return self.follower
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+        true(not self.problems, f"{self.problems}")
+
+
+def move_under_load(nodes, slots=100):
+    with Load(nodes) as follower:
+        first, second = (node_id(node) for node in nodes[:2])
         for source, target in ((first, second), (second, first)):
             cli("--cluster", "reshard", address(nodes[0]), "--cluster-from", source, "--cluster-to", target,
-                "--cluster-slots", 100, "--cluster-yes")
-    finally:
-        stop.set()
-        writer.join()
-    true(not problems, f"{problems}")
+                "--cluster-slots", slots, "--cluster-yes")
     follower.check()
+    wait_until(lambda: agree(nodes), 15, "everybody to agree")
     cli("--cluster", "check", address(nodes[0]))
 
 
@@ -280,30 +347,41 @@ def ours_and_redis_are_one_cluster(house):
     move_under_load(nodes)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def run(tests, description):
+    """The main program of a file of such tests."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--shards", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=1, help="so many tests at a time")
     parser.add_argument("--slotwise", help="the server under test (target/quick/slotwise)")
     parser.add_argument("--redis", default="redis-server")
+    parser.add_argument("--cli", default="redis-cli")
     options = parser.parse_args()
-    chosen = [one for one in TESTS if not options.words or any(word in one.__name__ for word in options.words)]
-    passed = failed = 0
-    for one in chosen:
-        start, house = time.monotonic(), House(options)
-        try:
-            one(house)
-            passed += 1
-            print(f"ok    {one.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
-        except Exception as problem:
-            failed += 1
-            detail = str(problem) if isinstance(problem, AssertionError) else traceback.format_exc()
-            print(f"FAIL  {one.__name__}: {detail}", flush=True)
-        finally:
-            house.close()
+    CLI[:] = [options.cli]
+    chosen = [one for one in tests if not options.words or any(word in one.__name__ for word in options.words)]
+    with ThreadPoolExecutor(options.jobs) as jobs:
+        passed = sum(jobs.map(lambda one: attempt(one, options), chosen))
+    failed = len(chosen) - passed
     print(f"{Path(sys.argv[0]).stem} with {options.shards} shards: {passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
+def attempt(one, options):
+    """Runs one test; whether it passed."""
+    start, house = time.monotonic(), House(options)
+    try:
+        one(house)
+        print(f"ok    {one.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
+        return True
+    except Exception as problem:
+        detail = str(problem) if isinstance(problem, AssertionError) else traceback.format_exc()
+        print(f"FAIL  {one.__name__}: {detail}", flush=True)
+        for node in house.nodes:
+            print(f"      {node.name} at {node.port}:\n{node.log_tail(12)}", flush=True)
+        return False
+    finally:
+        house.close()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(TESTS, __doc__))

@@ -46,6 +46,11 @@ impl Manual {
 }
 
 impl Cluster {
+    /// Whether this node holds its writes for a replica that is to take its place.
+    pub fn holds_writes(&self) -> bool {
+        self.manual.is_running() && self.manual.replica.is_some()
+    }
+
     /// A replica asks this node to hold its writes.
     pub(super) fn on_mf_start(&mut self, link: LinkId, sender: NodeKey) {
         if !self.me().is_primary() || self.nodes[sender].primary != Some(self.myself) {

@@ -4,6 +4,8 @@ use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Me
 
 use super::{ask, count_keys_in_slot, get_keys_in_slot, help, key_slot};
 
+/// Flags of what tells of nodes and slots.
+const TELLS: Flags = Flags::STALE.and(Flags::BESIDE_DATA);
 /// Flags of what changes the cluster.
 const ADMIN: Flags = Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING);
 
@@ -95,7 +97,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "COUNT-FAILURE-REPORTS",
             arity: Arity::Exactly(3),
-            flags: Flags::ADMIN.and(Flags::STALE),
+            flags: TELLS.and(Flags::ADMIN),
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -279,7 +281,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "INFO",
             arity: Arity::Exactly(2),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -298,7 +300,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "KEYSLOT",
             arity: Arity::Exactly(3),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -317,7 +319,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "LINKS",
             arity: Arity::Exactly(2),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -361,7 +363,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "MYID",
             arity: Arity::Exactly(2),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -380,7 +382,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "MYSHARDID",
             arity: Arity::Exactly(2),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -399,7 +401,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "NODES",
             arity: Arity::Exactly(2),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -418,7 +420,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "REPLICAS",
             arity: Arity::Exactly(3),
-            flags: Flags::ADMIN.and(Flags::STALE),
+            flags: TELLS.and(Flags::ADMIN),
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -569,7 +571,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "SLAVES",
             arity: Arity::Exactly(3),
-            flags: Flags::ADMIN.and(Flags::STALE),
+            flags: TELLS.and(Flags::ADMIN),
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
