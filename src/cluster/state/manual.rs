@@ -81,6 +81,10 @@ impl Cluster {
             self.manual.can_start = true;
             self.todo.election = true;
         } else {
+            // It may not have heard yet that this is a replica of its own.
+            if let Some(link) = self.nodes[primary].outbound {
+                self.send_gossip(link, Kind::Ping);
+            }
             let packet = packet::plain(Kind::MfStart, &self.header());
             self.send_to(primary, Kind::MfStart, packet);
         }

@@ -232,8 +232,14 @@ impl Control {
     fn observe_for(&mut self, bus: &mut Bus) {
         let link = self.link_report();
         let now = unix_ms();
+        let snapshots = &self.observatory.snapshots;
+        let is_loading = snapshots.loading.load(Relaxed) || snapshots.loading_beside.load(Relaxed);
         let observed = Observed {
-            repl_offset: self.replication.history.offset,
+            // A replica that takes a whole copy in has nothing yet: that keeps it out of what clients are told.
+            repl_offset: match self.is_replica() && is_loading {
+                true => 0,
+                false => self.replication.history.offset,
+            },
             is_replicating: self.is_replica(),
             primary_seen_ms: match &link {
                 None => now,
