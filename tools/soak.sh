@@ -46,6 +46,9 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     for shards in 1 2; do
         check 400 python3 "$clients/cluster.py" --shards $shards --slotwise "$SLOTWISE"
     done
+    for shards in 1 4; do
+        check 600 python3 "$clients/cluster_tools.py" --shards $shards --slotwise "$SLOTWISE"
+    done
     check 1500 python3 "$clients/replication_chaos.py" --rounds 20 --seconds 60
     check 900 python3 "$clients/replication_chaos.py" --netns --rounds 8
     for nodes in s4,r,s1 r,s4,s4 s2,s2,r; do
@@ -61,6 +64,7 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     check 3600 python3 "$root/tests/compat/run.py"
     check 3600 python3 "$root/tests/compat/run.py" --replace
     check 7200 python3 "$root/tests/compat/run.py" --replication
+    check 7200 python3 "$root/tests/compat/run.py" --cluster
     turns=$((turns + 1))
     echo "turn $turns done"
 done

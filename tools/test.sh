@@ -183,7 +183,9 @@ if command -v redis-server >/dev/null 2>&1; then
     done
     step "replication-chaos" 60 python3 "$clients/replication_chaos.py" --seconds 12 --rounds 2 --seed 7200
     step "sentinel" 90 "${client_python:-python3}" "$clients/sentinel.py" --jobs 5
-    step "cluster-4" 200 python3 "$clients/cluster.py" --shards 4 --slotwise "$SLOTWISE"
+    step "cluster-4" 60 python3 "$clients/cluster.py" --shards 4 --jobs 4 --slotwise "$SLOTWISE"
+    step "cluster-tools-2" 60 python3 "$clients/cluster_tools.py" --shards 2 --jobs 4 --slotwise "$SLOTWISE" \
+        mends covers added imported killed by_hand
     for shards in 1 4; do
         step "pubsub-$shards" 120 python3 "$clients/pubsub.py" --shards $shards
     done
