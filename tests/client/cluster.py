@@ -347,6 +347,106 @@ def ours_and_redis_are_one_cluster(house):
     move_under_load(nodes)
 
 
+def owner_of(nodes, key):
+    return next(node for node in nodes if not isinstance(ask(node, "EXISTS", key), ErrorReply))
+
+
+def blocks(node, count):
+    return f"blocked_clients:{count}\r\n".encode() in ask(node, "INFO", "clients")
+
+
+@test
+def who_waits_for_a_slot_is_sent_away_when_it_goes(house):
+    nodes = house.cluster("sss")
+    source = owner_of(nodes, "foo")
+    target = next(node for node in nodes if node is not source)
+    with source.client(timeout=10) as blocked, source.client(timeout=10) as subscriber, source.client(timeout=10) as stays:
+        blocked.send("BLPOP", "foo", "0")
+        equal(subscriber.call("SSUBSCRIBE", "foo"), [b"ssubscribe", b"foo", 1])
+        equal(stays.call("SUBSCRIBE", "foo"), [b"subscribe", b"foo", 1])
+        wait_until(lambda: blocks(source, 1), 5, "a client that waits")
+        equal(ask(target, "CLUSTER", "SETSLOT", 12182, "IMPORTING", node_id(source)), b"OK")
+        equal(ask(source, "CLUSTER", "SETSLOT", 12182, "MIGRATING", node_id(target)), b"OK")
+        for node in (target, source):
+            equal(ask(node, "CLUSTER", "SETSLOT", 12182, "NODE", node_id(target)), b"OK")
+        equal(blocked.read()[0].value(), ErrorReply(f"MOVED 12182 127.0.0.1:{target.port}".encode()))
+        equal(subscriber.read()[0].value(), [b"sunsubscribe", b"foo", 0])
+        equal(subscriber.call("PING"), b"PONG")
+        equal(ask(source, "PUBLISH", "foo", "still here"), 1)
+        equal(stays.read()[0].value(), [b"message", b"foo", b"still here"])
+        wait_until(lambda: blocks(source, 0), 5, "nobody to wait")
+
+
+@test
+def replicas_serve_reads_to_who_asks_for_them(house):
+    nodes = house.cluster("ssssss", replicas=1)
+    primary = next(node for node in nodes if is_primary(node) and not isinstance(ask(node, "EXISTS", "foo"), ErrorReply))
+    equal(ask(primary, "SET", "foo", "1"), b"OK")
+    wait_until(lambda: knows_replicas(nodes, 3), 10, "everybody to know the replicas")
+    replica = next(node for node in nodes if not is_primary(node) and primary_of(node) == node_id(primary))
+    moved = ErrorReply(f"MOVED 12182 127.0.0.1:{primary.port}".encode())
+    with replica.client(timeout=10) as client:
+        equal(client.call("GET", "foo"), moved)
+        equal(client.call("READONLY"), b"OK")
+        wait_until(lambda: client.call("GET", "foo") == b"1", 10, "the key")
+        equal(client.call("SET", "foo", "2"), moved)
+        equal(client.transaction([("GET", "foo"), ("STRLEN", "foo")]), [b"1", 1])
+        equal(client.pipeline([("MULTI",), ("GET", "foo"), ("SET", "foo", "2")])[2], moved)
+        true(client.call("EXEC").startswith(b"EXECABORT"), "the transaction is over")
+        equal(client.call("EVAL_RO", "return redis.call('get', KEYS[1])", 1, "foo"), b"1")
+        equal(client.call("READWRITE"), b"OK")
+        equal(client.call("GET", "foo"), moved)
+        equal(client.call("SSUBSCRIBE", "foo"), [b"ssubscribe", b"foo", 1])
+        equal(ask(primary, "SPUBLISH", "foo", "hello"), 0)
+        equal(client.read()[0].value(), [b"smessage", b"foo", b"hello"])
+
+
+@test
+def a_cluster_that_is_down_serves_what_it_is_told_to(house):
+    nodes = house.cluster("sss")
+    node = owner_of(nodes, "foo")
+    equal(ask(node, "SET", "foo", "1"), b"OK")
+    lost = next(slot for slot in range(16384) if ask(node, "CLUSTER", "COUNTKEYSINSLOT", slot) == 0 and slot != 12182)
+    equal(ask(node, "CLUSTER", "DELSLOTS", lost), b"OK")
+    down = ErrorReply(b"CLUSTERDOWN The cluster is down")
+    with node.client(timeout=10) as client:
+        wait_until(lambda: client.call("GET", "foo") == down, 5, "the cluster to be down")
+        equal(client.call("SPUBLISH", "foo", "x"), 0)
+        equal(client.call("CONFIG", "SET", "cluster-allow-pubsubshard-when-down", "no"), b"OK")
+        equal(client.call("SPUBLISH", "foo", "x"), down)
+        equal(client.call("CONFIG", "SET", "cluster-allow-reads-when-down", "yes"), b"OK")
+        equal(client.call("GET", "foo"), b"1")
+        equal(client.call("SET", "foo", "2"), ErrorReply(b"CLUSTERDOWN The cluster is down and only accepts read commands"))
+        equal(client.call("CONFIG", "SET", "cluster-require-full-coverage", "no"), b"OK")
+        wait_until(lambda: client.call("SET", "foo", "2") == b"OK", 10, "the cluster to be up")
+
+
+@test
+def a_node_that_moves_to_another_port_is_found_there(house):
+    nodes = house.cluster("srs")
+    node, old = nodes[0], nodes[0].port
+    with PLACES:
+        new = next(port for port in range(old + 1, 22000) if is_free(port) and is_free(port + 10000) and port not in TAKEN)
+        TAKEN.add(new)
+    equal(ask(node, "CONFIG", "SET", "port", new), b"OK")
+    node.port = new
+    where = f"127.0.0.1:{new}@{new + 10000}"
+    for other in nodes:
+        wait_until(lambda: any(line[1].startswith(where) and line[7] == "connected" for line in lines(other)), 15, where)
+    nodes[1].process.kill()
+    nodes[1].process.wait()
+    nodes[1].start()  # its links to the others are all new
+    wait_until(lambda: all(is_ok(one) for one in nodes), 20, "a cluster that works")
+
+
+@test
+def a_name_that_would_break_the_file_of_nodes_is_refused(house):
+    node = house.node()
+    for name in ("two words", "a,b", "a=b", '"'):
+        true(b"invalid character" in ask(node, "CONFIG", "SET", "cluster-announce-human-nodename", name), name)
+    equal(ask(node, "CONFIG", "SET", "cluster-announce-human-nodename", "east-1"), b"OK")
+
+
 def run(tests, description):
     """The main program of a file of such tests."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
