@@ -213,7 +213,9 @@ lane_waiting() {
     done
     client replication-chaos 60 replication_chaos --seconds 12 --rounds 2 --seed 7200
     step sentinel 120 "${client_python:-python3}" "$clients/sentinel.py" --jobs 5
-    client cluster-4 200 cluster --shards 4 --slotwise "$SLOTWISE"
+    client cluster-4 90 cluster --shards 4 --jobs 4 --slotwise "$SLOTWISE"
+    client cluster-tools-2 90 cluster_tools --shards 2 --jobs 4 --slotwise "$SLOTWISE" \
+        mends covers added imported killed by_hand
     client cluster-node 90 cluster_node --shards 2 --slotwise "$SLOTWISE" --jobs 4 --seconds 4
     client partitions 90 partitions --seed 7200
 }

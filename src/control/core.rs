@@ -1,7 +1,8 @@
 //! The control core's own loop: accepted connections, questions from the cores, signals, the clock.
 //!
-//! It runs on a glommio executor like the others and sleeps by awaiting its event descriptor, which its ring, the other
-//! cores and the timer signal; so other tasks of this executor (links of replication and of the cluster) run beside it.
+//! Like a data core it is the only task of its executor and sleeps in its own ring, which the sockets, the other cores and a
+//! timer wake. It must not sleep in the executor: glommio parks while tasks are due if the thread was off its processor for
+//! longer than a preemption period just before it ran them, and then nothing ever wakes it.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::AsRawFd;
@@ -127,7 +128,6 @@ impl Control {
         let ring = Ring::new()?;
         crate::base::sys::name_thread("control");
         parts.links.control().set_wake(ring.wake_handle());
-        ring.signal_completions_on(ring.wake_handle().event_fd())?;
         let id = Replid::parse(parts.observatory.about.replid.as_bytes()).unwrap_or(Replid::NONE);
         let replication = Replication::new(History::new(id), parts.links.shards());
         let mut control = Control {
@@ -181,35 +181,17 @@ impl Control {
     /// Serves until the server stops.
     pub async fn run(mut self) {
         self.held_before = allocator::thread_balance();
-        let handle = self.ring.wake_handle();
-        let event = match handle.event_file() {
-            Ok(event) => event,
-            Err(error) => panic!("the control core cannot wait for its event descriptor: {error}"),
-        };
-        let ticking = handle.clone();
-        let timer = glommio::spawn_local(async move {
-            loop {
-                glommio::timer::sleep(CRON).await;
-                ticking.wake();
-            }
-        });
         while !self.stopping {
             self.turn();
             self.links.control().sleep.going_to_sleep();
-            if !self.mail.is_empty()
+            let is_wanted = !self.mail.is_empty()
                 || self.links.control().has_mail()
-                || self.ring.has_completions()
-                || self.replication.has_blocks()
-            {
-                self.links.control().sleep.awake();
-                continue;
-            }
-            if event.read_at(0, 8).await.is_err() {
-                glommio::timer::sleep(CRON).await;
-            }
+                || self.replication.has_blocks();
+            let left_ms = self.next_look_ms.saturating_sub(unix_ms());
+            let limit = Duration::from_millis(left_ms.max(1) as u64).min(CRON);
+            self.ring.turn((!is_wanted).then_some(limit));
             self.links.control().sleep.awake();
         }
-        timer.cancel().await;
     }
 
     fn turn(&mut self) {
@@ -318,9 +300,6 @@ impl Control {
             CoreMessage::Link(link, event) => self.on_link(link, event),
             CoreMessage::Applied(link, bytes) => self.on_applied(link, &bytes),
             CoreMessage::FeedEnded { link, db, broken } => self.on_feed_ended(link, db, broken),
-            CoreMessage::Stall { until } => {
-                std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
-            }
             other => {
                 if self.on_replica_message(other).is_some() {
                     log::error!("a message for another core has come to the control core");

@@ -337,21 +337,24 @@ impl Core {
 
     /// Whether a command is held back now.
     pub(super) fn is_paused(&self, command: &Registered, args: &Args<'_>, client: &Client) -> bool {
+        self.pause.until_ms > self.now
+            && (!self.pause.writes_only || self.writes(command, args, client))
+    }
+
+    /// Whether a command may write, or EXEC run one that may.
+    pub(super) fn writes(&self, command: &Registered, args: &Args<'_>, client: &Client) -> bool {
         use crate::command::spec::Flags;
         // A script that says that it does not write is taken at its word.
         let writes = |command: &Registered, args: &Args<'_>| {
             let kinds = Flags::WRITE.and(Flags::MAY_REPLICATE);
             command.spec.flags.any(kinds) && !self.is_reading_script(command, args)
         };
-        self.pause.until_ms > self.now
-            && (!self.pause.writes_only
-                || writes(command, args)
-                || (command.name == "exec"
-                    && client.multi.as_ref().is_some_and(|multi| {
-                        multi.queue.iter().any(|queued| {
-                            writes(queued.command, &queued.args.args(client.caller()))
-                        })
-                    })))
+        writes(command, args)
+            || (command.name == "exec"
+                && client.multi.as_ref().is_some_and(|multi| {
+                    let mut queue = multi.queue.iter();
+                    queue.any(|queued| writes(queued.command, &queued.args.args(client.caller())))
+                }))
     }
 
     // MONITOR.

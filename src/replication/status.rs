@@ -15,6 +15,8 @@ pub struct Status {
     timeout_s: AtomicU32,
     /// Links of the cluster's bus.
     pub cluster_links: AtomicU32,
+    /// Bytes that the links of the cluster's bus take: `mem_cluster_links`.
+    pub cluster_link_bytes: AtomicU64,
     /// This server is a replica.
     pub is_replica: AtomicBool,
     /// A replica's link is up: it has all data and follows.

@@ -100,6 +100,7 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
         return Ok(Step::Whole(set_active_expire));
     } else {
         return super::debug_tools::run(context, args, reply)
+            .or_else(|| crate::command::cluster::debug(context, args, reply))
             .unwrap_or_else(|| Err(ErrorReply::subcommand_syntax(args.get(1), "DEBUG")));
     }
     Ok(Step::Done)
@@ -289,6 +290,10 @@ fn help(reply: &mut Reply<'_>) {
                 &["Clients that maxmemory-clients may close, by size class."],
             ),
             (
+                "CLUSTERLINK KILL <to|from|all> <node-id>",
+                &["Breaks the links that this node opened to another one, accepted from it, or both."],
+            ),
+            (
                 "CONFIG-REWRITE-FORCE-ALL",
                 &["Like CONFIG REWRITE, with the directives at their defaults as well."],
             ),
@@ -303,6 +308,10 @@ fn help(reply: &mut Reply<'_>) {
             (
                 "DICT-RESIZING <0|1>",
                 &["Accepted for tests; tables grow bucket by bucket."],
+            ),
+            (
+                "DROP-CLUSTER-PACKET-FILTER <packet-type>",
+                &["Passes over arriving packets of the bus of that type; -1 for none."],
             ),
             ("ERROR <string>", &["Answers with this error."]),
             (
