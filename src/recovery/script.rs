@@ -85,11 +85,7 @@ impl Stage {
             client: &mut self.client,
             core: &core,
         };
-        match handler(
-            &mut context,
-            args,
-            &mut Reply::new(out, args.caller.resp3),
-        )? {
+        match handler(&mut context, args, &mut Reply::new(out, args.caller.resp3))? {
             Step::Done => Ok(self.client.db),
             Step::Fail(error) => Err(error),
             _ => Err(ErrorReply::text(

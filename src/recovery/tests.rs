@@ -425,10 +425,7 @@ fn scripts_in_a_log_are_run_again() {
     let mut world = World::with(recovered.keyspaces, 0);
     for (key, value) in [("n", "42"), ("word", "w"), ("last", "1")] {
         let reply = world.harness.line(&format!("GET {key}"));
-        assert!(
-            reply.ends_with(&format!("{value}\r\n")),
-            "{key}: {reply}"
-        );
+        assert!(reply.ends_with(&format!("{value}\r\n")), "{key}: {reply}");
     }
 }
 

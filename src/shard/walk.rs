@@ -460,13 +460,7 @@ impl Walk {
     }
 
     /// The long string of an entry that has not been dealt with, on the list of open values.
-    fn open_string(
-        &mut self,
-        db: usize,
-        entry: &KeyEntry,
-        config: &Config,
-        now: i64,
-    ) -> &mut Open {
+    fn open_string(&mut self, db: usize, entry: &KeyEntry, config: &Config, now: i64) -> &mut Open {
         if self.live_string(db, entry.key()).is_none() {
             let head = self.head(db, entry, config, now);
             self.push_open(head, Source::LiveString(db, entry.key().into()), 0);
