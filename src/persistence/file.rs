@@ -35,6 +35,11 @@ pub trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Waits until the names in a directory are on the disk.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+    /// Keeps other processes from holding this directory too, as long as what comes back is there. An error when one does.
+    fn hold(&self, directory: &Path) -> io::Result<Option<fs::File>> {
+        let _ = directory;
+        Ok(None)
+    }
     /// The files in a directory. A disk that keeps no account of them has none.
     fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
         let _ = directory;
@@ -78,6 +83,19 @@ impl Disk for RealDisk {
                 made?;
                 self.sync_directory(path.parent().unwrap_or(Path::new(".")))
             }
+        }
+    }
+
+    fn hold(&self, directory: &Path) -> io::Result<Option<fs::File>> {
+        let held = fs::File::open(directory)?;
+        match held.try_lock() {
+            Ok(()) => Ok(Some(held)),
+            Err(fs::TryLockError::WouldBlock) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another process writes append-only files there",
+            )),
+            // A file system without locks.
+            Err(fs::TryLockError::Error(_)) => Ok(None),
         }
     }
 

@@ -6,6 +6,7 @@
     full      a full disk: MISCONF, nothing acknowledged is lost, and writes go on by themselves once there is room
     slow      a disk that is slow to take writes holds them up, which is told, and nothing piles up behind it
     names     files are found again whatever appendfilename is
+    alone     two servers never write in one directory
     torn      half a command at the end of a file is cut off, or stops the start if it is told to
 
     tests/client/aof.py [--slotwise PATH] [--shards N] [CHECK ...]
@@ -216,6 +217,28 @@ def check_names(options, directory):
     expect(files(directory, "*\n a name .*"), f"no file is called so: {files(directory, '*')}")
 
 
+def check_alone(options, directory):
+    extra = ("--appendonly", "yes")
+    with Run(options, directory, *extra) as server:
+        with server.client() as client:
+            client.call("SET", "a", "1")
+        other = Run(options, directory, *extra)
+        try:
+            other.server.start()
+            raise Failure("two servers write in one directory")
+        except RuntimeError as refusal:
+            expect("another process writes" in str(refusal), f"{refusal}")
+        finally:
+            other.server.stop()
+        with Run(options, directory) as third, third.client() as client:
+            client.call("CONFIG", "SET", "appendonly", "yes")
+            wait_until(lambda: info(client, "aof_last_bgrewrite_status") == "err", 5, "a refusal")
+        kill(server)
+    with Run(options, directory, *extra) as server:
+        with server.client() as client:
+            expect(client.call("GET", "a") == b"1", "the data are there")
+
+
 def check_torn(options, directory):
     with Run(options, directory, "--appendonly", "yes") as server:
         with server.client() as client:
@@ -243,7 +266,7 @@ def check_torn(options, directory):
 
 CHECKS = {
     "switch": check_switch, "rewrite": check_rewrite, "waitaof": check_waitaof, "full": check_full, "slow": check_slow,
-    "names": check_names, "torn": check_torn,
+    "names": check_names, "alone": check_alone, "torn": check_torn,
 }
 
 

@@ -265,7 +265,7 @@ def check_damaged(options):
         for name, damage, text in (
             ("an empty manifest", lambda text: b"", "Found an empty AOF manifest"),
             ("a manifest cut short", lambda text: text[:-1], "too long line"),
-            ("a file that is not there", lambda text: text.replace(b"incr", b"incs"), "it is not there"),
+            ("a file that is not there", lambda text: text.replace(b"incr", b"incs"), "No such file or directory"),
         ):
             with Place() as place:
                 copied(source, place)
