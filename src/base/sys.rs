@@ -160,11 +160,17 @@ pub fn be_nice(niceness: i32) {
 /// Where a report of a fault goes beside standard error; negative for nowhere.
 static REPORT_FD: AtomicI32 = AtomicI32::new(-1);
 
-/// Makes faults in machine code (a bad address, a bad instruction, a division by zero) leave a line before they end the
-/// process: on standard error and on `log`, a descriptor that stays open.
+/// Makes faults in machine code (a bad address, a bad instruction, a division by zero) and SIGABRT leave a line before they
+/// end the process: on standard error and on `log`, a descriptor that stays open.
 pub fn report_faults(log: RawFd) {
     REPORT_FD.store(log, Ordering::Relaxed);
-    for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL] {
+    for signal in [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGILL,
+        libc::SIGABRT,
+    ] {
         // SAFETY: an all-zero `sigaction` is a valid one (no flags, an empty mask), completed by the next lines.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = on_fault as *const () as usize;
@@ -184,13 +190,15 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_
         line[length..length + bytes.len()].copy_from_slice(bytes);
         length += bytes.len();
     };
-    // SAFETY: the kernel hands over a valid siginfo, and these four signals carry an address.
-    let address = unsafe { (*info).si_addr() } as usize;
     let mut digits = [0u8; 20];
     add(b"\n=== SLOTWISE BUG REPORT: crashed by signal: ");
     add(decimal(signal.unsigned_abs() as usize, 10, &mut digits));
-    add(b", accessing address: 0x");
-    add(decimal(address, 16, &mut digits));
+    if signal != libc::SIGABRT {
+        // SAFETY: the kernel hands over a valid siginfo, and the other signals carry an address.
+        let address = unsafe { (*info).si_addr() } as usize;
+        add(b", accessing address: 0x");
+        add(decimal(address, 16, &mut digits));
+    }
     add(b" ===\nPlease report this with the log lines above.\n");
     for fd in [libc::STDERR_FILENO, REPORT_FD.load(Ordering::Relaxed)] {
         if fd >= 0 {

@@ -15,7 +15,7 @@ pub const HOSTNAME_BYTES_MAX: usize = 255;
 pub const NODE_NAME_BYTES_MAX: usize = 255;
 
 /// An address as text, `127.0.0.1` or `::1`; empty when it is not known. `cluster-announce-ip` may be any word.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IpText {
     bytes: [u8; IP_BYTES],
     length: u8,

@@ -119,22 +119,23 @@ pub fn admit_now(command: &Registered, client: &Client, gates: Gates) -> Result<
     if gates.out_of_memory && needs_memory(command, client) {
         return Err(Refusal::Error(ErrorReply::OUT_OF_MEMORY));
     }
+    // EXEC is as what it would run.
+    let queued = |flag: Flags, with: bool| {
+        let multi = client.multi.as_ref().filter(|_| is_exec(command));
+        multi.is_some_and(|multi| {
+            let mut queue = multi.queue.iter();
+            let is_declared = with && flag.has(Flags::WRITE) && multi.has_writing_script;
+            is_declared || queue.any(|queued| queued.command.spec.flags.has(flag) == with)
+        })
+    };
     if let Some(trouble) = gates.trouble
-        && flags.any(Flags::WRITE.and(Flags::TELLS_TROUBLE))
+        && (flags.any(Flags::WRITE.and(Flags::TELLS_TROUBLE)) || queued(Flags::WRITE, true))
     {
         return Err(Refusal::Error(misconfigured(trouble)));
     }
     if gates.lacks_replicas && flags.has(Flags::WRITE) {
         return Err(Refusal::Error(ErrorReply::NO_REPLICAS));
     }
-    // EXEC is as what it would run.
-    let queued = |flag: Flags, with: bool| {
-        let multi = client.multi.as_ref().filter(|_| is_exec(command));
-        multi.is_some_and(|multi| {
-            let mut queue = multi.queue.iter();
-            queue.any(|queued| queued.command.spec.flags.has(flag) == with)
-        })
-    };
     if gates.read_only && (flags.has(Flags::WRITE) || queued(Flags::WRITE, true)) {
         return Err(Refusal::Error(ErrorReply::READONLY));
     }

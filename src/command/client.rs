@@ -264,6 +264,8 @@ pub struct Multi {
     pub queue: Vec<Queued>,
     /// A command was refused: EXEC aborts.
     pub refused: bool,
+    /// A script is queued that has declared what it does, and may write.
+    pub has_writing_script: bool,
     /// Bytes of memory the queue holds.
     pub bytes: usize,
 }

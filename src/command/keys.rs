@@ -34,10 +34,22 @@ fn collect(spec: &KeySpec, args: &Args<'_>, places: &mut KeyPlaces) -> Option<()
     let count = args.len();
     let begin = match spec.begin {
         Begin::Index(index) => usize::from(index),
-        Begin::Keyword { word, from, past } => match find_word(args, word, from, past) {
-            Some(place) => place + 1,
-            None => return Some(()),
-        },
+        Begin::Keyword {
+            word,
+            from,
+            past,
+            in_place_of,
+        } => {
+            let replaced = in_place_of.map(u32::from);
+            let search = replaced.map_or(1, |place| place as usize + 1);
+            match find_word(args, word, from, past, search) {
+                Some(place) => {
+                    places.retain(|(key, _)| Some(*key) != replaced);
+                    place + 1
+                }
+                None => return Some(()),
+            }
+        }
         Begin::Computed { place, .. } => match place(args) {
             Some(place) => place,
             None => return Some(()),
@@ -80,9 +92,16 @@ fn collect(spec: &KeySpec, args: &Args<'_>, places: &mut KeyPlaces) -> Option<()
     Some(())
 }
 
-fn find_word(args: &Args<'_>, word: &str, from: i8, past: &[(&str, u8)]) -> Option<usize> {
+/// Where the word is. `first` is the first argument to look at where options with their values are passed over.
+fn find_word(
+    args: &Args<'_>,
+    word: &str,
+    from: i8,
+    past: &[(&str, u8)],
+    first: usize,
+) -> Option<usize> {
     if !past.is_empty() {
-        let mut place = 1;
+        let mut place = first;
         while place < args.len() && !args.is(place, word) {
             let option = past.iter().find(|(option, _)| args.is(place, option));
             place += 1 + option.map_or(0, |(_, taken)| usize::from(*taken));

@@ -199,6 +199,9 @@ pub enum Begin {
         /// Options before the word, each with the number of arguments it takes: what these are given is never the word.
         /// The search then starts at the first argument.
         past: &'static [(&'static str, u8)],
+        /// The argument in whose place the keys after the word stand, which then is none: MIGRATE's empty key. The search
+        /// starts behind it.
+        in_place_of: Option<u8>,
     },
     /// At an argument that the command's own syntax tells: an option that may come several times, or may be the value of
     /// another one. It is for the server's own use; COMMAND INFO shows what a client can make of it.

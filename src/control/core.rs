@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::acl::Users;
 use crate::base::allocator;
-use crate::base::clock::unix_ms;
+use crate::base::clock::{ticks, unix_ms};
 use crate::base::random::Random;
 use crate::base::sys;
 use crate::config::{Changed, Config, SetContext, SetError};
@@ -48,7 +48,7 @@ pub struct ControlParts {
     pub config: Arc<Config>,
     /// All users.
     pub users: Arc<Users>,
-    /// The process's score at start.
+    /// The process's score for the kernel.
     pub oom_score: OomScore,
     /// Sockets to accept from.
     pub listeners: Vec<Listener>,
@@ -87,7 +87,7 @@ pub struct Control {
     /// The token of an accept is the listener's place here; places are not used again.
     pub(super) listeners: Vec<Option<Listener>>,
     terminate: Arc<AtomicBool>,
-    signals: [Arc<AtomicBool>; 2],
+    pub(super) signals: [Arc<AtomicBool>; 2],
     /// What this thread had allocated before it served: no part of `used_memory`.
     held_before: u64,
     /// Who waits for the stop, while the last snapshot is written.
@@ -232,6 +232,7 @@ impl Control {
         self.drain_stream();
         let now = unix_ms();
         if now >= self.next_look_ms {
+            let begun = ticks();
             self.next_look_ms = now + CRON.as_millis() as i64;
             self.observatory.look(now);
             self.mind_cores();
@@ -239,6 +240,8 @@ impl Control {
             self.link_cron();
             self.replicas_cron(now);
             self.bus_cron(now);
+            let ns = self.observatory.scale.ns(ticks().wrapping_sub(begun));
+            self.observatory.core(self.links.shards()).cron_ns.add(ns);
         }
         self.bus_turn();
         self.replicas_turn();
@@ -247,21 +250,7 @@ impl Control {
         if self.terminate.load(Ordering::Relaxed) {
             self.stop();
         }
-        for at in 0..self.signals.len() {
-            if self.signals[at].swap(false, Ordering::Relaxed) {
-                let (name, way) = match at {
-                    0 => ("SIGTERM", self.config.shutdown_on_sigterm),
-                    _ => ("SIGINT", self.config.shutdown_on_sigint),
-                };
-                log::warn!("Received {name} scheduling shutdown...");
-                let order = ShutdownOrder {
-                    save: way.save,
-                    now: way.now,
-                    force: way.force,
-                };
-                self.shut_down(order, None);
-            }
-        }
+        self.mind_signals();
         self.ring.turn(None);
     }
 
@@ -450,10 +439,10 @@ impl Control {
     }
 
     /// Sets the process's score if `config` asks for another one than now.
-    fn with_oom_score(&self, config: Config) -> Result<Config, SetError> {
+    fn with_oom_score(&mut self, config: Config) -> Result<Config, SetError> {
         let asks = |config: &Config| (config.oom_score_adj, config.oom_score_adj_values);
         if asks(&config) != asks(&self.config)
-            && let Err(error) = self.oom_score.apply(&config)
+            && let Err(error) = self.oom_score.apply(&config, self.is_replica())
         {
             log::warn!("Unable to write oom_score_adj: {error}");
             return Err(SetError::failed(
@@ -462,6 +451,14 @@ impl Control {
             ));
         }
         Ok(config)
+    }
+
+    /// The role has changed, and the score with it.
+    pub(super) fn renew_oom_score(&mut self) {
+        let is_replica = self.is_replica();
+        if let Err(error) = self.oom_score.apply(&self.config, is_replica) {
+            log::warn!("Unable to write oom_score_adj: {error}");
+        }
     }
 
     /// What a CLIENT PAUSE comes to beside the one under way: the later end and the stricter kind (7.2). Zero ends all.

@@ -8,44 +8,43 @@ const FILE: &str = "/proc/self/oom_score_adj";
 /// What the kernel takes.
 const SCORE_MAX: i32 = 1000;
 
-/// The score that the process had at start, and so the one it goes back to.
-#[derive(Clone, Copy, Debug)]
+/// What the process's score was before we changed it, and so the one it goes back to.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct OomScore {
-    at_start: Option<i32>,
+    /// None while the score is not ours.
+    before: Option<i32>,
 }
 
 impl OomScore {
-    /// Reads the score.
-    pub fn of_this_process() -> Self {
-        let text = std::fs::read_to_string(FILE).ok();
-        OomScore {
-            at_start: text.and_then(|text| text.trim().parse().ok()),
-        }
-    }
-
-    /// Sets the score that the configuration asks for. Without one the score of the start holds.
-    pub fn apply(self, config: &Config) -> io::Result<()> {
-        let Some(wanted) = wanted(self.at_start.unwrap_or(0), config) else {
-            return match self.at_start {
-                Some(score) if score != Self::of_this_process().at_start.unwrap_or(score) => {
-                    std::fs::write(FILE, score.to_string())
-                }
-                _ => Ok(()),
+    /// Sets the score that the configuration asks for, of a primary or of a replica. Without one the score of before
+    /// holds, and whatever anybody else has written is left alone.
+    pub fn apply(&mut self, config: &Config, is_replica: bool) -> io::Result<()> {
+        if config.oom_score_adj == OomScoreAdj::No {
+            return match self.before.take() {
+                Some(score) => std::fs::write(FILE, score.to_string()),
+                None => Ok(()),
             };
+        }
+        let before = match self.before {
+            Some(score) => score,
+            None => {
+                let text = std::fs::read_to_string(FILE)?;
+                text.trim().parse().map_err(io::Error::other)?
+            }
         };
-        std::fs::write(FILE, wanted.to_string())
+        self.before = Some(before);
+        std::fs::write(FILE, wanted(before, config, is_replica).to_string())
     }
 }
 
-/// The score of a primary, which is all that there is; `None` to leave it alone.
-fn wanted(at_start: i32, config: &Config) -> Option<i32> {
-    let value = config.oom_score_adj_values[0];
+/// The third score that the directive has is that of child processes, which there are none of.
+fn wanted(before: i32, config: &Config, is_replica: bool) -> i32 {
+    let value = config.oom_score_adj_values[usize::from(is_replica)];
     let score = match config.oom_score_adj {
-        OomScoreAdj::No => return None,
-        OomScoreAdj::Relative => at_start + value,
-        OomScoreAdj::Absolute => value,
+        OomScoreAdj::Relative => before + value,
+        OomScoreAdj::Absolute | OomScoreAdj::No => value,
     };
-    Some(score.clamp(-SCORE_MAX, SCORE_MAX))
+    score.clamp(-SCORE_MAX, SCORE_MAX)
 }
 
 #[cfg(test)]
@@ -53,14 +52,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_score_is_left_alone_added_to_or_replaced() {
+    fn the_score_is_added_to_or_replaced_as_the_role_says() {
         let mut config = Config::default();
-        config.oom_score_adj_values = [300, 0, 0];
-        assert_eq!(wanted(100, &config), None);
+        config.oom_score_adj_values = [300, 200, 0];
         config.oom_score_adj = OomScoreAdj::Relative;
-        assert_eq!(wanted(100, &config), Some(400));
-        assert_eq!(wanted(900, &config), Some(1000));
+        assert_eq!(wanted(100, &config, false), 400);
+        assert_eq!(wanted(100, &config, true), 300);
+        assert_eq!(wanted(900, &config, false), 1000);
         config.oom_score_adj = OomScoreAdj::Absolute;
-        assert_eq!(wanted(100, &config), Some(300));
+        assert_eq!(wanted(100, &config, false), 300);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::base::clock::unix_ms;
 use crate::base::sys;
 use crate::mesh::message::{CoreAnswer, CoreAsk, CoreMessage};
+use crate::persistence::file;
 use crate::persistence::status::Purpose;
 use crate::resp::ErrorReply;
 
@@ -147,10 +148,51 @@ impl Control {
         }
     }
 
+    /// What signals ask for.
+    pub(super) fn mind_signals(&mut self) {
+        if self.observatory.cron_paused.load(Ordering::Relaxed) {
+            return;
+        }
+        for at in 0..self.signals.len() {
+            if !self.signals[at].swap(false, Ordering::Relaxed) {
+                continue;
+            }
+            let (name, way) = match at {
+                0 => ("SIGTERM", self.config.shutdown_on_sigterm),
+                _ => ("SIGINT", self.config.shutdown_on_sigint),
+            };
+            if name == "SIGINT" && (self.stopping_for.is_some() || self.waiting_to_stop.is_some()) {
+                self.exit_at_once();
+            }
+            log::warn!("Received {name} scheduling shutdown...");
+            let order = ShutdownOrder {
+                save: way.save,
+                now: way.now,
+                force: way.force,
+            };
+            self.shut_down(order, None);
+        }
+    }
+
+    /// SIGINT came again while a stop waits or saves: whoever sent it wants no more waiting.
+    fn exit_at_once(&self) -> ! {
+        log::warn!("You insist... exiting now.");
+        file::remove_temporaries(&self.config.dir);
+        std::process::exit(1);
+    }
+
     /// SHUTDOWN ABORT: false when no stop can be called off.
     pub(super) fn abort_shutdown(&mut self) -> bool {
+        // A signal that nobody has acted upon yet is such a stop too.
+        let mut signalled = false;
+        for signal in &self.signals {
+            signalled |= signal.swap(false, Ordering::Relaxed);
+        }
         let Some(waiting) = self.waiting_to_stop.take() else {
-            return false;
+            if signalled {
+                log::info!("Shutdown manually aborted.");
+            }
+            return signalled;
         };
         self.spread_pause();
         log::info!("Shutdown manually aborted.");

@@ -1,5 +1,6 @@
 //! What a core does between requests: expiry, freeing, time-outs, limits. All of it in small steps.
 
+use crate::base::clock::ticks;
 use crate::mesh::message::ClientKind;
 use crate::observe::CoreCounters;
 use crate::pubsub::Topic;
@@ -96,7 +97,10 @@ impl Core {
             self.next_tick_ms = self.now; // somebody has asked, and looks
         }
         if self.now >= self.next_tick_ms {
+            let begun = ticks();
             self.tick();
+            let ns = self.observatory.scale.ns(ticks().wrapping_sub(begun));
+            self.counters().cron_ns.add(ns);
             self.next_tick_ms = self.now + self.tick_interval();
         } else if self.expiry.pressing {
             self.expire_some();

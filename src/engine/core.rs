@@ -212,6 +212,8 @@ pub struct Core {
     pub(super) slow_runs: Vec<SlowRun>,
     /// Clock ticks at the beginning of the turn.
     pub(super) turn_ticks: u64,
+    /// The counter of commands when the last turn ended.
+    processed: u64,
     pub(super) allocation: Allocation,
 }
 
@@ -325,6 +327,7 @@ impl Core {
             follow_up: false,
             slow_runs: Vec::new(),
             turn_ticks: ticks(),
+            processed: 0,
             allocation: Allocation::of_this_thread(),
         };
         crate::base::sys::name_thread(&format!("shard-{}", parts_index));
@@ -411,6 +414,10 @@ impl Core {
         let spent_ns = self.observatory.scale.ns(spent);
         self.counters().busy_ns.add(spent_ns);
         self.counters().longest_turn_ns.raise(spent_ns);
+        let processed = self.counters().processed.get();
+        let ran = processed.saturating_sub(self.processed);
+        self.counters().commands_of_turn_max.raise(ran);
+        self.processed = processed;
     }
 
     /// Hands operations to the kernel and waits for something to happen when there is nothing to do.

@@ -13,6 +13,7 @@
 use std::ops::DerefMut;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -196,6 +197,10 @@ impl Core {
             .aof_timestamp_enabled
             .then_some(shard.now / 1000);
         let begun = ticks();
+        let delay_us = self.observatory.snapshots.log.write_delay_us.load(Relaxed);
+        if delay_us > 0 {
+            std::thread::sleep(Duration::from_micros(delay_us));
+        }
         match log.append(shard.effects.recorded(), second) {
             Ok(()) => {
                 shard.effects.clear();
@@ -216,9 +221,10 @@ impl Core {
         if let Some(log) = &shard.log {
             counters.log_bytes.set(log.total_bytes());
         }
+        let ns = self.observatory.scale.ns(ticks().wrapping_sub(begun));
+        self.counters().log_ns.add(ns);
         let threshold = self.config.latency_monitor_threshold_ms;
         if threshold > 0 {
-            let ns = self.observatory.scale.ns(ticks().wrapping_sub(begun));
             self.observatory
                 .latency
                 .record("aof-write", self.now, ns / 1_000_000, threshold);

@@ -77,6 +77,7 @@ impl Core {
             self.send_to_monitors(shown);
             self.write_error(connection, &ErrorReply::EXEC_WITHOUT_MULTI);
             self.ran_exec(connection, command, begun);
+            self.counters_of(command).failed.add(1);
             return;
         };
         if multi.refused {
@@ -84,6 +85,7 @@ impl Core {
             self.send_to_monitors(shown);
             self.write_error(connection, &ErrorReply::EXEC_ABORT);
             self.ran_exec(connection, command, begun);
+            self.counters_of(command).failed.add(1);
             return;
         }
         // Memory may have been used up since the commands were queued. One that must only wait has been let in then.
@@ -99,6 +101,7 @@ impl Core {
                 connection,
                 &ErrorReply::exec_abort(&ErrorReply::OUT_OF_MEMORY),
             );
+            self.counters_of(command).rejected.add(1);
             return;
         }
         // And replicas may have gone.
@@ -110,6 +113,7 @@ impl Core {
                 connection,
                 &ErrorReply::exec_abort(&ErrorReply::NO_REPLICAS),
             );
+            self.counters_of(command).rejected.add(1);
             return;
         }
         let watching = connection.client.watching.take();

@@ -8,6 +8,7 @@ use crate::command::keys::key_places;
 use crate::command::spec::Flags;
 use crate::command::table::Registered;
 use crate::keyspace::blocked::Wait;
+use crate::observe::CommandCounters;
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Shard, Shards};
@@ -139,9 +140,12 @@ impl Core {
         out.truncate(start);
         Reply::new(out, false).error(error);
         self.count_error(error);
-        self.counters().commands[usize::from(command.id)]
-            .failed
-            .add(1);
+        self.counters_of(command).failed.add(1);
+    }
+
+    /// What this core counts of a command.
+    pub(super) fn counters_of(&self, command: &Registered) -> &CommandCounters {
+        &self.counters().commands[usize::from(command.id)]
     }
 
     /// Counts an error reply.

@@ -677,6 +677,7 @@ impl Core {
         if let Some(multi) = &mut connection.client.multi
             && !command.spec.flags.has(Flags::IMMEDIATE)
         {
+            multi.has_writing_script |= self.is_writing_script(command, args);
             queue(multi, command, args);
             self.write_reply(connection, |reply| reply.simple("QUEUED"));
             return Some(Flow::Next);

@@ -345,6 +345,7 @@ impl Core {
             Step::Fail(error) => {
                 self.forget_watches(connection);
                 self.write_error(connection, &error);
+                self.counters_of(command).failed.add(1);
             }
             Step::Reset => {
                 self.forget_watches(connection);

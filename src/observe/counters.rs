@@ -1,7 +1,7 @@
 //! Counters with one writer: a plain load and store each, visible to every core.
 
 use crate::persistence::Status;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::acl::DenialLog;
@@ -183,6 +183,12 @@ core_counters! {
     allocated,
     /// Longest loop turn in nanoseconds, by the clock: on a core shared with others their time is in it.
     longest_turn_ns,
+    /// Most commands in one loop turn. The engine raises.
+    commands_of_turn_max,
+    /// Nanoseconds of appending to logs. The engine adds.
+    log_ns,
+    /// Nanoseconds of duties that come with the clock. The engine and the control core add.
+    cron_ns,
     /// Bytes of the largest unfinished input (a gauge).
     input_max,
     /// Bytes of the largest output queue (a gauge).
@@ -321,6 +327,8 @@ pub struct Observatory {
     pub snapshots: Arc<Status>,
     /// This server's part in replication.
     pub replication: Arc<crate::replication::Status>,
+    /// Signals wait (DEBUG PAUSE-CRON).
+    pub cron_paused: AtomicBool,
     memory_peak: AtomicU64,
     denials: Mutex<DenialLog>,
 }
@@ -355,6 +363,7 @@ impl Observatory {
             scripts: Arc::default(),
             replication: Arc::default(),
             snapshots: Arc::new(Status::new(now)),
+            cron_paused: AtomicBool::new(false),
             memory_peak: AtomicU64::new(0),
             denials: Mutex::default(),
         }

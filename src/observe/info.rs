@@ -36,6 +36,7 @@ pub enum Section {
     Cluster,
     Keyspace,
     Shards,
+    Debug,
 }
 
 use Section::*;
@@ -56,6 +57,7 @@ const SECTIONS: &[(Section, &str, bool, bool)] = &[
     (Cluster, "cluster", true, true),
     (Keyspace, "keyspace", true, true),
     (Shards, "shards", false, true),
+    (Debug, "debug", false, false), // for whoever asks for it by name (INFO, 7.2)
 ];
 
 /// The sections that words ask for, in the order of INFO; words that name none are passed over. No words mean the
@@ -71,7 +73,10 @@ pub fn sections<'a>(words: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Secti
     SECTIONS
         .iter()
         .filter(|(_, name, in_default, in_all)| {
-            everything || asked(name) || (default && *in_default) || (all && *in_all)
+            (everything && *name != "debug")
+                || asked(name)
+                || (default && *in_default)
+                || (all && *in_all)
         })
         .map(|(section, ..)| *section)
         .collect()
@@ -197,6 +202,7 @@ pub fn render(sections: &[Section], facts: &Facts<'_>) -> String {
             }),
             Keyspace => ("Keyspace", keyspace),
             Shards => ("Shards", shards),
+            Debug => ("Debug", debug),
         };
         lines.heading(heading);
         write(&mut lines, facts);
@@ -807,6 +813,29 @@ fn keyspace(lines: &mut Lines, facts: &Facts<'_>) {
 }
 
 /// Ours: one line for each shard, and one for the control core.
+fn debug(lines: &mut Lines, facts: &Facts<'_>) {
+    let observatory = facts.observatory;
+    let worst = |of: fn(&CoreCounters) -> u64| -> u64 {
+        observatory.cores().iter().map(of).max().unwrap_or(0)
+    };
+    lines.put(
+        "eventloop_duration_aof_sum",
+        observatory.sum(|core| core.log_ns.get()) / 1000,
+    );
+    lines.put(
+        "eventloop_duration_cron_sum",
+        observatory.sum(|core| core.cron_ns.get()) / 1000,
+    );
+    lines.put(
+        "eventloop_duration_max",
+        worst(|core| core.longest_turn_ns.get()) / 1000,
+    );
+    lines.put(
+        "eventloop_cmd_per_cycle_max",
+        worst(|core| core.commands_of_turn_max.get()),
+    );
+}
+
 fn shards(lines: &mut Lines, facts: &Facts<'_>) {
     let cores = facts.observatory.cores();
     let shards = cores.len().saturating_sub(1);
@@ -865,7 +894,9 @@ mod tests {
         assert!(default.contains(&Modules) && !default.contains(&Commandstats));
         let all = names(&["all"]);
         assert!(!all.contains(&Modules) && all.contains(&Commandstats) && all.contains(&Shards));
-        assert_eq!(names(&["everything"]).len(), SECTIONS.len());
+        // All but what stands there only for who names it.
+        assert_eq!(names(&["everything"]).len(), SECTIONS.len() - 1);
+        assert_eq!(names(&["debug"]), [Debug]);
         assert!(names(&["commandstats", "default"]).len() == default.len() + 1);
     }
 

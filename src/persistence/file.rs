@@ -35,6 +35,11 @@ pub trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Waits until the names in a directory are on the disk.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+    /// Keeps other processes from holding this directory too, as long as what comes back is there. An error when one does.
+    fn hold(&self, directory: &Path) -> io::Result<Option<fs::File>> {
+        let _ = directory;
+        Ok(None)
+    }
     /// The files in a directory. A disk that keeps no account of them has none.
     fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
         let _ = directory;
@@ -78,6 +83,19 @@ impl Disk for RealDisk {
                 made?;
                 self.sync_directory(path.parent().unwrap_or(Path::new(".")))
             }
+        }
+    }
+
+    fn hold(&self, directory: &Path) -> io::Result<Option<fs::File>> {
+        let held = fs::File::open(directory)?;
+        match held.try_lock() {
+            Ok(()) => Ok(Some(held)),
+            Err(fs::TryLockError::WouldBlock) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another process writes append-only files there",
+            )),
+            // A file system without locks.
+            Err(fs::TryLockError::Error(_)) => Ok(None),
         }
     }
 
@@ -148,6 +166,32 @@ impl Output for Syncing {
     }
 }
 
+/// What a file is called in its directory until it is complete. The name is Redis's, whose tools and users know it for
+/// what it is.
+pub(super) fn temporary_in(directory: &Path) -> PathBuf {
+    directory.join(format!("temp-{}.rdb", std::process::id()))
+}
+
+/// The same for the parts of save number `number` that runs beside others.
+pub(super) fn temporary_part(number: u64, part: usize) -> String {
+    format!("{}{number}.{part}.rdb", parts_prefix())
+}
+
+fn parts_prefix() -> String {
+    format!("temp-bg-{}.", std::process::id())
+}
+
+/// Removes what this process has not completed in a directory: it ends, and nobody else will.
+pub fn remove_temporaries(directory: &Path) {
+    let (whole, parts) = (temporary_in(directory), parts_prefix());
+    for path in RealDisk.list(directory).unwrap_or_default() {
+        if path == whole || name_of(&path).starts_with(&parts) {
+            // Where it cannot be removed it stays, as it would after any sudden end.
+            let _ = RealDisk.remove(&path);
+        }
+    }
+}
+
 /// Writes a file that replaces `path` when it is complete. On any error what was there stays, and nothing else remains.
 /// `incremental` tells the disk every [`SYNC_EVERY`] bytes.
 pub fn replace(
@@ -157,8 +201,7 @@ pub fn replace(
     write: impl FnOnce(&mut dyn Output) -> io::Result<()>,
 ) -> io::Result<()> {
     let directory = directory_of(path);
-    // The name is Redis's, whose tools and users know it for what it is.
-    let temporary: PathBuf = directory.join(format!("temp-{}.rdb", std::process::id()));
+    let temporary = temporary_in(directory);
     let result = (|| {
         let mut output = Syncing::new(disk.create(&temporary)?, incremental);
         write(&mut output)?;

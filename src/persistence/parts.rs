@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::background::Consumer;
-use super::file::{Disk, Output, directory_of};
+use super::file::{Disk, Output, directory_of, temporary_in, temporary_part};
 
 /// Numbers for temporary names: a save that was given up may still be clearing away when the next one begins.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -33,6 +33,15 @@ pub struct Files {
 }
 
 impl Files {
+    /// One file at `path`, written while nothing else is saved.
+    pub fn alone(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
+        let temporary = temporary_in(directory_of(&path));
+        Files {
+            temporary: vec![temporary],
+            ..Self::one(disk, path)
+        }
+    }
+
     /// One file at `path`.
     pub fn one(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
         let named = vec![path.clone()];
@@ -51,10 +60,7 @@ impl Files {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = directory_of(&path).to_owned();
         let temporary = (0..named.len())
-            .map(|part| {
-                let name = format!("temp-bg-{}.{number}.{part}.rdb", std::process::id());
-                directory.join(name)
-            })
+            .map(|part| directory.join(temporary_part(number, part)))
             .collect();
         Files {
             disk,

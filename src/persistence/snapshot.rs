@@ -1,6 +1,7 @@
 //! A whole data set as one snapshot file, written while nothing changes.
 
 use std::io;
+use std::time::Duration;
 
 use super::background::Consumer;
 use super::file::{Output, Syncing};
@@ -22,6 +23,8 @@ pub struct About<'a> {
     pub check_sum: bool,
     /// Tell the disk every few megabytes.
     pub incremental_sync: bool,
+    /// A wait behind each key, for who tests with a slow save (`rdb-key-save-delay`).
+    pub key_delay_us: u64,
     /// What is noted of a key's use.
     pub usage: &'a dyn Fn(&KeyEntry) -> Usage,
 }
@@ -109,6 +112,9 @@ pub fn write(
                 );
                 writer.value(&payload, |out| sink.spill(out, CHUNK));
                 keys += 1;
+                if about.key_delay_us > 0 {
+                    std::thread::sleep(Duration::from_micros(about.key_delay_us));
+                }
             }
             if let Some(error) = sink.failed.take() {
                 return Err(error);

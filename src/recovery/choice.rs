@@ -9,6 +9,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::base::sys::error_text;
 use crate::config::Config;
 use crate::persistence::aof::manifest::{self, Manifest, Taken};
 
@@ -245,9 +246,13 @@ pub(super) fn redis_set(places: &Places) -> Result<Option<Foreign>, String> {
     }
     for file in &files {
         if !is_file(file) {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let error = fs::metadata(file).err().map_or_else(
+                || "it is no file".to_owned(),
+                |error| error_text(error.raw_os_error().unwrap_or(0)),
+            );
             return Err(format!(
-                "Fatal error: can't open the append log file {} for reading: the manifest {} lists it, and it is not there",
-                file.display(),
+                "Unable to obtain the AOF file {name} length. stat: {error}. The manifest {} lists it.",
                 path.display()
             ));
         }

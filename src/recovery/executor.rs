@@ -19,6 +19,7 @@ use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Shard, Shards};
 
 use super::functions::FunctionChange;
+use super::script::Stage;
 
 /// Errors of replayed commands that are logged one by one.
 const ERRORS_LOGGED_MAX: u64 = 10;
@@ -32,7 +33,7 @@ pub enum Fault {
     Unknown(String),
     /// The request does not fit the command; the error says how.
     Request(String),
-    /// A script: logs of Redis before 5.0, or of one told to, hold scripts instead of what they did.
+    /// A script in a log of our own, or a function: nobody writes these down.
     Script(String),
     /// A key that belongs to another shard's log.
     Foreign(Vec<u8>, Slot),
@@ -58,6 +59,8 @@ pub struct Executor {
     pub errors: u64,
     /// Commands under the names they have in the table, where `rename-command` has given them others.
     original: HashMap<&'static str, &'static Registered>,
+    /// What scripts need, once there is one.
+    stage: Option<Box<Stage>>,
 }
 
 impl Executor {
@@ -88,7 +91,28 @@ impl Executor {
             original: original
                 .map(|command| (command.spec.name, *command))
                 .collect(),
+            stage: None,
         }
+    }
+
+    /// What scripts need.
+    pub(super) fn stage(&mut self) -> &mut Stage {
+        let (config, now) = (&self.shard.config, self.shard.now);
+        self.stage
+            .get_or_insert_with(|| Box::new(Stage::new(config, now)))
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.shard.config.clone()
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.shard.now
+    }
+
+    /// Whether all keys there are belong to this shard.
+    pub(super) fn holds_all(&self) -> bool {
+        self.total == 1
     }
 
     /// The shard, for keys out of a base.
@@ -171,8 +195,27 @@ impl Executor {
         if !command.spec.flags.has(Flags::WRITE) && !keeps {
             return self.run_other(command, &args);
         }
-        self.out.clear();
-        let mut reply = Reply::new(&mut self.out, false);
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        let outcome = self.execute(command, &args, &mut out);
+        self.out = out;
+        if let Err(error) = outcome? {
+            self.failed(command, &error);
+        }
+        if self.shard.has_garbage() {
+            self.shard.free_some(FREE_BUDGET);
+        }
+        Ok(())
+    }
+
+    /// Runs a command of a log, or of a script in it. What it answers with an error is no fault.
+    pub(super) fn execute(
+        &mut self,
+        command: &'static Registered,
+        args: &Args<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Result<(), ErrorReply>, Fault> {
+        let mut reply = Reply::new(out, args.caller.resp3);
         let outcome = match command.spec.run {
             Run::Shard(handler) => {
                 let place = usize::from(command.first_key).max(1);
@@ -185,7 +228,7 @@ impl Executor {
             }
             Run::Keys { plan, .. } | Run::Plan(plan) | Run::Reach { plan, .. } => {
                 if self.total > 1 {
-                    for (place, _) in key_places(command.spec, &args).unwrap_or_default() {
+                    for (place, _) in key_places(command.spec, args).unwrap_or_default() {
                         let key = args.key(place as usize);
                         if usize::from(key.slot) % self.total != self.shard.index {
                             return Err(Fault::Foreign(key.bytes.to_vec(), key.slot));
@@ -193,29 +236,23 @@ impl Executor {
                     }
                 }
                 let mut held = [&mut *self.shard];
-                plan(&mut Shards::new(&mut held, self.total), &args, &mut reply)
+                plan(&mut Shards::new(&mut held, self.total), args, &mut reply)
             }
             Run::Whole(plan) => {
                 let mut held = [&mut *self.shard];
-                plan(&mut Shards::new(&mut held, self.total), &args, &mut reply)
+                plan(&mut Shards::new(&mut held, self.total), args, &mut reply)
             }
             Run::Any(handler) | Run::Cursor { part: handler, .. } | Run::Publish(handler) => {
-                handler(&mut self.shard, &args, &mut reply)
+                handler(&mut self.shard, args, &mut reply)
             }
-            Run::Every { part, .. } => part(&mut self.shard, &args, &mut reply),
-            Run::Script { .. } => return Err(Fault::Script(command.spec.name.to_owned())),
+            Run::Every { part, .. } => part(&mut self.shard, args, &mut reply),
+            Run::Script { source, .. } => return self.run_script(command, args, source),
             Run::Client(_) | Run::Container => Ok(()),
         };
-        if let Err(error) = outcome {
-            self.failed(command, &error);
-        }
-        if self.shard.has_garbage() {
-            self.shard.free_some(FREE_BUDGET);
-        }
-        Ok(())
+        Ok(outcome)
     }
 
-    fn find(&self, args: &Args<'_>) -> Result<&'static Registered, Fault> {
+    pub(super) fn find(&self, args: &Args<'_>) -> Result<&'static Registered, Fault> {
         let name = args.get(0);
         let found = commands().find(name).or_else(|| {
             let name = String::from_utf8_lossy(name).to_ascii_uppercase();
@@ -241,8 +278,8 @@ impl Executor {
         Ok(command)
     }
 
-    /// What changes no data: SELECT says for which database the next ones are, scripts cannot be run, and the rest
-    /// (PUBLISH, SCRIPT LOAD) leaves nothing behind.
+    /// What changes no data by itself: SELECT says for which database the next ones are, scripts are kept or run, and the
+    /// rest (PUBLISH) leaves nothing behind.
     #[cold]
     fn run_other(&mut self, command: &'static Registered, args: &Args<'_>) -> Result<(), Fault> {
         if command.name == "select" {
@@ -252,8 +289,14 @@ impl Executor {
                 Some(db) if db < databases => self.caller.db = db as u32,
                 _ => return Err(Fault::Database(args.get(1).to_vec())),
             }
-        } else if let Run::Script { .. } = command.spec.run {
-            return Err(Fault::Script(command.spec.name.to_owned()));
+        } else if let Run::Script { source, .. } = command.spec.run {
+            if let Err(error) = self.run_script(command, args, source)? {
+                self.failed(command, &error);
+            }
+        } else if command.name == "script|load"
+            && let Err(error) = self.stage().add(args.get(2))
+        {
+            self.failed(command, &error);
         }
         Ok(())
     }

@@ -282,9 +282,8 @@ impl Fault {
                  {error}"
             ),
             Fault::Script(name) => format!(
-                "The append only file {file} has a script at offset {offset} ({name}): logs that hold scripts instead of what \
-                 these did cannot be replayed here. Load it into Redis, let that write the file anew (BGREWRITEAOF), and \
-                 start again."
+                "The append only file {file} has a script at offset {offset} ({name}) where only what scripts did is written \
+                 down: it is damaged, or nobody's log"
             ),
             Fault::Foreign(key, slot) => format!(
                 "The file {file} has at offset {offset} the key '{}' of slot {slot}, which belongs to another shard's file",

@@ -130,6 +130,7 @@ pub fn merge(path: &Path, out: &Path) -> Result<u64, String> {
         compress: config.rdbcompression,
         check_sum: config.rdbchecksum,
         incremental_sync: true,
+        key_delay_us: 0,
         usage: &|_| Usage::None,
     };
     let shares: Vec<&Keyspace> = keyspaces.iter_mut().map(|one| &*one).collect();

@@ -1,7 +1,7 @@
 //! Bringing back a data set from its files.
 //!
 //! `choice.rs` finds out which files hold it, `own.rs` and `foreign.rs` read a set of ours and what Redis wrote,
-//! `feed.rs` takes one file into one shard, where `executor.rs` runs its commands; `redis_set.rs` is Redis's manifest,
+//! `feed.rs` takes one file into one shard, where `executor.rs` runs its commands and `script.rs` its scripts; `redis_set.rs` is Redis's manifest,
 //! `functions.rs` what becomes of function libraries, `damage.rs` what a loss of power leaves in a log, `inspect.rs` what
 //! `slotwise-dump` tells of files.
 //!
@@ -19,6 +19,7 @@ pub mod functions;
 pub mod inspect;
 mod own;
 pub mod redis_set;
+mod script;
 
 #[cfg(test)]
 mod power_tests;

@@ -358,7 +358,7 @@ fn what_redis_would_refuse_in_a_log_is_refused_with_file_and_offset() {
             "selects database '99'",
         ),
         (
-            "*3\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n",
+            "*3\r\n$5\r\nFCALL\r\n$1\r\nf\r\n$1\r\n0\r\n",
             "has a script at offset 27",
         ),
         ("nonsense", "offset 27"),
@@ -377,6 +377,56 @@ fn what_redis_would_refuse_in_a_log_is_refused_with_file_and_offset() {
     lay_down(&scratch.path, &mut manifest, &logs, 1);
     let said = start(&scratch.path, 1).err().unwrap();
     assert!(said.contains("belongs to another shard's file"), "{said}");
+}
+
+#[test]
+fn scripts_in_a_log_are_run_again() {
+    let script = |words: &[&str]| {
+        let owned: crate::resp::request::OwnedArgs =
+            words.iter().map(|word| word.as_bytes()).collect();
+        let mut log = format!("*{}\r\n", words.len()).into_bytes();
+        for word in owned.args(Default::default()).iter_from(0) {
+            log.extend(format!("${}\r\n", word.len()).bytes());
+            log.extend([word, b"\r\n"].concat());
+        }
+        log
+    };
+    let sha = crate::script::Sha::of(b"return redis.call('INCR', KEYS[1])");
+    let logs = [[
+        script(&["SET", "n", "40"]),
+        script(&[
+            "EVAL",
+            "redis.call('SET', KEYS[1], redis.call('GET', 'n') + ARGV[1]); \
+             redis.call('SELECT', 4); redis.call('PING'); redis.call('SET', 'four', 'x'); \
+             return redis.pcall('INCR', 'four')",
+            "1",
+            "n",
+            "1",
+        ]),
+        script(&["EVAL", "return redis.call('INCR', 'word')", "0"]),
+        script(&["SET", "word", "w"]),
+        script(&["EVAL", "return redis.call('INCR', 'word')", "0"]),
+        script(&["SCRIPT", "LOAD", "return redis.call('INCR', KEYS[1])"]),
+        script(&["MULTI"]),
+        script(&["EVALSHA", sha.as_str(), "1", "n"]),
+        script(&["EXEC"]),
+        script(&["EVALSHA", &"0".repeat(40), "0"]),
+        script(&["EVAL", "return nonsense(", "0"]),
+        script(&["SET", "last", "1"]),
+    ]
+    .concat()];
+    let scratch = Scratch::new();
+    let mut manifest = manifest_of(&boot_id(), Durability::Relaxed);
+    lay_down(&scratch.path, &mut manifest, &logs, 1);
+    let recovered = start(&scratch.path, 2).unwrap();
+    let in_four = recovered.keyspaces.iter().flat_map(|one| one.entries(4));
+    let in_four: Vec<&[u8]> = in_four.map(|entry| entry.key()).collect();
+    assert_eq!(in_four, [b"four"]);
+    let mut world = World::with(recovered.keyspaces, 0);
+    for (key, value) in [("n", "42"), ("word", "w"), ("last", "1")] {
+        let reply = world.harness.line(&format!("GET {key}"));
+        assert!(reply.ends_with(&format!("{value}\r\n")), "{key}: {reply}");
+    }
 }
 
 #[test]

@@ -191,8 +191,8 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     {
         log::warn!("The system's log cannot be reached, lines go to our own only: {error}");
     }
-    let oom_score = OomScore::of_this_process();
-    if let Err(error) = oom_score.apply(&config) {
+    let mut oom_score = OomScore::default();
+    if let Err(error) = oom_score.apply(&config, config.replicaof.is_some()) {
         log::warn!("Unable to write oom_score_adj: {error}");
     }
     crash_reports(&config);
@@ -337,18 +337,14 @@ fn run(
         let libraries = scripts.libraries();
         libraries.codes().map(<[u8]>::to_vec).collect()
     });
-    let choice = match config.appendonly {
-        true => Some(recovery::choose(&config)?),
-        false => None,
-    };
-    let snapshot = match choice {
-        Some(_) => Vec::new(),
-        None => start::snapshot_files(&config)?,
+    let snapshot = match config.appendonly {
+        true => Vec::new(),
+        false => start::snapshot_files(&config)?,
     };
     observatory
         .snapshots
         .loading
-        .store(!snapshot.is_empty() || choice.is_some(), Ordering::Relaxed);
+        .store(!snapshot.is_empty() || config.appendonly, Ordering::Relaxed);
     let terminate = Arc::new(AtomicBool::new(false));
     let signals = [Arc::default(), Arc::<AtomicBool>::default()];
     for (signal, flag) in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT]
@@ -468,8 +464,9 @@ fn run(
         if !snapshot.is_empty() {
             outcome = start::load(&snapshot, &config, &links, &observatory);
         }
-        if let Some(choice) = choice {
-            outcome = logs::start(choice, &config, &links, &observatory);
+        if config.appendonly {
+            outcome = recovery::choose(&config)
+                .and_then(|choice| logs::start(choice, &config, &links, &observatory));
         }
         // Told to stop meanwhile, it has not got all of the data, and nobody may see that.
         if outcome.is_ok() && !observatory.snapshots.stopping.load(Ordering::Relaxed) {

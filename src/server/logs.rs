@@ -26,6 +26,19 @@ pub(super) fn start(
     observatory: &Observatory,
 ) -> Result<(), String> {
     let shards = links.shards();
+    let directory = config.dir.join(&config.appenddirname);
+    let failed = |error: io::Error| {
+        format!(
+            "Can't open the append-only files in '{}': {error}. Look at the directory's owner and the room on its disk, \
+             or start with 'appendonly no'.",
+            directory.display()
+        )
+    };
+    // Before they are read: what breaks off is cut, and somebody else may be writing there.
+    let held = match directory.is_dir() {
+        true => RealDisk.hold(&directory).map_err(failed)?,
+        false => None,
+    };
     let Some(recovered) = recover::bring_back(choice, config, shards, observatory)? else {
         return Ok(()); // told to stop meanwhile
     };
@@ -36,18 +49,11 @@ pub(super) fn start(
         ..
     } = recovered;
     let status = &observatory.snapshots.log;
-    let directory = config.dir.join(&config.appenddirname);
-    let failed = |error: io::Error| {
-        format!(
-            "Can't open the append-only files in '{}': {error}. Look at the directory's owner and the room on its disk, \
-             or start with 'appendonly no'.",
-            directory.display()
-        )
-    };
     let first = manifest.next_number.max(1);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let prefix = &config.appendfilename;
     let mut set = Set::new(disk.clone(), directory.clone(), prefix, manifest);
+    set.keep(held);
     set.set_run(&boot_id(), durability(config), first + NUMBERS_OF_A_RUN);
     status.numbers_from(first);
     let files = if needs_base {

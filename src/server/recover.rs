@@ -61,6 +61,7 @@ pub(super) fn write_bases(
             compress: config.rdbcompression,
             check_sum: config.rdbchecksum,
             incremental_sync: true,
+            key_delay_us: 0,
             usage: &|entry| usage(entry, config, now),
         };
         let mut output = disk.create(path)?;

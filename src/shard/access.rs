@@ -1,6 +1,7 @@
 //! How handlers reach keys: with expiry, access clocks and hit counts taken care of.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use crate::config::Config;
 use crate::keyspace::{KeyEntry, KeyPlace, Kind, Value};
@@ -272,6 +273,27 @@ impl Shard {
         Some(found.into_mut())
     }
 
+    /// A key for a command that changes a string where it is: these bytes of it at most, and others may be added at its
+    /// end.
+    #[inline]
+    pub fn write_bytes(
+        &mut self,
+        caller: &Caller,
+        key: &Key<'_>,
+        bytes: Range<usize>,
+    ) -> Option<&mut KeyEntry> {
+        let db = caller.db as usize;
+        let (keyspace, mut beside) = self.split();
+        let mut found = keyspace.found(db, key)?;
+        if beside.is_due(found.get()) && !beside.expiry_paused {
+            beside.on_expired(db, key, found.remove());
+            return None;
+        }
+        beside.before_bytes_change(db, found.get_mut(), bytes);
+        beside.touch(caller, found.get_mut());
+        Some(found.into_mut())
+    }
+
     /// A structure for a reading command.
     pub fn read_as<T: Kind>(
         &mut self,
@@ -326,6 +348,29 @@ impl Shard {
         key: &Key<'_>,
         make: impl FnOnce() -> NewValue<'v, Value>,
     ) -> (&mut KeyEntry, bool) {
+        self.change_or_put(caller, key, None, make)
+    }
+
+    /// The same where only these bytes of a string change, and others may be added at its end.
+    #[inline]
+    pub fn write_bytes_or_put<'v>(
+        &mut self,
+        caller: &Caller,
+        key: &Key<'_>,
+        bytes: Range<usize>,
+        make: impl FnOnce() -> NewValue<'v, Value>,
+    ) -> (&mut KeyEntry, bool) {
+        self.change_or_put(caller, key, Some(bytes), make)
+    }
+
+    #[inline]
+    fn change_or_put<'v>(
+        &mut self,
+        caller: &Caller,
+        key: &Key<'_>,
+        bytes: Option<Range<usize>>,
+        make: impl FnOnce() -> NewValue<'v, Value>,
+    ) -> (&mut KeyEntry, bool) {
         let db = caller.db as usize;
         let (keyspace, mut beside) = self.split();
         let clock = beside.fresh_clock();
@@ -338,7 +383,10 @@ impl Shard {
                     beside.on_expired(db, key, old);
                     beside.notify(db, key, Class::New, "new");
                 } else {
-                    beside.before_change(db, found.get_mut());
+                    match bytes {
+                        Some(bytes) => beside.before_bytes_change(db, found.get_mut(), bytes),
+                        None => beside.before_change(db, found.get_mut()),
+                    }
                     beside.touch(caller, found.get_mut());
                 }
                 (found.into_mut(), due)
@@ -450,7 +498,7 @@ impl Shard {
             beside.on_expired(db, key, found.remove());
             return None;
         }
-        beside.before_change(db, found.get_mut());
+        beside.before_expiry_change(db, found.get_mut());
         beside.touch(caller, found.get_mut());
         let change = decide(found.get().expire_at());
         match change {
@@ -520,12 +568,25 @@ impl Shard {
         let Some(mut found) = keyspace.found(db, key) else {
             return false;
         };
-        beside.before_change(db, found.get_mut());
+        beside.before_expiry_change(db, found.get_mut());
         found.set_expire_at(expire_at);
         if self.follows && expire_at.is_some() {
             self.note_own_expiry(db, key);
         }
         true
+    }
+
+    /// A key that was found before, of which these bytes are to be changed, as by [`Shard::write_bytes`].
+    pub fn edit_bytes(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        bytes: Range<usize>,
+    ) -> Option<&mut KeyEntry> {
+        let (keyspace, mut beside) = self.split();
+        let mut found = keyspace.found(db, key)?;
+        beside.before_bytes_change(db, found.get_mut(), bytes);
+        Some(found.into_mut())
     }
 
     /// A key that was found by a reading command and is to be changed all the same: what PFCOUNT keeps in its key. No

@@ -1,6 +1,7 @@
 //! The shard itself and what happens around a change: watches, effects, freeing.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::random::Random;
@@ -217,6 +218,27 @@ impl Beside<'_> {
     pub(super) fn before_change(&mut self, db: usize, entry: &mut KeyEntry) {
         if let Some(walk) = self.walk {
             walk.before_change(db, entry, self.config, self.now);
+        }
+    }
+
+    /// The same where only these bytes of a string change, and others may be added at its end.
+    #[inline]
+    pub(super) fn before_bytes_change(
+        &mut self,
+        db: usize,
+        entry: &mut KeyEntry,
+        bytes: Range<usize>,
+    ) {
+        if let Some(walk) = self.walk {
+            walk.before_bytes_change(db, entry, bytes, self.config, self.now);
+        }
+    }
+
+    /// The same where only the expiry of an entry changes.
+    #[inline]
+    pub(super) fn before_expiry_change(&mut self, db: usize, entry: &mut KeyEntry) {
+        if let Some(walk) = self.walk {
+            walk.before_expiry_change(db, entry, self.config, self.now);
         }
     }
 

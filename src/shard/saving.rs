@@ -236,6 +236,7 @@ pub fn save_now(shards: &mut Shards<'_>) -> bool {
         compress: config.rdbcompression,
         check_sum: config.rdbchecksum,
         incremental_sync: config.rdb_save_incremental_fsync,
+        key_delay_us: u64::try_from(config.rdb_key_save_delay_us).unwrap_or(0),
         usage: &|entry| usage(entry, &config, now),
     };
     let path = config.dir.join(&config.dbfilename);
@@ -243,7 +244,7 @@ pub fn save_now(shards: &mut Shards<'_>) -> bool {
     let mut keyspaces: Vec<_> = shards.iter().map(|shard| &shard.keyspace).collect();
     let written = match config.snapshot_files {
         crate::config::SnapshotFiles::One => {
-            let mut files = Files::one(disk, path.clone());
+            let mut files = Files::alone(disk, path.clone());
             snapshot::save(&mut files, &[&keyspaces[..]], &about)
         }
         crate::config::SnapshotFiles::PerShard => {

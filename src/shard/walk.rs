@@ -11,15 +11,16 @@
 //! **Copy before change.** Whatever is about to change an entry, or takes one out, comes through `Shard` and asks the walk
 //! first (`before_change`, `let_go`). A small value is written down there and then. A big one begins a walk of its own
 //! (`Value::begin_walk`) and stays on the list of *open* values until it has been written in pieces; from then on the
-//! structure itself keeps what writes change. A value that is taken out whole moves to that list. A long string is copied,
-//! unless it goes anyway. A database that is flushed is handed over whole.
+//! structure itself keeps what writes change. A value that is taken out whole moves to that list. Of a long string the blocks
+//! are kept that a command is about to change. A database that is flushed is handed over whole.
 //!
 //! **Names.** Databases have the numbers of the cut (`numbers`), whatever SWAPDB does. Open values are found by database
 //! and name, and by the address of their box when they move: RENAME and MOVE take the box along.
 //!
 //! Only the owner of a shard makes steps; whoever holds the shard may make it copy. `Feed` is where all of it goes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -44,6 +45,10 @@ const PUT_OFF_FROM: usize = 16 * 1024;
 const LONG_STRING: usize = 1 << 20;
 /// Bytes gathered before they are handed over.
 const CHUNK: usize = 128 * 1024;
+/// Bytes of a long string that are kept together when one of them changes.
+const BLOCK: usize = 64 * 1024;
+// A piece of a long string is whole blocks.
+const _: () = assert!(CHUNK.is_multiple_of(BLOCK));
 /// Elements of an open value in one go, between two looks at the clock.
 const PIECE_ELEMENTS: usize = 64;
 /// Open values beyond which the walk goes no further until some are written: each may make writes keep something.
@@ -74,8 +79,8 @@ enum Source {
     LiveString(usize, Box<[u8]>),
     /// A long string that has been taken out.
     KeptString(KeyEntry),
-    /// A copy of a long string.
-    Copied(Vec<u8>),
+    /// A long string whose bytes, as far as they have not been written, are all kept.
+    KeptBlocks,
 }
 
 /// A big value that is written in pieces.
@@ -88,6 +93,10 @@ struct Open {
     address: usize,
     /// Bytes of a string that have been written.
     at: usize,
+    /// How many it had at the cut.
+    length: usize,
+    /// Blocks of it as they were then, by number; the others have not changed.
+    blocks: BTreeMap<usize, Box<[u8]>>,
 }
 
 /// Where the walk over the keyspace is. Databases go by their numbers at the cut.
@@ -127,6 +136,13 @@ fn address_of(value: &Value) -> usize {
 /// A string that is walked in pieces.
 fn is_long_string(entry: &KeyEntry) -> bool {
     matches!(entry.payload(), Payload::Bytes(bytes) if bytes.len() >= LONG_STRING)
+}
+
+fn length_of(entry: &KeyEntry) -> usize {
+    match entry.payload() {
+        Payload::Bytes(bytes) => bytes.len(),
+        _ => unreachable!("a long string is bytes"),
+    }
 }
 
 impl Walk {
@@ -195,18 +211,8 @@ impl Walk {
             return;
         }
         if is_long_string(entry) {
-            let Payload::Bytes(bytes) = entry.payload() else {
-                unreachable!("a long string is bytes")
-            };
-            self.feed.on_copied(bytes.len());
-            let copy = bytes.to_vec();
-            match self.live_string(db, entry.key()) {
-                Some(open) => open.source = Source::Copied(copy),
-                None => {
-                    let head = self.head(db, entry, config, now);
-                    self.push_open(head, Source::Copied(copy), 0);
-                }
-            }
+            self.before_bytes_change(db, entry, 0..usize::MAX, config, now);
+            self.open_string(db, entry, config, now).source = Source::KeptBlocks;
             entry.set_stamp(self.stamp);
             return;
         }
@@ -214,6 +220,52 @@ impl Walk {
         self.deal_with(db, entry, config, now);
         self.feed
             .on_copied(self.writer.out.len().saturating_sub(before));
+    }
+
+    /// Bytes of an entry are about to change where they are, these at most, and others may be added at the end.
+    #[cold]
+    pub(super) fn before_bytes_change(
+        &mut self,
+        db: usize,
+        entry: &mut KeyEntry,
+        bytes: Range<usize>,
+        config: &Config,
+        now: i64,
+    ) {
+        if entry.stamp() == self.stamp || self.feed.is_over() {
+            return;
+        }
+        if !is_long_string(entry) {
+            return self.before_change(db, entry, config, now);
+        }
+        let open = self.open_string(db, entry, config, now);
+        let Payload::Bytes(string) = entry.payload() else {
+            unreachable!("a long string is bytes")
+        };
+        // What has been written and what came after the cut may change.
+        let from = bytes.start.max(open.at) / BLOCK;
+        let to = bytes.end.min(open.length).div_ceil(BLOCK);
+        let mut copied = 0;
+        for number in from..to {
+            let block = &string[number * BLOCK..open.length.min((number + 1) * BLOCK)];
+            open.blocks.entry(number).or_insert_with(|| {
+                copied += block.len();
+                block.into()
+            });
+        }
+        self.feed.on_copied(copied);
+    }
+
+    /// The expiry of an entry is about to change. A long string's bytes stay as they are.
+    #[cold]
+    pub(super) fn before_expiry_change(
+        &mut self,
+        db: usize,
+        entry: &mut KeyEntry,
+        config: &Config,
+        now: i64,
+    ) {
+        self.before_bytes_change(db, entry, 0..0, config, now);
     }
 
     /// Whether an entry had better be let go whole than be changed where it is.
@@ -234,13 +286,8 @@ impl Walk {
             return Some(entry);
         }
         if entry.stamp() != self.stamp && is_long_string(&entry) {
-            match self.live_string(db, entry.key()) {
-                Some(open) => open.source = Source::KeptString(entry),
-                None => {
-                    let head = self.head(db, &entry, config, now);
-                    self.push_open(head, Source::KeptString(entry), 0);
-                }
-            }
+            let open = self.open_string(db, &entry, config, now);
+            open.source = Source::KeptString(entry);
             return None;
         }
         if entry.stamp() != self.stamp {
@@ -407,7 +454,21 @@ impl Walk {
             source,
             address,
             at: 0,
+            length: 0,
+            blocks: BTreeMap::new(),
         });
+    }
+
+    /// The long string of an entry that has not been dealt with, on the list of open values.
+    fn open_string(&mut self, db: usize, entry: &KeyEntry, config: &Config, now: i64) -> &mut Open {
+        if self.live_string(db, entry.key()).is_none() {
+            let head = self.head(db, entry, config, now);
+            self.push_open(head, Source::LiveString(db, entry.key().into()), 0);
+            let open = self.open.back_mut().expect("it has just been put there");
+            open.length = length_of(entry);
+        }
+        self.live_string(db, entry.key())
+            .expect("it was there or has been put there")
     }
 
     fn find_open(&mut self, is_it: impl Fn(&Open) -> bool) -> Option<&mut Open> {
@@ -511,10 +572,8 @@ impl Walk {
             }
             if !is_long_string(entry) {
                 self.deal_with(db, entry, config, now);
-            } else if self.live_string(db, entry.key()).is_none() {
-                let head = self.head(db, entry, config, now);
-                let key = entry.key().into();
-                self.push_open(head, Source::LiveString(db, key), 0);
+            } else {
+                self.open_string(db, entry, config, now);
             }
         });
         self.place.cursor = next;
@@ -548,7 +607,12 @@ impl Walk {
                             let address = address_of(&value);
                             self.push_open(writer.out, Source::Kept(value), address);
                         }
-                        None => self.push_open(writer.out, Source::KeptString(entry), 0),
+                        None => {
+                            let length = length_of(&entry);
+                            self.push_open(writer.out, Source::KeptString(entry), 0);
+                            let open = self.open.back_mut().expect("it has just been put there");
+                            open.length = length;
+                        }
                     }
                     return 1;
                 }
@@ -567,7 +631,7 @@ impl Walk {
 
     /// The next piece of the open value that the output is claimed for; it comes back if it is not through.
     fn go_on(&mut self, keyspace: &mut Keyspace, mut open: Open, config: &Config) -> Option<Open> {
-        let mut source = std::mem::replace(&mut open.source, Source::Copied(Vec::new()));
+        let mut source = std::mem::replace(&mut open.source, Source::KeptBlocks);
         let over = match &mut source {
             Source::Live(db, key) => {
                 let value = keyspace
@@ -592,7 +656,7 @@ impl Walk {
                 over
             }
             Source::KeptString(entry) => self.string_piece(entry, &mut open),
-            Source::Copied(bytes) => self.bytes_piece(bytes, &mut open),
+            Source::KeptBlocks => self.bytes_piece(&[], &mut open),
         };
         if !over {
             open.source = source;
@@ -632,18 +696,25 @@ impl Walk {
         }
     }
 
+    /// A piece of a long string, of which the blocks that are not kept are in `string`.
     fn bytes_piece(&mut self, string: &[u8], open: &mut Open) -> bool {
         let mut bytes = Vec::with_capacity(CHUNK + 64);
         if !std::mem::replace(&mut open.head_sent, true) {
             bytes.append(&mut open.head);
             let mut writer = Writer::new(false);
-            writer.count(string.len());
+            writer.count(open.length);
             bytes.append(&mut writer.out);
         }
-        let end = (open.at + CHUNK).min(string.len());
-        bytes.extend_from_slice(&string[open.at..end]);
-        open.at = end;
-        let over = end == string.len();
+        let end = (open.at + CHUNK).min(open.length);
+        while open.at < end {
+            let until = (open.at + BLOCK).min(end);
+            match open.blocks.remove(&(open.at / BLOCK)) {
+                Some(block) => bytes.extend_from_slice(&block),
+                None => bytes.extend_from_slice(&string[open.at..until]),
+            }
+            open.at = until;
+        }
+        let over = end == open.length;
         self.send_piece(bytes, Vec::new(), over);
         over
     }
@@ -676,7 +747,7 @@ impl Walk {
                     self.trash.extend(value.end_walk());
                     self.trash.push(value);
                 }
-                Source::LiveString(..) | Source::KeptString(_) | Source::Copied(_) => {}
+                Source::LiveString(..) | Source::KeptString(_) | Source::KeptBlocks => {}
             }
         }
         let dbs = self.flushed.drain(..).map(|(_, db)| db).collect();

@@ -4,6 +4,9 @@
     rewrite   BGREWRITEAOF and the automatic rewrite leave one generation of small files; redis-check agrees with them
     waitaof   WAITAOF answers when the logs are on disk
     full      a full disk: MISCONF, nothing acknowledged is lost, and writes go on by themselves once there is room
+    slow      a disk that is slow to take writes holds them up, which is told, and nothing piles up behind it
+    names     files are found again whatever appendfilename is
+    alone     two servers never write in one directory
     torn      half a command at the end of a file is cut off, or stops the start if it is told to
 
     tests/client/aof.py [--slotwise PATH] [--shards N] [CHECK ...]
@@ -179,6 +182,63 @@ def check_full(options, directory):
     return None
 
 
+def check_slow(options, directory):
+    extra = ("--appendonly", "yes", "--latency-monitor-threshold", "20", "--enable-debug-command", "yes")
+    with Run(options, directory, *extra) as server:
+        with server.client() as client:
+            client.call("DEBUG", "AOF-FLUSH-SLEEP", "30000")
+            began = time.monotonic()
+            for number in range(20):
+                client.call("SET", f"key:{number}", "x" * 100_000)
+            expect(time.monotonic() - began > 0.5, "no write has waited for the disk")
+            client.call("DEBUG", "AOF-FLUSH-SLEEP", "0")
+            events = [event[0] for event in client.call("LATENCY", "LATEST")]
+            expect(b"aof-write" in events, f"not told: {events}")
+            expect(info(client, "aof_buffer_length") == "0", "something has piled up")
+            debug = client.call("INFO", "debug").decode()
+            spent = int(debug.split("eventloop_duration_aof_sum:")[1].split()[0])
+            expect(spent > 500_000, f"{spent} us of writing")
+        kill(server)
+    with Run(options, directory, "--appendonly", "yes") as server:
+        with server.client() as client:
+            expect(client.call("DBSIZE") == 20, "something acknowledged is gone")
+
+
+def check_names(options, directory):
+    extra = ("--appendonly", "yes", "--appendfilename", " it's \n a name ")
+    for round_number in range(3):
+        with Run(options, directory, *extra) as server:
+            with server.client() as client:
+                expect(client.call("DBSIZE") == round_number, f"keys at start {round_number}")
+                client.call("SET", f"key:{round_number}", "x")
+                if round_number == 1:
+                    client.call("BGREWRITEAOF")
+                    expect(rewritten(client), "rewritten")
+    expect(files(directory, "*\n a name .*"), f"no file is called so: {files(directory, '*')}")
+
+
+def check_alone(options, directory):
+    extra = ("--appendonly", "yes")
+    with Run(options, directory, *extra) as server:
+        with server.client() as client:
+            client.call("SET", "a", "1")
+        other = Run(options, directory, *extra)
+        try:
+            other.server.start()
+            raise Failure("two servers write in one directory")
+        except RuntimeError as refusal:
+            expect("another process writes" in str(refusal), f"{refusal}")
+        finally:
+            other.server.stop()
+        with Run(options, directory) as third, third.client() as client:
+            client.call("CONFIG", "SET", "appendonly", "yes")
+            wait_until(lambda: info(client, "aof_last_bgrewrite_status") == "err", 5, "a refusal")
+        kill(server)
+    with Run(options, directory, *extra) as server:
+        with server.client() as client:
+            expect(client.call("GET", "a") == b"1", "the data are there")
+
+
 def check_torn(options, directory):
     with Run(options, directory, "--appendonly", "yes") as server:
         with server.client() as client:
@@ -205,7 +265,8 @@ def check_torn(options, directory):
 
 
 CHECKS = {
-    "switch": check_switch, "rewrite": check_rewrite, "waitaof": check_waitaof, "full": check_full, "torn": check_torn,
+    "switch": check_switch, "rewrite": check_rewrite, "waitaof": check_waitaof, "full": check_full, "slow": check_slow,
+    "names": check_names, "alone": check_alone, "torn": check_torn,
 }
 
 

@@ -191,9 +191,16 @@ def check_single(options):
                     same(b, ours.client(), names, "the same at the next start")
                 os.utime(os.path.join(place.path, "appendonly.aof"), (1, 1))
                 expect("two data sets" in refused(options, place), "a log that has changed is passed over")
-                # A script instead of what it did.
-                script = b"*3\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n"
-                open(os.path.join(cut.path, "appendonly.aof"), "wb").write(whole + script)
+                # A script instead of what it did, and a function, which no Redis writes down.
+                select = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n"
+                text = b"redis.call('SET', 'by:log', 'script')"
+                script = b"*3\r\n$4\r\nEVAL\r\n$%d\r\n%s\r\n$1\r\n0\r\n" % (len(text), text)
+                log = os.path.join(cut.path, "appendonly.aof")
+                open(log, "wb").write(whole + select + script)
+                with slotwise(options.slotwise, options.shards, cut.args(*AOF)) as ours:
+                    expect(ours.client().must("GET", "by:log") == b"script", "a script in a log has not been run")
+                shutil.rmtree(os.path.join(cut.path, "appendonlydir"))
+                open(log, "wb").write(whole + script.replace(b"$4\r\nEVAL", b"$5\r\nFCALL"))
                 text = refused(options, cut)
                 expect("has a script at offset" in text and str(len(whole)) in text, text)
             finally:
@@ -258,7 +265,7 @@ def check_damaged(options):
         for name, damage, text in (
             ("an empty manifest", lambda text: b"", "Found an empty AOF manifest"),
             ("a manifest cut short", lambda text: text[:-1], "too long line"),
-            ("a file that is not there", lambda text: text.replace(b"incr", b"incs"), "it is not there"),
+            ("a file that is not there", lambda text: text.replace(b"incr", b"incs"), "No such file or directory"),
         ):
             with Place() as place:
                 copied(source, place)

@@ -148,7 +148,7 @@ fn setbit(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(
     };
     let (key, at) = (args.key(1), (offset / 8) as usize);
     let mask = 0x80 >> (offset % 8);
-    let (bytes, grown) = room_for(shard, args, &key, at + 1)?;
+    let (bytes, grown) = room_for(shard, args, &key, at, at + 1)?;
     let was = bytes[at] & mask != 0;
     if was != on {
         bytes[at] ^= mask;

@@ -272,7 +272,11 @@ fn write(
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
     let key = args.key(1);
-    let (bytes, grown) = room_for(shard, args, &key, bytes_needed)?;
+    let writes = operations
+        .iter()
+        .filter(|one| !matches!(one.what, What::Get));
+    let first = writes.map(|one| (one.offset / 8) as usize).min();
+    let (bytes, grown) = room_for(shard, args, &key, first.unwrap_or(0), bytes_needed)?;
     reply.array(operations.len());
     let mut changes = 0;
     for operation in operations {

@@ -39,12 +39,13 @@ fn check_bit_offset(shard: &Shard, offset: Option<i64>) -> Result<u64, ErrorRepl
     }
 }
 
-/// The bytes of a string to change in place, made or continued with zeros where it has fewer than so many. The answer
-/// says whether it had. From then on the string is `raw`.
+/// The bytes of a string to change in place from `first` on, made or continued with zeros where it has fewer than `bytes`.
+/// The answer says whether it had. From then on the string is `raw`.
 fn room_for<'a>(
     shard: &'a mut Shard,
     args: &Args<'_>,
     key: &Key<'_>,
+    first: usize,
     bytes: usize,
 ) -> Result<(&'a mut [u8], bool), ErrorReply> {
     static ZEROS: [u8; INLINE_MAX] = [0; INLINE_MAX];
@@ -52,7 +53,7 @@ fn room_for<'a>(
         Some(zeros) => NewValue::Bytes(zeros),
         None => NewValue::Long(Box::new(vec![0; bytes])),
     };
-    let (entry, new) = shard.write_or_put(&args.caller, key, zeros);
+    let (entry, new) = shard.write_bytes_or_put(&args.caller, key, first..bytes, zeros);
     if !entry.is_string() {
         return Err(ErrorReply::WRONG_TYPE);
     }

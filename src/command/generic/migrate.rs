@@ -28,6 +28,7 @@ pub(super) const MIGRATE: Command = Command {
                 word: "KEYS",
                 from: -2,
                 past: &[("AUTH", 1), ("AUTH2", 2)],
+                in_place_of: Some(3),
             },
             find: Find::Range {
                 last: -1,

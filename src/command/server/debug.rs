@@ -66,7 +66,15 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
         packed_threshold(args.get(2))?;
         reply.ok();
     } else if is("PAUSE-CRON", 3) {
-        // Without a cron job that could be paused there is nothing to switch.
+        // Of what Redis's cron does, signals are what others can tell apart from other times.
+        let paused = parse_i64(args.get(2)).unwrap_or(0) != 0;
+        context.core.observatory.cron_paused.store(paused, Relaxed);
+        reply.ok();
+    } else if is("AOF-FLUSH-SLEEP", 3) {
+        let us = parse_i64(args.get(2)).ok_or(ErrorReply::NOT_INTEGER)?;
+        let us = us.clamp(0, (SLEEP_SECONDS_MAX * 1e6) as i64) as u64;
+        let log = &context.core.observatory.snapshots.log;
+        log.write_delay_us.store(us, Relaxed);
         reply.ok();
     } else if is("SET-DISABLE-DENY-SCRIPTS", 3) {
         let allowed = parse_i64(args.get(2)).unwrap_or(0) != 0;
@@ -280,6 +288,10 @@ fn help(reply: &mut Reply<'_>) {
     reply.help(
         "DEBUG",
         &[
+            (
+                "AOF-FLUSH-SLEEP <microseconds>",
+                &["Each write to an append-only file is preceded by so long a wait."],
+            ),
             ("ASSERT", &["Ends the server by a failed assertion."]),
             (
                 "CHANGE-REPL-ID",
@@ -333,7 +345,7 @@ fn help(reply: &mut Reply<'_>) {
             ("PANIC", &["Ends the server by a panic."]),
             (
                 "PAUSE-CRON <0|1>",
-                &["Accepted for tests; there is no cron job."],
+                &["Whether signals wait. Nothing else stops: there is no cron job."],
             ),
             (
                 "POPULATE <count> [<prefix>] [<size>]",

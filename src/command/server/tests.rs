@@ -72,6 +72,13 @@ fn getkeys_finds_keys_and_what_is_done_to_them() {
         desk.line("COMMAND GETKEYSANDFLAGS SET a b"),
         "*1\r\n*2\r\n$1\r\na\r\n*2\r\n+OW\r\n+update\r\n"
     );
+    // MIGRATE's key is no key where KEYS stands in its place, and only there.
+    let migrate: &[&[u8]] = &[
+        b"COMMAND", b"GETKEYS", b"MIGRATE", b"KEYS", b"6379", b"", b"0", b"10", b"AUTH", b"KEYS",
+    ];
+    assert_eq!(desk.run(migrate), "*1\r\n$0\r\n\r\n");
+    let with_keys = [migrate, &[b"KEYS", b"a", b"b"]].concat();
+    assert_eq!(desk.run(&with_keys), "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
     for (line, error) in [
         (
             "COMMAND GETKEYS PING a",

@@ -367,6 +367,77 @@ fn what_is_written_is_the_data_set_at_the_cut() {
 }
 
 #[test]
+fn of_a_long_string_only_what_changes_is_kept() {
+    let mut world = World::new(1, 1, &[]);
+    let text = "long".repeat(1 << 20);
+    world.h.run(&["SET", "a", &text]);
+    world.h.run(&["SET", "b", &text]);
+    let expected = state(&world.h.shards);
+    let (feed, ended) = world.begin(Layout::Joined);
+    world.h.run(&["APPEND", "a", &text]);
+    world.h.run(&["EXPIRE", "b", "1000"]);
+    assert_eq!(feed.copied(), 0);
+    world.h.run(&["SETRANGE", "a", "100000", "x"]);
+    world.h.run(&["SETBIT", "b", "1600000", "1"]);
+    world.h.run(&["SETRANGE", "a", "100001", "y"]);
+    assert!((1..300_000).contains(&feed.copied()));
+    world.h.run(&["DEL", "b"]);
+    while world.step(0, 3) != Progress::Over {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    assert!(ended.recv().unwrap());
+    assert_same(&world.read(Layout::Joined), &expected);
+}
+
+#[test]
+fn long_strings_are_written_as_they_were_at_the_cut() {
+    for seed in 0..6 {
+        let mut world = World::new(1 + seed as usize % 2, seed, &[]);
+        let keys = ["a", "b", "c", "d", "e"];
+        for key in keys {
+            let text = "long".repeat(262_144 + world.below(200_000) as usize);
+            world.h.run(&["SET", key, &text]);
+        }
+        let expected = state(&world.h.shards);
+        let (_, ended) = world.begin(Layout::Joined);
+        let shards = world.h.shards.len();
+        let mut over = vec![false; shards];
+        while over.contains(&false) {
+            for _ in 0..world.below(6) {
+                let key = keys[world.below(5) as usize];
+                let other = keys[world.below(5) as usize];
+                let place = world.below(2_000_000).to_string();
+                let part = "part".repeat(1 << world.below(15));
+                match world.below(if seed > 2 { 13 } else { 10 }) {
+                    0 => drop(world.h.run(&["APPEND", key, &part])),
+                    1..4 => drop(world.h.run(&["SETRANGE", key, &place, &part])),
+                    4 => drop(world.h.run(&["SETBIT", key, &place, "1"])),
+                    5 => drop(world.h.run(&["BITFIELD", key, "SET", "u8", &place, "7"])),
+                    6 => drop(world.h.run(&["EXPIRE", key, &place])),
+                    7 => drop(world.h.run(&["PERSIST", key])),
+                    8 => drop(world.h.run(&["GETEX", key, "EX", "100"])),
+                    9 if world.below(4) == 0 => drop(world.h.run(&["SET", key, &part])),
+                    9 => {}
+                    10 => drop(world.h.run(&["RENAME", key, other])),
+                    11 => drop(world.h.run(&["DEL", key])),
+                    _ => drop(world.h.run(&["SWAPDB", "0", "3"])),
+                }
+            }
+            for (shard, over) in over.iter_mut().enumerate() {
+                let steps = 1 + world.below(4);
+                match world.step(shard, steps) {
+                    Progress::Over => *over = true,
+                    Progress::Going => {}
+                    Progress::Waiting => std::thread::sleep(Duration::from_micros(200)),
+                }
+            }
+        }
+        assert!(ended.recv().unwrap(), "seed {seed}");
+        assert_same(&world.read(Layout::Joined), &expected);
+    }
+}
+
+#[test]
 fn walks_that_are_given_up_leave_nothing_behind_and_the_next_one_is_right() {
     for seed in 100..102 {
         let mut world = World::new(2, seed, &[]);

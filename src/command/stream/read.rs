@@ -33,6 +33,7 @@ pub(super) const XREAD: Command = Command {
             word: "STREAMS",
             from: 1,
             past: PAST,
+            in_place_of: None,
         },
         find: Find::Range {
             last: -1,
@@ -77,6 +78,7 @@ pub(super) const XREADGROUP: Command = Command {
             word: "STREAMS",
             from: 4,
             past: PAST,
+            in_place_of: None,
         },
         find: Find::Range {
             last: -1,

@@ -152,7 +152,10 @@ pub(in crate::command) fn edit(entry: &mut KeyEntry, edit: impl FnOnce(&mut Vec<
 
 fn append(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
     let (key, more) = (args.key(1), args.get(2));
-    let total = match shard.write(&args.caller, &key).map(|entry| length(entry)) {
+    // What is there stays as it is.
+    let none = usize::MAX..usize::MAX;
+    let found = shard.write_bytes(&args.caller, &key, none.clone());
+    let total = match found.map(|entry| length(entry)) {
         None => {
             shard.put(&args.caller, &key, string_value(more), false);
             more.len()
@@ -160,7 +163,7 @@ fn append(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(
         Some(length) => {
             let length = length?;
             check_length(shard, length, more.len())?;
-            if let Some(entry) = shard.edit(args.db(), &key) {
+            if let Some(entry) = shard.edit_bytes(args.db(), &key, none) {
                 edit(entry, |bytes| bytes.extend_from_slice(more));
             }
             length + more.len()
@@ -175,7 +178,8 @@ fn setrange(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result
     let (key, part) = (args.key(1), args.get(3));
     let offset = parse_i64(args.get(2)).ok_or(ErrorReply::NOT_INTEGER)?;
     let offset = usize::try_from(offset).map_err(|_| ErrorReply::OFFSET_OUT_OF_RANGE)?;
-    let old = match shard.write(&args.caller, &key) {
+    let changes = offset..offset.saturating_add(part.len());
+    let old = match shard.write_bytes(&args.caller, &key, changes.clone()) {
         Some(entry) => Some(length(entry)?),
         None => None,
     };
@@ -194,7 +198,7 @@ fn setrange(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result
     if old.is_none() {
         shard.put(&args.caller, &key, NewValue::Bytes(b""), false);
     }
-    if let Some(entry) = shard.edit(args.db(), &key) {
+    if let Some(entry) = shard.edit_bytes(args.db(), &key, changes) {
         match entry.bytes_mut() {
             Some(bytes) if bytes.len() >= end => {
                 bytes[offset..end].copy_from_slice(part);

@@ -90,6 +90,7 @@ impl Control {
     pub(in crate::control) fn begin_as_replica(&mut self, host: String, port: u16) {
         self.replication.following.primary = Some((host.into_bytes(), port));
         self.observatory.replication.is_replica.store(true, Relaxed);
+        self.renew_oom_score();
     }
 
     /// Now and then.
@@ -324,7 +325,10 @@ impl Control {
             has_become_replica,
         };
         let status = &self.observatory.replication;
-        status.is_replica.store(role.is_replica, Relaxed);
+        if status.is_replica.swap(role.is_replica, Relaxed) != role.is_replica {
+            self.renew_oom_score();
+        }
+        let status = &self.observatory.replication;
         crate::control::logging::set_role(role.is_replica);
         status.link_is_up.store(role.link_is_up, Relaxed);
         self.ask_all(CoreAsk::SetRole(role), None)

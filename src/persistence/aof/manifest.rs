@@ -25,6 +25,7 @@
 use std::fmt::Write;
 
 use crate::base::crc64::crc64;
+use crate::base::words;
 
 /// Name of the manifest within `appenddirname`.
 pub const NAME: &str = "slotwise.manifest";
@@ -120,6 +121,14 @@ impl std::fmt::Display for Malformed {
     }
 }
 
+/// A name with blanks or control characters in it, as one word.
+fn quoted(name: &str) -> String {
+    // What is no plain character is written in digits, so all of it is text.
+    let mut word = Vec::new();
+    words::quote(&mut word, name.as_bytes());
+    String::from_utf8_lossy(&word).into_owned()
+}
+
 impl Manifest {
     /// The text of the file.
     pub fn to_text(&self) -> String {
@@ -132,14 +141,12 @@ impl Manifest {
         let _ = writeln!(text, "boot {}\nfsync {durability}", self.boot);
         let _ = writeln!(text, "transaction {}", self.next_number);
         for taken in &self.taken {
-            // A name with a line break cannot be written down; it is then asked for again.
-            if !taken.name.contains(['\n', '\r']) {
-                let _ = writeln!(
-                    text,
-                    "taken {} {} {}",
-                    taken.bytes, taken.modified_ns, taken.name
-                );
-            }
+            let (bytes, modified, name) = (taken.bytes, taken.modified_ns, &taken.name);
+            let name = match name.starts_with('"') || name.contains(['\n', '\r']) {
+                true => quoted(name),
+                false => name.clone(),
+            };
+            let _ = writeln!(text, "taken {bytes} {modified} {name}");
         }
         for generation in &self.generations {
             let _ = writeln!(
@@ -152,7 +159,12 @@ impl Manifest {
                     FileKind::Base => 'b',
                     FileKind::Incremental => 'i',
                 };
-                let _ = writeln!(text, "file {} shard {} type {kind}", file.name, file.shard);
+                let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'');
+                let name = match file.name.bytes().all(plain) {
+                    true => file.name.clone(),
+                    false => quoted(&file.name),
+                };
+                let _ = writeln!(text, "file {name} shard {} type {kind}", file.shard);
             }
         }
         let _ = writeln!(text, "end {:016x}", crc64(text.as_bytes()));
@@ -184,7 +196,20 @@ impl Manifest {
         }
         let mut manifest = Manifest::default();
         for (at, line) in body.iter().enumerate().skip(1) {
-            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let quoted_name = line
+                .strip_prefix("file ")
+                .filter(|rest| rest.starts_with('"'))
+                .map(|_| words::split(line.as_bytes()).ok_or_else(|| wrong(at, "an open quote")))
+                .transpose()?;
+            let owned: Vec<String> = match quoted_name {
+                Some(words) => words
+                    .into_iter()
+                    .map(String::from_utf8)
+                    .collect::<Result<_, _>>()
+                    .map_err(|_| wrong(at, "a name that is no text"))?,
+                None => line.split_ascii_whitespace().map(str::to_owned).collect(),
+            };
+            let words: Vec<&str> = owned.iter().map(String::as_str).collect();
             match words[..] {
                 ["boot", id] => manifest.boot = id.to_owned(),
                 ["boot"] => {}
@@ -201,8 +226,12 @@ impl Manifest {
                             .map_err(|_| wrong(at, "a size or a time is no number"))
                     };
                     let name = line.splitn(4, ' ').nth(3).unwrap_or_default();
+                    let name = name.trim_end_matches('\n');
+                    let read = words::split(name.as_bytes())
+                        .filter(|_| name.starts_with('"'))
+                        .and_then(|mut words| String::from_utf8(words.pop()?).ok());
                     manifest.taken.push(Taken {
-                        name: name.trim_end_matches('\n').to_owned(),
+                        name: read.unwrap_or_else(|| name.to_owned()),
                         bytes: number(bytes)?,
                         modified_ns: number(modified)?,
                     });
@@ -320,6 +349,15 @@ mod tests {
         let manifest = sample();
         let text = manifest.to_text();
         assert_eq!(Manifest::parse(&text), Ok(manifest));
+        let mut odd = sample();
+        odd.taken[0].name = " a\r\n\"b\" ".to_owned();
+        odd.taken.push(odd.taken[0].clone());
+        odd.taken[1].name = "\"c\"".to_owned();
+        let names = [" file seq \n\n.aof ", "it's", "\"", "\\x\t\u{e9}"];
+        for (file, name) in odd.generations[1].files.iter_mut().zip(names) {
+            file.name = name.to_owned();
+        }
+        assert_eq!(Manifest::parse(&odd.to_text()), Ok(odd));
         assert_eq!(
             Manifest::file_name("a", 3, 1, 2, FileKind::Incremental),
             "a.3.1.2.incr.aof"

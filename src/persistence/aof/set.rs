@@ -2,6 +2,7 @@
 //!
 //! Everything here touches the disk and waits for it, so it runs at start or on a thread of its own, never on a core.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub struct Set {
     /// What names begin with (`appendfilename`).
     prefix: String,
     manifest: Manifest,
+    /// Keeps other processes away, from the first write on.
+    held: Option<fs::File>,
 }
 
 /// Files that are to take the place of all there are.
@@ -36,7 +39,21 @@ impl Set {
             directory,
             prefix: prefix.to_owned(),
             manifest,
+            held: None,
         }
+    }
+
+    /// The directory is held already, while it was read.
+    pub fn keep(&mut self, held: Option<fs::File>) {
+        self.held = held;
+    }
+
+    fn hold(&mut self) -> io::Result<()> {
+        self.disk.make_directory(&self.directory)?;
+        if self.held.is_none() {
+            self.held = self.disk.hold(&self.directory)?;
+        }
+        Ok(())
     }
 
     /// Which files there are.
@@ -50,7 +67,7 @@ impl Set {
 
     /// Begins a set from nothing, which replaces what there is once its bases are written: see `finish`.
     pub fn begin_anew(&mut self, shards: usize) -> io::Result<Rewrite> {
-        self.disk.make_directory(&self.directory)?;
+        self.hold()?;
         let number = self.next_generation();
         let names: Vec<String> = (0..shards)
             .map(|shard| self.name(number, shard, 1, FileKind::Incremental))
@@ -60,7 +77,7 @@ impl Set {
 
     /// A start: from here on so many shards write. What is there stays.
     pub fn begin(&mut self, shards: usize) -> io::Result<Vec<Box<dyn Growing>>> {
-        self.disk.make_directory(&self.directory)?;
+        self.hold()?;
         let number = self.next_generation();
         self.manifest.generations.push(Generation {
             number,

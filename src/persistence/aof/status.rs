@@ -33,6 +33,8 @@ pub struct LogStatus {
     pub pending_syncs: AtomicI64,
     /// Size of all files when they were last written anew, or at start.
     pub base_bytes: AtomicU64,
+    /// Each write is preceded by so long a wait, as on a disk that is slow (DEBUG AOF-FLUSH-SLEEP).
+    pub write_delay_us: AtomicU64,
 }
 
 impl LogStatus {
