@@ -381,9 +381,10 @@ fn memory(lines: &mut Lines, facts: &Facts<'_>) {
         lines.put(&format!("{name}_ratio"), format!("{times:.2}"));
         lines.put(&format!("{name}_bytes"), bytes);
     }
-    let beyond = &facts.observatory.replication.beyond_backlog_bytes;
-    let beyond = beyond.load(Relaxed);
-    lines.put("mem_not_counted_for_evict", beyond);
+    let replication = &facts.observatory.replication;
+    let beyond = replication.beyond_backlog_bytes.load(Relaxed);
+    let not_counted = replication.uncounted_bytes();
+    lines.put("mem_not_counted_for_evict", not_counted);
     lines.put("mem_replication_backlog", memory.backlog);
     lines.put("mem_total_replication_buffers", memory.backlog + beyond);
     lines.put("mem_clients_slaves", memory.replicas);

@@ -83,6 +83,8 @@ pub(in crate::control) struct Replica {
     /// How much of the block at the ring has been sent.
     sent: usize,
     spare: Vec<u8>,
+    /// Memory of the block at the ring.
+    block_bytes: usize,
     is_closed: bool,
     /// Since when it is too far behind for the soft limit, Unix milliseconds; zero when it is not.
     over_soft_ms: i64,
@@ -148,7 +150,12 @@ impl Replica {
     }
 
     pub(super) fn memory(&self) -> usize {
-        size_of::<Replica>() + self.input.capacity() + self.spare.capacity() + self.client.memory()
+        size_of::<Replica>() + self.input.capacity() + self.buffers() + self.client.memory()
+    }
+
+    /// Memory of what is on its way to it.
+    pub(super) fn buffers(&self) -> usize {
+        self.spare.capacity() + self.block_bytes
     }
 
     pub(super) fn facts_for_list(&self) -> ConnectionFacts {
@@ -289,6 +296,7 @@ impl Control {
             sending: false,
             sent: 0,
             spare: Vec::new(),
+            block_bytes: 0,
             is_closed: false,
             over_soft_ms: 0,
             came: self.replicas.came,
@@ -492,6 +500,7 @@ impl Control {
         bytes.clear();
         replica.next += backlog.read(replica.next, SEND_MAX, &mut bytes) as u64;
         (replica.sending, replica.sent) = (true, 0);
+        replica.block_bytes = bytes.capacity();
         self.ring
             .send(replica.fd(), TOKEN | u64::from(place), bytes, 0, true);
     }
@@ -614,6 +623,7 @@ impl Control {
             self.ring.send(fd, completion.token, bytes, from, true);
         } else {
             replica.sending = false;
+            replica.block_bytes = 0;
             replica.spare = bytes;
             self.send_more(place);
             if let Some(replica) = self.replicas.get_mut(place)
@@ -775,8 +785,9 @@ impl Control {
 
     /// Duties of every turn.
     pub(in crate::control) fn replicas_turn(&mut self) {
-        // A pause holds GETACK back too: it would move the offset that somebody waits for.
-        let is_wanted = self.replicas.ack_wanted && self.pause_asked_for().0 <= unix_ms();
+        // A pause holds GETACK back too, as a hand-over does: it would move the offset that somebody waits for.
+        let pauses = || self.failover.is_some() || self.pause_asked_for().0 > unix_ms();
+        let is_wanted = self.replicas.ack_wanted && !pauses();
         if is_wanted
             && std::mem::take(&mut self.replicas.ack_wanted)
             && self.replicas.iter().any(Replica::needs_stream)
