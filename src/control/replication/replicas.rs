@@ -45,6 +45,8 @@ const KEEP_ALIVE: &[u8] = b"\n";
 /// How far a replica is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::control) enum Stage {
+    /// Has asked, and it is not settled what it gets. A cut that is met meanwhile is not for it.
+    Asks,
     /// Waits for a copy to begin.
     Waits,
     /// A copy is made, by this number; the stream follows it.
@@ -120,7 +122,7 @@ impl Replica {
 
     pub fn state(&self) -> ReplicaState {
         match self.stage {
-            Stage::Waits | Stage::Copied(_) => ReplicaState::WaitsForCopy,
+            Stage::Asks | Stage::Waits | Stage::Copied(_) => ReplicaState::WaitsForCopy,
             Stage::Fed(_) => ReplicaState::ReceivesCopy,
             Stage::Silent | Stage::Follows => ReplicaState::Online,
         }
@@ -128,7 +130,7 @@ impl Replica {
 
     /// Whether the stream is kept for it.
     pub(super) fn needs_stream(&self) -> bool {
-        self.stage != Stage::Waits && !self.facts.copy_only
+        !matches!(self.stage, Stage::Asks | Stage::Waits) && !self.facts.copy_only
     }
 
     pub fn lag_s(&self, now_ms: i64) -> u64 {
@@ -284,7 +286,7 @@ impl Control {
             client,
             facts,
             is_legacy: request == SyncRequest::Legacy,
-            stage: Stage::Waits,
+            stage: Stage::Asks,
             next: 0,
             acked: 0,
             acked_on_disk: 0,
