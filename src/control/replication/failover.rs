@@ -96,6 +96,7 @@ impl Control {
     pub(super) fn failover_word(&self) -> &'static str {
         match &self.failover {
             None => "no-failover",
+            Some(failover) if failover.is_aborted => "no-failover",
             Some(failover) if failover.in_progress => "failover-in-progress",
             Some(_) => "waiting-for-sync",
         }
