@@ -577,6 +577,15 @@ impl Core {
         }
     }
 
+    /// Whether the last epoch took in all there is in the logs. The stream of the primary may have gone on without writing, or
+    /// have been counted as applied only afterwards.
+    pub(super) fn logs_are_covered(&self) -> bool {
+        let log = &self.observatory.snapshots.log;
+        log.on.load(Relaxed)
+            && log.complete.load(Relaxed)
+            && self.durable.epoch_bytes == Some(self.log_bytes())
+    }
+
     /// Bytes of all logs.
     pub(super) fn log_bytes(&self) -> u64 {
         (0..self.shards)

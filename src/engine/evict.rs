@@ -9,8 +9,6 @@
 //! While a limit below what is in use has just been set, the excess that is tolerated is what is there, and shrinks
 //! with it: writers go on at the pace of eviction instead of waiting for its end.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use crate::base::clock::ticks;
 use crate::command::admit::needs_memory;
 use crate::command::client::Client;
@@ -179,9 +177,8 @@ impl Core {
     /// Memory used, without what only slow replicas need of the stream: keys would go for them without making room.
     fn used_memory(&self) -> u64 {
         self.counters().allocated.set(self.allocation.balance());
-        let beyond = &self.observatory.replication.beyond_backlog_bytes;
         let used = self.observatory.used_memory();
-        used.saturating_sub(beyond.load(Relaxed))
+        used.saturating_sub(self.observatory.replication.uncounted_bytes())
     }
 
     /// Bytes beyond the limit.

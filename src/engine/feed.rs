@@ -267,7 +267,7 @@ impl Core {
     /// Now and then: goes on after a script that ran too long, or a pause.
     pub(super) fn mind_feed(&mut self) {
         let busy = self.gates.busy || self.pause.until_ms > 0;
-        if self.durable.always
+        if (self.durable.always || self.logs_are_covered())
             && let Some(feed) = &self.feed
             && feed.link.synced.load(Relaxed) < feed.start + feed.applied
         {

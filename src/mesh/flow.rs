@@ -18,8 +18,9 @@ use crate::effect::{Block, Effects};
 
 /// Blocks that may be under way: a turn makes one.
 const BLOCKS: usize = 256;
-/// Memory of a block that is worth giving back for the next.
-const KEEP_BYTES: usize = 1 << 20;
+/// Memory of a block that is worth giving back for the next, and how many such blocks are kept.
+const KEEP_BYTES: usize = 128 * 1024;
+const SPARES: usize = 4;
 
 /// The counter that the blocks of all shards draw their stamps from.
 pub type Stamps = Arc<AtomicU64>;
@@ -60,7 +61,7 @@ pub struct FlowEnd {
 /// A flow on which so many bytes may be under way, and its two ends.
 pub fn flow(limit: usize, stamps: Stamps) -> (Flow, FlowEnd) {
     let (blocks, taken) = channel(BLOCKS);
-    let (returned, spare) = channel(BLOCKS);
+    let (returned, spare) = channel(SPARES);
     let shared = Arc::new(Shared {
         stamps,
         kept_from: AtomicU64::new(NOTHING),

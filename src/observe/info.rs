@@ -389,7 +389,7 @@ fn memory(lines: &mut Lines, facts: &Facts<'_>) {
     }
     let links = &facts.observatory.replication;
     let beyond = links.beyond_backlog_bytes.load(Relaxed);
-    lines.put("mem_not_counted_for_evict", beyond);
+    lines.put("mem_not_counted_for_evict", links.uncounted_bytes());
     lines.put("mem_replication_backlog", memory.backlog);
     lines.put("mem_total_replication_buffers", memory.backlog + beyond);
     lines.put("mem_clients_slaves", memory.replicas);

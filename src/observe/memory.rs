@@ -77,7 +77,7 @@ impl MemoryFacts {
             startup: observatory.about.startup_bytes,
             clients: observatory.sum(|core| core.client_bytes.get()),
             backlog: observatory.replication.backlog_bytes.load(Relaxed),
-            replicas: observatory.replication.beyond_backlog_bytes.load(Relaxed)
+            replicas: observatory.replication.uncounted_bytes()
                 + observatory.replication.replica_bytes.load(Relaxed),
             tables: observatory.sum(|core| core.table_bytes.get()),
             resident: system::resident_bytes(),

@@ -29,7 +29,9 @@ pub struct Status {
     pub backlog_bytes: AtomicU64,
     /// Bytes that only slow replicas still need, which are kept beyond the backlog's size.
     pub beyond_backlog_bytes: AtomicU64,
-    /// Bytes that the connections of replicas take: `mem_clients_slaves`.
+    /// Bytes of memory for what is on its way to replicas.
+    pub replica_buffer_bytes: AtomicU64,
+    /// Bytes that the connections of replicas take beside that.
     pub replica_bytes: AtomicU64,
     /// INFO's `sync_full`.
     pub syncs_full: AtomicU64,
@@ -78,6 +80,12 @@ impl Status {
         ] {
             count.store(0, Relaxed);
         }
+    }
+
+    /// Memory that is taken because of slow replicas. Keys are not evicted for it: what that leaves to be told would make
+    /// it more.
+    pub fn uncounted_bytes(&self) -> u64 {
+        self.beyond_backlog_bytes.load(Relaxed) + self.replica_buffer_bytes.load(Relaxed)
     }
 
     /// What was reported last; none before the control core has begun.

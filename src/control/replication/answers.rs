@@ -25,7 +25,8 @@ impl Control {
         let now = unix_ms();
         status.good_replicas.store(self.good_replicas(now), Relaxed);
         status.replicas.store(self.replicas.count() as u32, Relaxed);
-        let memory: usize = self.replicas.iter().map(Replica::memory).sum();
+        let own = |replica: &Replica| replica.memory() - replica.buffers();
+        let memory: usize = self.replicas.iter().map(own).sum();
         status.replica_bytes.store(memory as u64, Relaxed);
         self.publish_backlog();
     }
@@ -37,9 +38,15 @@ impl Control {
         let bytes = backlog.map_or(0, |backlog| {
             (size_of::<Backlog>() + backlog.memory()) as u64
         });
-        let within = bytes.min(self.config.repl_backlog_size);
+        // What is beyond the backlog's size is there for replicas alone.
+        let within = match self.replicas.count() {
+            0 => bytes,
+            _ => bytes.min(self.config.repl_backlog_size),
+        };
         status.backlog_bytes.store(within, Relaxed);
         status.beyond_backlog_bytes.store(bytes - within, Relaxed);
+        let buffers: usize = self.replicas.iter().map(Replica::buffers).sum();
+        status.replica_buffer_bytes.store(buffers as u64, Relaxed);
     }
 
     /// How replication stands, with all that the shards have handed on.

@@ -22,6 +22,8 @@ pub(in crate::control) struct Failover {
     force: bool,
     /// It has been asked to.
     in_progress: bool,
+    /// This server is about to be a primary again.
+    is_aborted: bool,
 }
 
 impl Control {
@@ -75,6 +77,7 @@ impl Control {
             until_ms: timeout_ms.map(|ms| unix_ms().saturating_add(ms)),
             force,
             in_progress: false,
+            is_aborted: false,
         });
         self.observatory
             .replication
@@ -93,6 +96,7 @@ impl Control {
     pub(super) fn failover_word(&self) -> &'static str {
         match &self.failover {
             None => "no-failover",
+            Some(failover) if failover.is_aborted => "no-failover",
             Some(failover) if failover.in_progress => "failover-in-progress",
             Some(_) => "waiting-for-sync",
         }
@@ -144,6 +148,7 @@ impl Control {
     /// The replica has answered: it is the primary, or it is not to be.
     pub(in crate::control) fn failover_ended(&mut self, outcome: Result<(), ()>) {
         match outcome {
+            Ok(()) if self.failover.as_ref().is_some_and(|one| one.is_aborted) => {}
             Ok(()) => self.clear_failover(),
             Err(()) => self.abort_failover("Failover target rejected psync request"),
         }
@@ -157,10 +162,19 @@ impl Control {
             Some((host, port)) => log::info!("FAILOVER to {host}:{port} aborted: {why}"),
             None => log::info!("FAILOVER to any replica aborted: {why}"),
         }
-        if failover.in_progress {
+        if !failover.in_progress {
+            self.clear_failover();
+        } else if let Some(failover) = self.failover.as_mut().filter(|one| !one.is_aborted) {
+            failover.is_aborted = true;
             self.promote("failover aborted");
         }
-        self.clear_failover();
+    }
+
+    /// A change of the role is made. What an aborted hand-over has held back goes on when this server is a primary again.
+    pub(super) fn role_has_changed(&mut self) {
+        if self.failover.as_ref().is_some_and(|one| one.is_aborted) && !self.is_replica() {
+            self.clear_failover();
+        }
     }
 
     fn clear_failover(&mut self) {

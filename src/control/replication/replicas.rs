@@ -45,6 +45,8 @@ const KEEP_ALIVE: &[u8] = b"\n";
 /// How far a replica is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::control) enum Stage {
+    /// Has asked, and it is not settled what it gets. A cut that is met meanwhile is not for it.
+    Asks,
     /// Waits for a copy to begin.
     Waits,
     /// A copy is made, by this number; the stream follows it.
@@ -83,6 +85,8 @@ pub(in crate::control) struct Replica {
     /// How much of the block at the ring has been sent.
     sent: usize,
     spare: Vec<u8>,
+    /// Memory of the block at the ring.
+    block_bytes: usize,
     is_closed: bool,
     /// Since when it is too far behind for the soft limit, Unix milliseconds; zero when it is not.
     over_soft_ms: i64,
@@ -118,7 +122,7 @@ impl Replica {
 
     pub fn state(&self) -> ReplicaState {
         match self.stage {
-            Stage::Waits | Stage::Copied(_) => ReplicaState::WaitsForCopy,
+            Stage::Asks | Stage::Waits | Stage::Copied(_) => ReplicaState::WaitsForCopy,
             Stage::Fed(_) => ReplicaState::ReceivesCopy,
             Stage::Silent | Stage::Follows => ReplicaState::Online,
         }
@@ -126,7 +130,7 @@ impl Replica {
 
     /// Whether the stream is kept for it.
     pub(super) fn needs_stream(&self) -> bool {
-        self.stage != Stage::Waits && !self.facts.copy_only
+        !matches!(self.stage, Stage::Asks | Stage::Waits) && !self.facts.copy_only
     }
 
     pub fn lag_s(&self, now_ms: i64) -> u64 {
@@ -148,7 +152,12 @@ impl Replica {
     }
 
     pub(super) fn memory(&self) -> usize {
-        size_of::<Replica>() + self.input.capacity() + self.spare.capacity() + self.client.memory()
+        size_of::<Replica>() + self.input.capacity() + self.buffers() + self.client.memory()
+    }
+
+    /// Memory of what is on its way to it.
+    pub(super) fn buffers(&self) -> usize {
+        self.spare.capacity() + self.block_bytes
     }
 
     pub(super) fn facts_for_list(&self) -> ConnectionFacts {
@@ -277,7 +286,7 @@ impl Control {
             client,
             facts,
             is_legacy: request == SyncRequest::Legacy,
-            stage: Stage::Waits,
+            stage: Stage::Asks,
             next: 0,
             acked: 0,
             acked_on_disk: 0,
@@ -289,6 +298,7 @@ impl Control {
             sending: false,
             sent: 0,
             spare: Vec::new(),
+            block_bytes: 0,
             is_closed: false,
             over_soft_ms: 0,
             came: self.replicas.came,
@@ -492,6 +502,7 @@ impl Control {
         bytes.clear();
         replica.next += backlog.read(replica.next, SEND_MAX, &mut bytes) as u64;
         (replica.sending, replica.sent) = (true, 0);
+        replica.block_bytes = bytes.capacity();
         self.ring
             .send(replica.fd(), TOKEN | u64::from(place), bytes, 0, true);
     }
@@ -614,6 +625,7 @@ impl Control {
             self.ring.send(fd, completion.token, bytes, from, true);
         } else {
             replica.sending = false;
+            replica.block_bytes = 0;
             replica.spare = bytes;
             self.send_more(place);
             if let Some(replica) = self.replicas.get_mut(place)
@@ -775,8 +787,9 @@ impl Control {
 
     /// Duties of every turn.
     pub(in crate::control) fn replicas_turn(&mut self) {
-        // A pause holds GETACK back too: it would move the offset that somebody waits for.
-        let is_wanted = self.replicas.ack_wanted && self.pause_asked_for().0 <= unix_ms();
+        // A pause holds GETACK back too, as a hand-over does: it would move the offset that somebody waits for.
+        let pauses = || self.failover.is_some() || self.pause_asked_for().0 > unix_ms();
+        let is_wanted = self.replicas.ack_wanted && !pauses();
         if is_wanted
             && std::mem::take(&mut self.replicas.ack_wanted)
             && self.replicas.iter().any(Replica::needs_stream)

@@ -381,6 +381,7 @@ impl Control {
         if let Some((core, ticket)) = change.asker {
             self.answer(core, ticket, CoreAnswer::Done);
         }
+        self.role_has_changed();
         if !self.replication.following.changes.is_empty() {
             self.go_on_changing();
         } else if self.replication.following.primary.is_some() {
