@@ -663,7 +663,12 @@ fn a_primary_that_steps_down_sends_clients_away_before_it_lets_writes_go() {
     let slots = SlotSet::range(0, 8191);
     let mut asks = header(C, 1, slots.clone());
     (asks.primary, asks.flags) = (id(A), NodeFlags::MYSELF | NodeFlags::REPLICA);
-    receive(&mut cluster, NOW + 1, 3, &packet::plain(Kind::MfStart, &asks));
+    receive(
+        &mut cluster,
+        NOW + 1,
+        3,
+        &packet::plain(Kind::MfStart, &asks),
+    );
     assert!(cluster.holds_writes());
     let (_, turn) = receive(&mut cluster, NOW + 2, 3, &ping(&header(C, 3, slots), &[]));
     let place = |wanted: fn(&Action) -> bool| {
