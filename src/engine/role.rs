@@ -36,7 +36,7 @@ impl Core {
         self.gates.read_only = is_replica && self.config.replica_read_only;
         self.gates.stale = is_replica && !link_is_up && !self.config.replica_serve_stale_data;
         self.gates.refused = match self.gates.read_only {
-            true => Flags::WRITE,
+            true => Flags::WRITE.and(Flags::MAY_REPLICATE),
             false => Flags::NONE,
         };
         self.settle_expiry();

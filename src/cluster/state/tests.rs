@@ -653,6 +653,35 @@ fn roles_are_changed_only_where_they_can_be() {
 }
 
 #[test]
+fn a_primary_that_steps_down_sends_clients_away_before_it_lets_writes_go() {
+    let mut cluster = restored(&format!(
+        "{A} 10.0.0.1:6379@16379,,tls-port=0,shard-id={A} myself,master - 0 0 1 connected 0-8191\n\
+         {B} 10.0.0.2:6379@16379,,tls-port=0,shard-id={B} master - 0 0 2 connected 8192-16383\n\
+         {C} 10.0.0.3:6379@16379,,tls-port=0,shard-id={A} slave {A} 0 0 1 connected\n\
+         vars currentEpoch 2 lastVoteEpoch 0\n"
+    ));
+    let slots = SlotSet::range(0, 8191);
+    let mut asks = header(C, 1, slots.clone());
+    (asks.primary, asks.flags) = (id(A), NodeFlags::MYSELF | NodeFlags::REPLICA);
+    receive(
+        &mut cluster,
+        NOW + 1,
+        3,
+        &packet::plain(Kind::MfStart, &asks),
+    );
+    assert!(cluster.holds_writes());
+    let (_, turn) = receive(&mut cluster, NOW + 2, 3, &ping(&header(C, 3, slots), &[]));
+    let place = |wanted: fn(&Action) -> bool| {
+        let place = turn.actions.iter().position(wanted);
+        place.expect("it is among what is to be done")
+    };
+    let map = place(|action| matches!(action, Action::PublishMap(_)));
+    assert!(map < place(|action| matches!(action, Action::Replicate { .. })));
+    assert!(map < place(|action| matches!(action, Action::ResumeWrites)));
+    assert!(!cluster.holds_writes());
+}
+
+#[test]
 fn a_takeover_asks_nobody() {
     let mut cluster = replica();
     cluster.failover(NOW, Failover::Takeover).unwrap();
