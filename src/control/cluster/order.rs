@@ -29,8 +29,8 @@ pub(super) fn in_order(mut actions: Vec<Action>) -> Vec<Action> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::address::Address;
     use crate::cluster::LinkId;
+    use crate::cluster::address::Address;
     use crate::cluster::node_id::NodeId;
 
     fn letters(actions: Vec<Action>) -> String {
