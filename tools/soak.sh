@@ -52,6 +52,9 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     for kinds in s,s,s,s s,r,s,r r,s,r,s; do
         check 400 python3 "$clients/partitions.py" --kinds $kinds --rounds 12
     done
+    for shards in 1 4; do
+        check 600 python3 "$clients/cluster_tools.py" --shards $shards --slotwise "$SLOTWISE"
+    done
     check 1500 python3 "$clients/replication_chaos.py" --rounds 20 --seconds 60
     check 900 python3 "$clients/replication_chaos.py" --netns --rounds 8
     for nodes in s4,r,s1 r,s4,s4 s2,s2,r; do
@@ -67,6 +70,7 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     check 3600 python3 "$root/tests/compat/run.py"
     check 3600 python3 "$root/tests/compat/run.py" --replace
     check 7200 python3 "$root/tests/compat/run.py" --replication
+    check 7200 python3 "$root/tests/compat/run.py" --cluster
     turns=$((turns + 1))
     echo "turn $turns done"
 done

@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tikv_jemalloc_ctl::{arenas, raw, stats_print, thread};
 
@@ -45,11 +47,72 @@ pub fn thread_balance() -> u64 {
     }
 }
 
+/// What threads beside the cores have allocated less what they have freed: each core counts for itself, and memory goes from
+/// one thread to another.
+#[derive(Clone, Debug, Default)]
+pub struct Beside(Arc<AtomicU64>);
+
+impl Beside {
+    /// The sum, modulo 2^64.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// The calling thread counts from here on.
+    pub fn account(&self) -> Account {
+        Account {
+            sum: self.0.clone(),
+            told: thread_balance(),
+        }
+    }
+}
+
+/// One thread's part of that.
+#[derive(Debug)]
+pub struct Account {
+    sum: Arc<AtomicU64>,
+    told: u64,
+}
+
+impl Account {
+    /// Tells what the thread, which must be the one that began the account, has allocated and freed since.
+    pub fn settle(&mut self) {
+        let balance = thread_balance();
+        if balance != self.told {
+            self.sum.fetch_add(balance.wrapping_sub(self.told), Relaxed);
+            self.told = balance;
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_allocator_answers() {
         super::purge();
         assert!(!super::report().is_empty());
+    }
+
+    #[test]
+    fn what_a_thread_leaves_behind_is_counted_when_it_ends() {
+        let beside = super::Beside::default();
+        let left = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let account = beside.account();
+                let left = vec![0_u8; 1 << 20];
+                drop(account);
+                left
+            });
+            thread.join().expect("the thread does not panic")
+        });
+        // Test binaries may run on another allocator, which counts nothing.
+        let counted = beside.bytes();
+        assert!(counted == 0 || counted >= left.len() as u64, "{counted}");
     }
 }

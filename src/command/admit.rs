@@ -147,7 +147,7 @@ pub fn admit_now(command: &Registered, client: &Client, gates: Gates) -> Result<
     if gates.loading_beside && flags.has(Flags::NO_ASYNC_LOADING) {
         return Err(Refusal::Error(ErrorReply::LOADING));
     }
-    if gates.loading && !flags.has(Flags::LOADING) {
+    if gates.loading && !flags.any(Flags::LOADING.and(Flags::BESIDE_DATA)) {
         return Err(Refusal::Error(ErrorReply::LOADING));
     }
     Ok(())

@@ -118,6 +118,9 @@ bits! {
         SHARDED = 28, "";
         /// The next command is served by a node that its slot comes to: ASKING.
         ASKS = 29, "";
+        /// Needs nothing of the data, so that it is answered while they come in: where nodes and slots are. Redis never shows
+        /// that state for a copy that takes no time.
+        BESIDE_DATA = 30, "";
         /// Meant for the server's own use and for tests (COMMAND DOCS: `syscmd`).
         SYSTEM = 23, "";
     }

@@ -23,6 +23,7 @@ pub fn secrets(command: &Registered, args: &Args<'_>) -> Secrets {
         "auth" if args.len() <= 3 => (1..args.len()).collect(),
         "acl|setuser" => (2..args.len()).collect(),
         "hello" => hello_secrets(args),
+        "migrate" => migrate_secrets(args),
         "config|set" => (2..args.len().saturating_sub(1))
             .step_by(2)
             .filter(|place| config::is_sensitive(args.get(*place)))
@@ -45,6 +46,26 @@ fn hello_secrets(args: &Args<'_>) -> Secrets {
         } else {
             break;
         }
+    }
+    secrets
+}
+
+fn migrate_secrets(args: &Args<'_>) -> Secrets {
+    let mut secrets = Secrets::new();
+    let mut place = 6;
+    while place < args.len() {
+        let words = if args.is(place, "AUTH") {
+            1
+        } else if args.is(place, "AUTH2") {
+            2
+        } else if args.is(place, "COPY") || args.is(place, "REPLACE") {
+            0
+        } else {
+            break; // KEYS and whatever follows it
+        };
+        let end = (place + words).min(args.len() - 1);
+        secrets.extend(place + 1..=end);
+        place += words + 1;
     }
     secrets
 }
@@ -185,6 +206,10 @@ mod tests {
         assert!(
             shown("HELLO 3 SETNAME x AUTH u p")
                 .ends_with("\"x\" \"AUTH\" \"(redacted)\" \"(redacted)\"\r\n")
+        );
+        assert!(
+            shown("MIGRATE h 1 k 0 9 COPY AUTH2 u p KEYS")
+                .ends_with("\"AUTH2\" \"(redacted)\" \"(redacted)\" \"KEYS\"\r\n")
         );
         assert!(
             shown("CONFIG SET hz 10 RequirePass p")

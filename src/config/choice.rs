@@ -46,6 +46,16 @@ choices! {
         Nothing = "nothing",
     }
 
+    /// What an error of a command ends that others have executed without one (`propagation-error-behavior`).
+    PropagationErrors {
+        /// Nothing: it is logged and counted.
+        Ignore = "ignore",
+        /// The process, whether the command came from a primary or from an append-only file.
+        Panic = "panic",
+        /// The process, if the command came from a primary.
+        PanicOnReplicas = "panic-on-replicas",
+    }
+
     /// When what has been written to the append-only files is on disk (`appendfsync`).
     AppendFsync {
         /// About a second later.

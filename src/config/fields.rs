@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 use super::choice::{
     AppendFsync, ChannelDefault, DisklessLoad, EndpointType, LogLevel, MaxmemoryPolicy,
-    OomScoreAdj, PipelineOrder, ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
+    OomScoreAdj, PipelineOrder, PropagationErrors, ProtectedAction, SnapshotFiles, Supervised,
+    SyslogFacility,
 };
 use super::directive::{self, Directive};
 use super::special::{BufferLimits, SHUTDOWN_FORCE, SHUTDOWN_NOSAVE, SHUTDOWN_NOW, SHUTDOWN_SAVE};
@@ -85,6 +86,7 @@ enums!(
     MaxmemoryPolicy,
     OomScoreAdj,
     PipelineOrder,
+    PropagationErrors,
     ProtectedAction,
     SnapshotFiles,
     Supervised,
@@ -227,6 +229,8 @@ fields! {
     lazyfree_lazy_eviction: bool = "lazyfree-lazy-eviction";
     /// The same for what has expired.
     lazyfree_lazy_expire: bool = "lazyfree-lazy-expire";
+    /// The same for what a command has deleted that is no DEL itself.
+    lazyfree_lazy_server_del: bool = "lazyfree-lazy-server-del";
     /// How much time eviction may take, 0 to 100.
     maxmemory_eviction_tenacity: u8 = "maxmemory-eviction-tenacity";
     /// How many hits saturate the LFU counter.
@@ -389,6 +393,8 @@ fields! {
     replica_lazy_flush: bool = "replica-lazy-flush";
     /// Whether a replica goes on when what it receives cannot be kept on disk.
     replica_ignore_disk_write_errors: bool = "replica-ignore-disk-write-errors";
+    /// What an error of a command ends that came from a primary or a log.
+    propagation_error_behavior: PropagationErrors = "propagation-error-behavior";
     /// Bytes of the stream kept for replicas that come back.
     repl_backlog_size: u64 = "repl-backlog-size";
     /// Seconds without replicas after which the backlog is given up; 0 means never.

@@ -20,7 +20,8 @@ mod tests;
 
 pub use choice::{
     AppendFsync, ChannelDefault, DisklessLoad, EndpointType, LogLevel, MaxmemoryPolicy,
-    OomScoreAdj, PipelineOrder, ProtectedAction, SnapshotFiles, Supervised, SyslogFacility,
+    OomScoreAdj, PipelineOrder, PropagationErrors, ProtectedAction, SnapshotFiles, Supervised,
+    SyslogFacility,
 };
 pub use command_line::{CommandLine, Invocation};
 pub use directive::{

@@ -27,6 +27,11 @@ pub fn rewrite(old: &[u8], config: &Config, users: &[Vec<u8>], all: bool) -> Vec
     }
     file.blank_the_rest(USERS);
     for (place, one) in directive::all().iter().enumerate() {
+        if one.name == "replicaof" && config.cluster_enabled {
+            // Whose replica a node is stands in nodes.conf, and the server would not start with it here.
+            file.blank_the_rest(place);
+            continue;
+        }
         for (line, forced) in lines_of(one, config.value(place)) {
             file.put(place, line, forced || all);
         }

@@ -1,7 +1,8 @@
 //! The control core's own loop: accepted connections, questions from the cores, signals, the clock.
 //!
-//! It runs on a glommio executor like the others and sleeps by awaiting its event descriptor, which its ring, the other
-//! cores and the timer signal; so other tasks of this executor (links of replication and of the cluster) run beside it.
+//! Like a data core it is the only task of its executor and sleeps in its own ring, which the sockets, the other cores and a
+//! timer wake. It must not sleep in the executor: glommio parks while tasks are due if the thread was off its processor for
+//! longer than a preemption period just before it ran them, and then nothing ever wakes it.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::AsRawFd;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::acl::Users;
+use crate::base::allocator;
 use crate::base::clock::unix_ms;
 use crate::base::random::Random;
 use crate::base::sys;
@@ -86,6 +88,8 @@ pub struct Control {
     pub(super) listeners: Vec<Option<Listener>>,
     terminate: Arc<AtomicBool>,
     signals: [Arc<AtomicBool>; 2],
+    /// What this thread had allocated before it served: no part of `used_memory`.
+    held_before: u64,
     /// Who waits for the stop, while the last snapshot is written.
     pub(super) stopping_for: Option<Vec<(u16, u64)>>,
     /// A stop that waits for replicas.
@@ -124,7 +128,6 @@ impl Control {
         let ring = Ring::new()?;
         crate::base::sys::name_thread("control");
         parts.links.control().set_wake(ring.wake_handle());
-        ring.signal_completions_on(ring.wake_handle().event_fd())?;
         let id = Replid::parse(parts.observatory.about.replid.as_bytes()).unwrap_or(Replid::NONE);
         let replication = Replication::new(History::new(id), parts.links.shards());
         let mut control = Control {
@@ -147,6 +150,7 @@ impl Control {
             oom_score: parts.oom_score,
             pause: (0, false),
             pauses_under_way: 0,
+            held_before: 0,
             stopping: false,
             next_look_ms: 0,
             replication,
@@ -176,35 +180,18 @@ impl Control {
 
     /// Serves until the server stops.
     pub async fn run(mut self) {
-        let handle = self.ring.wake_handle();
-        let event = match handle.event_file() {
-            Ok(event) => event,
-            Err(error) => panic!("the control core cannot wait for its event descriptor: {error}"),
-        };
-        let ticking = handle.clone();
-        let timer = glommio::spawn_local(async move {
-            loop {
-                glommio::timer::sleep(CRON).await;
-                ticking.wake();
-            }
-        });
+        self.held_before = allocator::thread_balance();
         while !self.stopping {
             self.turn();
             self.links.control().sleep.going_to_sleep();
-            if !self.mail.is_empty()
+            let is_wanted = !self.mail.is_empty()
                 || self.links.control().has_mail()
-                || self.ring.has_completions()
-                || self.replication.has_blocks()
-            {
-                self.links.control().sleep.awake();
-                continue;
-            }
-            if event.read_at(0, 8).await.is_err() {
-                glommio::timer::sleep(CRON).await;
-            }
+                || self.replication.has_blocks();
+            let left_ms = self.next_look_ms.saturating_sub(unix_ms());
+            let limit = Duration::from_millis(left_ms.max(1) as u64).min(CRON);
+            self.ring.turn((!is_wanted).then_some(limit));
             self.links.control().sleep.awake();
         }
-        timer.cancel().await;
     }
 
     fn turn(&mut self) {
@@ -248,12 +235,15 @@ impl Control {
             self.next_look_ms = now + CRON.as_millis() as i64;
             self.observatory.look(now);
             self.mind_cores();
+            self.observatory.snapshots.set_key_delay(&self.config);
             self.link_cron();
             self.replicas_cron(now);
             self.bus_cron(now);
         }
         self.bus_turn();
         self.replicas_turn();
+        let held = allocator::thread_balance().wrapping_sub(self.held_before);
+        self.counters().allocated.set(held);
         if self.terminate.load(Ordering::Relaxed) {
             self.stop();
         }
@@ -304,8 +294,9 @@ impl Control {
                 id,
                 offset,
                 db,
+                ends,
                 begun,
-            } => self.restore_history((id, offset, db), begun),
+            } => self.restore_history((id, offset, db), *ends, begun),
             CoreMessage::Link(link, event) => self.on_link(link, event),
             CoreMessage::Applied(link, bytes) => self.on_applied(link, &bytes),
             CoreMessage::FeedEnded { link, db, broken } => self.on_feed_ended(link, db, broken),
@@ -324,9 +315,11 @@ impl Control {
                     .iter()
                     .map(|(name, value)| (&name[..], &value[..]))
                     .collect();
+                let snapshots = &self.observatory.snapshots;
                 let context = SetContext {
                     client_is_local: local,
-                    loading: self.observatory.snapshots.loading.load(Ordering::Relaxed),
+                    loading: snapshots.loading.load(Ordering::Relaxed)
+                        || snapshots.loading_beside.load(Ordering::Relaxed),
                 };
                 let changed = self.config.set(&pairs, context);
                 let changed = changed.and_then(|changed| self.carry_out(changed));
@@ -412,6 +405,27 @@ impl Control {
                 let replicas = self.count_replicas(on_disk);
                 self.answer(from, ticket, CoreAnswer::Count(replicas));
             }
+            CoreAsk::DebugStream(command) => {
+                self.debug_stream(command);
+                self.answer(from, ticket, CoreAnswer::Done);
+            }
+            CoreAsk::Save {
+                background,
+                schedule,
+                ..
+            } => {
+                let first = self.links.core(0);
+                first.mail(CoreMessage::Ask {
+                    from,
+                    ticket,
+                    ask: CoreAsk::Save {
+                        background,
+                        schedule,
+                        followed: self.followed_place(),
+                    },
+                });
+                first.wake_by_event();
+            }
             CoreAsk::Failover(order) => {
                 let answer = match self.order_failover(order) {
                     Ok(()) => CoreAnswer::Done,
@@ -461,7 +475,7 @@ impl Control {
     }
 
     /// CLIENT PAUSE, and the pause of a manual failover.
-    fn pause_asked_for(&self) -> (i64, bool) {
+    pub(super) fn pause_asked_for(&self) -> (i64, bool) {
         let (until_ms, writes_only) = self.pause;
         let failover_ms = self.bus_pause_until_ms;
         match (until_ms > unix_ms(), failover_ms > unix_ms()) {

@@ -92,6 +92,11 @@ pub fn listen_bus(config: &Config, port: u16) -> Result<Vec<Listener>, ListenErr
     open_all(&addresses, config, BIND_TRIES)
 }
 
+/// The same while the server runs, which must not wait for an address that is in use.
+pub(super) fn listen_bus_at_once(config: &Config, port: u16) -> Result<Vec<Listener>, ListenError> {
+    open_all(&addresses_at(config, port), config, 1)
+}
+
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Address {

@@ -158,6 +158,11 @@ impl Control {
         true
     }
 
+    fn fail_shutdown(&mut self, askers: Vec<(u16, u64)>) {
+        log::warn!("Errors trying to shut down the server. Check the logs for more information.");
+        self.refuse_shutdown(askers);
+    }
+
     fn refuse_shutdown(&mut self, askers: Vec<(u16, u64)>) {
         let status = &self.observatory.replication;
         status.stop_waits_until_ms.store(0, Ordering::Relaxed);
@@ -177,7 +182,7 @@ impl Control {
             } else {
                 log::warn!("Writing initial AOF, can't exit.");
                 self.spread_pause();
-                self.refuse_shutdown(askers);
+                self.fail_shutdown(askers);
                 return;
             }
         }
@@ -206,7 +211,7 @@ impl Control {
             return;
         }
         self.spread_pause();
-        self.refuse_shutdown(askers);
+        self.fail_shutdown(askers);
     }
 
     pub(super) fn stop(&mut self) {

@@ -38,6 +38,16 @@ impl Core {
             CoreMessage::Ask {
                 from,
                 ticket,
+                ask:
+                    CoreAsk::Save {
+                        background,
+                        schedule,
+                        followed,
+                    },
+            } => self.save_between((from, ticket), (background, schedule), followed),
+            CoreMessage::Ask {
+                from,
+                ticket,
                 ask: ask @ (CoreAsk::CountKeys(_) | CoreAsk::SlotsWithKeys),
             } => {
                 let answer = match &ask {
@@ -270,6 +280,9 @@ impl Core {
             CoreAsk::ResetStats => {
                 self.counters().reset();
                 self.reset_shard_stats();
+                if self.index == 0 {
+                    self.observatory.replication.reset_counts();
+                }
                 CoreAnswer::Done
             }
             CoreAsk::Monitors(monitors) => {
@@ -279,7 +292,7 @@ impl Core {
             CoreAsk::CountKeys(_) | CoreAsk::SlotsWithKeys => {
                 unreachable!("they wait for the shard")
             }
-            CoreAsk::FinalSave { .. } | CoreAsk::Pause { .. } => {
+            CoreAsk::FinalSave { .. } | CoreAsk::Save { .. } | CoreAsk::Pause { .. } => {
                 unreachable!("it is answered when it is done")
             }
             CoreAsk::SetMonitor { .. }
@@ -289,6 +302,7 @@ impl Core {
             | CoreAsk::ReplicaOf { .. }
             | CoreAsk::Replication { .. }
             | CoreAsk::CountReplicas { .. }
+            | CoreAsk::DebugStream(_)
             | CoreAsk::Failover(_)
             | CoreAsk::Cluster(_)
             | CoreAsk::ConfigRewrite { .. }
@@ -323,21 +337,24 @@ impl Core {
 
     /// Whether a command is held back now.
     pub(super) fn is_paused(&self, command: &Registered, args: &Args<'_>, client: &Client) -> bool {
+        self.pause.until_ms > self.now
+            && (!self.pause.writes_only || self.writes(command, args, client))
+    }
+
+    /// Whether a command may write, or EXEC run one that may.
+    pub(super) fn writes(&self, command: &Registered, args: &Args<'_>, client: &Client) -> bool {
         use crate::command::spec::Flags;
         // A script that says that it does not write is taken at its word.
         let writes = |command: &Registered, args: &Args<'_>| {
             let kinds = Flags::WRITE.and(Flags::MAY_REPLICATE);
             command.spec.flags.any(kinds) && !self.is_reading_script(command, args)
         };
-        self.pause.until_ms > self.now
-            && (!self.pause.writes_only
-                || writes(command, args)
-                || (command.name == "exec"
-                    && client.multi.as_ref().is_some_and(|multi| {
-                        multi.queue.iter().any(|queued| {
-                            writes(queued.command, &queued.args.args(client.caller()))
-                        })
-                    })))
+        writes(command, args)
+            || (command.name == "exec"
+                && client.multi.as_ref().is_some_and(|multi| {
+                    let mut queue = multi.queue.iter();
+                    queue.any(|queued| writes(queued.command, &queued.args.args(client.caller())))
+                }))
     }
 
     // MONITOR.

@@ -845,8 +845,13 @@ impl Core {
         crate::base::sys::shutdown_socket(connection.fd);
     }
 
-    /// Forgets what is known of a connection elsewhere.
+    /// Forgets what is known of a connection elsewhere. It counts no longer: who has seen its end may open another.
     pub(super) fn part_with(&mut self, connection: &mut Connection) {
+        let connected = &self.counters().connected;
+        connected.set(connected.get().saturating_sub(1));
+        self.link()
+            .connections
+            .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         self.forget_watches(connection);
         self.leave_block(connection);
         self.discount_client(connection);
@@ -872,12 +877,6 @@ impl Core {
     pub(super) fn vacate(&mut self, place: Place) {
         self.pending.remove(&place.index);
         self.free_place(place);
-        self.counters()
-            .connected
-            .set(self.counters().connected.get().saturating_sub(1));
-        self.link()
-            .connections
-            .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Keeps a part for reuse.

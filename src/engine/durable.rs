@@ -58,8 +58,8 @@ pub(super) struct Durable {
     syncs: Vec<Option<Sync>>,
     /// When the next epoch is due, Unix milliseconds.
     next_epoch: i64,
-    /// Bytes of all logs at the last epoch.
-    epoch_bytes: u64,
+    /// Bytes of all logs at the last epoch; none when they have been switched to other files since.
+    pub(super) epoch_bytes: Option<u64>,
 }
 
 /// What leaves when its marks are reached.
@@ -566,7 +566,7 @@ impl Core {
             );
             return;
         }
-        if self.log_bytes() != self.durable.epoch_bytes {
+        if self.durable.epoch_bytes != Some(self.log_bytes()) {
             self.begin_chore(|core, held| core.end_epoch(held));
         }
     }
@@ -599,7 +599,7 @@ impl Core {
                 log.unsynced(&mut marks);
             }
         }
-        self.durable.epoch_bytes = if old_files { 0 } else { self.log_bytes() };
+        self.durable.epoch_bytes = (!old_files).then(|| self.log_bytes());
         if let Some(place) = self.feed_place() {
             self.durable.gates.push(Gate {
                 marks: marks.clone(),

@@ -9,6 +9,8 @@
 //! While a limit below what is in use has just been set, the excess that is tolerated is what is there, and shrinks
 //! with it: writers go on at the pace of eviction instead of waiting for its end.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::base::clock::ticks;
 use crate::command::admit::needs_memory;
 use crate::command::client::Client;
@@ -174,10 +176,12 @@ impl Core {
         EXCESS_PER_SHARD * self.shards as u64
     }
 
-    /// Memory used by all cores.
+    /// Memory used, without what only slow replicas need of the stream: keys would go for them without making room.
     fn used_memory(&self) -> u64 {
         self.counters().allocated.set(self.allocation.balance());
-        self.observatory.used_memory()
+        let beyond = &self.observatory.replication.beyond_backlog_bytes;
+        let used = self.observatory.used_memory();
+        used.saturating_sub(beyond.load(Relaxed))
     }
 
     /// Bytes beyond the limit.

@@ -81,7 +81,10 @@ impl Core {
         args: &Args<'_>,
         out: &mut Vec<u8>,
     ) -> Option<Wait> {
-        let is_step = held.len() > 1 && Self::begin_unit_on(held);
+        // What SCAN and its like meet expired on several shards is no transaction.
+        let flags = command.spec.flags;
+        let looks_about = flags.has(Flags::READONLY) && flags.has(Flags::TOUCHES_ARBITRARY_KEYS);
+        let is_step = held.len() > 1 && !looks_about && Self::begin_unit_on(held);
         let mut shards = Shards::new(held, self.shards);
         shards.iter_mut().for_each(|shard| shard.effects.begin());
         let news = &shards.any().news;

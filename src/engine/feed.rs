@@ -14,6 +14,7 @@ use crate::command::client::Client;
 use crate::command::spec::Flags;
 use crate::command::table::Registered;
 use crate::command::transactions;
+use crate::config::PropagationErrors;
 use crate::mesh::Place;
 use crate::mesh::message::CoreMessage;
 use crate::mesh::primary::{FeedMessage, PrimaryLink};
@@ -25,6 +26,9 @@ use crate::resp::request::Args;
 
 use super::core::{Core, Held};
 use super::wide::Chore;
+
+/// How often it is logged that the stream is applied while the disk takes nothing.
+const TROUBLE_LOGGED_EVERY_MS: i64 = 10_000;
 
 /// The stream being applied.
 pub(super) struct Feed {
@@ -53,12 +57,14 @@ pub(super) struct Feed {
     ending: bool,
     /// It holds what no primary sends.
     broken: bool,
-    /// A script that runs too long keeps it from going on.
+    /// A script that runs too long, or a pause, keeps it from going on.
     stalled: bool,
     /// What is to be done between two of its commands, with all shards in hand; nothing more is begun meanwhile.
     chores: Vec<Chore>,
     /// They are under way.
     cutting: bool,
+    /// When it was last logged that the disk takes nothing, Unix milliseconds.
+    trouble_logged_ms: i64,
 }
 
 impl Feed {
@@ -179,6 +185,7 @@ impl Core {
             stalled: false,
             chores: Vec::new(),
             cutting: false,
+            trouble_logged_ms: 0,
         }));
     }
 
@@ -202,6 +209,7 @@ impl Core {
                 && self.shard.is_some()
                 && !self.pushing.choked
                 && !self.gates.busy
+                && (self.pause.until_ms == 0 || connection.client.multi.is_some())
                 && !connection.ending
                 && !feed.holds(&connection);
             if free {
@@ -225,12 +233,14 @@ impl Core {
 
     /// Goes on with what was kept of it.
     pub(super) fn run_feed_input(&mut self, connection: &mut Connection) {
-        let busy = self.gates.busy;
+        // A transaction that has begun is let to its end: whatever waits for a rest in the stream waits for that.
+        let paused = self.pause.until_ms > 0 && connection.client.multi.is_none();
+        let busy = self.gates.busy || paused;
         let Some(feed) = &mut self.feed else {
             return;
         };
         if busy || feed.holds(connection) {
-            feed.stalled = true; // it goes on when the script, or the cut, is over
+            feed.stalled = true; // it goes on when the script, the pause or the cut is over
             return;
         }
         feed.base = feed.given - connection.pending_input() as u64;
@@ -254,9 +264,9 @@ impl Core {
         }
     }
 
-    /// Now and then: goes on after a script that ran too long.
+    /// Now and then: goes on after a script that ran too long, or a pause.
     pub(super) fn mind_feed(&mut self) {
-        let busy = self.gates.busy;
+        let busy = self.gates.busy || self.pause.until_ms > 0;
         if self.durable.always
             && let Some(feed) = &self.feed
             && feed.link.synced.load(Relaxed) < feed.start + feed.applied
@@ -316,6 +326,9 @@ impl Core {
         command: &'static Registered,
         args: &Args<'_>,
     ) -> bool {
+        if self.gates.trouble.is_some() && command.spec.flags.has(Flags::WRITE) {
+            self.write_in_trouble();
+        }
         let Some(multi) = &mut connection.client.multi else {
             if !self.monitors.is_empty() && self.shard.is_some() {
                 self.feed_monitors(&connection.client, command, args);
@@ -329,6 +342,21 @@ impl Core {
         true
     }
 
+    /// The stream writes, and the disk does not take it.
+    #[cold]
+    fn write_in_trouble(&mut self) {
+        assert!(
+            self.config.replica_ignore_disk_write_errors,
+            "Replica was unable to write command to disk."
+        );
+        if let Some(feed) = &mut self.feed
+            && self.now > feed.trouble_logged_ms + TROUBLE_LOGGED_EVERY_MS
+        {
+            feed.trouble_logged_ms = self.now;
+            log::warn!("Replica is applying a command even though it is unable to write to disk.");
+        }
+    }
+
     /// A command of the stream has failed: this replica and its primary may differ from here on.
     #[cold]
     pub(super) fn feed_failed(&self, command: &str, error: &ErrorReply) {
@@ -336,6 +364,11 @@ impl Core {
         log::warn!(
             "== CRITICAL == This replica is sending an error to its master: '{}' after processing the command '{command}'",
             String::from_utf8_lossy(error.as_bytes())
+        );
+        assert!(
+            self.config.propagation_error_behavior == PropagationErrors::Ignore
+                || !self.config.replica_read_only,
+            "This replica panicked sending an error to its master after processing the command '{command}'"
         );
     }
 
@@ -426,7 +459,11 @@ impl Core {
     ) {
         match &mut self.feed {
             Some(feed) => feed.chores.push(Box::new(chore)),
-            None => self.begin_chore(chore),
+            // A stream may begin while the shards are gathered.
+            None => self.begin_chore(move |core, held| match &core.feed {
+                Some(_) => core.begin_chore_between(chore),
+                None => chore(core, held),
+            }),
         }
     }
 
@@ -513,6 +550,7 @@ mod tests {
             stalled: false,
             chores: Vec::new(),
             cutting: false,
+            trouble_logged_ms: 0,
         }
     }
 

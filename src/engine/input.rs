@@ -652,6 +652,12 @@ impl Core {
                 return Some(flow);
             }
         }
+        if self.gates.read_only
+            && self.is_being_promoted()
+            && self.writes(command, args, &connection.client)
+        {
+            return Some(self.keep_waiting(connection));
+        }
         if let Err(refusal) = admit::admit(command, &connection.client, args, self.gates) {
             return Some(self.reject(connection, command, args, refusal));
         }
@@ -666,10 +672,7 @@ impl Core {
             return Some(Flow::Hold);
         }
         if self.is_paused(command, args, &connection.client) {
-            connection.waiting = true;
-            self.blocked_by_pause.push(connection.place.index);
-            self.counters().blocked.add(1);
-            return Some(Flow::Hold);
+            return Some(self.keep_waiting(connection));
         }
         if let Some(multi) = &mut connection.client.multi
             && !command.spec.flags.has(Flags::IMMEDIATE)
@@ -701,6 +704,14 @@ impl Core {
             }
             ReplyMode::Skip | ReplyMode::Off => None,
         }
+    }
+
+    /// Keeps a request until [`Core::let_go`].
+    fn keep_waiting(&mut self, connection: &mut Connection) -> Flow {
+        connection.waiting = true;
+        self.blocked_by_pause.push(connection.place.index);
+        self.counters().blocked.add(1);
+        Flow::Hold
     }
 
     /// Answers a request that a gate has turned away.

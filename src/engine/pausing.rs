@@ -85,6 +85,11 @@ impl Core {
     pub(super) fn end_pause(&mut self) {
         self.pause = Pause::default();
         self.settle_expiry();
+        self.let_go();
+    }
+
+    /// Has requests that were held back try again.
+    pub(super) fn let_go(&mut self) {
         let paused = std::mem::take(&mut self.blocked_by_pause);
         let blocked = self.counters().blocked.get();
         self.counters()

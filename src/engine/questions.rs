@@ -32,6 +32,11 @@ impl Core {
         let Question { whom, ask, then } = question;
         connection.waiting = true;
         let place = connection.place;
+        // Who waits for the stop counts as blocked, as in Redis.
+        let blocks = matches!(ask, CoreAsk::Shutdown { .. });
+        if blocks {
+            self.counters().blocked.add(1);
+        }
         let expected = match whom {
             Whom::Cores => self.shards,
             Whom::Clients => self.shards + 1,
@@ -45,6 +50,7 @@ impl Core {
                 command,
                 args: OwnedArgs::copy_of(args),
                 asked: self.last_ticks,
+                blocks,
                 exec,
             },
         );
@@ -107,11 +113,16 @@ impl Core {
             command,
             args,
             asked,
+            blocks,
             exec,
         }) = self.pending.remove(&place.index)
         else {
             return;
         };
+        if blocks {
+            let blocked = self.counters().blocked.get();
+            self.counters().blocked.set(blocked.saturating_sub(1));
+        }
         let Some(mut connection) = self.take_connection(place) else {
             if let Some(exec) = exec {
                 self.give_back(exec.held);

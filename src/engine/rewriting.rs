@@ -114,6 +114,7 @@ impl Core {
             return;
         }
         self.settle_all(held);
+        self.durable.epoch_bytes = None; // new files may come to the size of the old ones
         let mut files: Vec<_> = rewrite.logs.drain(..).map(Some).collect();
         for shard in held.iter_mut() {
             let file = files.get_mut(shard.index).and_then(Option::take);

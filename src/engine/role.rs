@@ -16,6 +16,14 @@ impl Core {
         if role.has_become_replica {
             self.send_blocked_away();
         }
+        self.let_go();
+    }
+
+    /// In a cluster: the slots of the old primary are here already, and the word that this server may write is on its way.
+    /// Nobody must see that: what writes waits.
+    pub(super) fn is_being_promoted(&self) -> bool {
+        let map = self.slot_map.as_ref();
+        self.role.is_replica && map.is_some_and(|map| !map.facts().is_replica)
     }
 
     /// Works out what follows from the role and the configuration.

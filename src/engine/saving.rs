@@ -7,6 +7,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::ticks;
+use crate::command::server::save_here;
 use crate::mesh::message::CoreAnswer;
 use crate::persistence::snapshot::StreamPlace;
 use crate::persistence::status::Purpose;
@@ -114,6 +115,29 @@ impl Core {
                 status.set_followed(None);
             });
         }
+    }
+
+    /// SAVE and BGSAVE of a replica: the file says which moment of the primary's stream it is, so it is made between two
+    /// commands of that.
+    pub(super) fn save_between(
+        &mut self,
+        asker: (u16, u64),
+        (background, schedule): (bool, bool),
+        followed: Option<StreamPlace>,
+    ) {
+        self.begin_chore_between(move |core, held| {
+            let status = core.observatory.snapshots.clone();
+            status.set_followed(core.feed_place().or(followed));
+            core.settle_all(held);
+            let mut shards: Vec<&mut Shard> = held.iter_mut().map(|shard| &mut **shard).collect();
+            let mut shards = Shards::new(&mut shards, core.shards);
+            let answer = match save_here(&mut shards, background, schedule) {
+                Ok(words) => CoreAnswer::Reply(words.as_bytes().to_vec()),
+                Err(error) => CoreAnswer::Failed(error.as_bytes().to_vec()),
+            };
+            status.set_followed(None);
+            core.reply_to(usize::from(asker.0), asker.1, answer);
+        });
     }
 
     /// Writes the last snapshot before the server stops, and lets nothing happen after it: when all is well the shards

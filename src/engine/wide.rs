@@ -43,6 +43,8 @@ pub(super) enum Pending {
         args: OwnedArgs,
         /// Clock ticks at the question.
         asked: u64,
+        /// The client counts as blocked.
+        blocks: bool,
         /// An EXEC that goes on afterwards.
         exec: Option<Box<Exec>>,
     },

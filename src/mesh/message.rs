@@ -21,7 +21,7 @@ use crate::persistence::flow::Shipment;
 use crate::persistence::snapshot::StreamPlace;
 use crate::pubsub::{Change, Invalidation, Publication, Whereabouts};
 use crate::replication::report::Report;
-use crate::replication::{Cut, PeerFacts, Replid, SyncRequest};
+use crate::replication::{Backlog, Cut, PeerFacts, Replid, SyncRequest};
 use crate::resp::request::{Args, Caller, OwnedArgs, Span};
 
 use super::flow::FlowEnd;
@@ -298,6 +298,8 @@ pub enum CoreMessage {
         offset: u64,
         /// The selected database.
         db: u32,
+        /// What a primary's stream goes on with: the ends of keys that were not loaded. Bytes count from 1.
+        ends: Box<Backlog>,
         /// Told when the stream goes on from there; dropped where nothing is to be waited for.
         begun: mpsc::Sender<()>,
     },
@@ -599,6 +601,18 @@ pub enum CoreAsk {
         /// On a replica whose link is down: the moment of its primary's stream that the data are.
         followed: Option<StreamPlace>,
     },
+    /// To the control core, which passes it on to the first one: SAVE and BGSAVE of a replica, between two commands of its
+    /// primary's stream. Answered `Reply` or `Failed`.
+    Save {
+        /// BGSAVE.
+        background: bool,
+        /// BGSAVE SCHEDULE.
+        schedule: bool,
+        /// On a replica whose link is down: the moment of its primary's stream that the data are.
+        followed: Option<StreamPlace>,
+    },
+    /// To the control core: DEBUG REPLICATE, a command that goes into the stream as it is; with none, DEBUG CHANGE-REPL-ID.
+    DebugStream(Option<Vec<u8>>),
     /// To the control core: REPLICAOF. Answered `Known` when nothing changes, `Failed` when it cannot be.
     ReplicaOf {
         /// Host and port; none for NO ONE.

@@ -102,6 +102,14 @@ impl PrimaryLink {
         }
     }
 
+    /// Whether all has been read that the primary had sent before it closed the connection.
+    pub fn has_ended(&self) -> bool {
+        let socket = lock(&self.socket).clone();
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        socket.is_none_or(|socket| matches!(socket.recv_with_flags(&mut byte, flags), Ok(0)))
+    }
+
     /// Ends the link for good.
     pub fn stop(&self) {
         self.stopped.store(true, Relaxed);

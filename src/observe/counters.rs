@@ -389,9 +389,9 @@ impl Observatory {
 
     /// Bytes allocated in all: cores allocate for each other, so single counters may be negative.
     pub fn used_memory(&self) -> u64 {
-        let loaded = self.snapshots.loaded_bytes.load(Ordering::Relaxed);
+        let beside = self.snapshots.beside.bytes();
         let cores = self.sum(|core| core.allocated.get());
-        (cores.wrapping_add(loaded) as i64).max(0) as u64
+        (cores.wrapping_add(beside) as i64).max(0) as u64
     }
 
     /// The most memory ever used, as far as anybody looked.

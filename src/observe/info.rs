@@ -382,14 +382,15 @@ fn memory(lines: &mut Lines, facts: &Facts<'_>) {
         lines.put(&format!("{name}_bytes"), bytes);
     }
     let links = &facts.observatory.replication;
-    let backlog = links.backlog_bytes.load(Relaxed);
     let beyond = links.beyond_backlog_bytes.load(Relaxed);
     lines.put("mem_not_counted_for_evict", beyond);
-    lines.put("mem_replication_backlog", backlog);
-    lines.put("mem_total_replication_buffers", backlog + beyond);
-    lines.put("mem_clients_slaves", links.replica_bytes.load(Relaxed));
+    lines.put("mem_replication_backlog", memory.backlog);
+    lines.put("mem_total_replication_buffers", memory.backlog + beyond);
+    lines.put("mem_clients_slaves", memory.replicas);
     lines.put("mem_clients_normal", memory.clients);
-    lines.all(&[("mem_cluster_links", "0"), ("mem_aof_buffer", "0")]);
+    let cluster_links = links.cluster_link_bytes.load(Relaxed);
+    lines.put("mem_cluster_links", cluster_links);
+    lines.put("mem_aof_buffer", 0);
     lines.put("mem_allocator", AllocatorFacts::name());
     lines.put("active_defrag_running", 0);
     lines.put(

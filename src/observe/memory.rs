@@ -1,5 +1,7 @@
 //! Where memory goes, for INFO and MEMORY STATS: our own counters beside what the allocator and the system say.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::base::system;
 
 use super::counters::Observatory;
@@ -50,6 +52,10 @@ pub struct MemoryFacts {
     pub startup: u64,
     /// For connections.
     pub clients: u64,
+    /// The stream's end that is kept for replicas, up to `repl-backlog-size`.
+    pub backlog: u64,
+    /// Of the stream beyond that, for slow replicas, and their connections.
+    pub replicas: u64,
     /// Hash tables without what is in them.
     pub tables: u64,
     /// In memory, as the system sees it.
@@ -70,6 +76,9 @@ impl MemoryFacts {
             peak: observatory.memory_peak(),
             startup: observatory.about.startup_bytes,
             clients: observatory.sum(|core| core.client_bytes.get()),
+            backlog: observatory.replication.backlog_bytes.load(Relaxed),
+            replicas: observatory.replication.beyond_backlog_bytes.load(Relaxed)
+                + observatory.replication.replica_bytes.load(Relaxed),
             tables: observatory.sum(|core| core.table_bytes.get()),
             resident: system::resident_bytes(),
             machine: system::machine_bytes(),
@@ -80,7 +89,7 @@ impl MemoryFacts {
 
     /// Everything but the data.
     pub fn overhead(&self) -> u64 {
-        self.startup + self.clients + self.tables
+        self.startup + self.clients + self.backlog + self.replicas + self.tables
     }
 
     /// The data.

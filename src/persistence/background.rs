@@ -25,6 +25,7 @@ use super::file::{Disk, Output, Syncing};
 use super::rdb::Writer;
 use super::snapshot::{Header, StreamPlace, header};
 use super::spill::Spill;
+use crate::base::allocator::{Account, Beside};
 use crate::base::clock::unix_ms;
 use crate::base::crc64;
 use crate::base::sys;
@@ -107,7 +108,7 @@ pub struct Plan {
     /// Tell the disk every few megabytes.
     pub incremental_sync: bool,
     /// Microseconds to wait for each key (`rdb-key-save-delay`).
-    pub key_delay_us: u64,
+    pub key_delay_us: Arc<AtomicU64>,
     /// Bytes under way beyond which walks pause.
     pub memory_limit: usize,
     /// Where files are made.
@@ -116,6 +117,8 @@ pub struct Plan {
     pub spill: PathBuf,
     /// Wakes a shard's core.
     pub wake: Wake,
+    /// Where the writer says that it frees what cores have allocated.
+    pub beside: Beside,
 }
 
 /// Wakes the core of a shard, from any thread.
@@ -393,11 +396,14 @@ struct Writing<'a> {
     targets: Vec<Target>,
     encoder: Writer,
     next_line: u64,
+    /// What it frees cores have allocated.
+    account: Account,
 }
 
 impl<'a> Writing<'a> {
     fn new(feed: &'a Feed, plan: Plan, consumer: Box<dyn Consumer>, outputs: usize) -> Self {
         Writing {
+            account: plan.beside.account(),
             encoder: Writer::new(plan.compress),
             feed,
             plan,
@@ -448,6 +454,7 @@ impl<'a> Writing<'a> {
         }
         while let Some(chunk) = self.feed.next() {
             self.take(chunk)?;
+            self.account.settle();
         }
         if self.feed.is_over() {
             return Ok(());
@@ -518,13 +525,17 @@ impl<'a> Writing<'a> {
     fn count(&self, keys: u64) {
         const LOOK_US: u64 = 5000;
         let done = |keys| self.feed.keys_done.fetch_add(keys, Ordering::Relaxed);
-        let delay = self.plan.key_delay_us;
-        let mut left = if delay == 0 { 0 } else { keys };
+        // It may be changed meanwhile.
+        let delay = || self.plan.key_delay_us.load(Ordering::Relaxed);
+        let mut left = if delay() == 0 { 0 } else { keys };
         done(keys - left);
         while left > 0 && !self.feed.is_over() {
-            let few = (LOOK_US / delay).clamp(1, left);
-            let mut us = few.saturating_mul(delay);
-            while us > 0 && !self.feed.is_over() {
+            let each = delay();
+            let few = LOOK_US
+                .checked_div(each)
+                .map_or(left, |few| few.clamp(1, left));
+            let mut us = few.saturating_mul(each);
+            while us > 0 && delay() > 0 && !self.feed.is_over() {
                 std::thread::sleep(Duration::from_micros(us.min(LOOK_US)));
                 us = us.saturating_sub(LOOK_US);
             }

@@ -12,6 +12,8 @@ use std::time::Duration;
 use super::aof::status::LogStatus;
 use super::background::{Feed, Wake};
 use super::snapshot::StreamPlace;
+use crate::base::allocator::Beside;
+use crate::config::Config;
 
 /// Whoever knows the function libraries, which a snapshot holds beside the keys.
 #[derive(Default)]
@@ -91,7 +93,7 @@ pub enum Purpose {
 #[derive(Default)]
 pub struct Saves {
     under_way: Mutex<Option<(Purpose, Arc<Feed>)>>,
-    /// A snapshot is under way.
+    /// A snapshot is under way, or a full copy for replicas.
     saving: AtomicBool,
     /// One is to be begun as soon as possible.
     pub scheduled: AtomicBool,
@@ -138,7 +140,7 @@ impl Saves {
         self.lock().clone()
     }
 
-    /// Whether a snapshot is under way.
+    /// Whether a snapshot is under way, for the disk or for replicas.
     pub fn is_saving(&self) -> bool {
         self.saving.load(Relaxed)
     }
@@ -147,7 +149,7 @@ impl Saves {
     pub fn begins(&self, purpose: Purpose, feed: Arc<Feed>) {
         *self.lock() = Some((purpose, feed));
         *self.writers() += 1;
-        self.saving.store(purpose == Purpose::Snapshot, Relaxed);
+        self.saving.store(purpose != Purpose::Rewrite, Relaxed);
     }
 
     fn writers(&self) -> MutexGuard<'_, usize> {
@@ -249,8 +251,10 @@ pub struct Status {
     pub load_total: AtomicU64,
     /// Bytes of it that have been read.
     pub load_done: AtomicU64,
-    /// Bytes that threads which are no cores have allocated for the data less what they freed, modulo 2^64.
-    pub loaded_bytes: AtomicU64,
+    /// Microseconds that a save waits for each key (`rdb-key-save-delay`, for tests).
+    pub key_delay_us: Arc<AtomicU64>,
+    /// Bytes that threads which are no cores have taken or given.
+    pub beside: Beside,
     /// Memory in use when the file was written, as it says itself.
     pub load_used_memory: AtomicU64,
     /// Keys that the last loading has brought.
@@ -293,6 +297,12 @@ impl Status {
     /// Changes since the last snapshot, of `changes` in all.
     pub fn unsaved(&self, changes: u64) -> u64 {
         changes.saturating_sub(self.saved_changes.load(Relaxed))
+    }
+
+    /// Takes over what the configuration says of slow saves.
+    pub fn set_key_delay(&self, config: &Config) {
+        let us = u64::try_from(config.rdb_key_save_delay_us).unwrap_or(0);
+        self.key_delay_us.store(us, Relaxed);
     }
 
     /// Says which moment of a primary's stream the data are, or that nobody saves them.

@@ -12,7 +12,7 @@ use crate::base::slot::Slot;
 use crate::command::keys::key_places;
 use crate::command::spec::{Flags, Run};
 use crate::command::table::{Registered, commands};
-use crate::config::Config;
+use crate::config::{Config, PropagationErrors};
 use crate::keyspace::Keyspace;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
@@ -268,5 +268,10 @@ impl Executor {
                 command.name
             );
         }
+        assert!(
+            self.shard.config.propagation_error_behavior != PropagationErrors::Panic,
+            "This server panicked sending an error to its AOF-loading-client after processing the command '{}'",
+            command.name
+        );
     }
 }

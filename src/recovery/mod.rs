@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crate::base::allocator;
 use crate::base::clock::unix_ms;
 use crate::base::number::parse_i64;
 use crate::config::Config;
@@ -132,7 +131,7 @@ pub fn recover(
     status.keys_loaded.store(0, Relaxed);
     status.keys_expired.store(0, Relaxed);
     status.load_begins(unix_ms(), choice.bytes());
-    let balance = allocator::thread_balance();
+    let account = status.beside.account();
     let is_own = matches!(choice, Choice::Own { .. });
     let outcome = match choice {
         Choice::Nothing => Ok(Recovered {
@@ -148,7 +147,7 @@ pub fn recover(
         } => own::recover(&directory, manifest, config, shards, status, Files::Cut),
         Choice::Foreign(files) => foreign::recover(&files, config, shards, status),
     };
-    add_balance(status, balance);
+    drop(account);
     match outcome {
         Ok(mut recovered) => {
             recovered.keys = recovered.keyspaces.iter().map(keys_of).sum();
@@ -163,12 +162,6 @@ pub fn recover(
         Err(Halt::Stopped) => Ok(None),
         Err(halt) => Err(halt.text(is_own)),
     }
-}
-
-/// What this thread has allocated since its balance was `before` belongs to the data.
-fn add_balance(status: &Status, before: u64) {
-    let gained = allocator::thread_balance().wrapping_sub(before);
-    status.loaded_bytes.fetch_add(gained, Relaxed);
 }
 
 /// Reads a set of ours again while the server runs, whose shards nobody writes to meanwhile (DEBUG LOADAOF). The files stay
@@ -213,10 +206,8 @@ fn in_parallel<T: Send, R: Send>(
                 std::thread::Builder::new()
                     .name(format!("loading-{index}"))
                     .spawn_scoped(scope, move || {
-                        let balance = allocator::thread_balance();
-                        let outcome = work(item);
-                        add_balance(status, balance);
-                        outcome
+                        let _account = status.beside.account();
+                        work(item)
                     })
                     .map_err(|error| Halt::Fatal(format!("Can't start a thread: {error}")))
             })

@@ -32,6 +32,14 @@ impl Backlog {
         }
     }
 
+    /// The same bytes with numbers higher by `offset`.
+    pub fn behind(mut self, offset: u64) -> Self {
+        self.block_from += offset;
+        self.next += offset;
+        self.first += offset;
+        self
+    }
+
     /// The number of the first byte held.
     pub fn first(&self) -> u64 {
         self.first
@@ -169,5 +177,10 @@ mod tests {
         // A size of nothing keeps what the last block holds.
         backlog.trim(0, None);
         assert_eq!(backlog.first(), 10 * BLOCK as u64 + 1);
+        let last = bytes(backlog.first(), 1);
+        let moved = backlog.behind(1000);
+        let mut got = Vec::new();
+        moved.read(moved.first(), usize::MAX, &mut got);
+        assert_eq!((moved.first(), got), (10 * BLOCK as u64 + 1001, last));
     }
 }

@@ -243,8 +243,7 @@ impl Merge {
                 }
                 Marked::LogsOnly { length } => *at += length,
                 Marked::ReplicasOnly { db, bytes } => {
-                    select(Some(*db), &mut self.db, sink);
-                    sink.append(bytes);
+                    plain(bytes, 0..bytes.len(), Some(*db), &mut self.db, sink);
                 }
             }
             *mark += 1;
@@ -262,20 +261,6 @@ impl Merge {
             input.at += head;
             input.mark += 1;
         }
-        // A SELECT stands before MULTI, as Redis writes it.
-        let first = &self.inputs[usize::from(shards[0])];
-        let selects = first
-            .blocks
-            .front()
-            .and_then(|block| block.marks.get(first.mark));
-        let db = match selects {
-            Some(mark) if mark.at == first.at => match mark.what {
-                Marked::Select { db, .. } => Some(db),
-                _ => first.db,
-            },
-            _ => first.db,
-        };
-        select(db, &mut self.db, sink);
         let everywhere = shards.iter().zip(&ends).all(|(&shard, (end, _))| {
             let input = &self.inputs[usize::from(shard)];
             input.is_one_command_everywhere(*end)
@@ -356,7 +341,7 @@ impl Input {
     }
 }
 
-/// Lets out commands for a database.
+/// Lets out commands for a database. A SELECT stands within MULTI rather than before it, as Redis 7.2 writes it.
 fn plain(
     bytes: &[u8],
     range: Range<usize>,
@@ -364,9 +349,20 @@ fn plain(
     current: &mut Option<u32>,
     sink: &mut impl Sink,
 ) {
-    if !range.is_empty() {
+    if range.is_empty() {
+        return;
+    }
+    let mut rest = &bytes[range];
+    if db.is_some()
+        && db != *current
+        && let Some(after) = rest.strip_prefix(MULTI)
+    {
+        sink.append(MULTI);
+        rest = after;
+    }
+    if !rest.is_empty() {
         select(db, current, sink);
-        sink.append(&bytes[range]);
+        sink.append(rest);
     }
 }
 

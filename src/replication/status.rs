@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::report::Report;
 use crate::config::Config;
@@ -10,8 +11,12 @@ use crate::config::Config;
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub struct Status {
+    /// `repl-timeout` in seconds, for threads that wait for the other end.
+    timeout_s: AtomicU32,
     /// Links of the cluster's bus.
     pub cluster_links: AtomicU32,
+    /// Bytes that the links of the cluster's bus take: `mem_cluster_links`.
+    pub cluster_link_bytes: AtomicU64,
     /// This server is a replica.
     pub is_replica: AtomicBool,
     /// A replica's link is up: it has all data and follows.
@@ -50,6 +55,29 @@ impl Status {
         config.min_replicas_max_lag > 0
             && !self.is_replica.load(Relaxed)
             && self.good_replicas.load(Relaxed) < config.min_replicas_to_write
+    }
+
+    /// How long the other end of a connection may be silent, as configured now.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s.load(Relaxed).max(1).into())
+    }
+
+    /// The configuration says so.
+    pub fn set_timeout(&self, seconds: u32) {
+        self.timeout_s.store(seconds, Relaxed);
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset_counts(&self) {
+        for count in [
+            &self.syncs_full,
+            &self.syncs_partial,
+            &self.syncs_partial_refused,
+            &self.bytes_in,
+            &self.bytes_out,
+        ] {
+            count.store(0, Relaxed);
+        }
     }
 
     /// What was reported last; none before the control core has begun.

@@ -411,6 +411,8 @@ texts! {
     DEBUG_PROTOCOL_TYPE = "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
     /// DEBUG PROTOCOL push in RESP2.
     RESP2_NOT_SUPPORTED = "ERR RESP2 is not supported by this command";
+    /// DEBUG CLUSTERLINK and DROP-CLUSTER-PACKET-FILTER without cluster mode.
+    DEBUG_NO_CLUSTER = "ERR Debug option only available for cluster mode enabled setup!";
     /// DEBUG HTSTATS past `databases`.
     DEBUG_DB = "ERR Out of range database";
     /// DEBUG HTSTATS-KEY on something that is no hash table.

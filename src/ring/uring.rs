@@ -6,11 +6,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use glommio::io::BufferedFile;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::buffers::{Buffers, GROUP, Received};
@@ -87,18 +86,6 @@ impl WakeHandle {
             written == 8 || io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
         );
     }
-
-    /// The event descriptor, for an executor that waits on it.
-    pub fn event_fd(&self) -> RawFd {
-        self.event.as_raw_fd()
-    }
-
-    /// The event descriptor as a file of the calling thread's executor: a read of eight bytes waits for a wake-up.
-    pub fn event_file(&self) -> io::Result<BufferedFile> {
-        let own = self.event.try_clone()?.into_raw_fd();
-        // SAFETY: the descriptor was just made and belongs to nobody else; the file closes it.
-        Ok(unsafe { BufferedFile::from_raw_fd(own) })
-    }
 }
 
 /// One core's ring.
@@ -162,11 +149,6 @@ impl Ring {
             ring: self.uring.as_raw_fd(),
             event: self.event.clone(),
         }
-    }
-
-    /// Has completions of this ring signal `fd` (an eventfd), for an executor that waits on it instead of entering.
-    pub fn signal_completions_on(&self, fd: RawFd) -> io::Result<()> {
-        self.uring.submitter().register_eventfd(fd)
     }
 
     /// Receives from `fd` until told otherwise. Ends with zero at end of stream, or an errno.

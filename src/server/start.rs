@@ -21,7 +21,8 @@ use crate::persistence::flow::Sender;
 use crate::persistence::load::{self, LoadError, Plan, Report, StreamFacts};
 use crate::persistence::parts;
 use crate::persistence::rdb::Limits;
-use crate::replication::Replid;
+use crate::replication::{Backlog, Replid};
+use crate::resp::request::write_command;
 use crate::script::{CoreScripts, Scripts};
 
 /// The files to load: one for all shards, one for each of a server like this, or none.
@@ -44,8 +45,9 @@ pub(super) fn load(
     let started = Instant::now();
     let (mut keys, mut functions) = (0, Vec::new());
     let mut stream = StreamFacts::default();
+    let mut ends = Ends::new(config);
     for path in files {
-        match load_one(path, config, links, status)? {
+        match load_one(path, config, links, status, &mut ends)? {
             Some(report) => {
                 keys += report.keys;
                 (functions, stream) = (report.functions, report.stream); // each file of a set has them all
@@ -54,7 +56,7 @@ pub(super) fn load(
         }
     }
     add_libraries(&functions, &observatory.scripts)?;
-    restore_history(&stream, links, status);
+    restore_history(&stream, ends.commands, links, status);
     log::info!(
         "DB loaded from disk: {:.3} seconds, {keys} keys",
         started.elapsed().as_secs_f64()
@@ -96,8 +98,9 @@ fn load_one(
     config: &Config,
     links: &SharedLinks,
     status: &Status,
+    ends: &mut Ends,
 ) -> Result<Option<Report>, String> {
-    match load_file(path, config, links, status) {
+    match load_file(path, config, links, status, ends) {
         Ok(loaded) => Ok(Some(loaded)),
         // It went away between two looks: an empty data set, as if it had never been there.
         Err(error) if error.is_missing() => Ok(Some(Report::default())),
@@ -116,11 +119,45 @@ fn load_one(
     }
 }
 
+/// What a primary says of keys whose time had come before they were loaded: replicas that go on with the history of the
+/// file still have them. Of that, what replicas could be sent is kept.
+struct Ends {
+    commands: Backlog,
+    size: u64,
+    word: &'static [u8],
+    db: Option<u64>,
+}
+
+impl Ends {
+    fn new(config: &Config) -> Self {
+        Ends {
+            commands: Backlog::new(1),
+            size: config.repl_backlog_size,
+            word: match config.lazyfree_lazy_expire {
+                true => b"UNLINK",
+                false => b"DEL",
+            },
+            db: None,
+        }
+    }
+
+    fn add(&mut self, db: u64, key: &[u8]) {
+        let mut bytes = Vec::new();
+        if self.db.replace(db) != Some(db) {
+            write_command(&mut bytes, &[b"SELECT", db.to_string().as_bytes()]);
+        }
+        write_command(&mut bytes, &[self.word, key]);
+        self.commands.append(&bytes);
+        self.commands.trim(self.size, None);
+    }
+}
+
 fn load_file(
     path: &Path,
     config: &Config,
     links: &SharedLinks,
     status: &Status,
+    ends: &mut Ends,
 ) -> Result<Report, LoadError> {
     let shards = links.shards();
     let plan = Plan {
@@ -128,9 +165,11 @@ fn load_file(
         check_sum: config.rdbchecksum,
         databases: config.databases as usize,
         now: unix_ms(),
-        drop_expired: config.replicaof.is_none(),
+        drop_expired: false,
         leave_raw: true,
     };
+    // A replica leaves that to its primary.
+    let drops_expired = config.replicaof.is_none();
     let mut sender = Sender::new(
         shards,
         |core, shipment| {
@@ -140,23 +179,30 @@ fn load_file(
         },
         || status.stopping.load(Relaxed),
     );
-    let mut keys = 0;
+    let (mut keys, mut expired) = (0, 0);
     let mut report = load::load(&RealDisk, path, &plan, status, |loaded| {
+        if drops_expired && loaded.expire_at.is_some_and(|at| at < plan.now) {
+            expired += 1;
+            ends.add(loaded.db, &loaded.key);
+            return Ok(());
+        }
         let owner = usize::from(key_slot(&loaded.key)) % shards;
         load::delay(config.key_load_delay_us, &mut keys);
         sender.add(owner, *loaded)
     })?;
     let empty = sender.finish()?;
-    report.keys -= empty;
+    report.keys -= empty + expired;
     report.empty += empty;
+    report.expired += expired;
     status.keys_loaded.store(report.keys, Relaxed);
+    status.keys_expired.store(report.expired, Relaxed);
     report.log();
     Ok(report)
 }
 
 /// Tells the control core which history the data belong to, if the file says all of it. A primary's stream goes on when this
 /// returns: nobody has written yet.
-fn restore_history(stream: &StreamFacts, links: &SharedLinks, status: &Status) {
+fn restore_history(stream: &StreamFacts, ends: Backlog, links: &SharedLinks, status: &Status) {
     let id = stream.id.as_deref().and_then(Replid::parse);
     if let (Some(id), Some(offset), Some(db)) = (id, stream.offset, stream.db) {
         let control = links.control();
@@ -165,6 +211,7 @@ fn restore_history(stream: &StreamFacts, links: &SharedLinks, status: &Status) {
             id,
             offset,
             db,
+            ends: Box::new(ends),
             begun,
         });
         control.wake_by_event();

@@ -164,7 +164,7 @@ pub(super) struct Beside<'a> {
 }
 
 /// What replicas and logs read of a key that nobody has deleted.
-fn gone(lazily: bool) -> &'static [u8] {
+pub(super) fn gone(lazily: bool) -> &'static [u8] {
     if lazily { b"UNLINK" } else { b"DEL" }
 }
 
@@ -291,6 +291,18 @@ impl Shard {
         shard.news.set_events(shard.config.notify_keyspace_events);
         shard.count_costs();
         shard
+    }
+
+    /// Records that all the running command has done to this key is to delete it, because its time is over.
+    pub fn record_end(&mut self, db: usize, key: &Key<'_>) {
+        let word = gone(self.config.lazyfree_lazy_expire);
+        self.effects.record(db, &[word, key.bytes]);
+    }
+
+    /// Records that all the running command, which is no DEL, has done to this key is to delete it.
+    pub fn record_removal(&mut self, db: usize, key: &Key<'_>) {
+        let word = gone(self.config.lazyfree_lazy_server_del);
+        self.effects.record(db, &[word, key.bytes]);
     }
 
     /// Takes over a new configuration.

@@ -72,6 +72,7 @@ pub fn cut(
         _ => consumer,
     };
     let nobody: Wake = Arc::new(|_| ());
+    status.set_key_delay(&config);
     let plan = Plan {
         header: header(now, &status, cut.purpose == Purpose::Rewrite),
         sizes,
@@ -80,10 +81,11 @@ pub fn cut(
         check_sum: config.rdbchecksum,
         incremental_sync: config.rdb_save_incremental_fsync,
         memory_limit: config.snapshot_memory_limit as usize * shards.total(),
-        key_delay_us: u64::try_from(config.rdb_key_save_delay_us).unwrap_or(0),
+        key_delay_us: status.key_delay_us.clone(),
         disk: cut.disk,
         spill: cut.spill,
         wake: status.saves.wake().unwrap_or(nobody),
+        beside: status.beside.clone(),
     };
     let ended = status.clone();
     let feed = background::start(plan, consumer, move |feed, ending| {

@@ -3,7 +3,7 @@
 use crate::base::slot::Slot;
 use crate::resp::request::Key;
 
-use super::own::{Class, Shard};
+use super::own::{Class, Shard, gone};
 
 /// The one database of a server in cluster mode.
 const DB: usize = 0;
@@ -56,7 +56,8 @@ impl Shard {
                 continue;
             };
             self.let_go(DB, entry);
-            self.effects.record_aside(DB, &[b"DEL", key.bytes]);
+            let word = gone(self.config.lazyfree_lazy_server_del);
+            self.effects.record_aside(DB, &[word, key.bytes]);
             self.changed(DB, &key, Class::Generic, "del");
         }
         self.slot_len(slot) > 0

@@ -1,17 +1,19 @@
 """Does a cluster form, send clients where keys are, move slots under load, survive kills and restarts, and mix with Redis?
 
-usage: cluster.py [WORD ...] [--shards N] [--slotwise PATH] [--redis PATH]
+usage: cluster.py [WORD ...] [--shards N] [--jobs N] [--slotwise PATH] [--redis PATH] [--cli PATH]
 
 Every test is a function whose name is the sentence it proves; WORDs select those whose name holds one of them. Clusters
 are made by an unmodified redis-cli. Keys are written by a client that follows redirections and remembers what it wrote.
 """
 
 import argparse
+import socket
 import subprocess
 import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import support
@@ -19,6 +21,9 @@ from support import Client, ErrorReply, wait_until
 
 TESTS = []
 NODE_TIMEOUT_MS = 2000
+PLACES = threading.Lock()
+TAKEN = set()  # ports of nodes: several tests run at a time
+CLI = ["redis-cli"]
 
 
 def test(function):
@@ -51,15 +56,27 @@ class House:
                 server = support.redis(self.options.redis, extra=arguments)
             else:
                 server = support.slotwise(self.options.slotwise, shards=self.options.shards, extra=arguments)
-            if server.port < 22000:
-                break
-            server.stop()  # the bus's port would be one that the system gives to outgoing connections
+            if server.port < 22000 and is_free(server.port + 10000):
+                with PLACES:
+                    if server.port not in TAKEN:
+                        TAKEN.update((server.port, server.port + 10000, server.port - 10000))
+                        break
+            server.stop()  # the bus's port is taken, or one that the system gives to outgoing connections
+        server.is_redis = redis
         self.nodes.append(server)
         return server.start()
 
-    def cluster(self, kinds, replicas=0):
+    def single(self, redis):
+        """A server that is no node of a cluster."""
+        make = support.redis if redis else support.slotwise
+        options = {} if redis else {"shards": self.options.shards}
+        server = make(self.options.redis if redis else self.options.slotwise, **options)
+        self.nodes.append(server)
+        return server.start()
+
+    def cluster(self, kinds, replicas=0, extra=()):
         """A cluster of nodes; `kinds` has an `s` for each of ours and an `r` for each of Redis's."""
-        nodes = [self.node(redis=kind == "r") for kind in kinds]
+        nodes = [self.node(redis=kind == "r", extra=extra) for kind in kinds]
         cli("--cluster", "create", *map(address, nodes), "--cluster-replicas", replicas, "--cluster-yes")
         wait_until(lambda: all(is_ok(node) for node in nodes), 20, "a cluster that works")
         return nodes
@@ -70,12 +87,21 @@ class House:
         self.nodes = []
 
 
+def is_free(port):
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 def address(node):
     return f"127.0.0.1:{node.port}"
 
 
 def cli(*words, bound=90):
-    done = subprocess.run(["redis-cli", *map(str, words)], capture_output=True, text=True, timeout=bound)
+    done = subprocess.run([*CLI, *map(str, words)], capture_output=True, text=True, timeout=bound)
     end = (done.stdout + done.stderr)[-600:]
     true(done.returncode == 0, f"redis-cli {' '.join(map(str, words))}:\n{end}")
     return done.stdout
@@ -99,6 +125,36 @@ def lines(node):
 
 def is_primary(node):
     return any("myself" in line[2] and "master" in line[2] for line in lines(node))
+
+
+def node_id(node):
+    return ask(node, "CLUSTER", "MYID").decode()
+
+
+def owners(node):
+    """Slot ranges by node as this one sees them."""
+    return sorted((line[0], sorted(item for item in line[8:] if not item.startswith("["))) for line in lines(node) if line[8:])
+
+
+def agree(nodes):
+    """Whether all see the same owners, and no slot is under way."""
+    seen = [owners(node) for node in nodes]
+    return all(one == seen[0] for one in seen) and not any("[" in " ".join(line) for node in nodes for line in lines(node))
+
+
+def knows_replicas(nodes, count):
+    """Whether everybody knows so many replicas."""
+    return all(sum("slave" in line[2] and "fail" not in line[2] for line in lines(node)) == count for node in nodes)
+
+
+def primary_of(node):
+    """The name of this replica's primary."""
+    return next(line[3] for line in lines(node) if "myself" in line[2])
+
+
+def named(nodes, name):
+    """The node of that name."""
+    return next(node for node in nodes if node_id(node) == name)
 
 
 class Follower:
@@ -191,30 +247,41 @@ def slots_move_under_load_and_nothing_is_lost(house):
     move_under_load(nodes)
 
 
-def move_under_load(nodes):
-    follower, stop, problems = Follower(nodes), threading.Event(), []
+class Load:
+    """A client that writes without pause, beside what a test does. Leaving it waits for the end and tells of errors."""
 
-    def write():
+    def __init__(self, nodes, keys=2000):
+        self.follower, self.keys = Follower(nodes), keys
+        self.stop, self.problems = threading.Event(), []
+        self.thread = threading.Thread(target=self.write)
+
+    def write(self):
         number = 0
         try:
-            while not stop.is_set():
-                follower.write(f"key:{number % 2000}", str(number))
+            while not self.stop.is_set():
+                self.follower.write(f"key:{number % self.keys}", str(number))
                 number += 1
         except Exception as problem:  # the thread that waits for it tells
-            problems.append(problem)
+            self.problems.append(problem)
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        first, second = (ask(node, "CLUSTER", "MYID").decode() for node in nodes[:2])
+    def __enter__(self):
+        self.thread.start()
+        return self.follower
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+        true(not self.problems, f"{self.problems}")
+
+
+def move_under_load(nodes, slots=100):
+    with Load(nodes) as follower:
+        first, second = (node_id(node) for node in nodes[:2])
         for source, target in ((first, second), (second, first)):
             cli("--cluster", "reshard", address(nodes[0]), "--cluster-from", source, "--cluster-to", target,
-                "--cluster-slots", 100, "--cluster-yes")
-    finally:
-        stop.set()
-        writer.join()
-    true(not problems, f"{problems}")
+                "--cluster-slots", slots, "--cluster-yes")
     follower.check()
+    wait_until(lambda: agree(nodes), 15, "everybody to agree")
     cli("--cluster", "check", address(nodes[0]))
 
 
@@ -280,30 +347,141 @@ def ours_and_redis_are_one_cluster(house):
     move_under_load(nodes)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def owner_of(nodes, key):
+    return next(node for node in nodes if not isinstance(ask(node, "EXISTS", key), ErrorReply))
+
+
+def blocks(node, count):
+    return f"blocked_clients:{count}\r\n".encode() in ask(node, "INFO", "clients")
+
+
+@test
+def who_waits_for_a_slot_is_sent_away_when_it_goes(house):
+    nodes = house.cluster("sss")
+    source = owner_of(nodes, "foo")
+    target = next(node for node in nodes if node is not source)
+    with source.client(timeout=10) as blocked, source.client(timeout=10) as subscriber, source.client(timeout=10) as stays:
+        blocked.send("BLPOP", "foo", "0")
+        equal(subscriber.call("SSUBSCRIBE", "foo"), [b"ssubscribe", b"foo", 1])
+        equal(stays.call("SUBSCRIBE", "foo"), [b"subscribe", b"foo", 1])
+        wait_until(lambda: blocks(source, 1), 5, "a client that waits")
+        equal(ask(target, "CLUSTER", "SETSLOT", 12182, "IMPORTING", node_id(source)), b"OK")
+        equal(ask(source, "CLUSTER", "SETSLOT", 12182, "MIGRATING", node_id(target)), b"OK")
+        for node in (target, source):
+            equal(ask(node, "CLUSTER", "SETSLOT", 12182, "NODE", node_id(target)), b"OK")
+        equal(blocked.read()[0].value(), ErrorReply(f"MOVED 12182 127.0.0.1:{target.port}".encode()))
+        equal(subscriber.read()[0].value(), [b"sunsubscribe", b"foo", 0])
+        equal(subscriber.call("PING"), b"PONG")
+        equal(ask(source, "PUBLISH", "foo", "still here"), 1)
+        equal(stays.read()[0].value(), [b"message", b"foo", b"still here"])
+        wait_until(lambda: blocks(source, 0), 5, "nobody to wait")
+
+
+@test
+def replicas_serve_reads_to_who_asks_for_them(house):
+    nodes = house.cluster("ssssss", replicas=1)
+    primary = next(node for node in nodes if is_primary(node) and not isinstance(ask(node, "EXISTS", "foo"), ErrorReply))
+    equal(ask(primary, "SET", "foo", "1"), b"OK")
+    wait_until(lambda: knows_replicas(nodes, 3), 10, "everybody to know the replicas")
+    replica = next(node for node in nodes if not is_primary(node) and primary_of(node) == node_id(primary))
+    moved = ErrorReply(f"MOVED 12182 127.0.0.1:{primary.port}".encode())
+    with replica.client(timeout=10) as client:
+        equal(client.call("GET", "foo"), moved)
+        equal(client.call("READONLY"), b"OK")
+        wait_until(lambda: client.call("GET", "foo") == b"1", 10, "the key")
+        equal(client.call("SET", "foo", "2"), moved)
+        equal(client.transaction([("GET", "foo"), ("STRLEN", "foo")]), [b"1", 1])
+        equal(client.pipeline([("MULTI",), ("GET", "foo"), ("SET", "foo", "2")])[2], moved)
+        true(client.call("EXEC").startswith(b"EXECABORT"), "the transaction is over")
+        equal(client.call("EVAL_RO", "return redis.call('get', KEYS[1])", 1, "foo"), b"1")
+        equal(client.call("READWRITE"), b"OK")
+        equal(client.call("GET", "foo"), moved)
+        equal(client.call("SSUBSCRIBE", "foo"), [b"ssubscribe", b"foo", 1])
+        equal(ask(primary, "SPUBLISH", "foo", "hello"), 0)
+        equal(client.read()[0].value(), [b"smessage", b"foo", b"hello"])
+
+
+@test
+def a_cluster_that_is_down_serves_what_it_is_told_to(house):
+    nodes = house.cluster("sss")
+    node = owner_of(nodes, "foo")
+    equal(ask(node, "SET", "foo", "1"), b"OK")
+    lost = next(slot for slot in range(16384) if ask(node, "CLUSTER", "COUNTKEYSINSLOT", slot) == 0 and slot != 12182)
+    equal(ask(node, "CLUSTER", "DELSLOTS", lost), b"OK")
+    down = ErrorReply(b"CLUSTERDOWN The cluster is down")
+    with node.client(timeout=10) as client:
+        wait_until(lambda: client.call("GET", "foo") == down, 5, "the cluster to be down")
+        equal(client.call("SPUBLISH", "foo", "x"), 0)
+        equal(client.call("CONFIG", "SET", "cluster-allow-pubsubshard-when-down", "no"), b"OK")
+        equal(client.call("SPUBLISH", "foo", "x"), down)
+        equal(client.call("CONFIG", "SET", "cluster-allow-reads-when-down", "yes"), b"OK")
+        equal(client.call("GET", "foo"), b"1")
+        equal(client.call("SET", "foo", "2"), ErrorReply(b"CLUSTERDOWN The cluster is down and only accepts read commands"))
+        equal(client.call("CONFIG", "SET", "cluster-require-full-coverage", "no"), b"OK")
+        wait_until(lambda: client.call("SET", "foo", "2") == b"OK", 10, "the cluster to be up")
+
+
+@test
+def a_node_that_moves_to_another_port_is_found_there(house):
+    nodes = house.cluster("srs")
+    node, old = nodes[0], nodes[0].port
+    with PLACES:
+        new = next(port for port in range(old + 1, 22000) if is_free(port) and is_free(port + 10000) and port not in TAKEN)
+        TAKEN.add(new)
+    equal(ask(node, "CONFIG", "SET", "port", new), b"OK")
+    node.port = new
+    where = f"127.0.0.1:{new}@{new + 10000}"
+    for other in nodes:
+        wait_until(lambda: any(line[1].startswith(where) and line[7] == "connected" for line in lines(other)), 15, where)
+    nodes[1].process.kill()
+    nodes[1].process.wait()
+    nodes[1].start()  # its links to the others are all new
+    wait_until(lambda: all(is_ok(one) for one in nodes), 20, "a cluster that works")
+
+
+@test
+def a_name_that_would_break_the_file_of_nodes_is_refused(house):
+    node = house.node()
+    for name in ("two words", "a,b", "a=b", '"'):
+        true(b"invalid character" in ask(node, "CONFIG", "SET", "cluster-announce-human-nodename", name), name)
+    equal(ask(node, "CONFIG", "SET", "cluster-announce-human-nodename", "east-1"), b"OK")
+
+
+def run(tests, description):
+    """The main program of a file of such tests."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--shards", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=1, help="so many tests at a time")
     parser.add_argument("--slotwise", help="the server under test (target/quick/slotwise)")
     parser.add_argument("--redis", default="redis-server")
+    parser.add_argument("--cli", default="redis-cli")
     options = parser.parse_args()
-    chosen = [one for one in TESTS if not options.words or any(word in one.__name__ for word in options.words)]
-    passed = failed = 0
-    for one in chosen:
-        start, house = time.monotonic(), House(options)
-        try:
-            one(house)
-            passed += 1
-            print(f"ok    {one.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
-        except Exception as problem:
-            failed += 1
-            detail = str(problem) if isinstance(problem, AssertionError) else traceback.format_exc()
-            print(f"FAIL  {one.__name__}: {detail}", flush=True)
-        finally:
-            house.close()
+    CLI[:] = [options.cli]
+    chosen = [one for one in tests if not options.words or any(word in one.__name__ for word in options.words)]
+    with ThreadPoolExecutor(options.jobs) as jobs:
+        passed = sum(jobs.map(lambda one: attempt(one, options), chosen))
+    failed = len(chosen) - passed
     print(f"{Path(sys.argv[0]).stem} with {options.shards} shards: {passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
+def attempt(one, options):
+    """Runs one test; whether it passed."""
+    start, house = time.monotonic(), House(options)
+    try:
+        one(house)
+        print(f"ok    {one.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
+        return True
+    except Exception as problem:
+        detail = str(problem) if isinstance(problem, AssertionError) else traceback.format_exc()
+        print(f"FAIL  {one.__name__}: {detail}", flush=True)
+        for node in house.nodes:
+            print(f"      {node.name} at {node.port}:\n{node.log_tail(12)}", flush=True)
+        return False
+    finally:
+        house.close()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(TESTS, __doc__))

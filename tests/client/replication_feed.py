@@ -394,6 +394,17 @@ def a_stream_that_fails_is_told_and_gone_on_with(bench):
 
 
 @test("replica")
+def a_stream_that_fails_ends_the_replica_where_that_is_configured(bench):
+    _, replica, link = fed(bench, None, "--propagation-error-behavior", "panic-on-replicas", offset=0)
+    replica.must("CONFIG", "SET", "replica-read-only", "no")
+    link.raw(encode("NOSUCHCOMMAND", "x") + encode("SET", "after", "1"))
+    wait_until(lambda: replica.must("GET", "after") == b"1", 5, "a writable replica goes on")
+    replica.must("CONFIG", "SET", "replica-read-only", "yes")
+    link.raw(encode("NOSUCHCOMMAND", "x"))
+    wait_until(lambda: not replica.alive(), 10, "the replica's end")
+
+
+@test("replica")
 def requests_of_the_stream_are_not_answered(bench):
     _, replica, link = fed(bench, offset=0)
     link.wait_ack(0)

@@ -768,9 +768,9 @@ class Link(Wire):
 class Proxy:
     """A TCP proxy in front of a node: links can be cut, held back, or refused."""
 
-    def __init__(self, port, listen=None):
+    def __init__(self, port, listen=None, host="127.0.0.1"):
         self.target = port
-        self.listener = socket.create_server(("127.0.0.1", listen or support.free_port()))
+        self.listener = socket.create_server((host, listen or support.free_port()))
         self.port = self.listener.getsockname()[1]
         self.pairs, self.open, self.refusing = [], True, False
         self.flowing = threading.Event()

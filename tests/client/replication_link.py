@@ -334,6 +334,79 @@ def a_replica_that_saved_at_its_end_goes_on_partially(bench):
     wait_same(primary, replica)
 
 
+@test("chain")
+def a_replica_that_saved_when_told_goes_on_partially_after_a_crash(bench):
+    primary = bench.primary("--repl-backlog-size", "50mb")
+    replica = bench.replica(None, "--replicaof", f"127.0.0.1 {primary.port}")
+    replica.wait_up()
+    for save in ("SAVE", "BGSAVE"):
+        with Load(primary, rate=500) as load:
+            time.sleep(0.2)
+            replica.must(save)
+            wait_until(lambda: replica.info("persistence")["rdb_bgsave_in_progress"] == "0", 20, "the end of the save")
+            time.sleep(0.1)
+            replica.end(signal.SIGKILL)
+            replica.start()
+            replica.wait_up()
+            load.stop()
+        equal_digests(primary, replica)
+    equal(primary.syncs()[:2], (1, 2), "full and partial syncs")
+
+
+@test("chain")
+def keys_that_expired_while_the_primary_was_down_leave_its_replica(bench):
+    primary = bench.primary("--save", "3600 1000000")
+    replica = bench.replica(primary)
+    with primary.client() as client:
+        client.must("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+        for n in range(40):
+            client.must("SELECT", n % 3)
+            client.must("SET", f"short:{n}", n, "PX", 30)
+            client.must("SET", f"long:{n}", n)
+    wait_same_offset(primary, replica)
+    time.sleep(0.05)
+    equal(primary.end(), 0, "exit status")
+    primary.start()
+    equal(primary.info("persistence")["rdb_last_load_keys_expired"], "40")
+    replica.wait_up()
+    equal(primary.syncs()[:2], (0, 1), "full and partial syncs")
+    wait_same_offset(primary, replica)
+    with replica.client() as client:
+        counts = []
+        for db in range(3):
+            client.must("SELECT", db)
+            counts.append(client.must("DBSIZE"))
+    equal(sum(counts), 40, "keys of the replica")
+
+
+@test("both")
+def what_cores_and_threads_pass_to_each_other_is_counted_once(bench):
+    """used_memory follows the allocator, however much has gone through the stream and into snapshots."""
+    primary, replica = bench.pair("--repl-backlog-size", "2mb")
+    nodes = [node for node in (primary, replica) if not node.is_redis]
+    with primary.client() as client:
+        client.pipeline([("SET", f"key:{n % 1000}", "x" * 2000) for n in range(1000)])
+        wait_same_offset(primary, replica)
+
+        def gap(node):
+            found = node.info("memory")
+            return int(found["used_memory"]) - int(found["allocator_allocated"])
+        before = [gap(node) for node in nodes]
+        for _ in range(3):
+            client.pipeline([("SET", f"key:{n % 1000}", "x" * 2000) for n in range(5000)])
+            for node in nodes:
+                node.must("BGSAVE")
+                wait_until(lambda: node.info("persistence")["rdb_bgsave_in_progress"] == "0", 20, "the save")
+        wait_same_offset(primary, replica)
+        for node, old in zip(nodes, before):
+            true(abs(gap(node) - old) < 4 << 20, f"{node.kind}: off by {gap(node)} bytes, by {old} before 30 MB of changes")
+    if not primary.is_redis:
+        backlog = int(primary.info("memory")["mem_replication_backlog"])
+        true(2 << 20 <= backlog < 3 << 20, f"{backlog} bytes of backlog")
+        stats = primary.must("MEMORY", "STATS")
+        equal(stats[stats.index(b"replication.backlog") + 1], backlog, "MEMORY STATS")
+
+
 @test()
 def a_replica_killed_and_started_again_is_synced(bench):
     primary = bench.primary()

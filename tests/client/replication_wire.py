@@ -215,6 +215,60 @@ def expired_and_evicted_keys_leave_by_bare_dels(bench):
 
 
 @test("primary")
+def what_a_command_removes_is_unlinked_where_that_is_configured(bench):
+    primary = bench.primary()
+    fake = bench.keep(FakeReplica(primary).sync())
+    with primary.client() as client:
+        payload = client.must("SADD", "{t}s", 1, 2) and client.must("DUMP", "{t}s")
+        for number, (word, server_del, expire) in enumerate(((b"DEL", "no", "no"), (b"UNLINK", "yes", "yes"))):
+            client.must("CONFIG", "SET", "lazyfree-lazy-server-del", server_del, "lazyfree-lazy-expire", expire)
+            client.must("SADD", "{t}s", 1, 2)
+            client.must("SPOP", "{t}s", 5)
+            client.must("SET", "{t}r", 1)
+            client.must("RESTORE", "{t}r", 1, payload, "REPLACE", "ABSTTL")
+            client.must("SET", "{t}e", 1)
+            client.must("EXPIRE", "{t}e", -1)
+            client.must("SET", "{t}g", 1)
+            client.must("GETEX", "{t}g", "PXAT", 1)
+            client.must("SET", "{t}d", 1)
+            client.must("GETDEL", "{t}d")
+            client.must("SET", "end", number)
+            found = [one for one in fake.until("SET", "end", number) if one[0] in (b"DEL", b"UNLINK")]
+            equal(found, [[word, b"{t}s"], [word, b"{t}r"], [word, b"{t}e"], [word, b"{t}g"], [b"DEL", b"{t}d"]])
+
+
+@test("primary")
+def keys_that_scan_meets_expired_leave_one_by_one(bench):
+    primary = bench.primary()
+    fake = bench.keep(FakeReplica(primary).sync())
+    with primary.client() as client:
+        client.must("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+        for n in range(20):
+            client.must("SET", f"k:{n}", n, "PX", 20)
+        time.sleep(0.05)
+        client.must("SCAN", 0, "COUNT", 1000)
+        client.must("SET", "end", 1)
+        found = [b" ".join(one) for one in fake.until("SET", "end", 1) if one[0] not in (b"SET", b"SELECT")]
+        equal(sorted(found), sorted(b"DEL k:%d" % n for n in range(20)))
+
+
+@test("primary")
+def a_pause_of_clients_holds_back_the_question_for_acknowledgements(bench):
+    primary = bench.primary("--repl-ping-replica-period", "3600")
+    fake = bench.keep(FakeReplica(primary).sync())
+    with primary.client() as client, primary.client() as other:
+        client.must("SET", "a", 1)
+        fake.until("SET", "a", 1, acks=False)
+        other.must("CLIENT", "PAUSE", 60000, "WRITE")
+        client.send("WAIT", 1, 20000)
+        true(fake.silent(0.5), "something came during the pause")
+        other.must("CLIENT", "UNPAUSE")
+        equal(fake.next(acks=False)[:2], [b"REPLCONF", b"GETACK"])
+        fake.ack(fake.offset)
+        equal(client.read()[0].value(), 1)
+
+
+@test("primary")
 def a_transaction_over_all_shards_is_one_block(bench):
     primary = bench.primary()
     fake = bench.keep(FakeReplica(primary).sync())

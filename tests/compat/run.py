@@ -4,15 +4,16 @@ The suite is not part of this repository. REDIS_SRC names a checkout of redis/re
 redis-cli and redis-benchmark on the path); without it nothing runs, and that is said. The checkout stays as it is: the
 suite runs in a scratch copy below target/tmp.
 
-Three modes. *external*: each unit runs against a server that we start (`runtest --host --port`). *replace*: our binary
+Four modes. *external*: each unit runs against a server that we start (`runtest --host --port`). *replace*: our binary
 stands in the place of src/redis-server, so that units run which start servers of their own. *replication*: the same for
 the units about replication, and with the checks of other units that read the stream (tagged needs:repl), which the other
-modes leave out.
+modes leave out. *cluster*: the same for unit/cluster, and for `runtest-cluster`, whose twenty nodes are started anew for
+each of its units (cluster/00-base and so on).
 
 A check that does not pass must stand in known.txt, with its reason; an entry whose check passes is stale, and that is
 a failure too. So are checks that Redis passes and that we never came to (known.txt has the numbers).
 
-    REDIS_SRC=~/redis python3 tests/compat/run.py [UNIT ...] [--shards 1,4] [--binary PATH] [--replace|--replication]
+    REDIS_SRC=~/redis python3 tests/compat/run.py [UNIT ...] [--shards 1,4] [--binary PATH] [--replace|--replication|--cluster]
 
 A unit whose checks fail is run once more (--tries), since some checks measure time; what fails every time counts.
 """
@@ -35,6 +36,7 @@ from support import default_slotwise, is_redis, scratch_root, slotwise  # noqa: 
 
 KNOWN = HERE / "known.txt"
 UNIT_SECONDS_MAX = 420
+CLUSTER_SECONDS_MAX = 900  # of one unit of runtest-cluster
 FAILURES_SHOWN_MAX = 12  # of one unit; the whole output of each unit stays in target/test-logs/compat
 
 EXTERNAL_UNITS = [f"unit/{name}" for name in """
@@ -57,6 +59,18 @@ REPLICATION_UNITS = [f"integration/{name}" for name in """
 """.split()] + [f"unit/{name}" for name in """
     wait auth dump expire introspection maxmemory multi networking pause scripting slowlog type/list type/set type/string
     type/zset
+""".split()]
+
+# unit/cluster, and the units of runtest-cluster by the names of their files. Two of these (20, 21) are switched off at
+# this tag.
+CLUSTER_UNITS = [f"unit/cluster/{name}" for name in """
+    announced-endpoints cli cluster-response-tls hostnames human-announced-nodename links misc multi-slot-operations
+    scripting slot-ownership
+""".split()] + [f"cluster/{name}" for name in """
+    00-base 01-faildet 02-failover 03-failover-loop 04-resharding 05-slave-selection 06-slave-stop-cond
+    07-replica-migration 08-update-msg 09-pubsub 10-manual-failover 11-manual-takeover 12-replica-migration-2
+    12.1-replica-migration-3 13-no-failover-option 14-consistency-check 15-cluster-slots 16-transactions-on-replica
+    17-diskless-load-swapdb 18-info 19-cluster-nodes-slots 22-replica-in-sync 25-pubsubshard-slot-migration 26-pubsubshard 28-cluster-shards 29-slot-migration-response
 """.split()]
 
 FAST_ONLY = ["--tags", "-slow"]
@@ -88,7 +102,7 @@ class Known:
     def of(self, unit, mode, shards):
         """The entries that concern this run, by the check's name. What differs in one way of replacing the binary does so
         in the other."""
-        also = (mode, "both", "replace") if mode == "replication" else (mode, "both")
+        also = (mode, "both", "replace") if mode in ("replication", "cluster") else (mode, "both")
         return {
             entry["name"]: entry for entry in self.differs
             if entry["unit"] == unit and entry["mode"] in also and shards in entry["shards"]
@@ -135,17 +149,49 @@ class Outcome:
         return self
 
 
+class InstancesOutcome(Outcome):
+    """What one run of one unit of runtest-cluster said."""
+
+    def read(self, text):
+        """Reads lines such as `12:30:05> Cluster is up: OK`. A check prints what it likes before its OK, on lines of its own too."""
+        current, began = "", False
+        for line in text.splitlines():
+            began = began or line.startswith("Testing unit:")
+            if not began:
+                continue
+            if line.startswith("Cleaning up..."):
+                return self
+            found = re.match(r"\d\d:\d\d:\d\d> (.*)$", line)
+            if found:
+                current = found.group(1)
+            failed = re.match(r"(?:.*?: )?(FAILED: .*)$", line) or re.match(r"(?:.*: )?(\[exception\].*|WARNING: .*)$", line)
+            name = current.split(": ")[0]
+            if failed and line.startswith("FAILED: caught an error in the test"):
+                # The check before has said what it was; an error outside of checks has no name.
+                if not self.failed:
+                    self.broken = failed.group(1)
+            elif failed:
+                self.failed.setdefault(name, []).append(failed.group(1))
+                self.failures += 1
+            elif line.endswith("OK") and name:
+                self.passed.append(name)
+        self.broken = self.broken or "it ended without cleaning up"
+        return self
+
+
 def prepare(source, binary, shards, replace):
     """Makes the scratch copy: the suite, the tools, and in the second mode our binary behind src/redis-server."""
     scratch = Path(tempfile.mkdtemp(prefix="compat-", dir=scratch_root()))
     shutil.copytree(source / "tests", scratch / "tests")
-    shutil.copy(source / "runtest", scratch / "runtest")
+    for program in ("runtest", "runtest-cluster"):
+        shutil.copy(source / program, scratch / program)
     for optional in ("redis.conf", "sentinel.conf", "utils"):
         if (source / optional).is_dir():
             shutil.copytree(source / optional, scratch / optional)
         elif (source / optional).exists():
             shutil.copy(source / optional, scratch / optional)
     (scratch / "tests" / "tmp").mkdir(exist_ok=True)
+    (scratch / "tests" / "cluster" / "tmp").mkdir(exist_ok=True)
     tools = scratch / "src"
     tools.mkdir()
     for tool in ("redis-cli", "redis-benchmark", "redis-check-aof", "redis-check-rdb"):
@@ -178,7 +224,17 @@ def prepare(source, binary, shards, replace):
 
 def run_suite(scratch, unit, arguments, baseport, seconds_max, log):
     """Runs one unit and returns what it said. All its processes are in one session, which is ended with it."""
-    command = ["./runtest", "--single", unit, "--durable", *arguments, "--baseport", str(baseport)]
+    if unit.startswith("cluster/"):
+        # Ports are not among its options; its own would have the buses where the system takes ports for connections from.
+        instances = scratch / "tests" / "instances.tcl"
+        text = instances.read_text()
+        instances.write_text(text.replace("set ::redis_base_port 30000", f"set ::redis_base_port {baseport}"))
+        command = ["./runtest-cluster", "--single", f"/{unit.split('/')[1]}.tcl"]
+        seconds_max = max(seconds_max, CLUSTER_SECONDS_MAX)
+        outcome = InstancesOutcome()
+    else:
+        command = ["./runtest", "--single", unit, "--durable", *arguments, "--baseport", str(baseport)]
+        outcome = Outcome()
     environment = dict(os.environ, TERM="dumb")
     with open(log, "ab") as output:
         output.write(f"== {' '.join(command)}\n".encode())
@@ -195,7 +251,7 @@ def run_suite(scratch, unit, arguments, baseport, seconds_max, log):
     with open(log, "rb") as output:
         output.seek(begin)
         text = output.read().decode("utf-8", "replace")
-    outcome = Outcome().read(text)
+    outcome.read(text)
     if late:
         outcome.broken = f"it was ended after {seconds_max} s"
     return outcome
@@ -215,7 +271,7 @@ def run_unit(options, source, unit, shards, log):
     scratch = prepare(source, options.binary, shards, options.replace)
     try:
         if options.replace:
-            tags = FAST_ONLY + ([] if options.replication else WITHOUT_STREAM)
+            tags = FAST_ONLY + ([] if options.replication or options.cluster else WITHOUT_STREAM)
             arguments = ["--clients", "1", "--portcount", str(options.portcount), *tags]
             return run_suite(scratch, unit, arguments, options.baseport, options.seconds, log)
         extra = ["--enable-debug-command", "yes", "--enable-protected-configs", "yes", *options.extra.split()]
@@ -277,6 +333,7 @@ def main():
     parser.add_argument("--shards", default="1,4", help="shard counts, comma-separated")
     parser.add_argument("--replace", action="store_true", help="our binary in the place of src/redis-server")
     parser.add_argument("--replication", action="store_true", help="the same, for what concerns replication")
+    parser.add_argument("--cluster", action="store_true", help="the same, for what concerns clusters")
     parser.add_argument("--tries", type=int, default=2, help="how often a unit with failures is run at most")
     parser.add_argument("--seconds", type=int, default=UNIT_SECONDS_MAX, help="bound of one unit's run")
     parser.add_argument("--baseport", type=int, default=21111, help="first port that the suite itself may use")
@@ -297,9 +354,10 @@ def main():
         sys.exit("compat: the suite needs tclsh (package tcl)")
     options.binary = os.path.abspath(options.binary)
 
-    mode = "replication" if options.replication else "replace" if options.replace else "external"
-    options.replace = options.replace or options.replication
-    units = options.units or {"replication": REPLICATION_UNITS, "replace": REPLACE_UNITS, "external": EXTERNAL_UNITS}[mode]
+    mode = next((mode for mode in ("cluster", "replication", "replace") if getattr(options, mode)), "external")
+    options.replace = mode != "external"
+    units = options.units or {"replication": REPLICATION_UNITS, "replace": REPLACE_UNITS, "cluster": CLUSTER_UNITS,
+                              "external": EXTERNAL_UNITS}[mode]
     counts = [int(count) for count in options.shards.split(",")]
     if is_redis(options.binary):
         counts = [1]

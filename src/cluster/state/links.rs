@@ -6,6 +6,7 @@ use super::super::flags::NodeFlags;
 use super::super::packet::Kind;
 use super::Cluster;
 use super::table::NodeKey;
+use crate::resp::ErrorReply;
 
 /// A connection of the bus.
 #[derive(Clone, Debug)]
@@ -95,6 +96,28 @@ impl Cluster {
         );
         self.counters.links_over_limit += 1;
         self.close_link(link);
+    }
+
+    /// Breaks links with a node (DEBUG CLUSTERLINK KILL): the one that this node opened, the accepted one, or both.
+    pub fn kill_links(
+        &mut self,
+        now_ms: i64,
+        id: &[u8],
+        opened: bool,
+        accepted: bool,
+    ) -> Result<(), ErrorReply> {
+        self.now_ms = now_ms;
+        let key = self.find(id).ok_or_else(|| ErrorReply::unknown_node(id))?;
+        let node = &self.nodes[key];
+        let links = [
+            node.outbound.filter(|_| opened),
+            node.inbound.filter(|_| accepted),
+        ];
+        links
+            .into_iter()
+            .flatten()
+            .for_each(|link| self.close_link(link));
+        Ok(())
     }
 
     /// The links that there are.

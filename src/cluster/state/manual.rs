@@ -46,6 +46,11 @@ impl Manual {
 }
 
 impl Cluster {
+    /// Whether this node holds its writes for a replica that is to take its place.
+    pub fn holds_writes(&self) -> bool {
+        self.manual.is_running() && self.manual.replica.is_some()
+    }
+
     /// A replica asks this node to hold its writes.
     pub(super) fn on_mf_start(&mut self, link: LinkId, sender: NodeKey) {
         if !self.me().is_primary() || self.nodes[sender].primary != Some(self.myself) {
@@ -76,6 +81,10 @@ impl Cluster {
             self.manual.can_start = true;
             self.todo.election = true;
         } else {
+            // It may not have heard yet that this is a replica of its own.
+            if let Some(link) = self.nodes[primary].outbound {
+                self.send_gossip(link, Kind::Ping);
+            }
             let packet = packet::plain(Kind::MfStart, &self.header());
             self.send_to(primary, Kind::MfStart, packet);
         }

@@ -213,7 +213,14 @@ impl Cluster {
             if self.published.as_deref() != Some(&map) {
                 let map = Arc::new(map);
                 self.published = Some(map.clone());
-                self.act(Action::PublishMap(map));
+                // A primary that is none any more sends clients away before it lets go what it held back for its
+                // successor, and before it refuses writes as a replica.
+                let ends_reign = |action: &Action| {
+                    matches!(action, Action::Replicate { .. } | Action::ResumeWrites)
+                };
+                let place = self.actions.iter().position(ends_reign);
+                let place = place.unwrap_or(self.actions.len());
+                self.actions.insert(place, Action::PublishMap(map));
             }
         }
         let save = self.todo.save.then(|| Save {

@@ -52,6 +52,27 @@ fn ask(context: &mut Context<'_>, args: &Args<'_>, _: &mut Reply<'_>) -> Outcome
     })
 }
 
+/// The words of DEBUG that concern the bus; `None` when it is another one.
+pub(super) fn debug(
+    context: &mut Context<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Option<Outcome> {
+    let drops = args.is(1, "DROP-CLUSTER-PACKET-FILTER") && args.len() == 3;
+    let kills = args.is(1, "CLUSTERLINK") && args.len() == 5 && args.is(2, "KILL");
+    if !drops && !kills {
+        return None;
+    }
+    if context.core.config.cluster_enabled {
+        return Some(ask(context, args, reply));
+    }
+    if drops {
+        reply.ok(); // there are no packets
+        return Some(Ok(Step::Done));
+    }
+    Some(Err(ErrorReply::DEBUG_NO_CLUSTER))
+}
+
 fn answered(
     _: &mut Context<'_>,
     answers: Vec<CoreAnswer>,

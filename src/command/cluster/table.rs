@@ -5,6 +5,8 @@ use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Me
 use super::slot_stats::slot_stats;
 use super::{ask, count_keys_in_slot, get_keys_in_slot, help, key_slot};
 
+/// Flags of what tells of nodes and slots.
+const TELLS: Flags = Flags::STALE.and(Flags::BESIDE_DATA);
 /// Flags of what changes the cluster.
 const ADMIN: Flags = Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING);
 
@@ -96,7 +98,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "COUNT-FAILURE-REPORTS",
             arity: Arity::Exactly(3),
-            flags: Flags::ADMIN.and(Flags::STALE),
+            flags: TELLS.and(Flags::ADMIN),
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -280,7 +282,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "INFO",
             arity: Arity::Exactly(2),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -299,7 +301,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "KEYSLOT",
             arity: Arity::Exactly(3),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -318,7 +320,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "LINKS",
             arity: Arity::Exactly(2),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -362,7 +364,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "MYID",
             arity: Arity::Exactly(2),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -381,7 +383,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "MYSHARDID",
             arity: Arity::Exactly(2),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -400,7 +402,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "NODES",
             arity: Arity::Exactly(2),
-            flags: Flags::STALE,
+            flags: TELLS,
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -419,7 +421,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "REPLICAS",
             arity: Arity::Exactly(3),
-            flags: Flags::ADMIN.and(Flags::STALE),
+            flags: TELLS.and(Flags::ADMIN),
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {
@@ -570,7 +572,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "SLAVES",
             arity: Arity::Exactly(3),
-            flags: Flags::ADMIN.and(Flags::STALE),
+            flags: TELLS.and(Flags::ADMIN),
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {

@@ -175,7 +175,7 @@ fn restore(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<
         // The value was bound to be gone by now; what remains is that the old one is gone too.
         if deleted {
             shard.changed(db, &key, Class::Generic, "del");
-            shard.effects.record(db, &[b"DEL", key.bytes]);
+            shard.record_removal(db, &key);
         }
         reply.ok();
         return Ok(());

@@ -313,7 +313,7 @@ fn set_expiry(
         }
         Some(ExpiryChange::Delete) => {
             shard.changed(db, &key, Class::Generic, "del");
-            shard.effects.record(db, &[b"DEL", key.bytes]);
+            shard.record_end(db, &key);
         }
         Some(ExpiryChange::To(_)) => {
             shard.changed(db, &key, Class::Generic, "expire");

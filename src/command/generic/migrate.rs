@@ -48,7 +48,7 @@ pub(super) const MIGRATE: Command = Command {
             Argument::integer("port"),
             Argument::one_of(
                 "key-selector",
-                &[Argument::key("key"), Argument::word("empty-string", "")],
+                &[Argument::key("key"), Argument::word("empty-string", "\"\"")],
             ),
             Argument::integer("destination-db"),
             Argument::integer("timeout"),

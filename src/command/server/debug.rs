@@ -65,8 +65,8 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
     } else if is("QUICKLIST-PACKED-THRESHOLD", 3) {
         packed_threshold(args.get(2))?;
         reply.ok();
-    } else if is("CHANGE-REPL-ID", 2) || is("PAUSE-CRON", 3) {
-        // Without replicas and a cron job that could be paused there is nothing to switch.
+    } else if is("PAUSE-CRON", 3) {
+        // Without a cron job that could be paused there is nothing to switch.
         reply.ok();
     } else if is("SET-DISABLE-DENY-SCRIPTS", 3) {
         let allowed = parse_i64(args.get(2)).unwrap_or(0) != 0;
@@ -100,6 +100,7 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
         return Ok(Step::Whole(set_active_expire));
     } else {
         return super::debug_tools::run(context, args, reply)
+            .or_else(|| crate::command::cluster::debug(context, args, reply))
             .unwrap_or_else(|| Err(ErrorReply::subcommand_syntax(args.get(1), "DEBUG")));
     }
     Ok(Step::Done)
@@ -282,11 +283,15 @@ fn help(reply: &mut Reply<'_>) {
             ("ASSERT", &["Ends the server by a failed assertion."]),
             (
                 "CHANGE-REPL-ID",
-                &["Accepted for tests; there are no replicas."],
+                &["Gives the stream of changes another name, which nobody can go on with."],
             ),
             (
                 "CLIENT-EVICTION",
                 &["Clients that maxmemory-clients may close, by size class."],
+            ),
+            (
+                "CLUSTERLINK KILL <to|from|all> <node-id>",
+                &["Breaks the links that this node opened to another one, accepted from it, or both."],
             ),
             (
                 "CONFIG-REWRITE-FORCE-ALL",
@@ -303,6 +308,10 @@ fn help(reply: &mut Reply<'_>) {
             (
                 "DICT-RESIZING <0|1>",
                 &["Accepted for tests; tables grow bucket by bucket."],
+            ),
+            (
+                "DROP-CLUSTER-PACKET-FILTER <packet-type>",
+                &["Passes over arriving packets of the bus of that type; -1 for none."],
             ),
             ("ERROR <string>", &["Answers with this error."]),
             (
@@ -349,8 +358,8 @@ fn help(reply: &mut Reply<'_>) {
                 ],
             ),
             (
-                "REPLICATE <target> <command> ...",
-                &["Accepted for tests; there are no replicas."],
+                "REPLICATE <command> [<argument> ...]",
+                &["Sends replicas a command that is not executed here."],
             ),
             (
                 "REPLYBUFFER <what> <value>",

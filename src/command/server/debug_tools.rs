@@ -9,7 +9,7 @@ use crate::base::sys;
 use crate::command::client::{Context, Step, Whom, ok_or_failed};
 use crate::keyspace::{KeyEntry, Value};
 use crate::mesh::message::CoreAsk;
-use crate::resp::request::{Args, Key};
+use crate::resp::request::{Args, Key, write_parts};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shards;
 use crate::structures::entry::NewValue;
@@ -37,6 +37,14 @@ pub(super) fn run(
             then: ok_or_failed,
         }));
     }
+    if args.is(1, "REPLICATE") && args.len() >= 3 {
+        let mut bytes = Vec::new();
+        write_parts(&mut bytes, args.len() - 2, args.iter_from(2));
+        return Some(Ok(of_stream(Some(bytes))));
+    }
+    if is("CHANGE-REPL-ID", 2) {
+        return Some(Ok(of_stream(None)));
+    }
     if is("CLIENT-EVICTION", 2) {
         return Some(super::client_classes::client_eviction(context));
     }
@@ -55,9 +63,6 @@ pub(super) fn run(
             size_of::<Value>(),
             size_of_val(context.client)
         ));
-    } else if args.is(1, "REPLICATE") && args.len() >= 4 {
-        // There is nobody to send the command to in this build.
-        reply.ok();
     } else if is("PANIC", 2) {
         panic!("called by the DEBUG PANIC command");
     } else if is("ASSERT", 2) {
@@ -85,6 +90,15 @@ fn stall_shard(context: &Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) ->
         time: Duration::from_secs_f64(seconds.clamp(0.0, SLEEP_SECONDS_MAX)),
         only: Some(shard),
     })
+}
+
+/// What the control core does to the stream for DEBUG.
+fn of_stream(command: Option<Vec<u8>>) -> Step {
+    Step::Ask {
+        whom: Whom::Control,
+        ask: CoreAsk::DebugStream(command),
+        then: ok_or_failed,
+    }
 }
 
 /// DEBUG POPULATE count [prefix [size]]: keys that are not there yet get `value:N`, filled with zeros or cut to the size.

@@ -191,8 +191,8 @@ fn memory_stats(context: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) 
     put("peak.allocated", memory.peak);
     put("total.allocated", memory.used);
     put("startup.allocated", memory.startup);
-    put("replication.backlog", 0);
-    put("clients.slaves", 0);
+    put("replication.backlog", memory.backlog);
+    put("clients.slaves", memory.replicas);
     put("clients.normal", memory.clients);
     put("cluster.links", 0);
     put("aof.buffer", 0);

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::command::client::{Context, Step};
+use crate::command::client::{Context, PlanFn, Step, Whom};
 use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Run};
+use crate::mesh::message::{CoreAnswer, CoreAsk};
+use crate::persistence::Status;
 use crate::persistence::file::RealDisk;
 use crate::persistence::load::{self, LoadError, Plan};
 use crate::persistence::parts;
@@ -35,7 +37,7 @@ pub(super) const SAVE: Command = Command {
         tips: &[],
         deprecated: None,
     },
-    run: Run::Whole(save),
+    run: Run::Client(save),
     subcommands: &[],
 };
 
@@ -59,7 +61,7 @@ pub(super) const BGSAVE: Command = Command {
         tips: &[],
         deprecated: None,
     },
-    run: Run::Whole(bgsave),
+    run: Run::Client(bgsave),
     subcommands: &[],
 };
 
@@ -131,51 +133,103 @@ fn lastsave(context: &mut Context<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> O
     Ok(Step::Done)
 }
 
-fn save(shards: &mut Shards<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
-    let status = shards.any().snapshots.clone();
-    if status.saves.is_saving() {
-        return Err(ErrorReply::SAVING);
-    }
-    status.begun.fetch_add(1, Relaxed);
-    if !saving::save_now(shards) {
-        return Err(ErrorReply::FAILED);
-    }
-    reply.ok();
-    Ok(())
+fn save(context: &mut Context<'_>, _: &Args<'_>, _: &mut Reply<'_>) -> Outcome {
+    let plan: PlanFn =
+        |shards, _, reply| save_here(shards, false, false).map(|words| reply.simple(words));
+    Ok(where_it_is_done(context, false, false, plan))
 }
 
-fn bgsave(
-    shards: &mut Shards<'_>,
-    args: &Args<'_>,
-    reply: &mut Reply<'_>,
-) -> Result<(), ErrorReply> {
+fn bgsave(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let schedule = match args.len() {
         1 => false,
         2 if args.is(1, "SCHEDULE") => true,
         _ => return Err(ErrorReply::SYNTAX),
     };
-    let status = shards.any().snapshots.clone();
+    if !args.caller.deny_blocking {
+        let plan: PlanFn = |shards, args, reply| {
+            save_here(shards, true, args.len() > 1).map(|words| reply.simple(words))
+        };
+        return Ok(where_it_is_done(context, true, schedule, plan));
+    }
     // Within EXEC a cut would go through the middle of a transaction.
-    let within = args.caller.deny_blocking;
+    let status = &context.core.observatory.snapshots;
     if status.saves.is_saving() {
         return Err(ErrorReply::SAVING);
     }
-    if status.saves.under_way().is_some() || within {
-        if !schedule && !within {
-            return Err(ErrorReply::OTHER_SAVE);
-        }
-        status.saves.scheduled.store(true, Relaxed);
-        if let Some(wake) = status.saves.wake() {
-            wake(0);
-        }
-        reply.simple("Background saving scheduled");
-        return Ok(());
+    reply.simple(schedule_save(status));
+    Ok(Step::Done)
+}
+
+/// A primary saves as soon as all shards are at hand; a replica when its stream rests between two commands, so that the
+/// file can say how far it is.
+fn where_it_is_done(context: &Context<'_>, background: bool, schedule: bool, plan: PlanFn) -> Step {
+    if !context
+        .core
+        .observatory
+        .replication
+        .is_replica
+        .load(Relaxed)
+    {
+        return Step::Whole(plan);
     }
-    if !saving::begin_snapshot(shards) {
-        return Err(ErrorReply::FAILED);
+    Step::Ask {
+        whom: Whom::Control,
+        ask: CoreAsk::Save {
+            background,
+            schedule,
+            followed: None,
+        },
+        then: |_, answers, reply| {
+            for answer in answers {
+                match answer {
+                    CoreAnswer::Reply(words) => reply.simple(&String::from_utf8_lossy(&words)),
+                    CoreAnswer::Failed(text) => return Err(ErrorReply::text(text)),
+                    _ => {}
+                }
+            }
+            Ok(())
+        },
     }
-    reply.simple("Background saving started");
-    Ok(())
+}
+
+fn schedule_save(status: &Status) -> &'static str {
+    status.saves.scheduled.store(true, Relaxed);
+    if let Some(wake) = status.saves.wake() {
+        wake(0);
+    }
+    "Background saving scheduled"
+}
+
+/// SAVE or, if `background`, BGSAVE, over all shards; the words to reply.
+///
+/// # Errors
+/// Another save is under way, or it has failed; the log says how.
+pub fn save_here(
+    shards: &mut Shards<'_>,
+    background: bool,
+    schedule: bool,
+) -> Result<&'static str, ErrorReply> {
+    let status = shards.any().snapshots.clone();
+    if status.saves.is_saving() {
+        return Err(ErrorReply::SAVING);
+    }
+    if !background {
+        status.begun.fetch_add(1, Relaxed);
+        return match saving::save_now(shards) {
+            true => Ok("OK"),
+            false => Err(ErrorReply::FAILED),
+        };
+    }
+    if status.saves.under_way().is_some() {
+        return match schedule {
+            true => Ok(schedule_save(&status)),
+            false => Err(ErrorReply::OTHER_SAVE),
+        };
+    }
+    match saving::begin_snapshot(shards) {
+        true => Ok("Background saving started"),
+        false => Err(ErrorReply::FAILED),
+    }
 }
 
 /// DEBUG RELOAD: what it was told, as the plan that does it.

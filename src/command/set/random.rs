@@ -128,7 +128,7 @@ fn spop(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(),
                     members::reply_all(set, reply);
                     shard.changed_by(db, &key, Class::Set, "spop", len as u64);
                     shard.delete_emptied(db, &key);
-                    shard.effects.record(db, &[b"DEL", key.bytes]);
+                    shard.record_removal(db, &key);
                     Ok(())
                 } else {
                     spop_some(shard, args, &key, count, &mut random, reply)

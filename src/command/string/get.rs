@@ -136,7 +136,7 @@ fn getex(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<()
         (Some(at), _) if at <= now => {
             shard.delete(db, &key);
             shard.changed(db, &key, Class::Generic, "del");
-            shard.effects.record(db, &[b"DEL", key.bytes]);
+            shard.record_end(db, &key);
         }
         (Some(at), _) => {
             shard.set_expire_at(db, &key, Some(at));

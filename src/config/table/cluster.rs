@@ -29,10 +29,9 @@ const HOSTNAME: Kind = Kind::Text {
 const NODE_NAME: Kind = Kind::Text {
     unset_when_empty: true,
     check: |name| {
-        if name
-            .iter()
-            .any(|byte| b"!#$%&()*+:;<>?@[]^{|}~\0".contains(byte))
-        {
+        // Redis takes blanks, quotes and commas too, and does not start again with the nodes.conf that it then writes.
+        let bad = b"!#$%&()*+:;<>?@[]^{|}~,=\"'\\\x7f";
+        if name.iter().any(|byte| *byte <= b' ' || bad.contains(byte)) {
             return Err("Announced human node name contained invalid character");
         }
         Ok(())

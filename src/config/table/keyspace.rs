@@ -88,7 +88,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        FREED_IN_STEPS,
+        FREED_AND_TOLD,
     ),
     Directive::new(
         "lazyfree-lazy-user-del",

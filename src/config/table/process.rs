@@ -2,14 +2,14 @@
 
 use super::{COUNT, INT_MAX, LONG_COUNT};
 use crate::config::choice::{
-    ChannelDefault, LogLevel, OomScoreAdj, ProtectedAction, Supervised, SyslogFacility,
+    ChannelDefault, LogLevel, OomScoreAdj, PropagationErrors, ProtectedAction, Supervised,
+    SyslogFacility,
 };
 use crate::config::directive::Change::{AtRunTime, AtStart};
 use crate::config::directive::Directive;
 use crate::config::directive::Role::{self, Accepted, Honoured};
 use crate::config::value::Kind;
 
-const PROPAGATION_ERRORS: &[(&str, u8)] = &[("ignore", 0), ("panic", 1), ("panic-on-replicas", 2)];
 const SANITIZE: &[(&str, u8)] = &[("no", 0), ("yes", 1), ("clients", 2)];
 const PROTECTED: Kind = Kind::Choice(ProtectedAction::NAMES);
 
@@ -262,10 +262,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     Directive::new(
         "propagation-error-behavior",
         None,
-        Kind::Choice(PROPAGATION_ERRORS),
+        Kind::Choice(PropagationErrors::NAMES),
         "ignore",
         AtRunTime,
-        FOR_DEBUGGING_REDIS,
+        Honoured,
     ),
     Directive::new(
         "use-exit-on-panic",

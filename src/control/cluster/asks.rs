@@ -281,6 +281,20 @@ impl Control {
                 render::links(&bus.cluster, &mut reply, |link| bus.usage(link));
                 return Ok(out);
             }
+            // These two are words of DEBUG.
+            b"DROP-CLUSTER-PACKET-FILTER" => {
+                let kind = parse_i64(args[2]).ok_or(ErrorReply::NOT_INTEGER)?;
+                bus.dropped_kind = u16::try_from(kind).ok();
+            }
+            b"CLUSTERLINK" => {
+                let (opened, accepted) = match args[3].to_ascii_lowercase().as_slice() {
+                    b"to" => (true, false),
+                    b"from" => (false, true),
+                    b"all" => (true, true),
+                    _ => return Err(ErrorReply::debug_link_direction(args[3])),
+                };
+                cluster.kill_links(now, args[4], opened, accepted)?;
+            }
             _ => return Err(ErrorReply::subcommand_syntax(args[1], "CLUSTER")),
         }
         bus.cache.clear();

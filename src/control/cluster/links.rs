@@ -21,7 +21,8 @@ use crate::cluster::render::LinkUse;
 use crate::control::Control;
 use crate::ring::{Completion, Operation};
 
-use super::Bus;
+use super::super::listen::{Listener, listen_bus_at_once};
+use super::{Bus, bus_port};
 
 /// Tokens of the bus's operations bear this; what follows is the link.
 const TOKEN: u64 = 3 << 48;
@@ -60,6 +61,14 @@ impl Wire {
             queued_bytes: 0,
             is_awaited: !is_connected,
         }
+    }
+
+    /// What it takes of memory.
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.input.capacity()
+            + self.output.capacity() * size_of::<Arc<[u8]>>()
+            + self.queued_bytes
     }
 
     /// Sends what the socket takes; whether something is left.
@@ -122,6 +131,12 @@ impl Bus {
         }
     }
 
+    /// What all links take.
+    pub(super) fn wire_bytes(&self) -> u64 {
+        let wires = self.wires.values();
+        wires.map(|wire| wire.bytes() as u64).sum()
+    }
+
     /// What CLUSTER LINKS shows of a link's queue.
     pub(super) fn usage(&self, link: LinkId) -> LinkUse {
         self.wires
@@ -170,6 +185,48 @@ impl Control {
         self.drain_stream();
         self.observe_for(bus);
         bus.cluster.packet(unix_ms(), link, &packet);
+        if !bus.cluster.holds_writes() {
+            // It may not take over, or has gone meanwhile.
+            self.bus_pause_until_ms = 0;
+            self.spread_pause();
+        }
+    }
+
+    /// Accepts links from a listener.
+    pub(super) fn accept_links(&mut self, bus: &mut Bus, listener: Listener) {
+        let token = LISTENER | bus.listeners.len() as u64;
+        self.ring.accept(listener.fd.as_raw_fd(), token);
+        bus.listeners.push(Some(listener));
+    }
+
+    /// The bus goes along when CONFIG SET has moved the port for clients. Where it cannot it stays, and so does what other
+    /// nodes are told. Links that are there stay in any case.
+    pub(super) fn listen_for_links_anew(&mut self, bus: &mut Bus) {
+        let stays = bus.port;
+        let Some(port) = bus_port(&self.config) else {
+            log::warn!(
+                "The cluster bus stays on port {stays}: there is none 10000 above that for clients"
+            );
+            return;
+        };
+        if port == stays {
+            return;
+        }
+        match listen_bus_at_once(&self.config, port) {
+            Ok(listeners) => {
+                for (place, listener) in bus.listeners.iter_mut().enumerate() {
+                    if let Some(listener) = listener.take() {
+                        sys::shutdown_socket(listener.fd.as_raw_fd());
+                        self.ring.cancel_accept(LISTENER | place as u64);
+                    }
+                }
+                for listener in listeners {
+                    self.accept_links(bus, listener);
+                }
+                bus.port = port;
+            }
+            Err(error) => log::warn!("{error} The cluster bus stays on port {stays}."),
+        }
     }
 
     /// Begins to connect.
@@ -259,12 +316,13 @@ impl Control {
     }
 
     fn on_bus_accepted(&mut self, bus: &mut Bus, completion: &mut Completion) {
+        let place = (completion.token & (LINK_MASK >> 1)) as usize;
+        let Some(Some(listener)) = bus.listeners.get(place) else {
+            return; // closed meanwhile
+        };
         if !completion.more {
-            let place = (completion.token & (LINK_MASK >> 1)) as usize;
-            if let Some(listener) = bus.listeners.get(place) {
-                let fd = listener.fd.as_raw_fd();
-                self.ring.accept(fd, completion.token);
-            }
+            let fd = listener.fd.as_raw_fd();
+            self.ring.accept(fd, completion.token);
         }
         let Some(fd) = completion.connection.take() else {
             return;
@@ -348,7 +406,10 @@ impl Control {
             match frame(&input[at..]) {
                 Ok(Frame::Whole(length)) => {
                     let packet = &input[at..at + length];
-                    if bus.asks_for_pause(link, packet) {
+                    let kind = layout::u16_at(packet, layout::TYPE);
+                    if bus.dropped_kind == Some(kind) {
+                        log::warn!("Dropping a packet of type {kind}, as DEBUG says");
+                    } else if bus.asks_for_pause(link, packet) {
                         self.begin_handing_over(bus, link, packet);
                     } else {
                         bus.cluster.packet(now, link, packet);

@@ -13,7 +13,6 @@ mod order;
 mod silence;
 
 use std::collections::HashMap;
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -105,7 +104,7 @@ fn bus_port(config: &Config) -> Option<u16> {
 }
 
 /// What the state machine needs to know of the configuration.
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, bus_port: u16) -> Settings {
     let or = |announced: u16, real: u16| if announced == 0 { real } else { announced };
     Settings {
         node_timeout_ms: config.cluster_node_timeout_ms,
@@ -129,10 +128,7 @@ fn settings(config: &Config) -> Settings {
         },
         port: or(config.cluster_announce_port, config.port),
         tls_port: 0,
-        bus_port: or(
-            config.cluster_announce_bus_port,
-            bus_port(config).unwrap_or_default(),
-        ),
+        bus_port: or(config.cluster_announce_bus_port, bus_port),
         hostname: config.cluster_announce_hostname.clone(),
         node_name: config.cluster_announce_human_nodename.clone(),
         tls: false,
@@ -144,7 +140,10 @@ pub(in crate::control) struct Bus {
     pub(super) cluster: Cluster,
     file: NodesFile,
     wires: HashMap<LinkId, Wire>,
-    listeners: Vec<Listener>,
+    /// Sockets on which the bus listens, at the places that their tokens have.
+    listeners: Vec<Option<Listener>>,
+    /// Their port.
+    port: u16,
     /// Links that have broken while the machine was not looking.
     broken: Vec<LinkId>,
     /// Commands that wait until keys have been counted.
@@ -158,6 +157,8 @@ pub(in crate::control) struct Bus {
     has_adopted: bool,
     /// The last that replication was seen to do.
     seen: Observed,
+    /// The kind of packet that is passed over on arrival (DEBUG DROP-CLUSTER-PACKET-FILTER).
+    dropped_kind: Option<u16>,
     /// A replica's wish to take over, which waits until all cores hold writes back.
     hands_over: Option<(LinkId, Vec<u8>)>,
     /// A shard hangs: nothing leaves and nothing is heard.
@@ -168,7 +169,8 @@ impl Control {
     /// Becomes a node of the cluster.
     pub(in crate::control) fn begin_bus(&mut self, boot: ClusterBoot) {
         let (now, seed) = (unix_ms(), sys::entropy());
-        let settings = settings(&self.config);
+        let port = bus_port(&self.config).unwrap_or_default();
+        let settings = settings(&self.config, port);
         let cluster = match &boot.conf {
             Some(conf) => Cluster::restore(settings, seed, now, conf),
             None => Cluster::fresh(settings, seed, now),
@@ -176,11 +178,12 @@ impl Control {
         let primary = cluster.me().primary.filter(|_| cluster.me().is_replica());
         let primary = primary.map(|key| cluster.nodes()[key].address);
         let seen = cluster.observed();
-        let bus = Bus {
+        let mut bus = Bus {
             cluster,
             file: boot.file,
             wires: HashMap::new(),
-            listeners: boot.listeners,
+            listeners: Vec::new(),
+            port,
             broken: Vec::new(),
             counting: HashMap::new(),
             next_count: 0,
@@ -188,12 +191,12 @@ impl Control {
             map_round: None,
             has_adopted: false,
             seen,
+            dropped_kind: None,
             hands_over: None,
             silence: None,
         };
-        for (place, listener) in bus.listeners.iter().enumerate() {
-            let token = links::LISTENER | place as u64;
-            self.ring.accept(listener.fd.as_raw_fd(), token);
+        for listener in boot.listeners {
+            self.accept_links(&mut bus, listener);
         }
         self.bus = Some(Box::new(bus));
         if let Some(primary) = primary.filter(|address| !address.ip.is_empty()) {
@@ -228,6 +231,7 @@ impl Control {
             bus.cluster.tick(now);
             let links = &control.observatory.replication.cluster_links;
             links.store(bus.wires.len() as u32, Relaxed);
+            control.count_wire_bytes(bus);
             bus.cache.clear();
         });
     }
@@ -236,8 +240,14 @@ impl Control {
     fn observe_for(&mut self, bus: &mut Bus) {
         let link = self.link_report();
         let now = unix_ms();
+        let snapshots = &self.observatory.snapshots;
+        let is_loading = snapshots.loading.load(Relaxed) || snapshots.loading_beside.load(Relaxed);
         let observed = Observed {
-            repl_offset: self.replication.history.offset,
+            // A replica that takes a whole copy in has nothing yet: that keeps it out of what clients are told.
+            repl_offset: match self.is_replica() && is_loading {
+                true => 0,
+                false => self.replication.history.offset,
+            },
             is_replicating: self.is_replica(),
             primary_seen_ms: match &link {
                 None => now,
@@ -301,6 +311,11 @@ impl Control {
                 }
             }
         });
+    }
+
+    fn count_wire_bytes(&self, bus: &Bus) {
+        let bytes = &self.observatory.replication.cluster_link_bytes;
+        bytes.store(bus.wire_bytes(), Relaxed);
     }
 
     fn carry_out_action(&mut self, bus: &mut Bus, action: Action) {
@@ -378,7 +393,8 @@ impl Control {
     /// CONFIG SET has changed something.
     pub(in crate::control) fn bus_configured(&mut self) {
         self.with_bus(|control, bus| {
-            let settings = settings(&control.config);
+            control.listen_for_links_anew(bus);
+            let settings = settings(&control.config, bus.port);
             if *bus.cluster.settings() != settings {
                 bus.cluster.configure(unix_ms(), settings);
             }

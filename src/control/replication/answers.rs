@@ -27,6 +27,12 @@ impl Control {
         status.replicas.store(self.replicas.count() as u32, Relaxed);
         let memory: usize = self.replicas.iter().map(Replica::memory).sum();
         status.replica_bytes.store(memory as u64, Relaxed);
+        self.publish_backlog();
+    }
+
+    /// Shares how much memory the stream's end takes.
+    pub(super) fn publish_backlog(&self) {
+        let status = &self.observatory.replication;
         let backlog = self.replication.backlog.as_ref();
         let bytes = backlog.map_or(0, |backlog| {
             (size_of::<Backlog>() + backlog.memory()) as u64

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
@@ -26,6 +26,8 @@ use crate::persistence::rdb::Writer;
 use crate::persistence::snapshot::{Header, StreamPlace, header};
 use crate::replication::{Copy, OnEnd, Status};
 
+/// How long a write may wait before `repl-timeout` is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Bytes of a file sent at a time.
 const CHUNK: usize = 256 * 1024;
 
@@ -45,11 +47,9 @@ impl Target {
     /// It has gone, or takes nothing: its connection ends, so that it can begin anew while others go on.
     fn give_up(&self, error: &io::Error) {
         let name = &self.name;
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                log::warn!("Disconnecting timedout replica (full sync): {name}");
-            }
-            _ => log::warn!("Diskless rdb transfer, write to replica {name} failed: {error}"),
+        match is_full(error) {
+            true => log::warn!("Disconnecting timedout replica (full sync): {name}"),
+            false => log::warn!("Diskless rdb transfer, write to replica {name} failed: {error}"),
         }
         let _ = self.socket.shutdown(Shutdown::Both);
     }
@@ -61,8 +61,6 @@ pub(super) struct Start {
     pub stream: StreamPlace,
     /// Who gets the copy; none when it goes into a file.
     pub targets: Vec<Target>,
-    /// How long a replica may take nothing.
-    pub patience: Duration,
 }
 
 /// How copies are sent.
@@ -93,6 +91,33 @@ impl Teller {
     }
 }
 
+/// Writes all of it; an error when the other end takes nothing for `repl-timeout`.
+fn write_all(mut socket: &Socket, mut bytes: &[u8], status: &Status) -> io::Result<()> {
+    let mut taken = Instant::now();
+    while !bytes.is_empty() {
+        match socket.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                bytes = &bytes[count..];
+                status.bytes_out.fetch_add(count as u64, Relaxed);
+                taken = Instant::now();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_full(&error) && taken.elapsed() <= status.timeout() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the other end has only not taken anything for a moment.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
 /// The sockets of those who are still there.
 #[derive(Clone)]
 struct Alive(Arc<Mutex<Vec<Target>>>, Arc<Status>);
@@ -111,12 +136,9 @@ impl Alive {
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         self.with(|targets| {
             targets.retain_mut(|target| {
-                let written = target.socket.write_all(bytes);
-                match &written {
-                    Ok(()) => {
-                        self.1.bytes_out.fetch_add(bytes.len() as u64, Relaxed);
-                    }
-                    Err(error) => target.give_up(error),
+                let written = write_all(&target.socket, bytes, &self.1);
+                if let Err(error) = &written {
+                    target.give_up(error);
                 }
                 written.is_ok()
             });
@@ -169,7 +191,7 @@ impl Output for SocketsOutput {
 impl Consumer for Sockets {
     fn open(&mut self, _: usize) -> io::Result<Box<dyn Output>> {
         let start = wait(&self.start)?;
-        begin(&self.alive, start.targets, &self.mark, start.patience)?;
+        begin(&self.alive, start.targets, &self.mark)?;
         self.place = Some(start.stream);
         Ok(Box::new(SocketsOutput(self.alive.clone())))
     }
@@ -186,20 +208,16 @@ impl Consumer for Sockets {
 }
 
 /// Takes the replicas in and tells them how to find the end.
-fn begin(
-    alive: &Alive,
-    targets: Vec<Target>,
-    mark: &[u8; 40],
-    patience: Duration,
-) -> io::Result<()> {
+fn begin(alive: &Alive, targets: Vec<Target>, mark: &[u8; 40]) -> io::Result<()> {
     for target in &targets {
-        let _ = target.socket.set_write_timeout(Some(patience));
+        let _ = target.socket.set_write_timeout(Some(LOOK_EVERY));
     }
     alive.with(|all| *all = targets);
+    let status = &alive.1;
     alive.with(|all| {
         all.retain_mut(|target| {
             let head = [&target.preamble[..], b"$EOF:", mark, b"\r\n"].concat();
-            target.socket.write_all(&head).is_ok()
+            write_all(&target.socket, &head, status).is_ok()
         });
     });
     alive.write(b"")
@@ -248,9 +266,21 @@ pub(super) fn of_everything(
             let alive = Alive::none_yet(&teller);
             let told = alive.clone();
             let on_end: OnEnd = Box::new(move |ending| {
+                let places = told.places();
+                // Said here, before anybody can see that no copy is under way any more.
                 let outcome = match ending {
-                    Ending::Done { .. } => CopyOutcome::Sent(told.places()),
-                    ending => CopyOutcome::Failed(reason(ending)),
+                    Ending::Done { .. } => {
+                        done_reading(places.len());
+                        CopyOutcome::Sent(places)
+                    }
+                    ending => {
+                        if places.is_empty() && matches!(ending, Ending::Failed(_)) {
+                            log::info!(
+                                "Diskless rdb transfer, last replica dropped, killing fork child."
+                            );
+                        }
+                        CopyOutcome::Failed(reason(ending))
+                    }
                 };
                 told.with(release);
                 teller.tell(outcome);
@@ -291,6 +321,10 @@ pub(super) fn of_everything(
     (copy, starter)
 }
 
+fn done_reading(replicas: usize) {
+    log::info!("Diskless rdb transfer, done reading from pipe, {replicas} replicas still up.");
+}
+
 fn reason(ending: &Ending) -> String {
     match ending {
         Ending::Failed(error) => error.to_string(),
@@ -319,10 +353,13 @@ pub(super) fn send_without_data(
         writer.out.extend_from_slice(&sum.to_le_bytes());
         writer.out.extend_from_slice(&mark);
         let alive = Alive::none_yet(&teller);
-        let sent = begin(&alive, start.targets, &mark, start.patience)
-            .and_then(|()| alive.write(&writer.out));
+        let sent = begin(&alive, start.targets, &mark).and_then(|()| alive.write(&writer.out));
         let outcome = match sent {
-            Ok(()) => CopyOutcome::Sent(alive.places()),
+            Ok(()) => {
+                let places = alive.places();
+                done_reading(places.len());
+                CopyOutcome::Sent(places)
+            }
             Err(error) => CopyOutcome::Failed(error.to_string()),
         };
         alive.with(release);
@@ -335,16 +372,16 @@ pub(super) fn send_without_data(
 pub(super) fn send_file(
     mut file: File,
     place: u32,
-    mut socket: Socket,
-    patience: Duration,
+    socket: Socket,
     teller: Teller,
 ) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("copy".to_owned());
     thread.spawn(move || {
-        let _ = socket.set_write_timeout(Some(patience));
+        let _ = socket.set_write_timeout(Some(LOOK_EVERY));
         let sent: io::Result<()> = (|| {
             let mut left = file.metadata()?.len();
-            socket.write_all(format!("${left}\r\n").as_bytes())?;
+            let status = &teller.status;
+            write_all(&socket, format!("${left}\r\n").as_bytes(), status)?;
             let mut chunk = vec![0; CHUNK];
             while left > 0 {
                 let most = left.min(CHUNK as u64) as usize;
@@ -352,9 +389,7 @@ pub(super) fn send_file(
                 if count == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                socket.write_all(&chunk[..count])?;
-                let status = &teller.status;
-                status.bytes_out.fetch_add(count as u64, Relaxed);
+                write_all(&socket, &chunk[..count], status)?;
                 left -= count as u64;
             }
             Ok(())

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::base::allocator::Account;
 use crate::base::clock::unix_ms;
 use crate::engine::SharedLinks;
 use crate::mesh::message::CoreMessage;
@@ -35,6 +36,8 @@ const LINE_MAX: usize = 64 * 1024;
 pub(super) enum Failure {
     /// It was told to.
     Stopped,
+    /// The primary was silent for longer than `repl-timeout`.
+    Silent,
     /// As the text says, which is logged.
     Told(String),
     /// The primary cannot answer yet: logged as something usual.
@@ -67,8 +70,9 @@ pub(super) struct Incoming {
     observatory: Arc<Observatory>,
     /// What has been read and not been used.
     pub rest: Vec<u8>,
-    timeout: Duration,
     heard: Instant,
+    /// What comes in goes on to cores, which free it.
+    account: Account,
 }
 
 impl Incoming {
@@ -90,8 +94,8 @@ impl Incoming {
                     return Ok(count);
                 }
                 Err(error) if is_silence(&error) => {
-                    if self.heard.elapsed() > self.timeout {
-                        return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+                    if self.heard.elapsed() > self.observatory.replication.timeout() {
+                        return Err(Failure::Silent);
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -105,6 +109,7 @@ impl Incoming {
     }
 
     fn note(&mut self, count: usize) {
+        self.account.settle();
         self.heard = Instant::now();
         self.link.last_io_ms.store(unix_ms(), Relaxed);
         let bytes = &self.observatory.replication.bytes_in;
@@ -228,6 +233,7 @@ impl Thread {
             Err(Failure::Told(ref text)) => log::warn!("{text}"),
             Err(Failure::NotYet(ref text)) => log::info!("{text}"),
             Err(Failure::Refused(ref text)) => log::warn!("{text}"),
+            Err(Failure::Silent) => log::warn!("Timeout connecting to the MASTER..."),
             Ok(()) | Err(Failure::Stopped | Failure::Logged) => {}
         }
         if !self.link.is_stopped() {
@@ -245,14 +251,13 @@ impl Thread {
         self.link.set_socket(Some(socket.clone()));
         self.link.last_io_ms.store(unix_ms(), Relaxed);
         self.link.set_state(LinkState::Handshake);
-        let seconds = attempt.config.repl_timeout_s.max(1);
         let mut incoming = Incoming {
             socket,
             link: self.link.clone(),
             observatory: self.observatory.clone(),
             rest: Vec::new(),
-            timeout: Duration::from_secs(seconds.into()),
             heard: Instant::now(),
+            account: self.observatory.snapshots.beside.account(),
         };
         let beginning = self.converse(attempt, &mut incoming)?;
         self.link
@@ -371,6 +376,7 @@ impl Thread {
             if due.is_zero() {
                 link.acknowledge(link.applied.load(Relaxed));
                 acknowledged = Instant::now();
+                incoming.account.settle();
                 continue;
             }
             if sent > 0 && !link.wait_for_room(sent, UNAPPLIED_MAX, due) {
@@ -392,7 +398,7 @@ impl Thread {
                     sent = self.hand_on(chunk[..count].to_vec(), sent);
                 }
                 Err(error) if is_silence(&error) => {
-                    if incoming.heard.elapsed() > incoming.timeout {
+                    if incoming.heard.elapsed() > self.observatory.replication.timeout() {
                         log::warn!("MASTER timeout: no data nor PING received...");
                         log::warn!("Connection with master lost.");
                         return Err(Failure::Logged);

@@ -19,6 +19,7 @@ use crate::base::number::parse_i64;
 use crate::base::sys;
 use crate::command::client::Client;
 use crate::command::connection::ConnectionFacts;
+use crate::command::spec::Flags;
 use crate::command::table::commands;
 use crate::control::Control;
 use crate::mesh::message::{Candidate, CoreMessage};
@@ -34,6 +35,8 @@ use crate::ring::{Completion, Operation};
 const TOKEN: u64 = 1 << 32;
 /// Bytes of the stream handed to a socket at a time.
 const SEND_MAX: usize = 256 * 1024;
+/// Bytes of memory for the next block that a replica keeps while there is none.
+const SPARE_MAX: usize = 64 * 1024;
 /// Bytes of unfinished input of a replica at most: what it may say is short.
 const INPUT_MAX: usize = 64 * 1024;
 /// What keeps a waiting replica's patience.
@@ -472,6 +475,7 @@ impl Control {
         if let Some(backlog) = &mut self.replication.backlog {
             backlog.trim(size, needed);
         }
+        self.publish_backlog();
     }
 
     /// Sends a replica what it lacks, unless that is under way.
@@ -612,6 +616,12 @@ impl Control {
             replica.sending = false;
             replica.spare = bytes;
             self.send_more(place);
+            if let Some(replica) = self.replicas.get_mut(place)
+                && !replica.sending
+                && replica.spare.capacity() > SPARE_MAX
+            {
+                replica.spare = Vec::new(); // it has all there is
+            }
             self.trim_backlog(); // it may have been kept for this one
         }
     }
@@ -627,6 +637,7 @@ impl Control {
         self.replicas.left_ms = unix_ms();
         self.replica_left();
         self.free_replica(place);
+        self.trim_backlog(); // what only this one needed goes
         self.publish_replicas();
     }
 
@@ -710,7 +721,18 @@ impl Control {
             || args.len().is_multiple_of(2)
             || !(args.is(1, "ACK") || args.is(1, "GETACK"))
         {
-            let name = String::from_utf8_lossy(args.get(0)).to_lowercase();
+            let command = commands().resolve(args);
+            let name = match command {
+                Some(command) => command.name.clone(),
+                None => String::from_utf8_lossy(args.get(0)).to_lowercase(),
+            };
+            let touches_keys = Flags::WRITE.and(Flags::READONLY).and(Flags::MAY_REPLICATE);
+            if command.is_some_and(|command| command.spec.flags.any(touches_keys)) {
+                log::warn!(
+                    "== CRITICAL == This master is sending an error to its replica: 'ERR Replica can't interact with the \
+                     keyspace' after processing the command '{name}'"
+                );
+            }
             let line = self.line_of(place);
             log::warn!("Replica generated a reply to command '{name}', disconnecting it: {line}");
             self.close_replica(place);
@@ -753,10 +775,12 @@ impl Control {
 
     /// Duties of every turn.
     pub(in crate::control) fn replicas_turn(&mut self) {
-        if std::mem::take(&mut self.replicas.ack_wanted)
+        // A pause holds GETACK back too: it would move the offset that somebody waits for.
+        let is_wanted = self.replicas.ack_wanted && self.pause_asked_for().0 <= unix_ms();
+        if is_wanted
+            && std::mem::take(&mut self.replicas.ack_wanted)
             && self.replicas.iter().any(Replica::needs_stream)
             && !self.is_replica()
-            && self.bus_pause_until_ms <= unix_ms()
         {
             self.append_own(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n");
         }

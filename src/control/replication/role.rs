@@ -95,6 +95,8 @@ impl Control {
     /// Now and then.
     pub(in crate::control) fn link_cron(&mut self) {
         let following = &self.replication.following;
+        let status = &self.observatory.replication;
+        status.set_timeout(self.config.repl_timeout_s);
         let loading = self.observatory.snapshots.loading.load(Relaxed);
         if following.primary.is_some()
             && following.link.is_none()
@@ -110,6 +112,7 @@ impl Control {
     pub(in crate::control) fn restore_history(
         &mut self,
         (id, offset, db): (Replid, u64, u32),
+        ends: Backlog,
         begun: mpsc::Sender<()>,
     ) {
         let history = &mut self.replication.history;
@@ -117,12 +120,14 @@ impl Control {
             history.id = id;
             history.offset = offset;
             self.replication.following.cached_db = Some(db);
+            self.replication.backlog = Some(Backlog::new(offset + 1));
         } else {
             // Those who followed that history can go on under the new name.
-            history.offset = offset;
             history.previous = Some((id, offset + 1));
+            let backlog = ends.behind(offset);
+            history.offset = backlog.next() - 1;
+            self.replication.backlog = Some(backlog);
         }
-        self.replication.backlog = Some(Backlog::new(offset + 1));
         if self.replication.following.primary.is_none() {
             // What is written from the first command on must be there for them.
             let streaming = Streaming::On(self.flow_limit());
@@ -390,6 +395,8 @@ impl Control {
         };
         following.generation += 1;
         let link = Arc::new(PrimaryLink::new(following.generation));
+        let status = &self.observatory.replication;
+        status.set_timeout(self.config.repl_timeout_s);
         following.link = Some(link.clone());
         let thread = Thread {
             link,
@@ -454,14 +461,15 @@ impl Control {
                 self.begin_feed(&link, db, offset, &answer);
             }
             LinkEvent::Copies(_) => {
-                if following.cached_db.take().is_some() {
-                    log::info!("Discarding previously cached master state.");
-                }
                 if std::mem::take(&mut following.failover) {
                     self.failover_ended(Ok(()));
                 }
             }
             LinkEvent::Replaces(answer) => {
+                // Until here another primary of the same history can go on where the data are.
+                if following.cached_db.take().is_some() {
+                    log::info!("Discarding previously cached master state.");
+                }
                 following.loading = true;
                 self.drop_replicas();
                 self.replication.backlog = None;
@@ -610,6 +618,8 @@ impl Control {
             ms => (unix_ms() - ms).max(0) / 1000,
         };
         let state = match link {
+            // What is asked after the primary has gone finds that out, though the link's thread has not been told yet.
+            Some(link) if following.is_up && link.has_ended() => LinkState::Connect,
             Some(_) if following.is_up => LinkState::Connected,
             Some(link) => link.state(),
             None => LinkState::Connect,

@@ -142,6 +142,22 @@ impl Control {
         self.stream_grew();
     }
 
+    /// DEBUG REPLICATE and, without a command, DEBUG CHANGE-REPL-ID.
+    pub(in crate::control) fn debug_stream(&mut self, command: Option<Vec<u8>>) {
+        self.drain_stream();
+        match command {
+            Some(bytes) if !self.is_replica() && self.replication.backlog.is_some() => {
+                self.append_to_stream(&bytes);
+            }
+            Some(_) => {}
+            None => {
+                log::info!("Changing replication IDs after receiving change-repl-id");
+                let id = self.new_replid();
+                self.replication.history.break_off(id);
+            }
+        }
+    }
+
     /// Asks for a cut through all shards; its number. `on_barrier` or `on_cut_without_stream` is called when it is made.
     pub(in crate::control) fn cut_stream(
         &mut self,

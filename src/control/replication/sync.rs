@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
 
 use crate::base::clock::unix_ms;
 use crate::control::Control;
@@ -168,10 +167,6 @@ impl Control {
         }
     }
 
-    fn patience(&self) -> Duration {
-        Duration::from_secs(u64::from(self.config.repl_timeout_s).max(1))
-    }
-
     /// A cut has been made, at this offset of the stream.
     pub(super) fn on_barrier(&mut self, number: u64, offset: u64, db: u32) {
         let moments = &self.observatory.snapshots.moments;
@@ -231,11 +226,11 @@ impl Control {
             self.give_up_copy(); // without a starter the thread finds out that nobody is left
             return;
         }
-        let start = Start {
-            stream,
-            targets,
-            patience: self.patience(),
-        };
+        if form == Form::Marked {
+            let pid = std::process::id();
+            log::info!("Background RDB transfer started by pid {pid}");
+        }
+        let start = Start { stream, targets };
         match starter {
             // The thread may have ended for reasons of its own; then it says so.
             Some(starter) => drop(starter.send(start)),
@@ -304,10 +299,6 @@ impl Control {
         }
         match outcome {
             CopyOutcome::Sent(places) => {
-                log::info!(
-                    "Diskless rdb transfer, done reading from pipe, {} replicas still up.",
-                    places.len()
-                );
                 for place in self.in_copy(number) {
                     match places.contains(&place) {
                         true => self.has_copy(place, true),
@@ -348,7 +339,6 @@ impl Control {
 
     /// The copy is in a file: it is sent to each by a thread of its own.
     fn feed_file(&mut self, number: u64, file: &File) {
-        let patience = self.patience();
         for place in self.in_copy(number) {
             let teller = self.teller(number);
             let Some(replica) = self.replicas.get_mut(place) else {
@@ -359,7 +349,7 @@ impl Control {
             let own = std::fs::File::open(format!("/proc/self/fd/{}", raw(file)));
             let sent = own.and_then(|own| {
                 let socket = replica.socket.try_clone()?;
-                copy::send_file(own, place, socket, patience, teller)
+                copy::send_file(own, place, socket, teller)
             });
             if let Err(error) = sent {
                 log::warn!("Can't send a full copy: {error}");
@@ -430,7 +420,9 @@ impl Control {
         let Some(making) = &self.copies.making else {
             return;
         };
-        if making.place.is_some() && !self.is_wanted(making.number) {
+        // A copy through a file that save points would write anyway goes on, as in Redis.
+        let is_useful = making.form == Form::Measured && !self.config.save.is_empty();
+        if making.place.is_some() && !is_useful && !self.is_wanted(making.number) {
             log::info!("Diskless rdb transfer, last replica dropped, killing fork child.");
             self.give_up_copy();
         }

@@ -109,6 +109,7 @@ impl Thread {
                 Failure::Told(text) => {
                     Failure::Told(format!("I/O error reading bulk count from MASTER: {text}"))
                 }
+                Failure::Silent => receiving(Some(Failure::Silent)),
                 other => other,
             })?;
             if !line.is_empty() {
@@ -454,7 +455,7 @@ fn check_end(source: &mut Source<'_>, form: &Form, rest: Vec<u8>) -> Result<(), 
 /// Why receiving has ended too soon.
 fn receiving(failure: Option<Failure>) -> Failure {
     match failure {
-        Some(Failure::Told(text)) if text == io::Error::from(io::ErrorKind::TimedOut).to_string() => {
+        Some(Failure::Silent) => {
             Failure::Told(
                 "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' \
                  parameter in redis.conf to a larger value."

@@ -8,6 +8,11 @@ impl ErrorReply {
         Self::text([b"ERR Unknown node ", printed(id, usize::MAX)].concat())
     }
 
+    /// DEBUG CLUSTERLINK KILL of links that are neither opened nor accepted.
+    pub fn debug_link_direction(word: &[u8]) -> Self {
+        Self::text([b"ERR Unknown direction ", printed(word, usize::MAX)].concat())
+    }
+
     /// CLUSTER SETSLOT MIGRATING and IMPORTING with a node that is not known.
     pub fn setslot_unknown_node(id: &[u8]) -> Self {
         Self::text([b"ERR I don't know about node ", printed(id, usize::MAX)].concat())
