@@ -39,7 +39,7 @@ enum Event {
 
 struct World {
     nodes: Vec<Cluster>,
-    by_ip: HashMap<IpText, usize>,
+    by_ip: HashMap<String, usize>,
     others: HashMap<End, End>,
     /// Sent before the connection was there.
     early: HashMap<End, Vec<Arc<[u8]>>>,
@@ -107,7 +107,9 @@ impl World {
         });
         let mut world = World {
             nodes: nodes.collect(),
-            by_ip: (0..count).map(|at| (ip(at), at)).collect(),
+            by_ip: (0..count)
+                .map(|at| (ip(at).as_str().to_owned(), at))
+                .collect(),
             others: HashMap::new(),
             early: HashMap::new(),
             events: BTreeMap::new(),
@@ -181,7 +183,7 @@ impl World {
         for action in self.nodes[at].end_turn(now_ms).actions {
             match action {
                 Action::OpenLink { link, ip, .. } => {
-                    let to = self.by_ip[&ip];
+                    let to = self.by_ip[ip.as_str()];
                     let from = (at, link);
                     self.after(DELAY_MS, Event::Connect { from, to });
                 }

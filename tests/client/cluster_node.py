@@ -9,6 +9,7 @@ Every test is a function whose name is the sentence it proves; WORDs select thos
 import argparse
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -245,6 +246,54 @@ def healths(shards):
 
 def info_field(client, name):
     return next(line.split(":", 1)[1] for line in client.call("INFO").decode().splitlines() if line.startswith(name + ":"))
+
+
+@test
+def a_manual_failover_under_load_sends_writers_away_and_loses_nothing(house):
+    nodes = primaries(house, 3)
+    old, new = nodes[0], add_replica(house, nodes, nodes[0])
+    tags = [tag for tag in map(str, range(400)) if not isinstance(ask(old, "GET", "{%s}" % tag), ErrorReply)]
+    # A user with few permissions goes another way through the gates.
+    for node in (old, new):
+        ask(node, "ACL", "SETUSER", "some", "on", "nopass", "~*", "+@read", "+@write", "+@connection")
+    for turn in range(2):  # nobody votes about a primary twice within two time-outs
+        wrote, others, over = {}, set(), threading.Event()
+
+        def write(number):
+            with old.client(timeout=15) as client:
+                if number % 2:
+                    client.call("AUTH", "some", "any")
+                at = 0
+                while not over.is_set():
+                    key, value = "{%s}%d" % (tags[at % len(tags)], number), f"{turn}:{at}"
+                    answer = client.call("SET", key, value)
+                    at += 1
+                    if answer == b"OK":
+                        wrote[key] = value.encode()
+                    elif answer.startswith(b"MOVED"):
+                        if f":{new.port}".encode() in answer:
+                            return
+                    else:
+                        others.add(answer)
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+        for one in writers:
+            one.start()
+        try:
+            time.sleep(0.2)
+            equal(ask(new, "CLUSTER", "FAILOVER"), b"OK")
+            wait_until(lambda: is_primary(new), 10, "the replica to be a primary")
+            wait_until(lambda: not any(one.is_alive() for one in writers), 10, "the writers to be sent away")
+        finally:
+            over.set()
+            for one in writers:
+                one.join()
+        equal(others, set())
+        lost = [key for key, value in wrote.items() if ask(new, "GET", key) != value]
+        true(not lost, f"{len(lost)} of {len(wrote)} writes are lost: {lost[:5]}")
+        old, new = new, old
+        wait_until(lambda: b"master_link_status:up" in ask(new, "INFO", "replication"), 15, "the link")
+        me = ask(new, "CLUSTER", "MYID")
+        wait_until(lambda: "slave" in flags(old, me), 10, "the new primary to know its replica")
 
 
 def field(node, name):

@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
 use crate::cluster::Save;
 
@@ -15,9 +16,9 @@ pub struct NodesFile {
     path: PathBuf,
     /// The locked file.
     held: File,
-    /// The one before. Its last handle is what keeps the system from taking it away, which would wait until its bytes are
-    /// on the disk: milliseconds when saves follow each other, as they do while slots are moved. By the next save they are.
-    replaced: Option<File>,
+    /// Where the one before goes. With its last handle the system takes it away, which waits for the disk: measured, as long as
+    /// the rest of a save when these follow each other, as they do while slots are moved. So a thread lets go of it.
+    replaced: mpsc::Sender<File>,
 }
 
 impl NodesFile {
@@ -47,7 +48,7 @@ impl NodesFile {
         let file = NodesFile {
             path: path.to_owned(),
             held: file,
-            replaced: None,
+            replaced: closer()?,
         };
         Ok((file, text))
     }
@@ -76,7 +77,8 @@ impl NodesFile {
         })();
         match written {
             Ok(file) => {
-                self.replaced = Some(std::mem::replace(&mut self.held, file));
+                // Without the thread, which ends with this value only, it is closed here.
+                let _ = self.replaced.send(std::mem::replace(&mut self.held, file));
                 Ok(())
             }
             Err(error) => {
@@ -85,6 +87,16 @@ impl NodesFile {
             }
         }
     }
+}
+
+/// A thread that closes files, for as long as somebody may send it any.
+fn closer() -> Result<mpsc::Sender<File>, String> {
+    let (sender, receiver) = mpsc::channel::<File>();
+    std::thread::Builder::new()
+        .name("nodes-conf".to_owned())
+        .spawn(move || receiver.into_iter().for_each(drop))
+        .map_err(|error| format!("Can't start a thread: {error}"))?;
+    Ok(sender)
 }
 
 #[cfg(test)]
