@@ -216,7 +216,7 @@ lane_waiting() {
     client cluster-4 90 cluster --shards 4 --jobs 4 --slotwise "$SLOTWISE"
     client cluster-tools-2 90 cluster_tools --shards 2 --jobs 4 --slotwise "$SLOTWISE" \
         mends covers added imported killed by_hand
-    client cluster-node 90 cluster_node --shards 2 --slotwise "$SLOTWISE" --jobs 4 --seconds 4
+    client cluster-node 120 cluster_node --shards 2 --slotwise "$SLOTWISE" --jobs 3 --seconds 4
     client partitions 90 partitions --seed 7200
 }
 

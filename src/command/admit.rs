@@ -145,10 +145,11 @@ pub fn admit_now(command: &Registered, client: &Client, gates: Gates) -> Result<
     if gates.stale && (!flags.has(Flags::STALE) || queued(Flags::STALE, false)) {
         return Err(Refusal::Error(ErrorReply::MASTERDOWN));
     }
-    if gates.loading_beside && flags.has(Flags::NO_ASYNC_LOADING) {
+    let needs_data = !flags.has(Flags::BESIDE_DATA);
+    if gates.loading_beside && flags.has(Flags::NO_ASYNC_LOADING) && needs_data {
         return Err(Refusal::Error(ErrorReply::LOADING));
     }
-    if gates.loading && !flags.any(Flags::LOADING.and(Flags::BESIDE_DATA)) {
+    if gates.loading && !flags.has(Flags::LOADING) && needs_data {
         return Err(Refusal::Error(ErrorReply::LOADING));
     }
     Ok(())

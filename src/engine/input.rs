@@ -814,6 +814,7 @@ impl Core {
         write: impl FnOnce(&mut Reply<'_>),
     ) {
         let resp3 = connection.client.resp3;
+        connection.output.lend(&mut self.spare_buffers); // an answer may come long after the request was read
         let start = connection.output.buffer().len();
         write(&mut Reply::new(connection.output.buffer(), resp3));
         self.after_reply(connection, start);

@@ -236,6 +236,7 @@ impl Core {
                 self.keep(connection);
                 continue;
             }
+            connection.output.lend(&mut self.spare_buffers);
             let start = connection.output.buffer().len();
             let home = self.index;
             let spare = &mut self.spare_parts;

@@ -42,6 +42,7 @@ pub(super) fn load(
     observatory: &Observatory,
 ) -> Result<(), String> {
     let status = &observatory.snapshots;
+    let _account = status.beside.account(); // the cores free what this thread has read
     let started = Instant::now();
     let (mut keys, mut functions) = (0, Vec::new());
     let mut stream = StreamFacts::default();

@@ -188,6 +188,22 @@ def monitor_does_not_show_what_a_broken_watch_kept_from_running(house):
 
 
 @test
+def asking_does_not_use_up_memory(house):
+    server = house.common()
+    with server.client() as client:
+        def used():
+            lines = client.must("INFO", "memory").decode().splitlines()
+            return int(next(line for line in lines if line.startswith("used_memory:")).split(":")[1])
+
+        for _ in range(10):
+            client.must("INFO")
+        before = used()
+        for _ in range(300):
+            client.must("INFO")
+        true(used() - before < 200_000, f"used_memory after many INFO: {before} -> {used()}")
+
+
+@test
 def the_slow_log_bears_the_clients_address_and_name_whichever_core_ran_the_command(house):
     server = house.common()
     with server.client() as client:

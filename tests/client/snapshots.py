@@ -369,6 +369,33 @@ def check_parts(options):
             refused(options, place, "is incomplete")
 
 
+def check_memory(options):
+    """What INFO counts as used is what the data take, whatever threads the bytes have passed through."""
+    def used(client):
+        for line in client.must("INFO", "memory").decode().splitlines():
+            if line.startswith("used_memory:"):
+                return int(line.split(":")[1])
+
+    with Place() as place:
+        with slotwise(options.slotwise, options.shards, place.args()) as ours:
+            client = ours.client()
+            client.must("DEBUG", "POPULATE", "20000", "key", "1000")
+            for _ in range(2):
+                client.must("BGSAVE")  # what comes with the first stays
+                expect(saved(client), "a save fails")
+            before = used(client)
+            for _ in range(3):
+                client.must("BGSAVE")
+                expect(saved(client), "a save fails")
+            client.pipeline([("INFO",)] * 3000)
+            after = used(client)
+            expect(abs(after - before) < 2_000_000, f"used_memory was {before} and is {after}")
+            client.must("SAVE")
+        with slotwise(options.slotwise, options.shards, place.args()) as ours:
+            loaded = used(ours.client())
+            expect(abs(loaded - before) < 4_000_000, f"used_memory was {before} and is {loaded} after a start")
+
+
 def refused(options, place, text):
     server = slotwise(options.slotwise, options.shards, place.args())
     try:
@@ -381,7 +408,7 @@ def refused(options, place, text):
 
 CHECKS = {
     "cut": check_cut, "wild": check_wild, "flush": check_flush, "errors": check_errors, "points": check_points,
-    "shutdown": check_shutdown, "parts": check_parts,
+    "shutdown": check_shutdown, "parts": check_parts, "memory": check_memory,
 }
 
 

@@ -523,7 +523,7 @@ pub(super) const CLUSTER: Command = Command {
         Command {
             name: "SETSLOT",
             arity: Arity::AtLeast(4),
-            flags: ADMIN,
+            flags: ADMIN.and(Flags::BESIDE_DATA),
             acl: Acl::NONE,
             keys: &[],
             docs: Docs {

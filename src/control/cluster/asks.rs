@@ -3,6 +3,8 @@
 //! One that changes something is answered when nodes.conf says so and all cores have taken over the map that follows: who
 //! has read the answer can rely on it. One that depends on what keys there are has them counted first.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::base::clock::unix_ms;
 use crate::base::number::parse_i64;
 use crate::base::slot::{SLOTS, Slot};
@@ -203,10 +205,15 @@ impl Control {
             b"DELSLOTSRANGE" => cluster.del_slots(now, &ranges(&args, "delslotsrange")?)?,
             b"FLUSHSLOTS" => cluster.flush_slots(now, keys > 0)?,
             b"SETSLOT" => {
-                let slot = match cluster.me().is_replica() {
-                    true => return Err(ErrorReply::SETSLOT_ON_REPLICA),
-                    false => slot(args[2])?,
-                };
+                // redis-cli moves the last slot away from a node that has become a replica by then, and may be loading:
+                // it goes on when it is told that.
+                if cluster.me().is_replica() {
+                    return Err(ErrorReply::SETSLOT_ON_REPLICA);
+                }
+                if self.observatory.snapshots.loading.load(Relaxed) {
+                    return Err(ErrorReply::LOADING);
+                }
+                let slot = slot(args[2])?;
                 let action = match args.len() {
                     5 if is(3, "MIGRATING") => SetSlot::Migrating(args[4]),
                     5 if is(3, "IMPORTING") => SetSlot::Importing(args[4]),
