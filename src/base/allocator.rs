@@ -39,12 +39,34 @@ pub fn purge() {
     }
 }
 
-/// Bytes that the calling thread has allocated less those it has freed, modulo 2^64.
-pub fn thread_balance() -> u64 {
-    match (thread::allocatedp::read(), thread::deallocatedp::read()) {
-        (Ok(allocated), Ok(freed)) => allocated.get().wrapping_sub(freed.get()),
-        _ => 0,
+/// The allocation counters of the thread that made this, at hand.
+pub struct Allocation {
+    allocated: Option<thread::ThreadLocal<u64>>,
+    freed: Option<thread::ThreadLocal<u64>>,
+}
+
+impl Allocation {
+    /// Of the calling thread.
+    pub fn of_this_thread() -> Self {
+        Allocation {
+            allocated: thread::allocatedp::read().ok(),
+            freed: thread::deallocatedp::read().ok(),
+        }
     }
+
+    /// Bytes allocated less bytes freed, modulo 2^64: a thread may free what others allocated.
+    #[inline]
+    pub fn balance(&self) -> u64 {
+        match (&self.allocated, &self.freed) {
+            (Some(allocated), Some(freed)) => allocated.get().wrapping_sub(freed.get()),
+            _ => 0,
+        }
+    }
+}
+
+/// The balance of the calling thread, for those who ask now and then.
+fn thread_balance() -> u64 {
+    Allocation::of_this_thread().balance()
 }
 
 /// What threads beside the cores have allocated less what they have freed: each core counts for itself, and memory goes from

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::acl::Users;
-use crate::base::allocator;
+use crate::base::allocator::Allocation;
 use crate::base::clock::{ticks, unix_ms};
 use crate::base::random::Random;
 use crate::base::sys;
@@ -88,6 +88,7 @@ pub struct Control {
     pub(super) listeners: Vec<Option<Listener>>,
     terminate: Arc<AtomicBool>,
     pub(super) signals: [Arc<AtomicBool>; 2],
+    allocation: Allocation,
     /// What this thread had allocated before it served: no part of `used_memory`.
     held_before: u64,
     /// Who waits for the stop, while the last snapshot is written.
@@ -150,6 +151,7 @@ impl Control {
             oom_score: parts.oom_score,
             pause: (0, false),
             pauses_under_way: 0,
+            allocation: Allocation::of_this_thread(),
             held_before: 0,
             stopping: false,
             next_look_ms: 0,
@@ -180,7 +182,7 @@ impl Control {
 
     /// Serves until the server stops.
     pub async fn run(mut self) {
-        self.held_before = allocator::thread_balance();
+        self.held_before = self.allocation.balance();
         while !self.stopping {
             self.turn();
             self.links.control().sleep.going_to_sleep();
@@ -245,7 +247,7 @@ impl Control {
         }
         self.bus_turn();
         self.replicas_turn();
-        let held = allocator::thread_balance().wrapping_sub(self.held_before);
+        let held = self.allocation.balance().wrapping_sub(self.held_before);
         self.counters().allocated.set(held);
         if self.terminate.load(Ordering::Relaxed) {
             self.stop();

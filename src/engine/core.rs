@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::acl::Users;
+use crate::base::allocator::Allocation;
 use crate::base::clock::{ticks, unix_ms};
 use crate::base::slot::Slot;
 use crate::cluster::SlotMap;
@@ -215,30 +216,6 @@ pub struct Core {
     /// The counter of commands when the last turn ended.
     processed: u64,
     pub(super) allocation: Allocation,
-}
-
-/// This thread's allocation counters.
-pub(super) struct Allocation {
-    allocated: Option<tikv_jemalloc_ctl::thread::ThreadLocal<u64>>,
-    freed: Option<tikv_jemalloc_ctl::thread::ThreadLocal<u64>>,
-}
-
-impl Allocation {
-    /// Of the calling thread.
-    pub fn of_this_thread() -> Self {
-        Allocation {
-            allocated: tikv_jemalloc_ctl::thread::allocatedp::read().ok(),
-            freed: tikv_jemalloc_ctl::thread::deallocatedp::read().ok(),
-        }
-    }
-
-    /// Bytes allocated less bytes freed, modulo 2^64: a thread may free what others allocated.
-    pub fn balance(&self) -> u64 {
-        match (&self.allocated, &self.freed) {
-            (Some(allocated), Some(freed)) => allocated.get().wrapping_sub(freed.get()),
-            _ => 0,
-        }
-    }
 }
 
 impl Core {

@@ -21,6 +21,7 @@ mod manual;
 mod membership;
 mod migration;
 mod node;
+mod order;
 mod receive;
 mod restore;
 mod roles;
@@ -213,14 +214,7 @@ impl Cluster {
             if self.published.as_deref() != Some(&map) {
                 let map = Arc::new(map);
                 self.published = Some(map.clone());
-                // A primary that is none any more sends clients away before it lets go what it held back for its
-                // successor, and before it refuses writes as a replica.
-                let ends_reign = |action: &Action| {
-                    matches!(action, Action::Replicate { .. } | Action::ResumeWrites)
-                };
-                let place = self.actions.iter().position(ends_reign);
-                let place = place.unwrap_or(self.actions.len());
-                self.actions.insert(place, Action::PublishMap(map));
+                self.act(Action::PublishMap(map));
             }
         }
         let save = self.todo.save.then(|| Save {
@@ -234,7 +228,7 @@ impl Cluster {
         };
         Turn {
             save,
-            actions: std::mem::take(&mut self.actions),
+            actions: order::in_order(std::mem::take(&mut self.actions)),
         }
     }
 

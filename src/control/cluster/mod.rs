@@ -9,7 +9,6 @@ mod asks;
 mod cached;
 mod file;
 mod links;
-mod order;
 mod silence;
 
 use std::collections::HashMap;
@@ -303,7 +302,7 @@ impl Control {
                         std::process::exit(EXIT_UNSAVED);
                     }
                 }
-                for action in order::in_order(turn.actions) {
+                for action in turn.actions {
                     control.carry_out_action(bus, action);
                 }
                 if is_quiet && bus.broken.is_empty() {

@@ -1,11 +1,11 @@
-//! In which order the cores hear what a turn of the state machine wants done.
+//! In which order a turn wants things done, which is the order in which the cores hear of them.
 //!
 //! Each core reads its mail in order, but between two letters it may serve clients. Who has been replaced must not take a
 //! write that was held back for the one who takes over, nor refuse it as a replica where it knows better: so the map, by which
 //! such a write is sent away, comes before writes go on and before the node is a replica. Who takes over is a primary
-//! before the map sends it clients, and the machine says so in that order by itself.
+//! before the map sends it clients, and is noted in that order anyway.
 
-use crate::cluster::Action;
+use crate::cluster::action::Action;
 
 /// Orders what a turn wants done.
 pub(super) fn in_order(mut actions: Vec<Action>) -> Vec<Action> {
