@@ -447,8 +447,9 @@ def a_name_that_would_break_the_file_of_nodes_is_refused(house):
     equal(ask(node, "CONFIG", "SET", "cluster-announce-human-nodename", "east-1"), b"OK")
 
 
-def run(tests, description):
-    """The main program of a file of such tests."""
+def run(tests, description, alone=(), **numbers):
+    """The main program of a file of such tests. `alone` are those that run by themselves at the end; `numbers` are further
+    options with their defaults."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--shards", type=int, default=2)
@@ -456,11 +457,14 @@ def run(tests, description):
     parser.add_argument("--slotwise", help="the server under test (target/quick/slotwise)")
     parser.add_argument("--redis", default="redis-server")
     parser.add_argument("--cli", default="redis-cli")
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
     options = parser.parse_args()
     CLI[:] = [options.cli]
     chosen = [one for one in tests if not options.words or any(word in one.__name__ for word in options.words)]
     with ThreadPoolExecutor(options.jobs) as jobs:
-        passed = sum(jobs.map(lambda one: attempt(one, options), chosen))
+        passed = sum(jobs.map(lambda one: attempt(one, options), [one for one in chosen if one not in alone]))
+    passed += sum(attempt(one, options) for one in chosen if one in alone)
     failed = len(chosen) - passed
     print(f"{Path(sys.argv[0]).stem} with {options.shards} shards: {passed} passed, {failed} failed")
     return 1 if failed else 0

@@ -6,17 +6,14 @@ Every test is a function whose name is the sentence it proves; WORDs select thos
 --connections and --seconds are the load under which the control core has to stay alive: 500 for 6 s unless told otherwise.
 """
 
-import argparse
 import subprocess
 import sys
 import threading
 import time
-import traceback
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import support
-from cluster import NODE_TIMEOUT_MS, House, address, ask, cli, equal, is_ok, is_primary, lines, true
+from cluster import NODE_TIMEOUT_MS, House, address, ask, cli, equal, is_ok, is_primary, lines, run, true
 from support import ErrorReply, wait_until
 
 TESTS = []
@@ -315,40 +312,5 @@ def text_of(server):
     return Path(server.log_path).read_text(errors="replace")
 
 
-def run(one, options):
-    """Whether a test passes."""
-    start, house = time.monotonic(), House(options)
-    try:
-        one(house)
-        print(f"ok    {one.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
-        return True
-    except Exception as problem:
-        detail = str(problem) if isinstance(problem, AssertionError) else traceback.format_exc()
-        print(f"FAIL  {one.__name__}: {detail}", flush=True)
-        return False
-    finally:
-        house.close()
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", metavar="WORD")
-    parser.add_argument("--shards", type=int, default=2)
-    parser.add_argument("--slotwise", help="the server under test (target/quick/slotwise)")
-    parser.add_argument("--redis", default="redis-server")
-    parser.add_argument("--jobs", type=int, default=1, help="tests at a time; the one with the load runs alone at the end")
-    parser.add_argument("--connections", type=int, default=500)
-    parser.add_argument("--seconds", type=float, default=6)
-    options = parser.parse_args()
-    chosen = [one for one in TESTS if not options.words or any(word in one.__name__ for word in options.words)]
-    quiet = [one for one in chosen if one is not the_control_core_stays_alive_under_load]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        outcomes = list(pool.map(lambda one: run(one, options), quiet))
-    outcomes += [run(one, options) for one in chosen if one not in quiet]
-    passed, failed = outcomes.count(True), outcomes.count(False)
-    print(f"{Path(sys.argv[0]).stem} with {options.shards} shards: {passed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(TESTS, __doc__, alone=[the_control_core_stays_alive_under_load], connections=500, seconds=6.0))
