@@ -6,15 +6,13 @@ hand, so that nothing but the nodes runs. A figure counts beside the other one o
 """
 
 import binascii
-import json
-import os
 import sys
 import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "client"))  # after bench: some names stand in both
 import support  # noqa: E402
-from measure import probe, run_command  # noqa: E402
+from measure import probed, run_command  # noqa: E402
 from support import wait_until  # noqa: E402
 
 SLOTS = 16384
@@ -109,17 +107,7 @@ def reshard(cluster, keys, slots, load_cpus):
             yield form % (len(key), key)
     support.load_pipelined(("127.0.0.1", source.port), requests(), 5)
 
-    def probed(work):
-        path = os.path.join(source.dir, f"stop-{time.monotonic_ns()}")
-        process = probe(source, load_cpus, 500, path)
-        try:
-            work()
-        finally:
-            Path(path).touch()
-            output, _ = process.communicate(timeout=120)
-        return json.loads(output)
-
-    quiet = probed(lambda: time.sleep(2))
+    quiet = probed(source, load_cpus, 500, lambda: time.sleep(2))
     seconds = 0.0
 
     def move():
@@ -130,7 +118,7 @@ def reshard(cluster, keys, slots, load_cpus):
             load_cpus, 1800)
         if status != 0:
             raise RuntimeError(f"redis-cli: {text[-400:]}")
-    during = probed(move)
+    during = probed(source, load_cpus, 500, move)
     left, moved = (int(ask(each, "DBSIZE")) for each in (source, target))
     if (left, moved) != (0, keys):
         raise RuntimeError(f"{moved} keys have moved and {left} have stayed, of {keys}")

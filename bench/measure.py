@@ -5,6 +5,7 @@ Server CPU is the first field of /proc/PID/task/*/schedstat, in nanoseconds and 
 runnable but not running: it says how much other work on the machine disturbed the server.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -164,6 +165,18 @@ def probe(server, cpus, interval_us, stop_path):
     if process.stdout.readline().strip() != b"ready":
         raise RuntimeError("the prober did not start")
     return process
+
+
+def probed(server, cpus, interval_us, work):
+    """What bench/prober.py says of the server while `work` runs."""
+    path = os.path.join(server.dir, f"stop-{time.monotonic_ns()}")
+    process = probe(server, cpus, interval_us, path)
+    try:
+        work()
+    finally:
+        Path(path).touch()
+        output, _ = process.communicate(timeout=120)
+    return json.loads(output)
 
 
 def subscribe(server, cpus, count, channel):

@@ -6,15 +6,13 @@ made by hand, so that only the end under test differs; it shares the load's CPU.
 the same run only.
 """
 
-import json
-import os
 import sys
 import threading
 import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "client"))  # after bench: some names stand in both
-from measure import probe, server_cpu_ns  # noqa: E402
+from measure import probed, server_cpu_ns  # noqa: E402
 from replication_kit import FakePrimary, snapshot  # noqa: E402
 from snapshots import Load, resident  # noqa: E402
 from support import encode, wait_until  # noqa: E402
@@ -58,17 +56,7 @@ def sync(primary, replica, keys, load_cpus):
         while not stop.wait(0.1):
             peak = max(peak, resident(primary))
 
-    def probed(work):
-        path = os.path.join(primary.dir, f"stop-{time.monotonic_ns()}")
-        process = probe(primary, load_cpus, 500, path)
-        try:
-            work()
-        finally:
-            Path(path).touch()
-            output, _ = process.communicate(timeout=120)
-        return json.loads(output)
-
-    quiet = probed(lambda: load.run(full / 2, lambda spent: spent > 2))
+    quiet = probed(primary, load_cpus, 500, lambda: load.run(full / 2, lambda spent: spent > 2))
     seconds = during = 0.0
 
     def link():
@@ -89,7 +77,7 @@ def sync(primary, replica, keys, load_cpus):
         during, _ = load.run(full / 2, lambda spent: ended.is_set())
         linker.join()
 
-    probing = probed(work)
+    probing = probed(primary, load_cpus, 500, work)
     stop.set()
     watcher.join()
     if not seconds:
