@@ -3,8 +3,6 @@
 //! A script may touch keys that it did not declare, so it runs over all shards: they are borrowed at once or lent, and a
 //! script is a transaction like any other. Nobody sees half of it, and one `now` holds for all of it.
 
-use std::sync::Arc;
-
 use crate::base::clock::{ticks, unix_us};
 use crate::base::slot::{Slot, key_slot};
 use crate::command::admit;
@@ -19,7 +17,7 @@ use crate::effect::Audience;
 use crate::net::Connection;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
-use crate::script::{self, Call, Host, Kind, Pulse, Running, Script, Sha, Shebang};
+use crate::script::{self, Call, Host, Kind, Pulse, Running, Sha, Shebang};
 use crate::transaction::Work;
 
 use super::core::{Core, Held};
@@ -177,15 +175,7 @@ impl Core {
         if source == Source::Sha {
             return Err(ErrorReply::NO_SCRIPT);
         }
-        let Shebang { flags, length } = Shebang::of_script(text)
-            .map_err(|text| ErrorReply::text([b"ERR ", &text[..]].concat()))?;
-        let script = Arc::new(Script {
-            body: text.to_vec(),
-            flags,
-            skip: length,
-        });
-        self.scripting.compile(sha, &script)?;
-        self.scripting.scripts.add(sha, script);
+        let flags = self.scripting.learn(sha, text)?;
         Ok((Name::Script(sha), flags))
     }
 

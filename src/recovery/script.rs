@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::observe::Observatory;
 use crate::resp::request::{Args, Caller, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
-use crate::script::{Call, CoreScripts, Host, Kind, Pulse, Script, Sha, Shebang};
+use crate::script::{Call, CoreScripts, Host, Kind, Pulse, Sha};
 
 use super::executor::{Executor, Fault};
 
@@ -46,15 +46,7 @@ impl Stage {
     pub fn add(&self, text: &[u8]) -> Result<Sha, ErrorReply> {
         let sha = Sha::of(text);
         if self.scripting.find(&sha)?.is_none() {
-            let Shebang { flags, length } = Shebang::of_script(text)
-                .map_err(|text| ErrorReply::text([b"ERR ", &text[..]].concat()))?;
-            let script = Arc::new(Script {
-                body: text.to_vec(),
-                flags,
-                skip: length,
-            });
-            self.scripting.compile(sha, &script)?;
-            self.scripting.scripts.add(sha, script);
+            self.scripting.learn(sha, text)?;
         }
         Ok(sha)
     }

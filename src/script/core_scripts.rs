@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::base::hash::hash;
 use crate::resp::ErrorReply;
 
-use super::flags::Flags;
+use super::flags::{Flags, Shebang};
 use super::interpreter::{Interpreter, Kind};
 use super::libraries::{Libraries, Library, Metadata};
 use super::store::{Script, Scripts, Sha};
@@ -92,6 +92,20 @@ impl CoreScripts {
     pub fn remember(&self, sha: Sha, script: Arc<Script>) {
         let place = place_of(&script.body);
         self.recent.borrow_mut()[place] = Some(Recent { sha, script });
+    }
+
+    /// Takes in a script that nobody has yet: compiled for this core, known to all. Its flags.
+    pub fn learn(&self, sha: Sha, text: &[u8]) -> Result<Flags, ErrorReply> {
+        let Shebang { flags, length } = Shebang::of_script(text)
+            .map_err(|text| ErrorReply::text([b"ERR ", &text[..]].concat()))?;
+        let script = Arc::new(Script {
+            body: text.to_vec(),
+            flags,
+            skip: length,
+        });
+        self.compile(sha, &script)?;
+        self.scripts.add(sha, script);
+        Ok(flags)
     }
 
     /// Compiles a script for this core.

@@ -1,12 +1,10 @@
 //! SCRIPT: the cache of scripts, and the end of one that runs too long.
 
-use std::sync::Arc;
-
 use crate::command::client::{Context, Step};
 use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Run};
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
-use crate::script::{Running, Script, Sha, Shebang};
+use crate::script::{Running, Sha};
 
 type Outcome = Result<Step, ErrorReply>;
 
@@ -248,15 +246,7 @@ fn script_load(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>
     let body = args.get(2);
     let sha = Sha::of(body);
     if context.core.scripting.scripts.find(&sha).is_none() {
-        let Shebang { flags, length } = Shebang::of_script(body)
-            .map_err(|text| ErrorReply::text([b"ERR ", &text[..]].concat()))?;
-        let script = Arc::new(Script {
-            body: body.to_vec(),
-            flags,
-            skip: length,
-        });
-        context.core.scripting.compile(sha, &script)?;
-        context.core.scripting.scripts.add(sha, script);
+        context.core.scripting.learn(sha, body)?;
     }
     reply.bulk(&sha.0);
     Ok(Step::Done)
