@@ -455,6 +455,9 @@ impl Core {
             }
             return flow;
         }
+        if self.gates.notes_reads && usize::from(slot) % self.shards == self.index {
+            self.note_read(connection, command, slot);
+        }
         connection.commands += 1;
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args, item.end);

@@ -43,6 +43,8 @@ pub struct Connection {
     pub waiting: bool,
     /// What it has been answered waits for the disk; it executes nothing meanwhile.
     pub held: bool,
+    /// While a log is slow: what its answers of this turn rest on.
+    pub light: Light,
     /// Waits in a blocking command.
     pub blocked: Option<Box<Blocking>>,
     /// It has asked for the stream, and leaves this core when nothing of it is under way any more.
@@ -79,6 +81,17 @@ pub struct Connection {
     pub commands: u64,
     /// Memory that its core has counted for it, and how large a client that makes it.
     pub counted: Counted,
+}
+
+/// Reads alone, which wait for no disk if all changes to what they read are written.
+#[derive(Clone, Debug, Default)]
+pub struct Light {
+    /// Nothing else so far.
+    pub is: bool,
+    /// Commands that the connection had run before.
+    pub commands: u64,
+    /// The slots that were read.
+    pub slots: Vec<u16>,
 }
 
 /// What a core has counted for a connection.
@@ -144,6 +157,7 @@ impl Connection {
             wave: None,
             waiting: false,
             held: false,
+            light: Light::default(),
             blocked: None,
             leaving: None,
             served: None,
