@@ -20,7 +20,7 @@ use crate::resp::parser::{Limits, Parsed, Parser};
 use crate::resp::request::{Args, Caller};
 use crate::shard::Shard;
 
-use super::core::Core;
+use super::core::{Core, Held};
 
 /// Slots that recorded commands have changed; none for "any".
 type Slots = Option<SmallVec<[Slot; 32]>>;
@@ -28,29 +28,40 @@ type Slots = Option<SmallVec<[Slot; 32]>>;
 impl Core {
     // Logs.
 
-    /// An append has taken long: from now on a thread writes this log.
+    /// An append has taken so long, or one to another log on the same disk has: from now on a thread writes this log.
     #[cold]
-    pub(super) fn defer_log(&mut self, shard: &mut Shard, ns: u64) {
+    pub(super) fn defer_log(&mut self, shard: &mut Shard, ns: Option<u64>) {
         let Some(log) = &mut shard.log else {
             return;
         };
-        let limit = shard.config.aof_buffer_limit;
-        match Writer::start(
-            &self.observatory.snapshots,
-            shard.index,
-            self.shards,
-            limit,
-        ) {
+        match Writer::start(&self.observatory.snapshots, shard.index, self.shards) {
             Ok(writer) => {
                 log.defer(writer, self.now);
-                log::warn!(
-                    "Writing to the append-only file of shard {} took {} ms (disk is busy?). A thread writes it until \
-                     the disk is quick again.",
-                    shard.index,
-                    ns / 1_000_000
-                );
+                if let Some(ns) = ns {
+                    log::warn!(
+                        "Writing to the append-only file of shard {} took {} ms (disk is busy?). A thread writes it until \
+                         the disk is quick again.",
+                        shard.index,
+                        ns / 1_000_000
+                    );
+                }
             }
             Err(error) => log::warn!("Can't start a thread that writes to a slow disk: {error}"),
+        }
+    }
+
+    /// All shards are in hand and each log is about to be written: where the disk is slow for one of them it is for all, and
+    /// this core is not to wait for it once for each.
+    pub(super) fn defer_all(&mut self, held: &mut Held) {
+        let is_deferred = |shard: &Shard| shard.log.as_ref().is_some_and(|log| log.is_deferred());
+        let deferred = held.iter().filter(|shard| is_deferred(shard)).count();
+        if deferred == 0 || deferred == held.len() {
+            return;
+        }
+        for shard in held.iter_mut().filter(|shard| !is_deferred(shard)) {
+            if shard.log.as_ref().is_some_and(|log| !log.is_stuck()) {
+                self.defer_log(shard, None);
+            }
         }
     }
 
@@ -87,7 +98,7 @@ impl Core {
         if log.recover(self.now) {
             counters.log_buffer.set(0);
             log::info!(
-                "The append-only file of shard {} is written without a thread again",
+                "The append-only file of shard {} is written without a thread",
                 shard.index
             );
             return true;
@@ -99,6 +110,7 @@ impl Core {
                 .then_some(shard.now / 1000);
             let bytes = shard.effects.recorded();
             if !bytes.is_empty() {
+                log.set_buffer_limit(shard.config.aof_buffer_limit);
                 let slots = slots_of(self.table, bytes);
                 log.hand_on(bytes, second, slots.as_deref());
             }

@@ -258,7 +258,7 @@ impl Core {
                 .record("aof-write", self.now, ns / 1_000_000, threshold);
         }
         if is_slow_append(ns, length) && is_well {
-            self.defer_log(shard, ns);
+            self.defer_log(shard, Some(ns));
         }
     }
 
@@ -691,6 +691,7 @@ impl Core {
 
     /// All shards are in hand: what their logs hold up to here is one cut, and goes to the disk.
     fn end_epoch(&mut self, held: &mut Held) {
+        self.defer_all(held);
         self.settle_all(held);
         let mut marks = Vec::new();
         let mut old_files = false;

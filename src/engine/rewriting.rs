@@ -267,7 +267,9 @@ impl Core {
         for shard in held.iter_mut() {
             shard.effects.set_logged(false);
             shard.log = None;
-            self.observatory.core(shard.index).log_bytes.set(0);
+            let counters = self.observatory.core(shard.index);
+            counters.log_bytes.set(0);
+            counters.log_buffer.set(0);
         }
         log.on.store(false, Relaxed);
         log.complete.store(false, Relaxed);

@@ -333,6 +333,13 @@ impl Log {
         self.slow = true;
     }
 
+    /// More than `limit` bytes that wait for the thread are too many: commands that write are refused.
+    pub fn set_buffer_limit(&self, limit: u64) {
+        if let Some(deferred) = &self.deferred {
+            deferred.writer.set_limit(limit);
+        }
+    }
+
     /// Hands whole commands to the thread. They have changed keys of these slots; none for "of any slot".
     pub fn hand_on(&mut self, bytes: &[u8], second: Option<i64>, slots: Option<&[Slot]>) {
         let deferred = self.deferred.as_mut().expect("a thread writes");

@@ -2,7 +2,9 @@
 //!
 //! One value for the whole server, as that for snapshots beside it.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::rewrite::Rewrites;

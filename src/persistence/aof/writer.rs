@@ -43,6 +43,8 @@ struct Queue {
     error: Option<io::Error>,
     /// The log has gone: the thread ends when it has written everything.
     ended: bool,
+    /// Bytes beyond which too much waits.
+    limit: u64,
     /// Too much waits.
     over: bool,
     /// When a write last took long.
@@ -58,7 +60,6 @@ pub struct Writer {
     /// Bytes written of all that was handed over.
     done: AtomicU64,
     longest_ns: AtomicU64,
-    limit: u64,
     status: Arc<Status>,
     wake: Option<Wake>,
     /// The shard, whose core is woken when a write fails, and how many there are.
@@ -67,13 +68,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts a thread for one of so many shards. More than `limit` bytes that wait are too many.
-    pub fn start(
-        status: &Arc<Status>,
-        shard: usize,
-        shards: usize,
-        limit: u64,
-    ) -> io::Result<Arc<Self>> {
+    /// Starts a thread for one of so many shards.
+    pub fn start(status: &Arc<Status>, shard: usize, shards: usize) -> io::Result<Arc<Self>> {
         let writer = Arc::new(Writer {
             queue: Mutex::new(Queue {
                 chunks: VecDeque::new(),
@@ -81,6 +77,7 @@ impl Writer {
                 busy: false,
                 error: None,
                 ended: false,
+                limit: u64::MAX,
                 over: false,
                 slow_at: Instant::now(),
                 was_quick: false,
@@ -88,7 +85,6 @@ impl Writer {
             moved: Condvar::new(),
             done: AtomicU64::new(0),
             longest_ns: AtomicU64::new(0),
-            limit,
             wake: status.saves.wake(),
             status: status.clone(),
             shard,
@@ -151,7 +147,7 @@ impl Writer {
             } else {
                 queue.was_quick = true;
             }
-            if queue.over && queue.bytes <= self.limit / 2 {
+            if queue.over && queue.bytes <= queue.limit / 2 {
                 self.set_over(&mut queue, false);
             }
             drop(queue);
@@ -215,6 +211,11 @@ impl Writer {
 
     // The log.
 
+    /// More than `limit` bytes that wait are too many.
+    pub(super) fn set_limit(&self, limit: u64) {
+        self.queue().limit = limit;
+    }
+
     fn push(&self, file: &Arc<LogFile>, bytes: &[u8], from: u64) {
         let mut queue = self.queue();
         queue.bytes += bytes.len() as u64;
@@ -228,7 +229,7 @@ impl Writer {
         }
         if queue.error.is_some() {
             file.give_up(true); // the log learns of it next time
-        } else if !queue.over && queue.bytes > self.limit {
+        } else if !queue.over && queue.bytes > queue.limit {
             self.set_over(&mut queue, true);
         }
         drop(queue);
@@ -386,7 +387,8 @@ mod tests {
     fn deferred(status: &Arc<Status>, limit: u64) -> (Arc<Slow>, Log) {
         let file = Arc::new(Slow::default());
         let mut log = Log::new(Box::new(file.clone()), 0, 0);
-        log.defer(Writer::start(status, 0, 1, limit).unwrap(), 0);
+        log.defer(Writer::start(status, 0, 1).unwrap(), 0);
+        log.set_buffer_limit(limit);
         (file, log)
     }
 
@@ -515,7 +517,7 @@ mod tests {
             now += 1000;
             match random.below(12) {
                 0 if !log.is_deferred() && !log.has_left() => {
-                    log.defer(Writer::start(&status, 0, 1, 64).unwrap(), now);
+                    log.defer(Writer::start(&status, 0, 1).unwrap(), now);
                 }
                 1 => {
                     file.portion.store(random.below(5) as usize, Relaxed);
