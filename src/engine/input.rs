@@ -10,6 +10,7 @@ use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
 use crate::command::{admit, cursor_slot, trace, transactions};
 use crate::config::PipelineOrder;
+use crate::keyspace::{Hint, Keyspace};
 use crate::net::{Connection, Wave};
 use crate::resp::parser::{self, Limits, Parsed};
 use crate::resp::request::{Args, Key, OwnedArgs, Span};
@@ -21,7 +22,7 @@ use super::evict::Room;
 use super::slots::Judgement;
 
 /// Requests looked at together.
-const LOOKAHEAD: usize = 32;
+pub(super) const LOOKAHEAD: usize = 32;
 /// Unexecuted requests of a connection, in bytes, beyond which no more are read: the kernel's buffers then hold the
 /// client back. An unfinished request is not counted: its limit is `client-query-buffer-limit`.
 const BACKLOG_MAX: usize = 1 << 20;
@@ -319,32 +320,35 @@ impl Core {
                 && usize::from(key.slot) % self.shards == self.index
             {
                 // Which database the client has selected does not matter much: it is nearly always the first.
-                shard.keyspace.prefetch_bucket(0, key.slot, key.hash);
-                self.hints.push((key.slot, key.hash));
+                self.hints.push(Hint {
+                    hash: key.hash,
+                    db: 0,
+                    slot: key.slot,
+                });
             }
         }
-        for &(slot, hash) in &self.hints {
-            shard.keyspace.prefetch_entry(0, slot, hash);
-        }
+        Keyspace::prefetch(self.hints.iter().map(|hint| (&shard.keyspace, *hint)));
     }
 
-    /// Brings buckets, then entries, into the cache, all misses side by side.
+    /// Brings what requests will read of this shard into the cache.
     #[inline]
-    fn prefetch(&self, connection: &Connection, items: &[Item]) {
+    fn prefetch(&mut self, connection: &Connection, items: &[Item]) {
         let Some(shard) = &self.shard else {
             return;
         };
-        let db = connection.client.db as usize;
+        let db = connection.client.db;
         let ours = |item: &&Item| {
             item.command.is_some_and(|command| command.first_key > 0)
                 && usize::from(item.slot) % self.shards == self.index
         };
-        for item in items.iter().filter(ours) {
-            shard.keyspace.prefetch_bucket(db, item.slot, item.hash);
-        }
-        for item in items.iter().filter(ours) {
-            shard.keyspace.prefetch_entry(db, item.slot, item.hash);
-        }
+        self.hints.clear();
+        self.hints
+            .extend(items.iter().filter(ours).map(|item| Hint {
+                hash: item.hash,
+                db,
+                slot: item.slot,
+            }));
+        Keyspace::prefetch(self.hints.iter().map(|hint| (&shard.keyspace, *hint)));
     }
 
     /// Runs one request, or sends it where it belongs.
