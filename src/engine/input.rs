@@ -10,7 +10,7 @@ use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
 use crate::command::{admit, cursor_slot, trace, transactions};
 use crate::config::PipelineOrder;
-use crate::keyspace::{Hint, Keyspace};
+use crate::keyspace::Keyspace;
 use crate::net::{Connection, Wave};
 use crate::resp::parser::{self, Limits, Parsed};
 use crate::resp::request::{Args, Key, OwnedArgs, Span};
@@ -157,7 +157,7 @@ impl Core {
             items.clear();
             let cut = self.cut(connection, bytes, done, &mut spans, &mut items);
             if items.len() > 1 {
-                self.prefetch(connection, &items);
+                self.prefetch();
             }
             let mut flow = Flow::Next;
             for item in &items {
@@ -241,6 +241,7 @@ impl Core {
             authenticated: connection.client.authenticated,
         };
         let mut at = from;
+        self.hints.clear();
         while items.len() < LOOKAHEAD {
             let known = spans.len();
             if bytes.get(at).is_some_and(|&byte| byte != b'*') {
@@ -266,6 +267,12 @@ impl Core {
                     {
                         let key = Key::new(key);
                         (slot, hash) = (key.slot, key.hash);
+                        if let Some(shard) = &self.shard
+                            && usize::from(slot) % self.shards == self.index
+                        {
+                            let db = connection.client.db;
+                            self.hints.push(shard.keyspace.hint(db, slot, hash));
+                        }
                     }
                     items.push(Item {
                         command,
@@ -320,35 +327,18 @@ impl Core {
                 && usize::from(key.slot) % self.shards == self.index
             {
                 // Which database the client has selected does not matter much: it is nearly always the first.
-                self.hints.push(Hint {
-                    hash: key.hash,
-                    db: 0,
-                    slot: key.slot,
-                });
+                self.hints.push(shard.keyspace.hint(0, key.slot, key.hash));
             }
         }
         Keyspace::prefetch(self.hints.iter().map(|hint| (&shard.keyspace, *hint)));
     }
 
-    /// Brings what requests will read of this shard into the cache.
+    /// Brings what the requests that were cut last will read of this shard into the cache.
     #[inline]
-    fn prefetch(&mut self, connection: &Connection, items: &[Item]) {
-        let Some(shard) = &self.shard else {
-            return;
-        };
-        let db = connection.client.db;
-        let ours = |item: &&Item| {
-            item.command.is_some_and(|command| command.first_key > 0)
-                && usize::from(item.slot) % self.shards == self.index
-        };
-        self.hints.clear();
-        self.hints
-            .extend(items.iter().filter(ours).map(|item| Hint {
-                hash: item.hash,
-                db,
-                slot: item.slot,
-            }));
-        Keyspace::prefetch(self.hints.iter().map(|hint| (&shard.keyspace, *hint)));
+    fn prefetch(&self) {
+        if let Some(shard) = &self.shard {
+            Keyspace::prefetch(self.hints.iter().map(|hint| (&shard.keyspace, *hint)));
+        }
     }
 
     /// Runs one request, or sends it where it belongs.

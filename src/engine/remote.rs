@@ -5,8 +5,8 @@
 
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
+use crate::keyspace::Keyspace;
 use crate::keyspace::blocked::Wait;
-use crate::keyspace::{Hint, Keyspace};
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
 use crate::resp::Reply;
@@ -175,11 +175,9 @@ impl Core {
                 continue;
             };
             if request.key > 0 {
-                self.hints.push(Hint {
-                    hash: request.hash,
-                    db: part.caller.db,
-                    slot: request.slot,
-                });
+                let keyspace = &shard.keyspace;
+                self.hints
+                    .push(keyspace.hint(part.caller.db, request.slot, request.hash));
             }
             index += 1;
         }

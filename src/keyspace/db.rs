@@ -14,15 +14,12 @@ use super::value::Value;
 /// One key with what it holds.
 pub type KeyEntry = Entry<Value>;
 
-/// A key that is about to be looked up.
+/// A key that is about to be looked up; from [`Keyspace::hint`].
 #[derive(Clone, Copy)]
 pub struct Hint {
-    /// Hash of the key.
-    pub hash: u64,
-    /// Its database.
-    pub db: u32,
-    /// Its slot, which this shard owns.
-    pub slot: Slot,
+    hash: u64,
+    db: u32,
+    slot: Slot,
 }
 
 /// One database's share on one shard.
@@ -280,6 +277,15 @@ impl Keyspace {
     #[inline]
     fn table(&self, db: usize, slot: Slot) -> Option<&Table<KeyEntry>> {
         self.dbs[db].tables.get(self.place(slot))
+    }
+
+    /// A key of this shard will be looked up soon. Asks for its table's header; for the rest see [`Keyspace::prefetch`].
+    #[inline]
+    pub fn hint(&self, db: u32, slot: Slot, hash: u64) -> Hint {
+        if let Some(table) = self.table(db as usize, slot) {
+            table::prefetch(std::ptr::from_ref(table).cast());
+        }
+        Hint { hash, db, slot }
     }
 
     /// Brings into the cache what looking up these keys will read, each in its keyspace, stage by stage, so that the misses

@@ -104,17 +104,20 @@ fn for_each_key<'a>(
     let mut at = 1;
     while at < args.len() {
         let end = args.len().min(at + AHEAD * step);
-        let keys: SmallVec<[Key<'a>; AHEAD]> =
-            (at..end).step_by(step).map(|at| args.key(at)).collect();
-        Keyspace::prefetch(keys.iter().map(|key| {
-            let hint = Hint {
-                hash: key.hash,
-                db: args.caller.db,
-                slot: key.slot,
-            };
-            (&shards.at(key).keyspace, hint)
-        }));
-        for key in &keys {
+        let keys: SmallVec<[(Key<'a>, Hint); AHEAD]> = (at..end)
+            .step_by(step)
+            .map(|at| {
+                let key = args.key(at);
+                let keyspace = &shards.at(&key).keyspace;
+                let hint = keyspace.hint(args.caller.db, key.slot, key.hash);
+                (key, hint)
+            })
+            .collect();
+        Keyspace::prefetch(
+            keys.iter()
+                .map(|(key, hint)| (&shards.at(key).keyspace, *hint)),
+        );
+        for (key, _) in &keys {
             each(shards, at, key);
             at += step;
         }
