@@ -449,7 +449,7 @@ impl Core {
             }
             return flow;
         }
-        connection.commands += 1;
+        connection.has_written |= command.spec.flags.any(Flags::CHANGES);
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args, item.end);
         };
