@@ -393,10 +393,7 @@ impl Core {
             connection.client.reply_mode = ReplyMode::On;
         }
         connection.output.close_reply();
-        connection
-            .output
-            .buffer()
-            .extend_from_slice(&exec.messages);
+        connection.output.buffer().extend_from_slice(&exec.messages);
         self.await_confirmation(connection);
         if !connection.waiting {
             self.resume(connection);
