@@ -300,6 +300,7 @@ impl Core {
             | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
             | CoreAsk::ReplicaOf { .. }
+            | CoreAsk::AwaitRole
             | CoreAsk::Replication { .. }
             | CoreAsk::CountReplicas { .. }
             | CoreAsk::DebugStream(_)

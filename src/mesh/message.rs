@@ -631,6 +631,8 @@ pub enum CoreAsk {
         /// Who asks, for the log.
         client: String,
     },
+    /// To the control core: answered when every core knows of all changes of the role that have been asked for.
+    AwaitRole,
     /// What the server is to others has changed.
     SetRole(Role),
     /// To the control core: SHUTDOWN ABORT. Answered `Failed` when none is under way.
