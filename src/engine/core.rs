@@ -645,7 +645,10 @@ impl Core {
         if self.clients.are_limited() {
             self.count_client(&mut connection);
         }
-        let sends = if self.durable.always {
+        let sends = if self.durable.gating {
+            if !self.durable.ungated && !connection.output.is_gated() {
+                connection.output.gate_all(); // it was in hand when the others came under theirs
+            }
             connection.output.has_more()
         } else {
             connection.output.can_send()

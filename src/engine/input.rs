@@ -449,6 +449,10 @@ impl Core {
             }
             return flow;
         }
+        if self.gates.notes_reads && usize::from(slot) % self.shards == self.index {
+            self.note_read(connection, command, slot);
+        }
+        connection.commands += 1;
         connection.has_written |= command.spec.flags.any(Flags::CHANGES);
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args, item.end);

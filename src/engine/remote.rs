@@ -256,6 +256,9 @@ impl Core {
                 self.keep(connection);
                 continue;
             }
+            if self.gates.notes_reads && !wave.has_local() {
+                self.note_answer(&mut connection);
+            }
             connection.output.lend(&mut self.spare_buffers);
             let start = connection.output.buffer().len();
             let home = self.index;
@@ -346,7 +349,7 @@ impl Core {
     /// Runs a small batch on the shard of a core that sleeps; false when it has to be sent.
     fn borrow_for(&mut self, to: usize) -> bool {
         if !self.config.borrow
-            || self.durable.always
+            || self.durable.gating
             || self.outgoing[to].in_flight > 0
             || !self.links.core(to).berth.is_filled()
         {
@@ -363,7 +366,9 @@ impl Core {
         let Some(mut shard) = self.links.core(to).berth.borrow() else {
             return false;
         };
-        if self.links.core(to).has_scheduled() || shard.blocked.has_ready() {
+        // What rests on a slow log waits, and this core may have let out what it holds back in this turn.
+        let is_slow = shard.log.as_ref().is_some_and(|log| log.is_slow());
+        if is_slow || self.links.core(to).has_scheduled() || shard.blocked.has_ready() {
             self.give_back(vec![shard]);
             return false;
         }

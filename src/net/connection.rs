@@ -44,6 +44,8 @@ pub struct Connection {
     pub waiting: bool,
     /// What it has been answered waits for the disk; it executes nothing meanwhile.
     pub held: bool,
+    /// While a log is slow: what its answers of this turn rest on.
+    pub light: Light,
     /// Waits in a blocking command.
     pub blocked: Option<Box<Blocking>>,
     /// It has asked for the stream, and leaves this core when nothing of it is under way any more.
@@ -76,6 +78,8 @@ pub struct Connection {
     pub bytes_in: u64,
     /// See `bytes_in`.
     pub bytes_out: u64,
+    /// Commands run.
+    pub commands: u64,
     /// It has run what may change data since `written` was found out.
     pub has_written: bool,
     /// Where its last change stands, as far as WAIT and WAITAOF have found out.
@@ -100,6 +104,17 @@ impl Default for Written {
             on_disk: true,
         }
     }
+}
+
+/// Reads alone, which wait for no disk if all changes to what they read are written.
+#[derive(Clone, Debug, Default)]
+pub struct Light {
+    /// Nothing else so far.
+    pub is: bool,
+    /// Commands that the connection had run before.
+    pub commands: u64,
+    /// The slots that were read.
+    pub slots: Vec<u16>,
 }
 
 /// What a core has counted for a connection.
@@ -165,6 +180,7 @@ impl Connection {
             wave: None,
             waiting: false,
             held: false,
+            light: Light::default(),
             blocked: None,
             leaving: None,
             served: None,
@@ -181,6 +197,7 @@ impl Connection {
             over_soft_since_ms: 0,
             bytes_in: 0,
             bytes_out: 0,
+            commands: 0,
             has_written: false,
             written: Written::default(),
             counted: Counted::default(),
