@@ -56,6 +56,8 @@ pub(super) struct Feed {
     kept_from: usize,
     /// It ends as soon as nothing of it is under way.
     ending: bool,
+    /// A client has cut its link: what has come and has not been begun is passed over, as Redis never reads it.
+    cut: bool,
     /// It holds what no primary sends.
     broken: bool,
     /// A script that runs too long, or a pause, keeps it from going on.
@@ -125,6 +127,7 @@ impl Core {
                 if let Some(feed) = &mut self.feed
                     && feed.link.generation == link
                     && !feed.ending
+                    && !feed.cut
                 {
                     feed.queue.push_back(bytes);
                     self.run_feed();
@@ -182,6 +185,7 @@ impl Core {
             kept: VecDeque::new(),
             kept_from: 0,
             ending: false,
+            cut: false,
             broken: false,
             stalled: false,
             chores: Vec::new(),
@@ -386,7 +390,7 @@ impl Core {
             return;
         };
         feed.broken |= connection.ending || connection.closed;
-        if feed.ending || feed.broken {
+        if feed.ending || feed.broken || feed.cut {
             // What has not been begun is dropped; it will be asked for again.
             feed.queue.clear();
             feed.given -= connection.pending_input() as u64;
@@ -423,7 +427,7 @@ impl Core {
             true => feed.given - pending,
             false => feed.given,
         };
-        if taken > feed.taken {
+        if taken > feed.taken && !feed.cut {
             feed.taken = taken;
             feed.link.note_taken(taken);
         }
@@ -522,8 +526,10 @@ impl Core {
 
     /// CLIENT KILL of the primary: its link is cut and made again. True when the connection is that.
     pub(super) fn cut_link(&mut self, place: Place) -> bool {
-        match &self.feed {
+        match &mut self.feed {
             Some(feed) if feed.place == place => {
+                feed.cut = true;
+                feed.link.note_taken(u64::MAX); // nobody waits for what is passed over
                 feed.link.disconnect();
                 true
             }
@@ -551,6 +557,7 @@ mod tests {
             kept: chunks.iter().map(|chunk| chunk.to_vec()).collect(),
             kept_from: 0,
             ending: false,
+            cut: false,
             broken: false,
             stalled: false,
             chores: Vec::new(),
