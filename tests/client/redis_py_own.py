@@ -27,7 +27,7 @@ FILES = """
 """.split()
 
 LEFT_OUT = "not onlycluster and not redismod and not ssl and not replica"
-CLUSTER_FILES = FILES + ["test_cluster.py", "test_asyncio/test_cluster.py"]
+CLUSTER_FILES = FILES + ["test_cluster.py"]
 LEFT_OUT_OF_CLUSTER = "not onlynoncluster and not redismod and not ssl"
 
 # Tests that fail, each with its reason.
