@@ -17,6 +17,7 @@ use crate::cluster::SlotMap;
 use crate::command::admit::Gates;
 use crate::command::table::{CommandTable, commands};
 use crate::config::Config;
+use crate::keyspace::Hint;
 use crate::mesh::message::{CoreMessage, Part, Role, SlowRun};
 use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
@@ -36,7 +37,7 @@ use super::evict::Memory;
 use super::expire::Expiry;
 use super::feed::Feed;
 use super::input::Item;
-use super::migrating::{Migrating, Target};
+use super::migrating::{Lingering, Migrating, Target};
 use super::pausing::{Pause, Pausing};
 use super::push::Pushing;
 use super::saving::Pace;
@@ -144,8 +145,8 @@ pub struct Core {
 
     pub(super) spans: Vec<Span>,
     pub(super) items: Vec<Item>,
-    /// Slot and hash of keys that a turn is about to look up.
-    pub(super) hints: Vec<(u16, u64)>,
+    /// Keys that are about to be looked up.
+    pub(super) hints: Vec<Hint>,
     /// What the ring has brought and nobody has dealt with, the oldest at the end.
     pub(super) completions: Vec<Completion>,
     fresh: Vec<Completion>,
@@ -181,6 +182,8 @@ pub struct Core {
     pub(super) cut_due: Option<Box<Rewrite>>,
     /// MIGRATEs under way, by the connection's place.
     pub(super) migrations: HashMap<u32, Box<Migrating>>,
+    /// The moment after a MIGRATE in which the next one is awaited without sleep.
+    pub(super) lingering: Lingering,
     /// Links to other servers.
     pub(super) targets: Vec<Box<Target>>,
     /// Full copies that wait for the same.
@@ -284,6 +287,7 @@ impl Core {
             rewrites_logs: false,
             cut_due: None,
             migrations: HashMap::new(),
+            lingering: Lingering::default(),
             targets: Vec::new(),
             stream_cuts: VecDeque::new(),
             feed: None,
@@ -415,6 +419,11 @@ impl Core {
             || !self.late.is_empty()
             || self.ring.has_completions();
         if busy {
+            self.ring.turn(None);
+            self.begin_turn();
+            return;
+        }
+        if self.lingering.goes_on(self.last_ticks) {
             self.ring.turn(None);
             self.begin_turn();
             return;
@@ -647,7 +656,10 @@ impl Core {
         if self.clients.are_limited() {
             self.count_client(&mut connection);
         }
-        let sends = if self.durable.always {
+        let sends = if self.durable.gating {
+            if !self.durable.ungated && !connection.output.is_gated() {
+                connection.output.gate_all(); // it was in hand when the others came under theirs
+            }
             connection.output.has_more()
         } else {
             connection.output.can_send()

@@ -75,6 +75,7 @@ impl Core {
         shown: Vec<u8>,
     ) {
         let begun = self.last_ticks;
+        connection.has_written = true;
         let Some(multi) = connection.client.multi.take() else {
             self.send_to_monitors(shown);
             self.write_error(connection, &ErrorReply::EXEC_WITHOUT_MULTI);

@@ -19,6 +19,7 @@ use crate::mesh::Place;
 use crate::mesh::message::CoreMessage;
 use crate::mesh::primary::{FeedMessage, PrimaryLink};
 use crate::net::Connection;
+use crate::persistence::Trouble;
 use crate::persistence::snapshot::StreamPlace;
 use crate::replication::Replid;
 use crate::resp::ErrorReply;
@@ -55,6 +56,8 @@ pub(super) struct Feed {
     kept_from: usize,
     /// It ends as soon as nothing of it is under way.
     ending: bool,
+    /// A client has cut its link: what has come and has not been begun is passed over, as Redis never reads it.
+    cut: bool,
     /// It holds what no primary sends.
     broken: bool,
     /// A script that runs too long, or a pause, keeps it from going on.
@@ -124,6 +127,7 @@ impl Core {
                 if let Some(feed) = &mut self.feed
                     && feed.link.generation == link
                     && !feed.ending
+                    && !feed.cut
                 {
                     feed.queue.push_back(bytes);
                     self.run_feed();
@@ -181,6 +185,7 @@ impl Core {
             kept: VecDeque::new(),
             kept_from: 0,
             ending: false,
+            cut: false,
             broken: false,
             stalled: false,
             chores: Vec::new(),
@@ -209,6 +214,7 @@ impl Core {
                 && self.shard.is_some()
                 && !self.pushing.choked
                 && !self.gates.busy
+                && self.gates.trouble != Some(Trouble::Behind)
                 && (self.pause.until_ms == 0 || connection.client.multi.is_some())
                 && !connection.ending
                 && !feed.holds(&connection);
@@ -235,12 +241,13 @@ impl Core {
     pub(super) fn run_feed_input(&mut self, connection: &mut Connection) {
         // A transaction that has begun is let to its end: whatever waits for a rest in the stream waits for that.
         let paused = self.pause.until_ms > 0 && connection.client.multi.is_none();
-        let busy = self.gates.busy || paused;
+        // The disk does not keep pace: neither does the stream.
+        let busy = self.gates.busy || paused || self.gates.trouble == Some(Trouble::Behind);
         let Some(feed) = &mut self.feed else {
             return;
         };
         if busy || feed.holds(connection) {
-            feed.stalled = true; // it goes on when the script, the pause or the cut is over
+            feed.stalled = true; // it goes on when the script, the pause or the cut is over, or the disk has caught up
             return;
         }
         feed.base = feed.given - connection.pending_input() as u64;
@@ -266,7 +273,8 @@ impl Core {
 
     /// Now and then: goes on after a script that ran too long, or a pause.
     pub(super) fn mind_feed(&mut self) {
-        let busy = self.gates.busy || self.pause.until_ms > 0;
+        let behind = self.gates.trouble == Some(Trouble::Behind);
+        let busy = self.gates.busy || self.pause.until_ms > 0 || behind;
         if (self.durable.always || self.logs_are_covered())
             && let Some(feed) = &self.feed
             && feed.link.synced.load(Relaxed) < feed.start + feed.applied
@@ -326,7 +334,8 @@ impl Core {
         command: &'static Registered,
         args: &Args<'_>,
     ) -> bool {
-        if self.gates.trouble.is_some() && command.spec.flags.has(Flags::WRITE) {
+        let trouble = self.gates.trouble.filter(|&of| of != Trouble::Behind);
+        if trouble.is_some() && command.spec.flags.has(Flags::WRITE) {
             self.write_in_trouble();
         }
         let Some(multi) = &mut connection.client.multi else {
@@ -381,7 +390,7 @@ impl Core {
             return;
         };
         feed.broken |= connection.ending || connection.closed;
-        if feed.ending || feed.broken {
+        if feed.ending || feed.broken || feed.cut {
             // What has not been begun is dropped; it will be asked for again.
             feed.queue.clear();
             feed.given -= connection.pending_input() as u64;
@@ -418,7 +427,7 @@ impl Core {
             true => feed.given - pending,
             false => feed.given,
         };
-        if taken > feed.taken {
+        if taken > feed.taken && !feed.cut {
             feed.taken = taken;
             feed.link.note_taken(taken);
         }
@@ -517,8 +526,10 @@ impl Core {
 
     /// CLIENT KILL of the primary: its link is cut and made again. True when the connection is that.
     pub(super) fn cut_link(&mut self, place: Place) -> bool {
-        match &self.feed {
+        match &mut self.feed {
             Some(feed) if feed.place == place => {
+                feed.cut = true;
+                feed.link.note_taken(u64::MAX); // nobody waits for what is passed over
                 feed.link.disconnect();
                 true
             }
@@ -546,6 +557,7 @@ mod tests {
             kept: chunks.iter().map(|chunk| chunk.to_vec()).collect(),
             kept_from: 0,
             ending: false,
+            cut: false,
             broken: false,
             stalled: false,
             chores: Vec::new(),

@@ -48,14 +48,19 @@ def wait_counts_the_replicas_that_have_the_write(bench):
 @test()
 def wait_does_not_return_for_a_replica_that_stands_still(bench):
     primary, replica = bench.pair()
-    with primary.client() as client, primary.client() as other:
+    with primary.client() as client, primary.client() as other, primary.client() as third:
         client.must("SET", "a", 1)
-        equal(client.must("WAIT", 1, 5000), 1)
+        third.must("SET", "b", 1)
+        equal([client.must("WAIT", 1, 5000) for client in (client, third)], [1, 1])
         replica.stop_running()
         try:
             client.must("SET", "a", 2)
             equal(client.must("WAIT", 1, 300), 0)
             equal(other.must("WAIT", 1, 300), 1, "a client that has written nothing")
+            equal(third.must("GET", "a"), b"2")
+            equal(third.must("WAIT", 1, 300), 1, "a client that has written nothing since its last WAIT")
+            third.must("SET", "b", 2)
+            equal([third.must("WAIT", 1, 100) for _ in range(2)], [0, 0], "a client that has written since")
             client.send("WAIT", 1, 0)
             wait_until(lambda: primary.info("clients")["blocked_clients"] == "1", 5, "the client to wait")
         finally:

@@ -74,14 +74,12 @@ enum Step {
 }
 
 impl Control {
-    /// At start: what the configuration says.
+    /// At start: what the configuration says, or the cluster's file, which has been read by then.
     pub(in crate::control) fn begin_role(&mut self) {
         self.replication.following.primary = self.config.replicaof.clone();
-        let is_replica = self.config.replicaof.is_some();
-        let status = &self.observatory.replication;
-        status.is_replica.store(is_replica, Relaxed);
+        let is_replica = self.observatory.replication.is_replica.load(Relaxed);
         crate::control::logging::set_role(is_replica);
-        if is_replica && !self.observatory.snapshots.loading.load(Relaxed) {
+        if self.config.replicaof.is_some() && !self.observatory.snapshots.loading.load(Relaxed) {
             self.start_link();
         }
     }
@@ -91,6 +89,15 @@ impl Control {
         self.replication.following.primary = Some((host.into_bytes(), port));
         self.observatory.replication.is_replica.store(true, Relaxed);
         self.renew_oom_score();
+    }
+
+    /// At start: the cluster's file names nobody whose replica this node is.
+    pub(in crate::control) fn begin_as_primary(&mut self) {
+        self.observatory
+            .replication
+            .is_replica
+            .store(false, Relaxed);
+        crate::control::logging::set_role(false);
     }
 
     /// Now and then.
