@@ -17,6 +17,7 @@ use crate::cluster::SlotMap;
 use crate::command::admit::Gates;
 use crate::command::table::{CommandTable, commands};
 use crate::config::Config;
+use crate::keyspace::Hint;
 use crate::mesh::message::{CoreMessage, Part, Role, SlowRun};
 use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
@@ -144,8 +145,8 @@ pub struct Core {
 
     pub(super) spans: Vec<Span>,
     pub(super) items: Vec<Item>,
-    /// Slot and hash of keys that a turn is about to look up.
-    pub(super) hints: Vec<(u16, u64)>,
+    /// Keys that are about to be looked up.
+    pub(super) hints: Vec<Hint>,
     /// What the ring has brought and nobody has dealt with, the oldest at the end.
     pub(super) completions: Vec<Completion>,
     fresh: Vec<Completion>,
@@ -652,7 +653,10 @@ impl Core {
         if self.clients.are_limited() {
             self.count_client(&mut connection);
         }
-        let sends = if self.durable.always {
+        let sends = if self.durable.gating {
+            if !self.durable.ungated && !connection.output.is_gated() {
+                connection.output.gate_all(); // it was in hand when the others came under theirs
+            }
             connection.output.has_more()
         } else {
             connection.output.can_send()

@@ -19,6 +19,7 @@ use crate::mesh::Place;
 use crate::mesh::message::CoreMessage;
 use crate::mesh::primary::{FeedMessage, PrimaryLink};
 use crate::net::Connection;
+use crate::persistence::Trouble;
 use crate::persistence::snapshot::StreamPlace;
 use crate::replication::Replid;
 use crate::resp::ErrorReply;
@@ -213,6 +214,7 @@ impl Core {
                 && self.shard.is_some()
                 && !self.pushing.choked
                 && !self.gates.busy
+                && self.gates.trouble != Some(Trouble::Behind)
                 && (self.pause.until_ms == 0 || connection.client.multi.is_some())
                 && !connection.ending
                 && !feed.holds(&connection);
@@ -239,12 +241,13 @@ impl Core {
     pub(super) fn run_feed_input(&mut self, connection: &mut Connection) {
         // A transaction that has begun is let to its end: whatever waits for a rest in the stream waits for that.
         let paused = self.pause.until_ms > 0 && connection.client.multi.is_none();
-        let busy = self.gates.busy || paused;
+        // The disk does not keep pace: neither does the stream.
+        let busy = self.gates.busy || paused || self.gates.trouble == Some(Trouble::Behind);
         let Some(feed) = &mut self.feed else {
             return;
         };
         if busy || feed.holds(connection) {
-            feed.stalled = true; // it goes on when the script, the pause or the cut is over
+            feed.stalled = true; // it goes on when the script, the pause or the cut is over, or the disk has caught up
             return;
         }
         feed.base = feed.given - connection.pending_input() as u64;
@@ -270,7 +273,8 @@ impl Core {
 
     /// Now and then: goes on after a script that ran too long, or a pause.
     pub(super) fn mind_feed(&mut self) {
-        let busy = self.gates.busy || self.pause.until_ms > 0;
+        let behind = self.gates.trouble == Some(Trouble::Behind);
+        let busy = self.gates.busy || self.pause.until_ms > 0 || behind;
         if (self.durable.always || self.logs_are_covered())
             && let Some(feed) = &self.feed
             && feed.link.synced.load(Relaxed) < feed.start + feed.applied
@@ -330,7 +334,8 @@ impl Core {
         command: &'static Registered,
         args: &Args<'_>,
     ) -> bool {
-        if self.gates.trouble.is_some() && command.spec.flags.has(Flags::WRITE) {
+        let trouble = self.gates.trouble.filter(|&of| of != Trouble::Behind);
+        if trouble.is_some() && command.spec.flags.has(Flags::WRITE) {
             self.write_in_trouble();
         }
         let Some(multi) = &mut connection.client.multi else {

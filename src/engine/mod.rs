@@ -14,6 +14,7 @@ mod blocked;
 mod clients;
 mod copying;
 mod core;
+mod deferring;
 mod durable;
 mod evict;
 mod exec;

@@ -48,6 +48,8 @@ pub(super) enum Pending {
         /// An EXEC that goes on afterwards.
         exec: Option<Box<Exec>>,
     },
+    /// A change of the role, which an EXEC has asked for that has run.
+    Role(Box<Exec>),
 }
 
 /// What to do with lent shards.
@@ -667,7 +669,7 @@ impl Core {
                     self.write_reply(&mut connection, |reply| merge(how, &replies, reply));
                     self.resume(&mut connection);
                 }
-                Pending::Answers { .. } => {
+                Pending::Answers { .. } | Pending::Role(_) => {
                     unreachable!("a connection waits for one thing at a time")
                 }
             }

@@ -55,8 +55,8 @@ pub(in crate::control) struct Following {
 struct Change {
     primary: Option<(Vec<u8>, u16)>,
     failover: bool,
-    /// Who is answered at the end.
-    asker: Option<(u16, u64)>,
+    /// Who are answered at the end.
+    askers: Vec<(u16, u64)>,
     step: Step,
 }
 
@@ -186,6 +186,14 @@ impl Control {
         self.change_role(primary, false, waits.then_some(asker));
     }
 
+    /// Answers when all changes of the role that have been asked for are made.
+    pub(in crate::control) fn await_role(&mut self, asker: (u16, u64)) {
+        match self.replication.following.changes.back_mut() {
+            Some(last) => last.askers.push(asker),
+            None => self.answer(asker.0, asker.1, CoreAnswer::Done),
+        }
+    }
+
     /// Makes this server a primary, in a moment: its primary hands over to it.
     pub(in crate::control) fn promote(&mut self, reason: &str) {
         log::info!("MASTER MODE enabled ({reason})");
@@ -217,7 +225,7 @@ impl Control {
         self.replication.following.changes.push_back(Change {
             primary,
             failover,
-            asker,
+            askers: Vec::from_iter(asker),
             step: Step::Waits,
         });
         self.go_on_changing();
@@ -382,7 +390,7 @@ impl Control {
         let Some(change) = self.replication.following.changes.pop_front() else {
             return;
         };
-        if let Some((core, ticket)) = change.asker {
+        for (core, ticket) in change.askers {
             self.answer(core, ticket, CoreAnswer::Done);
         }
         self.role_has_changed();
