@@ -93,7 +93,10 @@ impl Control {
 
     /// At start: the cluster's file names nobody whose replica this node is.
     pub(in crate::control) fn begin_as_primary(&mut self) {
-        self.observatory.replication.is_replica.store(false, Relaxed);
+        self.observatory
+            .replication
+            .is_replica
+            .store(false, Relaxed);
         crate::control::logging::set_role(false);
     }
 
