@@ -499,7 +499,7 @@ impl Control {
     }
 
     /// What is held back now: by CLIENT PAUSE, and writes while this server hands over or stops.
-    fn pause_in_force(&self) -> (i64, bool) {
+    pub(super) fn pause_in_force(&self) -> (i64, bool) {
         let (until_ms, writes_only) = self.pause_asked_for();
         if self.failover.is_none() && !self.stop_waits() {
             return (until_ms, writes_only);

@@ -82,9 +82,15 @@ impl Feed {
         self.cutting || waits && connection.client.multi.is_none()
     }
 
-    /// Whether it is being ended with all that it has been given, so that nothing may hold it up.
+    /// Whether it is being ended with all that it has been given.
     fn runs_out(&self) -> bool {
         self.ending && self.pieces.is_some()
+    }
+
+    /// Whether a pause of clients concerns it. Where several cores apply the stream the control core gives nothing
+    /// meanwhile, and what was given is executed, since all of it together is one offset.
+    fn pauses(&self, connection: &Connection) -> bool {
+        self.pieces.is_none() && connection.client.multi.is_none()
     }
 
     /// The offset up to which the stream is applied.
@@ -291,7 +297,7 @@ impl Core {
             && self.shard.is_some()
             && !self.pushing.choked
             && !self.gates.busy
-            && (self.pause.until_ms == 0 || connection.client.multi.is_some() || feed.runs_out())
+            && (self.pause.until_ms == 0 || !feed.pauses(connection))
             && !connection.ending
             && !feed.holds(connection);
         if free {
@@ -344,12 +350,11 @@ impl Core {
 
     /// Goes on with what was kept of it.
     pub(super) fn run_feed_input(&mut self, connection: &mut Connection) {
-        // A transaction that has begun is let to its end: whatever waits for a rest in the stream waits for that.
-        let paused = self.pause.until_ms > 0 && connection.client.multi.is_none();
         let Some(feed) = &mut self.feed else {
             return;
         };
-        let busy = self.gates.busy || paused && !feed.runs_out();
+        // A transaction that has begun is let to its end: whatever waits for a rest in the stream waits for that.
+        let busy = self.gates.busy || self.pause.until_ms > 0 && feed.pauses(connection);
         if busy || feed.holds(connection) {
             feed.stalled = true; // it goes on when the script, the pause or the cut is over
             return;
@@ -380,9 +385,8 @@ impl Core {
 
     /// Now and then: goes on after a script that ran too long, or a pause.
     pub(super) fn mind_feed(&mut self) {
-        let paused = self.pause.until_ms > 0;
-        let runs_out = self.feed.as_ref().is_some_and(|feed| feed.runs_out());
-        let busy = self.gates.busy || paused && !runs_out;
+        let in_pieces = self.feed.as_ref().is_some_and(|feed| feed.pieces.is_some());
+        let busy = self.gates.busy || self.pause.until_ms > 0 && !in_pieces;
         if self.index == 0
             && (self.durable.always || self.logs_are_covered())
             && let Some(feed) = &self.feed

@@ -98,6 +98,7 @@ impl Control {
 
     /// Now and then.
     pub(in crate::control) fn link_cron(&mut self) {
+        self.weave_on(); // a pause may be over
         let following = &self.replication.following;
         let status = &self.observatory.replication;
         status.set_timeout(self.config.repl_timeout_s);

@@ -2,16 +2,17 @@
 //! comes (`replication/weave.rs`), gives the cores their pieces and appends what is applied to the own stream.
 //!
 //! The threads belong to one connection of the link. When that ends they end, and when one of them breaks, the link does: what
-//! was given to cores is executed, and the next connection does without flows.
+//! was given to cores is executed, and the next connection does without flows if that one had not worked for long.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
+use crate::base::clock::unix_ms;
 use crate::control::Control;
 use crate::mesh::message::CoreMessage;
 use crate::mesh::primary::{Attempt, FeedMessage, LinkEvent, PrimaryLink};
@@ -20,8 +21,8 @@ use crate::replication::{Piece, Weave};
 
 use super::link::{CHUNK, Failure, Incoming, Thread, UNAPPLIED_MAX, connect_to, is_silence, send_all};
 
-/// How long the end of a flow may come before that of the main connection, when both are ended together.
-const TOGETHER: Duration = Duration::from_millis(300);
+/// A flow that breaks alone so soon after it was made is not made again by the next connection.
+const SOON: Duration = Duration::from_secs(10);
 /// How often a thread that waits looks whether it is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -79,8 +80,12 @@ impl Control {
         self.weave_on();
     }
 
-    /// Gives the cores what they may execute.
-    fn weave_on(&mut self) {
+    /// Gives the cores what they may execute. A pause holds that back, and not what they have been given.
+    pub(super) fn weave_on(&mut self) {
+        if self.replication.following.weaving.is_none() {
+            return;
+        }
+        let pauses = self.pause_in_force().0 > unix_ms();
         let Some(weaving) = &mut self.replication.following.weaving else {
             return;
         };
@@ -89,7 +94,7 @@ impl Control {
         }
         let weave = &mut weaving.weave;
         let mut shares: Vec<Vec<Piece>> = vec![Vec::new(); weave.flows()];
-        weave.give(weaving.wants_rest, |to, piece| {
+        weave.give(weaving.wants_rest || pauses, |to, piece| {
             let share = &mut shares[to];
             let left = match share.last_mut() {
                 Some(last) => last.extend(piece),
@@ -253,20 +258,18 @@ impl Thread {
                 return;
             }
         };
+        let begun = Instant::now();
         let outcome = self.read_flow(&mut incoming, usize::from(number) + 1, connection);
-        let mut waited = Duration::ZERO;
-        while !self.is_past(connection) && !self.link.has_ended() && waited < TOGETHER {
-            std::thread::sleep(TOGETHER / 10);
-            waited += TOGETHER / 10;
+        if self.is_past(connection) {
+            return;
         }
-        if !self.is_past(connection) && !self.link.has_ended() {
+        if !self.link.has_ended() {
             let why = outcome.err().map_or("its end has come".to_owned(), |error| error.to_string());
             log::warn!("Parallel flow {number} from the primary is lost: {why}");
-            self.link.flows_failed.store(true, Relaxed);
+            let has_failed = begun.elapsed() < SOON;
+            self.link.flows_failed.store(has_failed, Relaxed);
         }
-        if !self.is_past(connection) {
-            self.link.disconnect();
-        }
+        self.link.disconnect();
     }
 
     fn make_flow(
