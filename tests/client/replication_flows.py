@@ -131,8 +131,8 @@ def flows_carry_the_stream_and_leave_the_same_data_and_the_same_bytes(bench):
     if expected:
         wait_until(lambda: f",flows={expected}" in primary.info().get("slave0", ""), 5, "the primary to show its flows")
     start = int(primary.info()["master_repl_offset"]) + 1
-    with Bank(primary) as bank:
-        time.sleep(0.8 if expected else 0.3)
+    with Bank(primary, clients=2 if expected else 1) as bank:
+        time.sleep(0.8 if expected else 0.05)
         true(primary.must("WAIT", 1, 5000) == 1, "WAIT under load")
         bank.stop()
     wait_same_offset(primary, replica)
@@ -233,16 +233,17 @@ def sub_replicas_snapshots_and_restarts_of_a_replica_with_flows_stand_at_one_off
 
 @test("both")
 def where_one_side_wants_no_flows_there_is_one_stream(bench):
+    if not are_possible(bench):
+        return NONE
     for ours, theirs in (("no", "yes"), ("yes", "no")):
-        extra = [() if kind == "r" else ("--repl-parallel-flows", value)
-                 for kind, value in ((bench.primary_kind, ours), (bench.replica_kind, theirs))]
-        primary = bench.primary(*extra[0])
-        replica = bench.replica(primary, *extra[1])
+        primary = bench.primary("--repl-parallel-flows", ours)
+        replica = bench.replica(primary, "--repl-parallel-flows", theirs)
         with Bank(primary):
             time.sleep(0.3)
         wait_same_offset(primary, replica)
         equal((flows_of(replica), carried(replica)), (0, 0), "flows")
         equal_digest(primary, replica)
+    return None
 
 
 @test("both")
@@ -258,8 +259,11 @@ def flows_that_cannot_be_made_or_break_leave_the_main_connection(bench):
     with Bank(primary) as bank:
         time.sleep(0.3)
         # One flow alone breaks: the last connection that was made.
-        for one in proxy.pairs[-1]:
-            one.shutdown(socket.SHUT_RDWR)
+        try:
+            for one in proxy.pairs[-1]:
+                one.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the proxy was quicker
         replica.logged("is lost")
         wait_until(lambda: replica.link_up() and flows_of(replica) == 0, 10, "one stream after a flow was lost")
         time.sleep(0.2)

@@ -23,8 +23,8 @@ use super::link::{CHUNK, Failure, Incoming, Thread, UNAPPLIED_MAX, connect_to, i
 
 /// A flow that breaks alone so soon after it was made is not made again by the next connection.
 const SOON: Duration = Duration::from_secs(10);
-/// How often a thread that waits looks whether it is still wanted.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often a thread that waits looks whether it is still wanted, though it would be told.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// A stream in frames being applied.
 pub(in crate::control) struct Weaving {
@@ -35,6 +35,8 @@ pub(in crate::control) struct Weaving {
     /// The first core wants a rest; it has one.
     wants_rest: bool,
     rests: bool,
+    /// What the threads were told of the bytes of their ways that are not held here any more.
+    taken: Vec<u64>,
     /// Nothing more is given.
     ending: bool,
     /// Cores that have ended, and whether the first one has been told to.
@@ -55,6 +57,7 @@ impl Weaving {
             connection: link.connection.load(Relaxed),
             wants_rest: false,
             rests: false,
+            taken: vec![0; usize::from(flows) + 1],
             ending: false,
             ended: vec![false; usize::from(flows)],
             first_told: false,
@@ -105,8 +108,11 @@ impl Control {
         let link = weaving.link.clone();
         link.received.store(weave.given(), Relaxed);
         link.flow_bytes.store(weave.carried(), Relaxed);
-        for way in 0..=weave.flows() {
-            link.note_taken(way, weave.taken(way));
+        for (way, told) in weaving.taken.iter_mut().enumerate() {
+            let taken = weave.taken(way);
+            if std::mem::replace(told, taken) != taken {
+                link.note_taken(way, taken);
+            }
         }
         let is_rest = weaving.wants_rest && !weaving.rests && weave.rests();
         let db = weave.db();
