@@ -176,7 +176,8 @@ impl Core {
                 if let Some(feed) = &self.feed
                     && feed.link.generation == link
                     && !feed.ending
-                    && let Some(connection) = place.and_then(|place| self.connections[place].as_deref_mut())
+                    && let Some(connection) =
+                        place.and_then(|place| self.connections[place].as_deref_mut())
                 {
                     connection.client.db = db;
                     self.cut_between();
@@ -320,8 +321,9 @@ impl Core {
             && let Some(pieces) = &mut feed.pieces
             && let Some(first) = pieces.front()
         {
-            let is_idle =
-                !connection.has_work() && connection.wave.is_none() && connection.pending_input() == 0;
+            let is_idle = !connection.has_work()
+                && connection.wave.is_none()
+                && connection.pending_input() == 0;
             if first.db.is_some() && !is_idle {
                 return;
             }
@@ -568,9 +570,16 @@ impl Core {
         };
         let pending = connection.pending_input() as u64;
         let goes_on = connection.has_work() || feed.stalled;
-        let taken = if goes_on { feed.given - pending } else { feed.given };
+        let taken = if goes_on {
+            feed.given - pending
+        } else {
+            feed.given
+        };
         let link = feed.link.generation;
-        let has_more = feed.pieces.as_ref().is_some_and(|pieces| !pieces.is_empty());
+        let has_more = feed
+            .pieces
+            .as_ref()
+            .is_some_and(|pieces| !pieces.is_empty());
         if has_more && !goes_on && !feed.cutting {
             if pending > 0 {
                 feed.broken = true; // half a command before another database
@@ -581,7 +590,9 @@ impl Core {
         }
         let is_over = feed.runs_out() && !goes_on && !has_more;
         if !feed.chores.is_empty() && !std::mem::replace(&mut feed.rest_wanted, true) {
-            self.links.control().mail(CoreMessage::WantsRest(link, true));
+            self.links
+                .control()
+                .mail(CoreMessage::WantsRest(link, true));
             self.wake(self.shards);
         }
         let Some(feed) = &mut self.feed else {

@@ -1,9 +1,7 @@
 //! What the thread of a replica's link, the control core, and the core that applies the stream share of one link, and
 //! what they tell each other.
 
-use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed,
-};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -11,8 +9,8 @@ use socket2::Socket;
 
 use crate::config::Config;
 use crate::persistence::snapshot::StreamPlace;
-use crate::replication::{Piece, Replid};
 use crate::replication::report::LinkState;
+use crate::replication::{Piece, Replid};
 
 /// One link of this replica to its primary. REPLICAOF ends it and begins another.
 #[derive(Debug, Default)]

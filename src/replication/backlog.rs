@@ -65,7 +65,10 @@ impl Backlog {
         self.block_from += offset;
         self.next += offset;
         self.first += offset;
-        self.runs.iter_mut().flatten().for_each(|run| run.from += offset);
+        self.runs
+            .iter_mut()
+            .flatten()
+            .for_each(|run| run.from += offset);
         self
     }
 

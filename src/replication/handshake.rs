@@ -306,7 +306,9 @@ impl Handshake {
                     is_passing: false,
                 });
             }
-            let mut words = rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+            let mut words = rest
+                .split(|byte| *byte == b' ')
+                .filter(|word| !word.is_empty());
             let id = words.next().and_then(Replid::parse);
             self.offer = Offer::parse(words);
             return Ok(Next::begin(Beginning::Continue(id)));

@@ -34,7 +34,9 @@ pub struct Spread {
 impl Spread {
     /// For a primary with so many shards, and a replica that can make use of so many flows; none where it is of no use.
     pub fn between(shards: usize, wanted: u16) -> Option<Spread> {
-        let flows = wanted.min(FLOWS_MAX).min(u16::try_from(shards).unwrap_or(FLOWS_MAX));
+        let flows = wanted
+            .min(FLOWS_MAX)
+            .min(u16::try_from(shards).unwrap_or(FLOWS_MAX));
         (flows > 1).then_some(Spread {
             flows,
             going: None,
@@ -72,7 +74,9 @@ impl Spread {
             let stretch = backlog.stretch(at);
             let way = match (self.going, stretch.source) {
                 (Some(way), _) => way,
-                (None, Some(source)) if ready && stretch.is_start && self.is_spread(backlog, at, limit) => {
+                (None, Some(source))
+                    if ready && stretch.is_start && self.is_spread(backlog, at, limit) =>
+                {
                     1 + source % self.flows
                 }
                 (None, _) => 0,

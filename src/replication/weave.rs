@@ -235,8 +235,13 @@ impl Weave {
 
     fn take_frame(&mut self) -> Result<(), Malformed> {
         let head = std::mem::take(&mut self.head);
-        let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let (way, db, left) = (usize::from(head[0] & !GOES_ON), number(1), u64::from(number(5)));
+        let number =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let (way, db, left) = (
+            usize::from(head[0] & !GOES_ON),
+            number(1),
+            u64::from(number(5)),
+        );
         if way >= self.ways.len() || left == 0 {
             return Err(Malformed);
         }
@@ -556,12 +561,20 @@ mod tests {
                     }
                     if below(3) == 0 {
                         let most = 1 + below(40_000);
-                        next = spread.cut(&mut primary.backlog, next, most, step >= ready_at, &mut wires);
+                        next = spread.cut(
+                            &mut primary.backlog,
+                            next,
+                            most,
+                            step >= ready_at,
+                            &mut wires,
+                        );
                     }
                     let way = below(flows + 1);
                     let count = below(wires[way].len() + 1);
                     if count > 0 {
-                        weave.receive(way, wires[way].drain(..count).collect()).unwrap();
+                        weave
+                            .receive(way, wires[way].drain(..count).collect())
+                            .unwrap();
                     }
                     weave.give(wants_rest, |to, piece| {
                         let pieces = &mut cores[to].pieces;
@@ -658,7 +671,11 @@ mod tests {
             bytes.extend_from_slice(&length.to_le_bytes());
             bytes
         };
-        for (bytes, is_good) in [(frame(2, 5), true), (frame(3, 5), false), (frame(1, 0), false)] {
+        for (bytes, is_good) in [
+            (frame(2, 5), true),
+            (frame(3, 5), false),
+            (frame(1, 0), false),
+        ] {
             let mut weave = Weave::new(2, 0, 0);
             assert_eq!(weave.receive(0, bytes).is_ok(), is_good);
         }

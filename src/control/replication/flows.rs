@@ -107,7 +107,8 @@ impl Flows {
 
     /// Ends them all.
     pub fn shut_down(&self) {
-        self.there().for_each(|flow| sys::shutdown_socket(flow.fd()));
+        self.there()
+            .for_each(|flow| sys::shutdown_socket(flow.fd()));
     }
 }
 
@@ -150,7 +151,12 @@ impl Control {
             let flows = replica.flows.as_ref();
             flows.is_some_and(|flows| Some(flows.name) == name && flows.lacks(number))
         };
-        let Some(place) = self.replicas.iter().find(is_its).map(|replica| replica.place) else {
+        let Some(place) = self
+            .replicas
+            .iter()
+            .find(is_its)
+            .map(|replica| replica.place)
+        else {
             return; // its replica has gone, and so does it
         };
         let said = socket.send_with_flags(b"+OK\r\n", libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
@@ -203,10 +209,16 @@ impl Control {
         let ready = flows.in_use() > 0;
         let mut shares = vec![std::mem::take(spare)];
         for flow in &mut flows.connections {
-            shares.push(flow.as_mut().map(|flow| std::mem::take(&mut flow.spare)).unwrap_or_default());
+            shares.push(
+                flow.as_mut()
+                    .map(|flow| std::mem::take(&mut flow.spare))
+                    .unwrap_or_default(),
+            );
         }
         shares.iter_mut().for_each(Vec::clear);
-        replica.next = flows.spread.cut(backlog, replica.next, SEND_MAX, ready, &mut shares);
+        replica.next = flows
+            .spread
+            .cut(backlog, replica.next, SEND_MAX, ready, &mut shares);
         replica.block_bytes = shares.iter().map(Vec::capacity).sum();
         let mut shares = shares.into_iter();
         let main = shares.next().unwrap_or_default();
@@ -289,9 +301,14 @@ impl Control {
 
     /// This server becomes a replica: those who follow over flows begin anew, since nothing more of their kind comes.
     pub(super) fn drop_flows(&mut self) {
-        let with_flows = self.replicas.iter().filter(|replica| replica.flows.is_some());
+        let with_flows = self
+            .replicas
+            .iter()
+            .filter(|replica| replica.flows.is_some());
         let places: Vec<u32> = with_flows.map(|replica| replica.place).collect();
-        places.into_iter().for_each(|place| self.close_replica(place));
+        places
+            .into_iter()
+            .for_each(|place| self.close_replica(place));
     }
 }
 
@@ -302,14 +319,21 @@ mod tests {
     #[test]
     fn an_operation_is_known_by_its_token() {
         let mut places = FlowPlaces::default();
-        let tokens = [(0, 0), (0, 1), (3, 0), (3, 1)].map(|(place, number)| places.take(place, number));
+        let tokens =
+            [(0, 0), (0, 1), (3, 0), (3, 1)].map(|(place, number)| places.take(place, number));
         let found = tokens.map(|token| places.of(token));
-        assert_eq!(found, [Some((0, 0)), Some((0, 1)), Some((3, 0)), Some((3, 1))]);
+        assert_eq!(
+            found,
+            [Some((0, 0)), Some((0, 1)), Some((3, 0)), Some((3, 1))]
+        );
         assert!((0..9).all(|place| places.of(token_of(place)).is_none()));
         let low = |token: u64| token as u32;
         assert!((0..9).all(|place| !tokens.map(low).contains(&low(token_of(place)))));
         places.free(0);
-        assert_eq!(tokens.map(|token| places.of(token).is_some()), [false, false, true, true]);
+        assert_eq!(
+            tokens.map(|token| places.of(token).is_some()),
+            [false, false, true, true]
+        );
         assert_eq!(places.take(5, 0), tokens[0]);
     }
 }

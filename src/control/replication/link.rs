@@ -450,7 +450,11 @@ impl Thread {
     }
 }
 
-pub(super) fn connect_to(address: SocketAddr, attempt: &Attempt, timeout: Duration) -> io::Result<Socket> {
+pub(super) fn connect_to(
+    address: SocketAddr,
+    attempt: &Attempt,
+    timeout: Duration,
+) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,

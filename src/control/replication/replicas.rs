@@ -344,16 +344,7 @@ impl Control {
             from,
         } = request
         {
-            let (id, from) = (id.clone(), *from);
-            self.take_over(place, &id)?;
-            // It is answered when this server is a primary.
-            let request = SyncRequest::Partial {
-                id,
-                from,
-                takes_over: false,
-            };
-            self.park(place, request);
-            return Ok(());
+            return self.take_over(place, id, *from);
         }
         if self.failover.is_some() {
             return Err(ErrorReply::SYNC_WHILE_FAILING_OVER);
@@ -388,7 +379,7 @@ impl Control {
     }
 
     /// PSYNC ... FAILOVER: this server's primary hands over to it.
-    fn take_over(&mut self, place: u32, id: &[u8]) -> Result<(), ErrorReply> {
+    fn take_over(&mut self, place: u32, id: &[u8], from: i64) -> Result<(), ErrorReply> {
         log::info!(
             "Failover request received for replid {}.",
             String::from_utf8_lossy(id)
@@ -400,6 +391,13 @@ impl Control {
             return Err(ErrorReply::FAILOVER_OF_OTHERS);
         }
         let line = self.line_of(place);
+        // It is answered when this server is a primary, and is not one of those whose history ends with that.
+        let request = SyncRequest::Partial {
+            id: id.to_vec(),
+            from,
+            takes_over: false,
+        };
+        self.park(place, request);
         self.promote(&format!("failover request from '{line}'"));
         Ok(())
     }

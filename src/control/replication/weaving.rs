@@ -19,7 +19,9 @@ use crate::mesh::primary::{Attempt, FeedMessage, LinkEvent, PrimaryLink};
 use crate::replication::handshake::{Offer, command};
 use crate::replication::{Piece, Weave};
 
-use super::link::{CHUNK, Failure, Incoming, Thread, UNAPPLIED_MAX, connect_to, is_silence, send_all};
+use super::link::{
+    CHUNK, Failure, Incoming, Thread, UNAPPLIED_MAX, connect_to, is_silence, send_all,
+};
 
 /// A flow that breaks alone so soon after it was made is not made again by the next connection.
 const SOON: Duration = Duration::from_secs(10);
@@ -137,7 +139,10 @@ impl Control {
         told: (u64, u64, u32),
     ) {
         let mut weaving = self.replication.following.weaving.take();
-        if let Some(weaving) = weaving.as_mut().filter(|one| one.link.generation == generation) {
+        if let Some(weaving) = weaving
+            .as_mut()
+            .filter(|one| one.link.generation == generation)
+        {
             let before = weaving.weave.applied();
             let replication = &mut self.replication;
             let append = |bytes: &[u8]| replication.append(bytes);
@@ -227,7 +232,10 @@ impl Thread {
 
     /// Makes the flows that a primary has offered. Where that fails the stream comes over the main connection alone.
     pub(super) fn start_flows(&self, attempt: &Attempt, main: &Socket, offer: Offer) {
-        let address = main.peer_addr().ok().and_then(|address| address.as_socket());
+        let address = main
+            .peer_addr()
+            .ok()
+            .and_then(|address| address.as_socket());
         let Some(address) = address else {
             return;
         };
@@ -270,7 +278,9 @@ impl Thread {
             return;
         }
         if !self.link.has_ended() {
-            let why = outcome.err().map_or("its end has come".to_owned(), |error| error.to_string());
+            let why = outcome
+                .err()
+                .map_or("its end has come".to_owned(), |error| error.to_string());
             log::warn!("Parallel flow {number} from the primary is lost: {why}");
             let has_failed = begun.elapsed() < SOON;
             self.link.flows_failed.store(has_failed, Relaxed);
@@ -317,7 +327,10 @@ impl Thread {
         }
         let mut chunk = vec![0; CHUNK];
         while !self.is_past(connection) {
-            if !self.link.wait_for_room(way, sent, UNAPPLIED_MAX, LOOK_EVERY) {
+            if !self
+                .link
+                .wait_for_room(way, sent, UNAPPLIED_MAX, LOOK_EVERY)
+            {
                 continue;
             }
             match (&*incoming.socket).read(&mut chunk) {
