@@ -190,6 +190,9 @@ fn find() {
             for (hash, &number) in hashes.iter().zip(numbers) {
                 ours[slot(number)].prefetch_element(*hash);
             }
+            for (hash, &number) in hashes.iter().zip(numbers) {
+                ours[slot(number)].prefetch_rest(*hash);
+            }
             let hit = |&(&number, &hash): &(&u64, &u64)| {
                 ours[slot(number)].find(hash, &key_of(number)).is_some()
             };

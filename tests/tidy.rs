@@ -45,6 +45,10 @@ const UNSAFE: &[(&str, &str)] = &[
     ("ring/buffers.rs", "buffers that the kernel fills"),
     ("ring/uring.rs", "operations whose memory the kernel reads"),
     (
+        "script/environments.rs",
+        "two functions of Lua's library, written anew in its terms",
+    ),
+    (
         "script/lent.rs",
         "the host of a running script, for its run",
     ),

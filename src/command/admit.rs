@@ -29,6 +29,8 @@ pub struct Gates {
     pub stale: bool,
     /// Commands with one of these flags need a look at all of this; what they are refused for is found then.
     pub refused: Flags,
+    /// Some log is slow: what reads rest on is noted as they run.
+    pub notes_reads: bool,
     /// Too few replicas are well: `min-replicas-to-write`.
     pub lacks_replicas: bool,
 }
@@ -84,6 +86,7 @@ pub fn misconfigured(trouble: Trouble) -> ErrorReply {
             let error = crate::base::sys::error_text(errno);
             ErrorReply::text(format!("MISCONF Errors writing to the AOF file: {error}"))
         }
+        Trouble::Behind => ErrorReply::MISCONF_SLOW_DISK,
     }
 }
 

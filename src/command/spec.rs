@@ -126,6 +126,11 @@ bits! {
     }
 }
 
+impl Flags {
+    /// What may leave something in the stream of changes.
+    pub const CHANGES: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
+}
+
 impl Command {
     /// All ACL categories, those that the flags imply included.
     pub fn categories(&self) -> Acl {

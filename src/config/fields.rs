@@ -333,6 +333,8 @@ fields! {
     stop_writes_on_bgsave_error: bool = "stop-writes-on-bgsave-error";
     /// Bytes of a snapshot that may be under way for each shard.
     snapshot_memory_limit: u64 = "snapshot-memory-limit";
+    /// Bytes for each shard that may wait to be written to its log before commands that write are refused.
+    aof_buffer_limit: u64 = "aof-buffer-limit";
     /// Whether shards write snapshots into one file.
     snapshot_files: SnapshotFiles = "snapshot-files";
     /// What SIGTERM stops the server with.

@@ -391,6 +391,7 @@ impl Control {
                 waits,
                 client,
             } => self.replica_of((from, ticket), primary, waits, &client),
+            CoreAsk::AwaitRole => self.await_role((from, ticket)),
             CoreAsk::AbortShutdown => {
                 let answer = match self.abort_shutdown() {
                     true => CoreAnswer::Done,

@@ -157,8 +157,8 @@ impl Core {
             CoreMessage::ReplicasHave {
                 place,
                 number,
-                replicas,
-            } => self.replicas_have(place, number, replicas),
+                have,
+            } => self.replicas_have(place, number, have),
             CoreMessage::Stop => self.stopping = true,
         }
     }
@@ -187,7 +187,7 @@ impl Core {
             &self.users,
         );
         let mut connection = Box::new(Connection::new(place, accepted.fd, client));
-        if self.durable.always {
+        if self.durable.gating {
             connection.output.begin_gate();
         }
         self.ring.receive(accepted.fd, place.token());
@@ -302,6 +302,7 @@ impl Core {
             | CoreAsk::ChangeUsers { .. }
             | CoreAsk::AbortShutdown
             | CoreAsk::ReplicaOf { .. }
+            | CoreAsk::AwaitRole
             | CoreAsk::Replication { .. }
             | CoreAsk::CountReplicas { .. }
             | CoreAsk::DebugStream(_)

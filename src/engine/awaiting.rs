@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::command::client::Await;
 use crate::command::table::Registered;
 use crate::mesh::Place;
-use crate::mesh::message::{AwaitReplicas, CoreMessage};
-use crate::net::{Awaiting, Blocking, Connection};
+use crate::mesh::message::{AwaitReplicas, CoreMessage, Have};
+use crate::net::{Awaiting, Blocking, Connection, Written};
 use crate::resp::Reply;
 
 use super::core::Core;
@@ -28,12 +28,13 @@ impl Core {
         self.next_ticket += 1;
         let number = self.next_ticket;
         let has_log = self.config.appendonly;
+        let is_on_disk = !connection.has_written && connection.written.on_disk && has_log;
         let awaiting = Awaiting {
             number,
             wanted,
             have: None,
-            log_is_known: wanted.on_disk.is_none() || !has_log,
-            is_synced: false,
+            log_is_known: is_on_disk || wanted.on_disk.is_none() || !has_log,
+            is_synced: is_on_disk && wanted.on_disk.is_some(),
             is_over: false,
         };
         let place = connection.place;
@@ -55,7 +56,7 @@ impl Core {
             number,
             replicas: wanted.replicas,
             on_disk: wanted.on_disk.is_some(),
-            has_done_nothing: connection.commands <= 1,
+            offset: (!connection.has_written).then_some(connection.written.offset),
         })));
     }
 
@@ -81,10 +82,10 @@ impl Core {
     }
 
     /// So many replicas have it.
-    pub(super) fn replicas_have(&mut self, place: Place, number: u64, replicas: usize) {
+    pub(super) fn replicas_have(&mut self, place: Place, number: u64, have: Have) {
         self.with_awaiting(place, |awaiting| {
             if awaiting.number == number {
-                awaiting.have = Some(replicas);
+                awaiting.have = Some(have);
             }
         });
     }
@@ -107,8 +108,14 @@ impl Core {
         let blocked = connection.blocked.as_deref_mut();
         if let Some(awaiting) = blocked.and_then(|blocking| blocking.awaiting.as_mut()) {
             change(awaiting);
-            if let Some(replicas) = awaiting.outcome() {
+            if let Some(Have { replicas, offset }) = awaiting.outcome() {
                 let (on_disk, local) = (awaiting.wanted.on_disk, awaiting.is_synced);
+                if let Some(offset) = offset {
+                    // It has not run anything meanwhile.
+                    let on_disk = local || !connection.has_written && connection.written.on_disk;
+                    connection.has_written = false;
+                    connection.written = Written { offset, on_disk };
+                }
                 self.end_wait(&mut connection, |reply| {
                     write_outcome(on_disk.is_some(), local, replicas, reply);
                 });

@@ -17,6 +17,7 @@ use crate::cluster::SlotMap;
 use crate::command::admit::Gates;
 use crate::command::table::{CommandTable, commands};
 use crate::config::Config;
+use crate::keyspace::Hint;
 use crate::mesh::message::{CoreMessage, Part, Role, SlowRun};
 use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
@@ -31,13 +32,14 @@ use crate::shard::Shard;
 use crate::transaction::Transaction;
 
 use super::blocked::Served;
+use super::carrying::Carried;
 use super::clients::Clients;
 use super::durable::Durable;
 use super::evict::Memory;
 use super::expire::Expiry;
 use super::feed::Feed;
 use super::input::Item;
-use super::migrating::{Migrating, Target};
+use super::migrating::{Lingering, Migrating, Target};
 use super::pausing::{Pause, Pausing};
 use super::push::Pushing;
 use super::saving::Pace;
@@ -122,6 +124,8 @@ pub struct Core {
     pub(super) pending: HashMap<u32, Pending>,
     /// Transactions begun here and under way.
     pub(super) under_way: Vec<Arc<Transaction>>,
+    /// Shards that are in hand for more than one step.
+    pub(super) carried: Option<Carried>,
     /// What is to be done with all shards in hand.
     pub(super) chores_due: Vec<Chore>,
     /// The same, once a transaction has them.
@@ -145,8 +149,8 @@ pub struct Core {
 
     pub(super) spans: Vec<Span>,
     pub(super) items: Vec<Item>,
-    /// Slot and hash of keys that a turn is about to look up.
-    pub(super) hints: Vec<(u16, u64)>,
+    /// Keys that are about to be looked up.
+    pub(super) hints: Vec<Hint>,
     /// What the ring has brought and nobody has dealt with, the oldest at the end.
     pub(super) completions: Vec<Completion>,
     fresh: Vec<Completion>,
@@ -182,6 +186,8 @@ pub struct Core {
     pub(super) cut_due: Option<Box<Rewrite>>,
     /// MIGRATEs under way, by the connection's place.
     pub(super) migrations: HashMap<u32, Box<Migrating>>,
+    /// The moment after a MIGRATE in which the next one is awaited without sleep.
+    pub(super) lingering: Lingering,
     /// Links to other servers.
     pub(super) targets: Vec<Box<Target>>,
     /// Full copies that wait for the same.
@@ -254,6 +260,7 @@ impl Core {
             to_schedule: Vec::new(),
             pending: HashMap::new(),
             under_way: Vec::new(),
+            carried: None,
             chores_due: Vec::new(),
             chores: Vec::new(),
             tickets: HashMap::new(),
@@ -290,6 +297,7 @@ impl Core {
             rewrites_logs: false,
             cut_due: None,
             migrations: HashMap::new(),
+            lingering: Lingering::default(),
             targets: Vec::new(),
             stream_cuts: VecDeque::new(),
             feed: None,
@@ -363,6 +371,7 @@ impl Core {
         self.between_requests();
         self.publish();
         if self.shards > 1 {
+            self.put_down();
             self.schedule();
             self.send_settled_mails();
         }
@@ -424,6 +433,11 @@ impl Core {
             || !self.late.is_empty()
             || self.ring.has_completions();
         if busy {
+            self.ring.turn(None);
+            self.begin_turn();
+            return;
+        }
+        if self.lingering.goes_on(self.last_ticks) {
             self.ring.turn(None);
             self.begin_turn();
             return;
@@ -653,7 +667,10 @@ impl Core {
         if self.clients.are_limited() {
             self.count_client(&mut connection);
         }
-        let sends = if self.durable.always {
+        let sends = if self.durable.gating {
+            if !self.durable.ungated && !connection.output.is_gated() {
+                connection.output.gate_all(); // it was in hand when the others came under theirs
+            }
             connection.output.has_more()
         } else {
             connection.output.can_send()
@@ -805,23 +822,28 @@ impl Core {
     /// Executes kept input of connections that may go on, each at most once a turn.
     pub(super) fn run_ready(&mut self) {
         for _ in 0..self.ready.len() {
-            let Some(index) = self.ready.pop_front() else {
-                break;
-            };
-            let Some(mut connection) = self.connections[index as usize].take() else {
-                continue;
-            };
-            connection.ready = false;
-            let free = !connection.waiting && !connection.held;
-            if free && !connection.ending && !connection.closed {
-                if connection.client.primary {
-                    self.run_feed_input(&mut connection);
-                } else {
-                    self.run_kept_input(&mut connection);
-                }
-            }
-            self.put_back(connection);
+            self.run_first_ready();
         }
+    }
+
+    /// The same for the first of them.
+    pub(super) fn run_first_ready(&mut self) {
+        let Some(index) = self.ready.pop_front() else {
+            return;
+        };
+        let Some(mut connection) = self.connections[index as usize].take() else {
+            return;
+        };
+        connection.ready = false;
+        let free = !connection.waiting && !connection.held;
+        if free && !connection.ending && !connection.closed {
+            if connection.client.primary {
+                self.run_feed_input(&mut connection);
+            } else {
+                self.run_kept_input(&mut connection);
+            }
+        }
+        self.put_back(connection);
     }
 
     /// Ends a connection: no more input, no more output; freed when the ring is through with it.
@@ -910,13 +932,9 @@ pub(super) type Held = Vec<Box<Shard>>;
 impl Core {
     /// Gives shards back to where they belong.
     pub(super) fn give_back(&mut self, mut held: Held) {
-        self.settle_all(&mut held);
-        for mut shard in held {
+        self.end_step(&mut held);
+        for shard in held {
             let owner = shard.index;
-            shard.replaying = owner == self.index && self.replays;
-            if shard.news.has_some() {
-                self.take_news(&mut shard, 0);
-            }
             super::background::publish_shard(self.observatory.core(owner), &shard);
             if owner == self.index {
                 self.have_back(shard);
@@ -927,6 +945,17 @@ impl Core {
             let link = self.links.core(owner);
             if link.berth.put(shard) || wake {
                 self.wake(owner);
+            }
+        }
+    }
+
+    /// A step over these shards is over: what it has recorded is written down, what it has to say is said.
+    pub(super) fn end_step(&mut self, held: &mut Held) {
+        self.settle_all(held);
+        for shard in held {
+            shard.replaying = shard.index == self.index && self.replays;
+            if shard.news.has_some() {
+                self.take_news(shard, 0);
             }
         }
     }

@@ -22,13 +22,14 @@ use crate::config::AppendFsync;
 use crate::effect::{EPOCH_MARK, Step};
 use crate::mesh::Place;
 use crate::mesh::message::{CoreMessage, Part};
-use crate::persistence::aof::log::{LogFile, Mark};
+use crate::persistence::aof::log::{LogFile, Mark, Need, is_slow as is_slow_append};
 use crate::persistence::aof::manifest::Durability;
 use crate::ring::Completion;
 use crate::shard::Shard;
 use crate::transaction::{Outcome, Transaction};
 
 use super::core::{Core, Held};
+use super::deferring::{are_light, takes_light};
 
 /// How often all logs are marked as one cut and put on disk.
 const EPOCH_MS: i64 = 1000;
@@ -44,6 +45,14 @@ pub(super) struct Durable {
     pub asks_for_logs: Vec<Place>,
     /// Nothing is answered before it is on disk.
     pub always: bool,
+    /// What is answered waits behind gates until its marks are reached: `always`, or some log is slow.
+    pub gating: bool,
+    /// Some connections are not under their gates yet, since that has begun in this turn.
+    pub(super) ungated: bool,
+    /// Something that is answered here rests, or has rested a moment ago, on what a thread has to write.
+    pub(super) slow: bool,
+    /// What the last epoch takes in and is not on disk.
+    epoch: Vec<Mark>,
     /// What this turn's answers stand on, beside the own log.
     marks: Vec<Mark>,
     /// What answers about the own shard stand on, as of when it was last in hand.
@@ -52,7 +61,7 @@ pub(super) struct Durable {
     arrivals: Vec<(Arc<Transaction>, Outcome)>,
     /// Answers to clients of other cores that have not been sent.
     mails: Vec<(usize, CoreMessage)>,
-    gates: Vec<Gate>,
+    pub(super) gates: Vec<Gate>,
     /// Replies to other cores' requests that gates have let out in this turn.
     released: Vec<(usize, Vec<Box<Part>>)>,
     /// Syncs under way, by their number.
@@ -65,8 +74,8 @@ pub(super) struct Durable {
 
 /// What leaves when its marks are reached.
 #[derive(Default)]
-struct Gate {
-    marks: Vec<Mark>,
+pub(super) struct Gate {
+    pub(super) marks: Vec<Mark>,
     /// Connections, and how many blocks of their output.
     connections: Vec<(Place, u64)>,
     /// Replies to the requests of other cores.
@@ -84,6 +93,15 @@ struct Sync {
     file: Arc<LogFile>,
     /// Bytes that are on disk when it is over.
     to: u64,
+}
+
+impl Durable {
+    /// This, if nothing waits for a mark that is not reached.
+    pub(super) fn idle(&mut self) -> Option<&mut Self> {
+        self.own.retain(|mark| !mark.is_reached());
+        let is_idle = self.gates.is_empty() && self.own.is_empty() && self.marks.is_empty();
+        is_idle.then_some(self)
+    }
 }
 
 impl Core {
@@ -155,12 +173,15 @@ impl Core {
             }
             self.write_down(shard);
         }
-        if self.durable.always && in_step.len() > 1 {
+        let is_deferred = |at: &usize| held[*at].log.as_ref().is_some_and(|log| log.is_deferred());
+        if in_step.len() > 1 && (self.durable.always || in_step.iter().any(is_deferred)) {
             let mark = |at: &usize| held[*at].log.as_ref().map(|log| log.mark());
             let marks: Vec<Mark> = in_step.iter().filter_map(mark).collect();
             for at in in_step {
-                if let Some(log) = &mut held[at].log {
-                    log.stands_on(&marks);
+                match &mut held[at].log {
+                    Some(log) if self.durable.always => log.stands_on(&marks),
+                    Some(log) => log.awaits(&marks),
+                    None => {}
                 }
             }
         }
@@ -186,10 +207,17 @@ impl Core {
             shard.effects.clear();
             return;
         };
+        let is_slow = log.is_slow();
+        if is_slow && !self.write_deferred(shard) {
+            return;
+        }
+        let Some(log) = &mut shard.log else {
+            return;
+        };
         if !log.may_try(self.now) {
             return;
         }
-        if shard.effects.is_empty() {
+        if shard.effects.is_empty() && !log.has_left() {
             return;
         }
         let second = shard
@@ -201,7 +229,11 @@ impl Core {
         if delay_us > 0 {
             std::thread::sleep(Duration::from_micros(delay_us));
         }
-        match log.append(shard.effects.recorded(), second) {
+        let bytes = shard.effects.recorded();
+        let length = bytes.len();
+        let written = log.append(bytes, second);
+        let is_well = written.is_ok();
+        match written {
             Ok(()) => {
                 shard.effects.clear();
                 if log.is_stuck() {
@@ -210,11 +242,7 @@ impl Core {
                     log::warn!("AOF write error looks solved, Redis can write again.");
                 }
             }
-            Err(error) => {
-                let stuck = log.is_stuck();
-                log.retry_at(self.now + RETRY_MS);
-                self.write_failed(&error, stuck);
-            }
+            Err(error) => self.append_failed(shard, &error),
         }
         let counters = self.observatory.core(shard.index);
         counters.log_buffer.set(shard.effects.len() as u64);
@@ -229,9 +257,21 @@ impl Core {
                 .latency
                 .record("aof-write", self.now, ns / 1_000_000, threshold);
         }
+        if is_slow_append(ns, length) && is_well {
+            self.defer_log(shard, Some(ns));
+        }
     }
 
+    /// A shard's log could not be written: it is tried again a little later.
     #[cold]
+    pub(super) fn append_failed(&mut self, shard: &mut Shard, error: &std::io::Error) {
+        if let Some(log) = &mut shard.log {
+            let stuck = log.is_stuck();
+            log.retry_at(self.now + RETRY_MS);
+            self.write_failed(error, stuck);
+        }
+    }
+
     fn write_failed(&mut self, error: &std::io::Error, again: bool) {
         if !again {
             log::warn!("Error writing to the AOF file: {error}");
@@ -250,15 +290,33 @@ impl Core {
     /// Answers of this turn stand on what is in the shard's log.
     #[inline]
     fn stand_on(&mut self, shard: &mut Shard) {
-        if self.durable.always
-            && let Some(log) = &mut shard.log
+        if let Some(log) = &shard.log
+            && (self.durable.always | log.is_slow())
         {
-            if shard.index == self.index {
+            self.stand_on_log(shard);
+        }
+    }
+
+    #[inline(never)]
+    fn stand_on_log(&mut self, shard: &mut Shard) {
+        let Some(log) = &mut shard.log else {
+            return;
+        };
+        let marks = match shard.index == self.index {
+            true => {
                 self.durable.own.clear();
-                log.unsynced(&mut self.durable.own);
-            } else {
-                log.unsynced(&mut self.durable.marks);
+                &mut self.durable.own
             }
+            false => &mut self.durable.marks,
+        };
+        let before = marks.len();
+        if self.durable.always {
+            log.unsynced(marks);
+        } else {
+            log.unwritten(marks);
+        }
+        if log.is_slow() && marks.len() > before {
+            self.begin_holding();
         }
     }
 
@@ -266,7 +324,7 @@ impl Core {
 
     /// A part of a transaction has been run: hands in its outcome when that may be known.
     pub(super) fn hand_in(&mut self, transaction: Arc<Transaction>, outcome: Outcome) {
-        if self.durable.always && matches!(outcome, Outcome::Reply(..)) {
+        if self.durable.gating && matches!(outcome, Outcome::Reply(..)) {
             self.durable.arrivals.push((transaction, outcome));
         } else {
             self.arrive(&transaction, outcome);
@@ -289,34 +347,45 @@ impl Core {
     /// Sends such answers now if nothing holds them back: a blocked client reads what it was given before the messages
     /// that tell of the change.
     pub(super) fn send_settled_mails(&mut self) {
-        if !self.durable.always && !self.durable.mails.is_empty() {
+        if !self.durable.gating && !self.durable.mails.is_empty() {
             self.settle_own();
-            self.send_mails();
+            if !self.durable.gating {
+                self.send_mails();
+            }
         }
     }
 
     /// Whether anything waits to be sent or put behind a gate.
     #[inline]
     pub(super) fn has_held_back(&self) -> bool {
-        self.durable.always || !self.durable.mails.is_empty() || !self.durable.released.is_empty()
+        self.durable.gating || !self.durable.mails.is_empty() || !self.durable.released.is_empty()
     }
 
     /// Sends what has been written down meanwhile, or puts everything that this turn has answered behind a gate.
     pub(super) fn hold_back(&mut self) {
-        if !self.durable.always {
+        if !self.durable.gating {
             self.send_mails();
             self.release();
             return;
         }
+        if self.durable.ungated {
+            self.gate_connections();
+        }
+        if self.durable.slow && !self.durable.gates.is_empty() {
+            self.open_gates();
+        }
         let Durable { marks, own, .. } = &mut self.durable;
-        own.retain(|mark| !mark.is_synced());
+        own.retain(|mark| !mark.is_reached());
         marks.extend(own.iter().cloned());
         let mut marks = std::mem::take(&mut self.durable.marks);
-        marks.retain(|mark| !mark.is_synced());
+        marks.retain(|mark| !mark.is_reached());
+        let notes_reads = self.gates.notes_reads;
+        let shard = self.shard.as_deref().or(self.held_shard.as_deref());
         for index in &self.dirty {
             if let Some(connection) = &mut self.connections[*index as usize] {
                 let blocks = connection.output.close();
-                if marks.is_empty() {
+                let is_light = notes_reads && takes_light(connection, shard);
+                if marks.is_empty() || is_light {
                     connection.output.clear_to(blocks);
                 }
             }
@@ -328,6 +397,9 @@ impl Core {
             }
             self.release();
             self.start_syncs();
+            if self.durable.slow {
+                self.await_writes();
+            }
             return;
         }
         let mut gate = Gate {
@@ -349,8 +421,10 @@ impl Core {
             }
         }
         for (to, outgoing) in self.outgoing.iter_mut().enumerate() {
-            let replies = outgoing.replies.drain(..);
-            gate.replies.extend(replies.map(|parts| (to, parts)));
+            let is_light =
+                |parts: &mut Vec<Box<Part>>| notes_reads && are_light(parts, shard, self.table);
+            let resting = outgoing.replies.extract_if(.., |parts| !is_light(parts));
+            gate.replies.extend(resting.map(|parts| (to, parts)));
         }
         let holds = !gate.connections.is_empty()
             || !gate.replies.is_empty()
@@ -360,6 +434,9 @@ impl Core {
             self.durable.gates.push(gate);
         }
         self.start_syncs();
+        if self.durable.slow {
+            self.await_writes();
+        }
         self.release();
     }
 
@@ -380,9 +457,9 @@ impl Core {
     }
 
     /// Lets out what does not wait any more.
-    fn open_gates(&mut self) {
+    pub(super) fn open_gates(&mut self) {
         let is_open = |gate: &mut Gate| {
-            gate.marks.retain(|mark| !mark.is_synced());
+            gate.marks.retain(|mark| !mark.is_reached());
             gate.marks.is_empty()
         };
         let gates = &mut self.durable.gates;
@@ -461,12 +538,13 @@ impl Core {
     // Syncing.
 
     /// Sees to it that every mark that something waits for is on its way to the disk.
-    fn start_syncs(&mut self) {
+    pub(super) fn start_syncs(&mut self) {
         if self.durable.gates.is_empty() {
             return;
         }
         let mut wanted: Vec<Mark> = Vec::new();
-        for mark in self.durable.gates.iter().flat_map(|gate| &gate.marks) {
+        let marks = self.durable.gates.iter().flat_map(|gate| &gate.marks);
+        for mark in marks.filter(|mark| mark.need == Need::Synced) {
             let same = |other: &&mut Mark| Arc::ptr_eq(&other.file, &mark.file);
             match wanted.iter_mut().find(same) {
                 Some(other) => other.to = other.to.max(mark.to),
@@ -478,8 +556,9 @@ impl Core {
         }
     }
 
-    /// Begins to sync a file, unless that is under way.
-    fn start_sync(&mut self, mark: Mark) {
+    /// Begins to sync a file as far as it is written, unless that is under way.
+    fn start_sync(&mut self, mut mark: Mark) {
+        mark.to = mark.file.written_of(mark.to);
         let syncs = &mut self.durable.syncs;
         let same = |sync: &Sync| Arc::ptr_eq(&sync.file, &mark.file);
         if mark.is_synced() {
@@ -498,7 +577,7 @@ impl Core {
                 syncs.len() - 1
             }
         };
-        let Mark { file, to } = mark;
+        let Mark { file, to, .. } = mark;
         syncs[number] = Some(Sync { file, to });
         let status = &self.observatory.snapshots.log;
         status.pending_syncs.fetch_add(1, Relaxed);
@@ -545,6 +624,12 @@ impl Core {
         if !self.durable.asks_for_logs.is_empty() {
             self.look_at_logs();
         }
+        if self.durable.slow || !self.durable.gates.is_empty() {
+            self.mind_holding();
+        }
+        if !self.durable.epoch.is_empty() {
+            self.mind_epoch();
+        }
         let status = &self.observatory.snapshots.log;
         if self.index != 0
             || self.durable.always
@@ -563,7 +648,7 @@ impl Core {
         if spared {
             return;
         }
-        if self.durable.syncs.iter().any(Option::is_some) {
+        if !self.durable.epoch.is_empty() || self.durable.syncs.iter().any(Option::is_some) {
             // An epoch begins when the one before it is on disk: recovery relies on that.
             status.delayed_syncs.fetch_add(1, Relaxed);
             log::warn!(
@@ -575,6 +660,17 @@ impl Core {
         if self.durable.epoch_bytes != Some(self.log_bytes()) {
             self.begin_chore(|core, held| core.end_epoch(held));
         }
+    }
+
+    /// What the last epoch takes in and could not be synced then goes to the disk as it is written.
+    #[cold]
+    fn mind_epoch(&mut self) {
+        let mut epoch = std::mem::take(&mut self.durable.epoch);
+        epoch.retain(|mark| !mark.is_synced());
+        for mark in &epoch {
+            self.start_sync(mark.clone());
+        }
+        self.durable.epoch = epoch;
     }
 
     /// Whether the last epoch took in all there is in the logs. The stream of the primary may have gone on without writing, or
@@ -595,6 +691,7 @@ impl Core {
 
     /// All shards are in hand: what their logs hold up to here is one cut, and goes to the disk.
     fn end_epoch(&mut self, held: &mut Held) {
+        self.defer_all(held);
         self.settle_all(held);
         let mut marks = Vec::new();
         let mut old_files = false;
@@ -622,9 +719,8 @@ impl Core {
                 ..Gate::default()
             });
         }
-        for mark in marks {
-            self.start_sync(mark);
-        }
+        self.durable.epoch = marks;
+        self.mind_epoch();
     }
 
     /// Takes over `appendfsync`.
@@ -634,15 +730,18 @@ impl Core {
             return;
         }
         self.durable.always = always;
+        // What waits for the disk by now goes on waiting; when nothing does any more, answers leave at once again.
+        self.durable.slow |= !always;
+        self.gates.notes_reads = !always;
         if always && self.index == 0 && self.observatory.snapshots.log.on.load(Relaxed) {
             self.begin_chore(|core, held| core.promise_always(held));
         }
+        if self.durable.slow {
+            return; // answers wait anyhow
+        }
+        self.durable.gating = true;
         for connection in self.connections.iter_mut().flatten() {
-            if always {
-                connection.output.begin_gate();
-            } else if !connection.held {
-                connection.output.end_gate();
-            }
+            connection.output.begin_gate();
         }
     }
 
@@ -657,9 +756,12 @@ impl Core {
         let status = self.observatory.snapshots.clone();
         let thread = std::thread::Builder::new().name("sync".to_owned());
         let started = thread.spawn(move || {
-            let synced = marks
-                .iter()
-                .try_for_each(|mark| mark.file.sync_now(mark.to));
+            let synced = marks.iter().try_for_each(|mark| {
+                if !mark.wait_until_written() {
+                    return Err(std::io::Error::other("they could not be written"));
+                }
+                mark.file.sync_now(mark.to)
+            });
             let noted = synced.and_then(|()| match &mut *status.log.lock_set() {
                 // It may have changed again meanwhile.
                 Some(set) if status.log.always.load(Relaxed) => {
@@ -684,6 +786,12 @@ impl Core {
         }
         if let Some(mut shard) = self.shard.take() {
             self.settle(&mut shard);
+            if let Some(log) = &shard.log
+                && log.is_deferred()
+            {
+                log.drain();
+                self.settle(&mut shard); // it takes back what could not be written
+            }
             if let Some(log) = &shard.log {
                 let mark = log.mark();
                 if let Err(error) = mark.file.sync_now(mark.to) {
@@ -697,6 +805,7 @@ impl Core {
         }
         for gate in &self.durable.gates {
             for mark in &gate.marks {
+                mark.wait_until_written();
                 if let Err(error) = mark.file.sync_now(mark.to) {
                     log::warn!("Fail to fsync the AOF file: {error}");
                 }

@@ -11,7 +11,7 @@ use crate::command::keys::key_places;
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
 use crate::keyspace::watch::WatchToken;
-use crate::mesh::message::{CoreMessage, ExecUnit, Watch};
+use crate::mesh::message::{CoreAsk, CoreMessage, ExecUnit, Watch};
 use crate::net::Connection;
 use crate::resp::request::{Args, Key, Span};
 use crate::resp::{ErrorReply, Reply};
@@ -34,6 +34,8 @@ pub(super) struct Exec {
     /// Messages to the client itself, which come after the reply.
     pub(super) messages: Vec<u8>,
     pub(super) started: bool,
+    /// A command in it has changed whose replica this server is, which the cores learn of after it.
+    pub(super) changes_role: bool,
     /// CLIENT REPLY wants no replies just now.
     pub(super) muted: bool,
     /// EXEC itself.
@@ -73,6 +75,7 @@ impl Core {
         shown: Vec<u8>,
     ) {
         let begun = self.last_ticks;
+        connection.has_written = true;
         let Some(multi) = connection.client.multi.take() else {
             self.send_to_monitors(shown);
             self.write_error(connection, &ErrorReply::EXEC_WITHOUT_MULTI);
@@ -183,6 +186,7 @@ impl Core {
             out: Vec::new(),
             messages: Vec::new(),
             started: false,
+            changes_role: false,
             muted: false,
             command,
             begun,
@@ -314,6 +318,7 @@ impl Core {
             match step {
                 Step::Close => connection.ending = true,
                 Step::Ask { whom, ask, then } => {
+                    exec.changes_role |= matches!(ask, CoreAsk::ReplicaOf { .. });
                     let question = Question { whom, ask, then };
                     self.settle_all(&mut exec.held); // its own unit is open and stays
                     self.ask(connection, queued.command, &args, question, Some(exec));
@@ -360,34 +365,36 @@ impl Core {
         self.end_exec(connection, *exec);
     }
 
-    fn end_exec(&mut self, connection: &mut Connection, exec: Exec) {
-        let Exec {
-            mut held,
-            out,
-            command,
-            begun,
-            mut block,
-            shown,
-            messages,
-            ..
-        } = exec;
+    fn end_exec(&mut self, connection: &mut Connection, mut exec: Exec) {
+        let mut held = std::mem::take(&mut exec.held);
         self.end_unit_on(&mut held);
         if connection.client.primary {
             Self::replay_held(&mut held, false);
         }
-        block.extend(shown);
+        let mut block = std::mem::take(&mut exec.block);
+        block.append(&mut exec.shown);
         self.send_to_monitors(block);
         self.serve_held(&mut held);
         self.give_back(held);
-        self.ran_exec(connection, command, begun);
+        self.ran_exec(connection, exec.command, exec.begun);
+        if exec.changes_role {
+            // The change may have waited for the shards; the reply waits for the change.
+            self.await_role(connection, Box::new(exec));
+            return;
+        }
+        self.answer_exec(connection, exec);
+    }
+
+    /// EXEC is over, and whoever reads its reply may rely on all that it has done.
+    pub(super) fn answer_exec(&mut self, connection: &mut Connection, exec: Exec) {
         connection.waiting = false;
         // What CLIENT REPLY silences is not in there any more.
-        connection.output.buffer().extend_from_slice(&out);
+        connection.output.buffer().extend_from_slice(&exec.out);
         if connection.client.reply_mode == ReplyMode::Skip {
             connection.client.reply_mode = ReplyMode::On;
         }
         connection.output.close_reply();
-        connection.output.buffer().extend_from_slice(&messages);
+        connection.output.buffer().extend_from_slice(&exec.messages);
         self.await_confirmation(connection);
         if !connection.waiting {
             self.resume(connection);

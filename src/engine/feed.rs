@@ -23,6 +23,7 @@ use crate::mesh::Place;
 use crate::mesh::message::CoreMessage;
 use crate::mesh::primary::{FeedMessage, PrimaryLink};
 use crate::net::Connection;
+use crate::persistence::Trouble;
 use crate::persistence::snapshot::StreamPlace;
 use crate::replication::{Piece, Replid};
 use crate::resp::ErrorReply;
@@ -59,6 +60,8 @@ pub(super) struct Feed {
     kept_from: usize,
     /// It ends as soon as nothing of it is under way.
     ending: bool,
+    /// A client has cut its link: what has come and has not been begun is passed over, as Redis never reads it.
+    cut: bool,
     /// It holds what no primary sends.
     broken: bool,
     /// A script that runs too long, or a pause, keeps it from going on.
@@ -187,6 +190,7 @@ impl Core {
                 if let Some(feed) = &mut self.feed
                     && feed.link.generation == link
                     && !feed.ending
+                    && !feed.cut
                 {
                     feed.queue.push_back(bytes);
                     self.run_feed();
@@ -254,6 +258,7 @@ impl Core {
             kept: VecDeque::new(),
             kept_from: 0,
             ending: false,
+            cut: false,
             broken: false,
             stalled: false,
             chores: Vec::new(),
@@ -298,6 +303,7 @@ impl Core {
             && self.shard.is_some()
             && !self.pushing.choked
             && !self.gates.busy
+            && self.gates.trouble != Some(Trouble::Behind)
             && (self.pause.until_ms == 0 || !feed.pauses(connection))
             && !connection.ending
             && !feed.holds(connection);
@@ -356,9 +362,11 @@ impl Core {
             return;
         };
         // A transaction that has begun is let to its end: whatever waits for a rest in the stream waits for that.
-        let busy = self.gates.busy || self.pause.until_ms > 0 && feed.pauses(connection);
+        let paused = self.pause.until_ms > 0 && feed.pauses(connection);
+        // The disk does not keep pace: neither does the stream.
+        let busy = self.gates.busy || paused || self.gates.trouble == Some(Trouble::Behind);
         if busy || feed.holds(connection) {
-            feed.stalled = true; // it goes on when the script, the pause or the cut is over
+            feed.stalled = true; // it goes on when the script, the pause or the cut is over, or the disk has caught up
             return;
         }
         feed.base = feed.given - connection.pending_input() as u64;
@@ -388,7 +396,8 @@ impl Core {
     /// Now and then: goes on after a script that ran too long, or a pause.
     pub(super) fn mind_feed(&mut self) {
         let in_pieces = self.feed.as_ref().is_some_and(|feed| feed.pieces.is_some());
-        let busy = self.gates.busy || self.pause.until_ms > 0 && !in_pieces;
+        let behind = self.gates.trouble == Some(Trouble::Behind);
+        let busy = self.gates.busy || self.pause.until_ms > 0 && !in_pieces || behind;
         if self.index == 0
             && (self.durable.always || self.logs_are_covered())
             && let Some(feed) = &self.feed
@@ -443,7 +452,8 @@ impl Core {
         command: &'static Registered,
         args: &Args<'_>,
     ) -> bool {
-        if self.gates.trouble.is_some() && command.spec.flags.has(Flags::WRITE) {
+        let trouble = self.gates.trouble.filter(|&of| of != Trouble::Behind);
+        if trouble.is_some() && command.spec.flags.has(Flags::WRITE) {
             self.write_in_trouble();
         }
         let Some(multi) = &mut connection.client.multi else {
@@ -498,7 +508,7 @@ impl Core {
             return;
         };
         feed.broken |= connection.ending || connection.closed;
-        if feed.ending && feed.pieces.is_none() || feed.broken {
+        if feed.ending && feed.pieces.is_none() || feed.broken || feed.cut {
             // What has not been begun is dropped; it will be asked for again.
             feed.queue.clear();
             feed.pieces.iter_mut().for_each(VecDeque::clear);
@@ -543,7 +553,7 @@ impl Core {
             true => feed.given - pending,
             false => feed.given,
         };
-        if taken > feed.taken {
+        if taken > feed.taken && !feed.cut {
             feed.taken = taken;
             feed.link.note_taken(0, taken);
         }
@@ -724,8 +734,12 @@ impl Core {
 
     /// CLIENT KILL of the primary: its link is cut and made again. True when the connection is that.
     pub(super) fn cut_link(&mut self, place: Place) -> bool {
-        match &self.feed {
+        match &mut self.feed {
             Some(feed) if feed.place == place => {
+                if feed.pieces.is_none() {
+                    feed.cut = true;
+                    feed.link.note_taken(0, u64::MAX); // nobody waits for what is passed over
+                }
                 feed.link.disconnect();
                 true
             }
@@ -753,6 +767,7 @@ mod tests {
             kept: chunks.iter().map(|chunk| chunk.to_vec()).collect(),
             kept_from: 0,
             ending: false,
+            cut: false,
             broken: false,
             stalled: false,
             chores: Vec::new(),

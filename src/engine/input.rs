@@ -10,6 +10,7 @@ use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
 use crate::command::{admit, cursor_slot, trace, transactions};
 use crate::config::PipelineOrder;
+use crate::keyspace::Keyspace;
 use crate::net::{Connection, Wave};
 use crate::resp::parser::{self, Limits, Parsed};
 use crate::resp::request::{Args, Key, OwnedArgs, Span};
@@ -21,7 +22,7 @@ use super::evict::Room;
 use super::slots::Judgement;
 
 /// Requests looked at together.
-const LOOKAHEAD: usize = 32;
+pub(super) const LOOKAHEAD: usize = 32;
 /// Unexecuted requests of a connection, in bytes, beyond which no more are read: the kernel's buffers then hold the
 /// client back. An unfinished request is not counted: its limit is `client-query-buffer-limit`.
 const BACKLOG_MAX: usize = 1 << 20;
@@ -156,7 +157,7 @@ impl Core {
             items.clear();
             let cut = self.cut(connection, bytes, done, &mut spans, &mut items);
             if items.len() > 1 {
-                self.prefetch(connection, &items);
+                self.prefetch();
             }
             let mut flow = Flow::Next;
             for item in &items {
@@ -219,6 +220,7 @@ impl Core {
         self.spans = spans;
         self.items = items;
         self.launch_wave(connection);
+        self.input_ends();
         self.spare_buffers.extend(connection.output.release());
         done
     }
@@ -240,6 +242,7 @@ impl Core {
             authenticated: connection.client.authenticated,
         };
         let mut at = from;
+        self.hints.clear();
         while items.len() < LOOKAHEAD {
             let known = spans.len();
             if bytes.get(at).is_some_and(|&byte| byte != b'*') {
@@ -265,6 +268,12 @@ impl Core {
                     {
                         let key = Key::new(key);
                         (slot, hash) = (key.slot, key.hash);
+                        if let Some(shard) = &self.shard
+                            && usize::from(slot) % self.shards == self.index
+                        {
+                            let db = connection.client.db;
+                            self.hints.push(shard.keyspace.hint(db, slot, hash));
+                        }
                     }
                     items.push(Item {
                         command,
@@ -319,31 +328,17 @@ impl Core {
                 && usize::from(key.slot) % self.shards == self.index
             {
                 // Which database the client has selected does not matter much: it is nearly always the first.
-                shard.keyspace.prefetch_bucket(0, key.slot, key.hash);
-                self.hints.push((key.slot, key.hash));
+                self.hints.push(shard.keyspace.hint(0, key.slot, key.hash));
             }
         }
-        for &(slot, hash) in &self.hints {
-            shard.keyspace.prefetch_entry(0, slot, hash);
-        }
+        Keyspace::prefetch(self.hints.iter().map(|hint| (&shard.keyspace, *hint)));
     }
 
-    /// Brings buckets, then entries, into the cache, all misses side by side.
+    /// Brings what the requests that were cut last will read of this shard into the cache.
     #[inline]
-    fn prefetch(&self, connection: &Connection, items: &[Item]) {
-        let Some(shard) = &self.shard else {
-            return;
-        };
-        let db = connection.client.db as usize;
-        let ours = |item: &&Item| {
-            item.command.is_some_and(|command| command.first_key > 0)
-                && usize::from(item.slot) % self.shards == self.index
-        };
-        for item in items.iter().filter(ours) {
-            shard.keyspace.prefetch_bucket(db, item.slot, item.hash);
-        }
-        for item in items.iter().filter(ours) {
-            shard.keyspace.prefetch_entry(db, item.slot, item.hash);
+    fn prefetch(&self) {
+        if let Some(shard) = &self.shard {
+            Keyspace::prefetch(self.hints.iter().map(|hint| (&shard.keyspace, *hint)));
         }
     }
 
@@ -455,7 +450,11 @@ impl Core {
             }
             return flow;
         }
+        if self.gates.notes_reads && usize::from(slot) % self.shards == self.index {
+            self.note_read(connection, command, slot);
+        }
         connection.commands += 1;
+        connection.has_written |= command.spec.flags.any(Flags::CHANGES);
         let Run::Shard(handler) = command.spec.run else {
             return self.dispatch_wide(connection, command, &args, item.end);
         };

@@ -39,6 +39,40 @@ const TRIES_IN_PASSING: u32 = 2;
 /// Bytes of an answer's line at most: longer ones come from no server that speaks the protocol.
 const LINE_MAX: usize = 64 * 1024;
 
+/// How soon the next MIGRATE follows where a tool moves a slot, nanoseconds: on this machine or one beside it.
+const LINGER_NS: u64 = 200_000;
+
+/// The moment after a MIGRATE. A tool that moves a slot asks for the next keys as soon as it is answered, thousands of times,
+/// and most of what that takes is falling asleep and being woken. So once a MIGRATE has come so soon after the one before, the
+/// core looks for what comes next instead of sleeping, for no longer than that.
+#[derive(Default)]
+pub(super) struct Lingering {
+    /// Ticks until which the next MIGRATE would be soon.
+    soon: u64,
+    /// Ticks until which the core stays awake.
+    until: u64,
+}
+
+impl Lingering {
+    /// A MIGRATE that began then has been answered.
+    fn begin(&mut self, begun: u64, now: u64, length: u64) {
+        let was_soon = begun < self.soon;
+        self.soon = now + length;
+        self.until = if was_soon { self.soon } else { 0 };
+    }
+
+    /// There is something else to wait for.
+    fn end(&mut self) {
+        self.until = 0;
+    }
+
+    /// Whether the core stays awake.
+    #[inline]
+    pub(super) fn goes_on(&self, now: u64) -> bool {
+        now < self.until
+    }
+}
+
 /// A MIGRATE under way.
 pub(super) struct Migrating {
     what: Migration,
@@ -114,6 +148,7 @@ impl Core {
         what: Migration,
         exec: Option<Box<Exec>>,
     ) {
+        self.lingering.end();
         let mut migrating = Box::new(Migrating {
             what,
             command,
@@ -206,6 +241,8 @@ impl Core {
             None => out.extend_from_slice(reply.as_bytes()),
         }
         self.ran_since(command, &args.args(connection.client.caller()), begun);
+        let length = self.observatory.scale.ticks(LINGER_NS);
+        self.lingering.begin(begun, self.last_ticks, length);
         match exec {
             Some(mut exec) => {
                 exec.held = held;

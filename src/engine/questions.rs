@@ -88,6 +88,27 @@ impl Core {
         }
     }
 
+    /// An EXEC has run that changes whose replica this server is: its reply waits until every core knows.
+    pub(super) fn await_role(&mut self, connection: &Connection, exec: Box<Exec>) {
+        let place = connection.place;
+        self.pending.insert(place.index, Pending::Role(exec));
+        let from = self.index as u16;
+        let ticket = self.ticket(place, 0);
+        let ask = CoreAsk::AwaitRole;
+        self.tell_control(CoreMessage::Ask { from, ticket, ask });
+    }
+
+    /// Every core knows the new role.
+    fn on_role_known(&mut self, place: Place) {
+        let Some(Pending::Role(exec)) = self.pending.remove(&place.index) else {
+            return;
+        };
+        if let Some(mut connection) = self.take_connection(place) {
+            self.answer_exec(&mut connection, *exec);
+            self.put_back(connection);
+        }
+    }
+
     fn ticket(&mut self, place: Place, answer: usize) -> u64 {
         self.next_ticket += 1;
         let ticket = self.next_ticket << 16 | answer as u64;
@@ -100,8 +121,10 @@ impl Core {
         let Some(place) = self.tickets.remove(&ticket) else {
             return;
         };
-        let Some(Pending::Answers { answers, .. }) = self.pending.get_mut(&place.index) else {
-            return;
+        let answers = match self.pending.get_mut(&place.index) {
+            Some(Pending::Answers { answers, .. }) => answers,
+            Some(Pending::Role(_)) => return self.on_role_known(place),
+            _ => return,
         };
         answers[(ticket & 0xffff) as usize] = Some(answer);
         if answers.iter().any(Option::is_none) {

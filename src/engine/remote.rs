@@ -5,6 +5,7 @@
 
 use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
+use crate::keyspace::Keyspace;
 use crate::keyspace::blocked::Wait;
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
@@ -13,6 +14,7 @@ use crate::resp::request::Args;
 use crate::shard::Shard;
 
 use super::core::Core;
+use super::input::LOOKAHEAD;
 use super::push::write_late;
 
 /// Commands that may run on a borrowed shard at once: a core that would do the work of idle ones sends a message.
@@ -83,27 +85,12 @@ impl Core {
     /// Runs the parts of a batch of core `home` on a shard that is in hand. False when it got only so far: the shard is
     /// owed to a blocked client that cannot be served here. Called again, it goes on where it was.
     fn run_parts(&mut self, shard: &mut Shard, home: usize, parts: &mut [Box<Part>]) -> bool {
-        for part in parts.iter() {
-            let db = part.caller.db as usize;
-            for request in &part.requests {
-                if request.key > 0 {
-                    shard
-                        .keyspace
-                        .prefetch_bucket(db, request.slot, request.hash);
-                }
+        let mut ahead = (0, 0);
+        for at in 0..parts.len() {
+            if (at, 0) >= ahead {
+                ahead = self.fetch_ahead(shard, parts, (at, 0));
             }
-        }
-        for part in parts.iter() {
-            let db = part.caller.db as usize;
-            for request in &part.requests {
-                if request.key > 0 {
-                    shard
-                        .keyspace
-                        .prefetch_entry(db, request.slot, request.hash);
-                }
-            }
-        }
-        for part in parts {
+            let part = &mut parts[at];
             let slow_before = self.slow_runs.len();
             let mut out = std::mem::take(&mut part.out);
             let mut ran = true;
@@ -118,6 +105,10 @@ impl Core {
                 }
             } else {
                 for index in part.ends.len()..part.requests.len() {
+                    if (at, index) >= ahead {
+                        ahead = self.fetch_ahead(shard, parts, (at, index));
+                    }
+                    let part = &mut parts[at];
                     let request = part.requests[index];
                     let command = self.table.by_id(request.command);
                     if self.is_short() && command.spec.flags.has(Flags::DENYOOM) {
@@ -148,6 +139,7 @@ impl Core {
                 }
             }
             shard.replaying = false;
+            let part = &mut parts[at];
             part.out = out;
             if let Some(source) = part.shown.take() {
                 self.show_part(part, &source, ran);
@@ -163,6 +155,34 @@ impl Core {
             }
         }
         true
+    }
+
+    /// Brings what the next requests from `from` on (part, request) will read into the cache; gives the first whose turn
+    /// has not come.
+    fn fetch_ahead(
+        &mut self,
+        shard: &Shard,
+        parts: &[Box<Part>],
+        from: (usize, usize),
+    ) -> (usize, usize) {
+        self.hints.clear();
+        let (mut at, mut index) = from;
+        while let Some(part) = parts.get(at)
+            && self.hints.len() < LOOKAHEAD
+        {
+            let Some(request) = part.requests.get(index) else {
+                (at, index) = (at + 1, 0);
+                continue;
+            };
+            if request.key > 0 {
+                let keyspace = &shard.keyspace;
+                self.hints
+                    .push(keyspace.hint(part.caller.db, request.slot, request.hash));
+            }
+            index += 1;
+        }
+        Keyspace::prefetch(self.hints.iter().map(|hint| (&shard.keyspace, *hint)));
+        (at, index)
     }
 
     /// Runs any command all of whose keys are on one shard. As for `execute_plan`, it may have to wait.
@@ -235,6 +255,9 @@ impl Core {
                 connection.wave = Some(wave);
                 self.keep(connection);
                 continue;
+            }
+            if self.gates.notes_reads && !wave.has_local() {
+                self.note_answer(&mut connection);
             }
             connection.output.lend(&mut self.spare_buffers);
             let start = connection.output.buffer().len();
@@ -326,7 +349,7 @@ impl Core {
     /// Runs a small batch on the shard of a core that sleeps; false when it has to be sent.
     fn borrow_for(&mut self, to: usize) -> bool {
         if !self.config.borrow
-            || self.durable.always
+            || self.durable.gating
             || self.outgoing[to].in_flight > 0
             || !self.links.core(to).berth.is_filled()
         {
@@ -343,7 +366,9 @@ impl Core {
         let Some(mut shard) = self.links.core(to).berth.borrow() else {
             return false;
         };
-        if self.links.core(to).has_scheduled() || shard.blocked.has_ready() {
+        // What rests on a slow log waits, and this core may have let out what it holds back in this turn.
+        let is_slow = shard.log.as_ref().is_some_and(|log| log.is_slow());
+        if is_slow || self.links.core(to).has_scheduled() || shard.blocked.has_ready() {
             self.give_back(vec![shard]);
             return false;
         }

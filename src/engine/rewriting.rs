@@ -178,11 +178,12 @@ impl Core {
         shard.effects.forget_db();
         match &mut shard.log {
             Some(log) => {
-                if !shard.effects.is_empty() {
+                if !shard.effects.is_empty() || log.has_left() {
                     // They could not be written and are in the base that follows: only that makes the log whole again.
                     let error = status.write_error.swap(0, Relaxed).max(1);
                     status.sync_error.store(error, Relaxed);
                     shard.effects.clear();
+                    log.drop_left();
                     log.retry_at(0);
                 }
                 log.switch_to(file);
@@ -211,6 +212,9 @@ impl Core {
     /// DEBUG LOADAOF: what the files hold takes the place of all data.
     pub(super) fn load_logs(&mut self, held: &mut Held) -> Result<(), String> {
         self.settle_all(held);
+        held.iter()
+            .filter_map(|shard| shard.log.as_ref())
+            .for_each(|log| log.drain());
         let status = self.observatory.snapshots.clone();
         if status.saves.under_way().is_some() {
             return Err("A snapshot or a rewrite is under way, and reads what would go".to_owned());
@@ -263,7 +267,9 @@ impl Core {
         for shard in held.iter_mut() {
             shard.effects.set_logged(false);
             shard.log = None;
-            self.observatory.core(shard.index).log_bytes.set(0);
+            let counters = self.observatory.core(shard.index);
+            counters.log_bytes.set(0);
+            counters.log_buffer.set(0);
         }
         log.on.store(false, Relaxed);
         log.complete.store(false, Relaxed);

@@ -67,6 +67,8 @@ impl Core {
         // What is wrong with the request itself needs no shard.
         let found = self.script_of(command, args);
         if let Err(error) = found {
+            self.note_script(connection, command, args);
+            self.show_script();
             let mut out = std::mem::take(connection.output.buffer());
             let start = out.len();
             self.failed(command, &error, &mut out, start);
@@ -204,11 +206,7 @@ impl Core {
     ) {
         let begun = ticks();
         let start = out.len();
-        if !self.monitors.is_empty() {
-            let source = trace::monitor_source(&connection.client);
-            let line = trace::monitor_line(command, args, &source, unix_us());
-            self.script_lines.extend(line);
-        }
+        self.note_script(connection, command, args);
         let outcome = found
             .and_then(|found| self.run_script_checked(connection, held, command, args, found, out));
         if let Err(error) = outcome {
@@ -221,6 +219,15 @@ impl Core {
             self.charge(shards, command, args, out.len() - start);
         }
         self.ran(command, args);
+    }
+
+    /// Monitors see a request for a script before what the script calls, and also one that fails.
+    fn note_script(&mut self, connection: &Connection, command: &Registered, args: &Args<'_>) {
+        if !self.monitors.is_empty() {
+            let source = trace::monitor_source(&connection.client);
+            let line = trace::monitor_line(command, args, &source, unix_us());
+            self.script_lines.extend(line);
+        }
     }
 
     /// Shows the script that has just run, as one block.

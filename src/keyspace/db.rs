@@ -14,6 +14,14 @@ use super::value::Value;
 /// One key with what it holds.
 pub type KeyEntry = Entry<Value>;
 
+/// A key that is about to be looked up; from [`Keyspace::hint`].
+#[derive(Clone, Copy)]
+pub struct Hint {
+    hash: u64,
+    db: u32,
+    slot: Slot,
+}
+
 /// One database's share on one shard.
 #[derive(Default)]
 pub struct Db {
@@ -271,20 +279,27 @@ impl Keyspace {
         self.dbs[db].tables.get(self.place(slot))
     }
 
-    /// Asks the CPU to fetch the bucket where the key would be.
+    /// A key of this shard will be looked up soon. Asks for its table's header; for the rest see [`Keyspace::prefetch`].
     #[inline]
-    pub fn prefetch_bucket(&self, db: usize, slot: Slot, hash: u64) {
-        if let Some(table) = self.table(db, slot) {
-            table.prefetch_bucket(hash);
+    pub fn hint(&self, db: u32, slot: Slot, hash: u64) -> Hint {
+        if let Some(table) = self.table(db as usize, slot) {
+            table::prefetch(std::ptr::from_ref(table).cast());
         }
+        Hint { hash, db, slot }
     }
 
-    /// Asks the CPU to fetch the entries whose tags match; the bucket should be there by now.
+    /// Brings into the cache what looking up these keys will read, each in its keyspace, stage by stage, so that the misses
+    /// of all of them lie side by side. A few dozen at a time: more would push each other out.
     #[inline]
-    pub fn prefetch_entry(&self, db: usize, slot: Slot, hash: u64) {
-        if let Some(table) = self.table(db, slot) {
-            table.prefetch_element(hash);
-        }
+    pub fn prefetch<'a>(keys: impl Iterator<Item = (&'a Keyspace, Hint)> + Clone) {
+        let tables = || {
+            keys.clone().filter_map(|(keyspace, key)| {
+                Some((keyspace.table(key.db as usize, key.slot)?, key.hash))
+            })
+        };
+        tables().for_each(|(table, hash)| table.prefetch_bucket(hash));
+        tables().for_each(|(table, hash)| table.prefetch_element(hash));
+        tables().for_each(|(table, hash)| table.prefetch_rest(hash));
     }
 
     /// The entry of a key, expired or not.

@@ -7,7 +7,7 @@ mod slots;
 mod value;
 pub mod watch;
 
-pub use db::{Db, FoundKey, KeyEntry, KeyPlace, Keyspace};
+pub use db::{Db, FoundKey, Hint, KeyEntry, KeyPlace, Keyspace};
 pub use evict::{Among, Candidate, Pool, Weights};
 pub use slots::SlotTables;
 pub use value::{Kind, Remains, Value};

@@ -378,8 +378,8 @@ pub enum CoreMessage {
         place: Place,
         /// As it was asked for.
         number: u64,
-        /// How many.
-        replicas: usize,
+        /// How many, of which offset.
+        have: Have,
     },
     /// Delete all keys of these slots of the receiver's shard: another node has them now.
     DropKeys(Arc<SlotSet>),
@@ -442,6 +442,15 @@ pub enum CopyOutcome {
     Failed(String),
 }
 
+/// What the control core says to a client in WAIT or WAITAOF.
+#[derive(Clone, Copy, Debug)]
+pub struct Have {
+    /// So many replicas have what was waited for.
+    pub replicas: usize,
+    /// The offset that they were asked for, if all that the client has written is known to stand before it.
+    pub offset: Option<u64>,
+}
+
 /// WAIT and WAITAOF on their way to the control core.
 #[derive(Debug)]
 pub struct AwaitReplicas {
@@ -455,8 +464,8 @@ pub struct AwaitReplicas {
     pub replicas: i64,
     /// They are to have it on disk.
     pub on_disk: bool,
-    /// The client has run nothing before: everybody has that.
-    pub has_done_nothing: bool,
+    /// What it has written is known to stand before this offset; else all counts that was written by now.
+    pub offset: Option<u64>,
 }
 
 /// FAILOVER.
@@ -642,6 +651,8 @@ pub enum CoreAsk {
         /// Who asks, for the log.
         client: String,
     },
+    /// To the control core: answered when every core knows of all changes of the role that have been asked for.
+    AwaitRole,
     /// What the server is to others has changed.
     SetRole(Role),
     /// To the control core: SHUTDOWN ABORT. Answered `Failed` when none is under way.

@@ -8,6 +8,7 @@ use crate::command::connection::ConnectionFacts;
 use crate::command::table::Registered;
 use crate::keyspace::blocked::Waiter;
 use crate::mesh::Place;
+use crate::mesh::message::Have;
 use crate::replication::SyncRequest;
 use crate::resp::parser::Parser;
 
@@ -43,6 +44,8 @@ pub struct Connection {
     pub waiting: bool,
     /// What it has been answered waits for the disk; it executes nothing meanwhile.
     pub held: bool,
+    /// While a log is slow: what its answers of this turn rest on.
+    pub light: Light,
     /// Waits in a blocking command.
     pub blocked: Option<Box<Blocking>>,
     /// It has asked for the stream, and leaves this core when nothing of it is under way any more.
@@ -75,10 +78,43 @@ pub struct Connection {
     pub bytes_in: u64,
     /// See `bytes_in`.
     pub bytes_out: u64,
-    /// Commands run, for CLIENT LIST.
+    /// Commands run.
     pub commands: u64,
+    /// It has run what may change data since `written` was found out.
+    pub has_written: bool,
+    /// Where its last change stands, as far as WAIT and WAITAOF have found out.
+    pub written: Written,
     /// Memory that its core has counted for it, and how large a client that makes it.
     pub counted: Counted,
+}
+
+/// Where the last change of a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The offset of the stream behind it, or a later one; zero when there is no change.
+    pub offset: u64,
+    /// It is known to be on disk here.
+    pub on_disk: bool,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Written {
+            offset: 0,
+            on_disk: true,
+        }
+    }
+}
+
+/// Reads alone, which wait for no disk if all changes to what they read are written.
+#[derive(Clone, Debug, Default)]
+pub struct Light {
+    /// Nothing else so far.
+    pub is: bool,
+    /// Commands that the connection had run before.
+    pub commands: u64,
+    /// The slots that were read.
+    pub slots: Vec<u16>,
 }
 
 /// What a core has counted for a connection.
@@ -110,8 +146,8 @@ pub struct Awaiting {
     pub number: u64,
     /// What for.
     pub wanted: Await,
-    /// What the control core has said: so many replicas.
-    pub have: Option<usize>,
+    /// What the control core has said.
+    pub have: Option<Have>,
     /// It has been looked whether the logs are on disk.
     pub log_is_known: bool,
     /// They are.
@@ -121,8 +157,8 @@ pub struct Awaiting {
 }
 
 impl Awaiting {
-    /// The number of replicas to answer with, when there is nothing left to wait for.
-    pub fn outcome(&self) -> Option<usize> {
+    /// What to answer with, when there is nothing left to wait for.
+    pub fn outcome(&self) -> Option<Have> {
         let local = self.wanted.on_disk == Some(true);
         let is_enough = self.log_is_known && (self.is_synced || !local);
         self.have.filter(|_| is_enough || self.is_over)
@@ -144,6 +180,7 @@ impl Connection {
             wave: None,
             waiting: false,
             held: false,
+            light: Light::default(),
             blocked: None,
             leaving: None,
             served: None,
@@ -161,6 +198,8 @@ impl Connection {
             bytes_in: 0,
             bytes_out: 0,
             commands: 0,
+            has_written: false,
+            written: Written::default(),
             counted: Counted::default(),
         }
     }

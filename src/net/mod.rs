@@ -4,6 +4,6 @@ mod connection;
 mod output;
 mod wave;
 
-pub use connection::{Awaiting, Blocking, Connection};
+pub use connection::{Awaiting, Blocking, Connection, Written};
 pub use output::Output;
 pub use wave::Wave;

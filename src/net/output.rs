@@ -77,6 +77,16 @@ impl Output {
         self.cleared = Some(self.close());
     }
 
+    /// The same, but nothing of what is there leaves.
+    pub fn gate_all(&mut self) {
+        self.cleared = Some(self.taken);
+    }
+
+    /// Whether it is under a gate.
+    pub fn is_gated(&self) -> bool {
+        self.cleared.is_some()
+    }
+
     /// Everything leaves again as it comes.
     pub fn end_gate(&mut self) {
         self.cleared = None;

@@ -104,6 +104,11 @@ impl Wave {
         self.order.is_empty()
     }
 
+    /// Whether some of its commands ran on the home shard.
+    pub fn has_local(&self) -> bool {
+        !self.local_ends.is_empty()
+    }
+
     /// Whether its parts are on their way.
     pub fn is_launched(&self) -> bool {
         self.launched

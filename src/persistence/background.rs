@@ -9,7 +9,7 @@
 //! others, and of the same shard, that come meanwhile are put aside (`spill.rs`) and follow it. So where all shards write
 //! into one file ([`Layout::Joined`]) nothing of a big value is ever copied, and with one shard almost nothing is.
 //!
-//! Long strings come as they are and are compressed here. The checksum goes along with the writing. What the bytes go
+//! Long strings come as they are and are compressed here, very long ones piece by piece (`packing.rs`). The checksum goes along with the writing. What the bytes go
 //! into, and what makes them count when all are there, is a [`Consumer`]'s business: snapshot files (`parts.rs`), the bases
 //! of append-only files, a replica's socket.
 
@@ -22,7 +22,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::file::{Disk, Output, Syncing};
-use super::rdb::Writer;
+use super::packing::{Packed, Packing};
+use super::rdb::{Compressor, Writer};
 use super::snapshot::{Header, StreamPlace, header};
 use super::spill::Spill;
 use crate::base::allocator::{Account, Beside};
@@ -57,6 +58,9 @@ pub struct Chunk {
     pub part: Part,
     /// Encoded.
     pub bytes: Vec<u8>,
+    /// The value is a long string: from where on in `bytes` they are the string's, and how many it has in all. What comes
+    /// before belongs to the record, and is there in its first piece only.
+    pub long: Option<(usize, usize)>,
     /// Strings that are to be encoded here, each with its place in `bytes`; in order.
     pub strings: Vec<(usize, Box<[u8]>)>,
     /// Keys that are complete with it.
@@ -385,6 +389,8 @@ struct Target {
     /// A value is incomplete.
     is_open: bool,
     spill: Spill,
+    /// The long string that comes in pieces.
+    packing: Option<Packing>,
 }
 
 /// The writer at work.
@@ -395,6 +401,7 @@ struct Writing<'a> {
     outputs: usize,
     targets: Vec<Target>,
     encoder: Writer,
+    compressor: Compressor,
     next_line: u64,
     /// What it frees cores have allocated.
     account: Account,
@@ -405,6 +412,7 @@ impl<'a> Writing<'a> {
         Writing {
             account: plan.beside.account(),
             encoder: Writer::new(plan.compress),
+            compressor: Compressor::default(),
             feed,
             plan,
             consumer,
@@ -449,6 +457,7 @@ impl<'a> Writing<'a> {
                 bytes: 0,
                 is_open: false,
                 spill: Spill::new(self.plan.disk.clone(), name.into(), self.plan.memory_limit),
+                packing: None,
             });
             self.begin(number)?;
         }
@@ -508,7 +517,10 @@ impl<'a> Writing<'a> {
             return target.spill.put(&chunk.bytes);
         }
         target.is_open = chunk.part == Part::Piece;
-        self.append(number, &chunk.bytes)?;
+        match chunk.long {
+            None => self.append(number, &chunk.bytes)?,
+            Some((from, length)) => self.take_string(number, &chunk, from, length)?,
+        }
         if chunk.part == Part::Last && !self.targets[number].spill.is_empty() {
             let mut spill = self.targets[number].spill.take();
             while let Some(bytes) = spill.next()? {
@@ -519,6 +531,61 @@ impl<'a> Writing<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A piece of a long string of so many bytes; the string begins at `from`.
+    fn take_string(
+        &mut self,
+        number: usize,
+        chunk: &Chunk,
+        from: usize,
+        length: usize,
+    ) -> io::Result<()> {
+        let (head, piece) = chunk.bytes.split_at(from);
+        if from > 0 {
+            self.append(number, head)?;
+            if self.plan.compress {
+                let path = format!("{}.packed-{number}", self.plan.spill.display());
+                let packing = Packing::new(self.plan.disk.clone(), path.into());
+                self.targets[number].packing = Some(packing);
+            } else {
+                self.append_count(number, length)?;
+            }
+        }
+        let last = chunk.part == Part::Last;
+        let packed = match &mut self.targets[number].packing {
+            Some(packing) => packing.take(piece, last, &mut self.compressor)?,
+            None => Packed::Piece,
+        };
+        if last {
+            self.targets[number].packing = None;
+        }
+        match packed {
+            Packed::Nothing => Ok(()),
+            Packed::Piece => self.append(number, piece),
+            Packed::Begin(bytes) => {
+                self.append_count(number, length)?;
+                self.append(number, &bytes)
+            }
+            Packed::Whole(bytes, mut packed) => {
+                self.encoder.begin_packed(bytes, length);
+                let head = std::mem::take(&mut self.encoder.out);
+                self.append(number, &head)?;
+                while let Some(bytes) = packed.next()? {
+                    self.append(number, bytes)?;
+                    if self.feed.is_over() {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn append_count(&mut self, number: usize, count: usize) -> io::Result<()> {
+        self.encoder.count(count);
+        let bytes = std::mem::take(&mut self.encoder.out);
+        self.append(number, &bytes)
     }
 
     /// Counts keys, and waits as long for each as somebody wants who tests with a slow save.

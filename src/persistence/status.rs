@@ -222,6 +222,8 @@ pub enum Trouble {
     Snapshot,
     /// A log could not be written or synced: the errno.
     Log(i32),
+    /// More waits to be written to a log than is allowed: the disk is slow.
+    Behind,
 }
 
 /// See the head of the file.
@@ -291,7 +293,8 @@ impl Status {
         if self.saves.has_failed() && stops_writes() {
             return Some(Trouble::Snapshot);
         }
-        self.log.trouble().map(Trouble::Log)
+        let behind = || (self.log.behind.load(Relaxed) > 0).then_some(Trouble::Behind);
+        self.log.trouble().map(Trouble::Log).or_else(behind)
     }
 
     /// Changes since the last snapshot, of `changes` in all.

@@ -72,6 +72,8 @@ texts! {
     REWRITE_UNDER_WAY = "ERR Background append only file rewriting already in progress";
     /// Writing while snapshots cannot be written.
     MISCONF_SNAPSHOT = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
+    /// Writing while too much waits for a slow disk.
+    MISCONF_SLOW_DISK = "MISCONF The disk is slow: more than aof-buffer-limit bytes wait to be written to the append-only file. Commands that may modify the data set are refused until it has caught up.";
     /// SAVE that failed: the whole line. The log says why.
     FAILED = "ERR";
     /// BGSAVE and SAVE while a snapshot is being written.

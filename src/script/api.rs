@@ -9,6 +9,7 @@ use crate::base::number;
 use crate::base::sha1::sha1_hex;
 use crate::resp::request::OwnedArgs;
 
+use super::environments::environment_function;
 use super::host::Pulse;
 use super::interpreter::Kind;
 use super::lent::Lent;
@@ -212,6 +213,8 @@ pub(super) fn host_table(lua: &Lua, shared: &Shared, kind: Kind) -> mlua::Result
     host.set("untangle", lua.create_function(untangle)?)?;
     host.set("raised_at", lua.create_function(raised_at)?)?;
     host.set("name_at", lua.create_function(name_at)?)?;
+    host.set("getfenv", environment_function(lua, false)?)?;
+    host.set("setfenv", environment_function(lua, true)?)?;
     // What drand48 begins with; every interpreter draws the same numbers, as every Redis does.
     let state = Rc::new(Cell::new(0x1234_ABCD_330E_u64));
     let of = state.clone();

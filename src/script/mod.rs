@@ -10,6 +10,7 @@ mod arguments;
 mod bits;
 mod convert;
 mod core_scripts;
+mod environments;
 mod flags;
 mod host;
 mod interpreter;

@@ -4,13 +4,22 @@
 
 local host, libraries = ...
 
+-- Lua's own globals. A script may ask for the environment of any function that it can name or that has called it, so no
+-- function here has them for its own: from the next line on it is the table that scripts see. What is needed of them
+-- later on stands in locals.
+local builtins = getfenv(0)
+local shown = {}
+setfenv(1, shown)
+
 local error, type, tostring, tonumber, next, rawset, rawget, select =
-  error, type, tostring, tonumber, next, rawset, rawget, select
-local real_pcall, real_xpcall, real_pairs, real_setmetatable = pcall, xpcall, pairs, setmetatable
-local real_getfenv, real_setfenv, real_load, real_loadstring, real_dump = getfenv, setfenv, load, loadstring, string.dump
-local resume = coroutine.resume
+  builtins.error, builtins.type, builtins.tostring, builtins.tonumber, builtins.next, builtins.rawset, builtins.rawget,
+  builtins.select
+local real_pcall, real_xpcall, real_pairs, real_setmetatable =
+  builtins.pcall, builtins.xpcall, builtins.pairs, builtins.setmetatable
+local real_load, real_loadstring = builtins.load, builtins.loadstring
+local resume = builtins.coroutine.resume
 local untangle, raised_at, name_at = host.untangle, host.raised_at, host.name_at
-local string_byte = string.byte
+local string_byte = builtins.string.byte
 
 -- `doomed` is the error that ends the running script, whatever the script does to catch it.
 local doomed = nil
@@ -24,8 +33,8 @@ local function refuse_change()
   error(READ_ONLY, 2)
 end
 
-local function protect(real, shown_metatable)
-  local proxy = {}
+local function protect(real, shown_metatable, proxy)
+  proxy = proxy or {}
   reals[proxy] = real
   local metatable = {
     __index = real,
@@ -159,28 +168,7 @@ function globals.setmetatable(t, metatable)
   return t
 end
 
--- One level more than the script counts: this function.
-function globals.getfenv(f)
-  if f == nil then
-    f = 1
-  end
-  local level = type(f) ~= "function" and tonumber(f) or nil
-  if level and level >= 1 then
-    f = level + 1
-  end
-  return real_getfenv(f)
-end
-
-function globals.setfenv(f, env)
-  local level = type(f) ~= "function" and tonumber(f) or nil
-  if level == 0 then
-    error(READ_ONLY, 2)
-  end
-  if level and level >= 1 then
-    f = level + 1
-  end
-  return real_setfenv(f, env)
-end
+globals.getfenv, globals.setfenv = host.getfenv, host.setfenv
 
 -- Precompiled code could break the interpreter: only text is read.
 local function is_text(piece)
@@ -219,7 +207,6 @@ function globals.load(reader, name)
   end, name))
 end
 
-local builtins = getfenv(0)
 for _, name in real_pairs({
   "tostring", "next", "assert", "tonumber", "rawequal", "collectgarbage", "getmetatable", "type", "select",
   "unpack", "gcinfo", "ipairs", "error", "_VERSION",
@@ -235,19 +222,19 @@ local function copy(from)
   return to
 end
 
-local strings = copy(string)
-local routines = copy(coroutine)
+local strings = copy(builtins.string)
+local routines = copy(builtins.coroutine)
 
 function routines.resume(...)
   return after_resume(resume(...))
 end
 
-local maths = copy(math)
+local maths = copy(builtins.math)
 maths.random, maths.randomseed = host.random, host.randomseed
 
 -- table.insert writes past metatables.
-local tables = copy(table)
-local insert = table.insert
+local tables = copy(builtins.table)
+local insert = tables.insert
 
 -- As the C library words it: the function has the name that its caller uses.
 local function insert_error(place, wanted, got)
@@ -279,13 +266,13 @@ globals.string = (protect(strings))
 globals.table = (protect(tables))
 globals.math = (protect(maths))
 globals.coroutine = (protect(routines))
-globals.os = (protect({ clock = os.clock }))
+globals.os = (protect({ clock = builtins.os.clock }))
 for name, library in real_pairs(libraries) do
   globals[name] = (protect(library))
 end
 
 -- Strings find their methods here; the table behind them is out of reach.
-local of_strings = getmetatable("")
+local of_strings = builtins.getmetatable("")
 of_strings.__index = strings
 of_strings.__metatable = (protect({ __index = globals.string }))
 
@@ -297,8 +284,15 @@ local function missing_global(_, name)
 end
 
 real_setmetatable(globals, { __index = missing_global })
-local shown, metatable_of_shown = protect(globals, (protect({ __index = missing_global })))
+local _, metatable_of_shown = protect(globals, (protect({ __index = missing_global })), shown)
 globals._G = shown
+
+-- Nothing is left of the rest, should anybody find a way there after all.
+for _, library in real_pairs({ builtins.os, builtins }) do
+  for name in real_pairs(library) do
+    library[name] = nil
+  end
+end
 
 -- While a library is loaded there is nothing but what registers functions.
 local loading = nil

@@ -170,7 +170,7 @@ impl Runner {
 
 /// Does the job that it is given.
 // SAFETY: Lua calls it, with a state of its own.
-unsafe extern "C-unwind" fn run_job(state: *mut lua_State) -> c_int {
+pub(super) unsafe extern "C-unwind" fn run_job(state: *mut lua_State) -> c_int {
     const ON_ERROR: c_int = ffi::lua_upvalueindex(1);
     const FUNCTIONS: c_int = ffi::lua_upvalueindex(2);
     const GLOBALS: c_int = ffi::lua_upvalueindex(3);

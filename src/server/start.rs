@@ -46,7 +46,8 @@ pub(super) fn load(
     let started = Instant::now();
     let (mut keys, mut functions) = (0, Vec::new());
     let mut stream = StreamFacts::default();
-    let mut ends = Ends::new(config);
+    let is_replica = observatory.replication.is_replica.load(Relaxed);
+    let mut ends = Ends::new(config, is_replica);
     for path in files {
         match load_one(path, config, links, status, &mut ends)? {
             Some(report) => {
@@ -127,10 +128,12 @@ struct Ends {
     size: u64,
     word: &'static [u8],
     db: Option<u64>,
+    /// A replica leaves them to its primary.
+    is_replica: bool,
 }
 
 impl Ends {
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config, is_replica: bool) -> Self {
         Ends {
             commands: Backlog::new(1),
             size: config.repl_backlog_size,
@@ -139,6 +142,7 @@ impl Ends {
                 false => b"DEL",
             },
             db: None,
+            is_replica,
         }
     }
 
@@ -169,8 +173,6 @@ fn load_file(
         drop_expired: false,
         leave_raw: true,
     };
-    // A replica leaves that to its primary.
-    let drops_expired = config.replicaof.is_none();
     let mut sender = Sender::new(
         shards,
         |core, shipment| {
@@ -182,7 +184,7 @@ fn load_file(
     );
     let (mut keys, mut expired) = (0, 0);
     let mut report = load::load(&RealDisk, path, &plan, status, |loaded| {
-        if drops_expired && loaded.expire_at.is_some_and(|at| at < plan.now) {
+        if !ends.is_replica && loaded.expire_at.is_some_and(|at| at < plan.now) {
             expired += 1;
             ends.add(loaded.db, &loaded.key);
             return Ok(());

@@ -95,8 +95,11 @@ impl Shard {
     /// Takes out a key that a writing command has found, to put it in elsewhere: on this shard if it `stays`.
     pub fn take_out(&mut self, db: usize, key: &Key<'_>, stays: bool) -> Option<KeyEntry> {
         let mut entry = self.keyspace.remove(db, key)?;
-        if !stays && let Some(walk) = &mut self.walk {
-            walk.leaves(&mut entry, &self.config);
+        if let Some(walk) = &mut self.walk {
+            match stays {
+                true => walk.taken(db, &entry),
+                false => walk.leaves(db, &mut entry, &self.config, self.now),
+            }
         }
         Some(entry)
     }

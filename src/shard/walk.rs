@@ -41,7 +41,7 @@ const ELEMENTS_AT_ONCE: usize = 512;
 const BYTES_AT_ONCE: usize = 64 * 1024;
 /// Strings from this length on are compressed by the writer's thread.
 const PUT_OFF_FROM: usize = 16 * 1024;
-/// Strings from this length on are written in pieces, and not compressed: copying one of them at once would be a pause.
+/// Strings from this length on are written in pieces: copying one of them at once would be a pause.
 const LONG_STRING: usize = 1 << 20;
 /// Bytes gathered before they are handed over.
 const CHUNK: usize = 128 * 1024;
@@ -127,6 +127,8 @@ pub struct Walk {
     current: Option<Open>,
     /// What takes time to free and is no longer needed.
     trash: Vec<Box<Value>>,
+    /// A long string that has been taken out to be put in elsewhere: where it was, and its stamp.
+    moving: Option<(usize, Box<[u8]>, u8)>,
 }
 
 fn address_of(value: &Value) -> usize {
@@ -173,6 +175,7 @@ impl Walk {
             open: VecDeque::new(),
             current: None,
             trash: Vec::new(),
+            moving: None,
         }
     }
 
@@ -309,9 +312,23 @@ impl Walk {
         None
     }
 
+    /// An entry that a writing command has found is taken out, to be put in elsewhere.
+    #[cold]
+    pub(super) fn taken(&mut self, db: usize, entry: &KeyEntry) {
+        let waits = entry.stamp() != self.stamp && is_long_string(entry);
+        self.moving = waits.then(|| (db, entry.key().into(), entry.stamp()));
+    }
+
     /// A value that is walked has got another place: RENAME, MOVE.
     #[cold]
-    pub(super) fn moved(&mut self, db: usize, entry: &KeyEntry) {
+    pub(super) fn moved(&mut self, db: usize, entry: &mut KeyEntry) {
+        if let Some((from, key, stamp)) = self.moving.take()
+            && let Some(open) = self.live_string(from, &key)
+        {
+            open.source = Source::LiveString(db, entry.key().into());
+            entry.set_stamp(stamp); // a change of it is still noticed
+            return;
+        }
         if let Some(value) = entry.boxed()
             && value.is_walking()
         {
@@ -324,7 +341,8 @@ impl Walk {
 
     /// A value leaves for another shard, where this walk does not reach: it is written to its end now.
     #[cold]
-    pub(super) fn leaves(&mut self, entry: &mut KeyEntry, config: &Config) {
+    pub(super) fn leaves(&mut self, db: usize, entry: &mut KeyEntry, config: &Config, now: i64) {
+        self.before_change(db, entry, config, now); // of a long string what has not been written is kept
         let Some(value) = entry.boxed_mut().filter(|value| value.is_walking()) else {
             return;
         };
@@ -506,6 +524,7 @@ impl Walk {
         self.feed.send(Chunk {
             shard: self.shard,
             part: Part::Whole,
+            long: None,
             bytes: std::mem::replace(&mut self.writer.out, Vec::with_capacity(CHUNK + 1024)),
             strings: std::mem::take(&mut self.writer.put_off),
             keys: std::mem::take(&mut self.keys),
@@ -685,7 +704,7 @@ impl Walk {
         let over = write_step(value, &mut self.writer, config, elements);
         let bytes = std::mem::replace(&mut self.writer.out, records);
         let strings = std::mem::replace(&mut self.writer.put_off, strings);
-        self.send_piece(bytes, strings, over);
+        self.send_piece(bytes, strings, None, over);
         over
     }
 
@@ -701,10 +720,8 @@ impl Walk {
         let mut bytes = Vec::with_capacity(CHUNK + 64);
         if !std::mem::replace(&mut open.head_sent, true) {
             bytes.append(&mut open.head);
-            let mut writer = Writer::new(false);
-            writer.count(open.length);
-            bytes.append(&mut writer.out);
         }
+        let long = (bytes.len(), open.length);
         let end = (open.at + CHUNK).min(open.length);
         while open.at < end {
             let until = (open.at + BLOCK).min(end);
@@ -715,14 +732,21 @@ impl Walk {
             open.at = until;
         }
         let over = end == open.length;
-        self.send_piece(bytes, Vec::new(), over);
+        self.send_piece(bytes, Vec::new(), Some(long), over);
         over
     }
 
-    fn send_piece(&mut self, bytes: Vec<u8>, strings: Vec<(usize, Box<[u8]>)>, over: bool) {
+    fn send_piece(
+        &mut self,
+        bytes: Vec<u8>,
+        strings: Vec<(usize, Box<[u8]>)>,
+        long: Option<(usize, usize)>,
+        over: bool,
+    ) {
         self.feed.send(Chunk {
             shard: self.shard,
             part: if over { Part::Last } else { Part::Piece },
+            long,
             bytes,
             strings,
             keys: over.into(),

@@ -28,10 +28,15 @@ use std::ptr::NonNull;
 
 use crate::base::hash::hash;
 
-use super::table::Element;
+use super::table::{Element, prefetch};
 
 /// Strings up to this many bytes lie beside their key; longer ones in an allocation of their own.
 pub const INLINE_MAX: usize = 512;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// What of an entry is fetched ahead, in bytes: beyond that the CPU sees for itself that one line follows another.
+const REST_MAX: usize = 256;
 
 const HEADER: usize = 8;
 const LONG_KEY: u8 = 255;
@@ -594,6 +599,22 @@ impl<V> Element for Entry<V> {
 
     fn address(&self) -> *const u8 {
         self.at.as_ptr()
+    }
+
+    #[inline]
+    fn prefetch_rest(&self) {
+        let start = self.at.as_ptr();
+        let here = LINE - start.addr() % LINE;
+        let size = self.size();
+        let mut behind = here;
+        while behind < size.min(REST_MAX) {
+            prefetch(start.wrapping_add(behind));
+            behind += LINE;
+        }
+        if self.kind() >= KIND_LONG && size <= here {
+            // SAFETY: the kind says that a pointer lies at the value's offset.
+            prefetch(unsafe { self.take::<*const u8>(size - 8) });
+        }
     }
 }
 

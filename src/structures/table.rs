@@ -52,6 +52,9 @@ pub trait Element: Sized {
 
     /// The memory that look-ups read first, for prefetching. It is never dereferenced.
     fn address(&self) -> *const u8;
+
+    /// Asks for what look-ups read after that, which what lies at `address` tells.
+    fn prefetch_rest(&self) {}
 }
 
 /// Bits of a position, and of a scan cursor.
@@ -412,12 +415,22 @@ impl<E: Element> Table<E> {
         }
     }
 
-    /// Second stage, some look-ups later: reads the bucket and asks for the elements whose tag matches.
+    /// Second stage, some look-ups later: reads the bucket and asks for the elements whose tag matches, and for the first
+    /// overflow node.
     #[inline]
     pub fn prefetch_element(&self, hash: u64) {
         if self.buckets != 0 {
             // SAFETY: the table has buckets, and the chain is live.
             unsafe { self.bucket_of(hash).prefetch_matching(tag_of(hash)) }
+        }
+    }
+
+    /// Third stage: what is behind the beginning of an element, and what the overflow node leads to.
+    #[inline]
+    pub fn prefetch_rest(&self, hash: u64) {
+        if self.buckets != 0 {
+            // SAFETY: the table has buckets, and the chain is live.
+            unsafe { self.bucket_of(hash).prefetch_behind(tag_of(hash)) }
         }
     }
 

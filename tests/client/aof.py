@@ -4,7 +4,8 @@
     rewrite   BGREWRITEAOF and the automatic rewrite leave one generation of small files; redis-check agrees with them
     waitaof   WAITAOF answers when the logs are on disk
     full      a full disk: MISCONF, nothing acknowledged is lost, and writes go on by themselves once there is room
-    slow      a disk that is slow to take writes holds them up, which is told, and nothing piles up behind it
+    slow      a disk that is slow holds up who writes and nobody else, which is told; what waits is bounded, and a kill in the
+              middle loses nothing acknowledged
     names     files are found again whatever appendfilename is
     alone     two servers never write in one directory
     torn      half a command at the end of a file is cut off, or stops the start if it is told to
@@ -13,14 +14,18 @@
 """
 
 import argparse
+import binascii
 import glob
+import itertools
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 
 from support import ErrorReply, Server, default_slotwise, encode, scratch_root, wait_until
 
@@ -182,26 +187,140 @@ def check_full(options, directory):
     return None
 
 
+def slot(key):
+    return binascii.crc_hqx(key.encode(), 0) % 16384
+
+
+def key_of(shard, shards, number):
+    """The key number so-and-so of those that a shard has; no two in one slot."""
+    names = (f"key:{n}" for n in itertools.count())
+    return next(itertools.islice((key for key in names if slot(key) % shards == shard), number, None))
+
+
+def readable(client, seconds=0.0):
+    return bool(select.select([client.socket], [], [], seconds)[0])
+
+
+def answer(client):
+    return client.read()[0].value()
+
+
+def threads(server):
+    """The threads that write logs."""
+    names = glob.glob(f"/proc/{server.process.pid}/task/*/comm")
+    return [name for name in (open(path).read().strip() for path in names) if name.startswith("log-")]
+
+
 def check_slow(options, directory):
-    extra = ("--appendonly", "yes", "--latency-monitor-threshold", "20", "--enable-debug-command", "yes")
+    extra = ("--appendonly", "yes", "--latency-monitor-threshold", "20", "--enable-debug-command", "yes",
+             "--aof-buffer-limit", "100kb")
+    shards = options.shards
+    hot, cold = key_of(0, shards, 0), key_of(0, shards, 1)
+    kept = {}
     with Run(options, directory, *extra) as server:
-        with server.client() as client:
-            client.call("DEBUG", "AOF-FLUSH-SLEEP", "30000")
-            began = time.monotonic()
-            for number in range(20):
-                client.call("SET", f"key:{number}", "x" * 100_000)
-            expect(time.monotonic() - began > 0.5, "no write has waited for the disk")
-            client.call("DEBUG", "AOF-FLUSH-SLEEP", "0")
+        with ExitStack() as stack:
+            client, writer, reader, other = (stack.enter_context(server.client()) for _ in range(4))
+            crowd = [stack.enter_context(server.client()) for _ in range(8)]
+
+            def put(connection, key, value):
+                expect(connection.call("SET", key, value) == b"OK", f"SET {key}")
+                kept[key] = value.encode()
+
+            put(client, cold, "cold")
+            every = [key_of(shard, shards, 2) for shard in range(shards)]
+
+            def slow_down(us):
+                """From here on threads write."""
+                client.call("DEBUG", "AOF-FLUSH-SLEEP", str(us))
+                for key in every:
+                    put(client, key, "slow")
+                expect(len(threads(server)) == shards, f"{threads(server)} write")
+
+            slow_down(200_000)
+            put(client, hot, "0")
+            # Nobody waits who has only read what is written; who writes, and who reads that, waits for the write.
+            for number in range(1, 4):
+                writer.send("SET", hot, str(number))
+                reads = 0
+                while not readable(writer):
+                    expect(reader.call("GET", cold) == b"cold", "GET")
+                    reads += 1
+                    if reads == 5:
+                        other.send("GET", hot)
+                expect(reads >= 20, f"{reads} reads while a write took 200 ms")
+                said = answer(writer), answer(other)
+                expect(said == (b"OK", str(number).encode()), f"{said} to SET and GET {number}")
+            kept[hot] = b"3"
+            for number in range(4, 8):
+                writer.send("SET", hot, str(number))
+                other.send("GET", hot)
+                if answer(other) == str(number).encode():
+                    expect(readable(writer, 0.1), "a write was seen before it was written")
+                expect(answer(writer) == b"OK", "SET")
+                kept[hot] = str(number).encode()
+            # Steps over all shards, and a rewrite meanwhile.
+            writer.send("MSET", *[word for key in every for word in (key, "step")])
+            expect(answer(writer) == b"OK", "MSET")
+            kept.update((key, b"step") for key in every)
+            client.call("BGREWRITEAOF")
+            put(writer, hot, "during")
+            rewritten(client)
+            expect(info(client, "aof_last_bgrewrite_status") == "ok", "the rewrite")
+            put(writer, hot, "after")
+            # Too much waits: refused, and reading goes on.
+            for number, one in enumerate(crowd):
+                one.send("SET", key_of(0, shards, 10 + number), "x" * 40_000)
+            said = None
+            for _ in range(20):
+                said = reader.call("PING")
+                if isinstance(said, ErrorReply):
+                    break
+            refused = other.call("SET", cold, "refused")
+            answers = [answer(one) for one in crowd]
+            for number, said_so in enumerate(answers):
+                if said_so == b"OK":
+                    kept[key_of(0, shards, 10 + number)] = b"x" * 40_000
+            refusals = [one for one in (refused, *answers) if isinstance(one, ErrorReply)]
+            expect(refusals and all(one.startswith(b"MISCONF The disk is slow") for one in refusals), f"{refused} {said}")
+            if refused == b"OK":
+                kept[cold] = b"refused"
+            else:
+                expect(reader.call("GET", cold) == b"cold", "a refused command has done something")
+            expect(wait_until(lambda: other.call("SET", hot, "room") == b"OK", 5, "room"), "it goes on")
+            kept[hot] = b"room"
+            # Under always an answer waits for write and sync.
+            client.call("CONFIG", "SET", "appendfsync", "always")
+            put(writer, hot, "always")
+            client.call("CONFIG", "SET", "appendfsync", "everysec")
             events = [event[0] for event in client.call("LATENCY", "LATEST")]
             expect(b"aof-write" in events, f"not told: {events}")
-            expect(info(client, "aof_buffer_length") == "0", "something has piled up")
             debug = client.call("INFO", "debug").decode()
             spent = int(debug.split("eventloop_duration_aof_sum:")[1].split()[0])
-            expect(spent > 500_000, f"{spent} us of writing")
+            expect(spent < 200_000 * (shards + 1) + 400_000, f"cores have waited for {spent} us")
+            # Well again: written without threads.
+            client.call("DEBUG", "AOF-FLUSH-SLEEP", "0")
+
+            def is_well():
+                for key in every:
+                    put(client, key, "well")
+                return not threads(server)
+            expect(wait_until(is_well, 10, "the threads to end"), "threads still write")
+            expect(info(client, "aof_buffer_length") == "0", "something has piled up")
+            # An epoch that is due while the one before it is not on disk, and an end in the middle of it all.
+            slow_down(40_000)
+            put(client, hot, "slow again")
+            client.call("DEBUG", "AOF-FLUSH-SLEEP", "2200000")
+            before = int(info(client, "aof_delayed_fsync"))
+            writer.send("SET", hot, "never acknowledged")
+            expect(wait_until(lambda: int(info(client, "aof_delayed_fsync")) > before, 5, "an epoch"), "no delay is counted")
+            del kept[hot]
         kill(server)
     with Run(options, directory, "--appendonly", "yes") as server:
         with server.client() as client:
-            expect(client.call("DBSIZE") == 20, "something acknowledged is gone")
+            for key, value in kept.items():
+                found = client.call("GET", key)
+                expect(found == value, f"{key}: {found[:20] if found else found} after a kill, acknowledged was {value[:20]}")
+            expect(client.call("GET", hot) in (b"slow again", b"never acknowledged"), "what was acknowledged last")
 
 
 def check_names(options, directory):

@@ -1,9 +1,10 @@
 """Kills the server with SIGKILL while many clients write, starts it again with another number of shards, and looks.
 
-Every client knows what it has sent and what was acknowledged. After each kill: every acknowledged write is there, nothing
+Every client knows what it has sent and what was acknowledged. After each kill: every acknowledged write is there and whatever
+another client has read, nothing
 is there that was not sent, and what was written in one step (MSET, MULTI, a script, RENAME, COPY, SMOVE, a move between
 lists) is there wholly or not at all. Under `always` and under `everysec` alike, since a killed process leaves behind what
-it has given to the kernel.
+it has given to the kernel; and with a disk that is slow, whose answers wait for a thread to write.
 
     tests/client/crash.py [--slotwise PATH] [--kills N] [--seconds N] [--seed N] [--clients N]
 """
@@ -36,6 +37,7 @@ class Writer:
         self.random = random.Random(seed * 1000 + index)
         self.sent = {}
         self.acked = {}
+        self.seen = {}  # what others have read
         self.acknowledged = 0
         self.tokens_at = [0] * GROUP  # which of its two sets a token is in, as last acknowledged
         self.token_moves = {}
@@ -94,13 +96,13 @@ class Writer:
         self.acknowledged += 1
 
     def within(self, kind, number):
-        low, high = self.acked.get(kind, 0), self.sent.get(kind, 0)
-        if not low <= number <= high:
+        low, seen, high = self.acked.get(kind, 0), self.seen.get(kind, 0), self.sent.get(kind, 0)
+        if not max(low, seen) <= number <= high:
             raise Failure(
-                f"client {self.index}, {kind}: {number} is there; acknowledged up to {low}, sent up to {high}"
+                f"client {self.index}, {kind}: {number} is there; acknowledged up to {low}, read up to {seen}, sent up to {high}"
             )
         # From here on that is what there is.
-        self.sent[kind] = self.acked[kind] = number
+        self.sent[kind] = self.acked[kind] = self.seen[kind] = number
 
     def look(self, client):
         for kind in sorted(self.sent):
@@ -166,12 +168,31 @@ def write_until_killed(writer, port, problems):
         problems.append(problem)
 
 
+def read_until_killed(writers, port, source):
+    """What was read stays, too."""
+    try:
+        with Client(("127.0.0.1", port), timeout=30.0) as client:
+            while True:
+                writer, kind = source.choice(writers), source.choice(("set", "incr", "mset", "script"))
+                names = writer.names(kind)[:1 if kind in ("set", "incr") else GROUP]
+                if source.random() < 0.3:
+                    found = client.call("MGET", *names)
+                else:
+                    found = [client.call("GET", source.choice(names))]
+                numbers = [int(text or 0) for text in found if not isinstance(text, ErrorReply)]
+                writer.seen[kind] = max([writer.seen.get(kind, 0), *numbers])
+    except (OSError, ConnectionError):
+        pass
+
+
 def round_of(server, writers, random_source, rewrite):
     """Lets all write for a moment and kills the server."""
     problems = []
     threads = [
         threading.Thread(target=write_until_killed, args=(writer, server.port, problems)) for writer in writers
     ]
+    reads = random.Random(random_source.randrange(1 << 30))
+    threads.append(threading.Thread(target=read_until_killed, args=(writers, server.port, reads)))
     for thread in threads:
         thread.start()
     pause = random_source.uniform(0.05, 0.9)
@@ -201,7 +222,8 @@ def main():
     print(f"seed {options.seed}")
     source = random.Random(options.seed)
     writers = [Writer(index, options.seed) for index in range(options.clients)]
-    server = Server("crash", [options.slotwise, "--port", "{port}", "--dir", "{dir}", "--appendonly", "yes"])
+    server = Server("crash", [options.slotwise, "--port", "{port}", "--dir", "{dir}", "--appendonly", "yes",
+                              "--enable-debug-command", "yes"])
     base = list(server.command)
     began = time.monotonic()
     kills = 0
@@ -214,6 +236,8 @@ def main():
             with server.client() as client:
                 for writer in writers:
                     writer.look(client)
+                # The disk is slow at times, so that threads write the logs.
+                client.call("DEBUG", "AOF-FLUSH-SLEEP", source.choice((0, 0, 6000, 20_000, 60_000)))
             round_of(server, writers, source, not options.no_rewrite)
             kills += 1
         server.command = base + ["--shards", "2"]

@@ -63,7 +63,7 @@ def main():
         with (tempfile.TemporaryDirectory(dir=scratch_root()) as cache,
               slotwise(options.slotwise, shards=count, extra=extra) as server):
             files = [f"tests/{name}" for name in options.files or FILES]
-            command = [sys.executable, "-m", "pytest", "-q", "--timeout", "60", "-W", "ignore", "-m", LEFT_OUT,
+            command = [sys.executable, "-m", "pytest", "-q", "--timeout", "60", "-o", "filterwarnings=ignore", "-m", LEFT_OUT,
                        "-o", f"cache_dir={cache}", "--redis-url", f"redis://127.0.0.1:{server.port}/9", *files]
             run = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=900, check=False)
             failed = failures(run.stdout)

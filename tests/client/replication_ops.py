@@ -48,14 +48,19 @@ def wait_counts_the_replicas_that_have_the_write(bench):
 @test()
 def wait_does_not_return_for_a_replica_that_stands_still(bench):
     primary, replica = bench.pair()
-    with primary.client() as client, primary.client() as other:
+    with primary.client() as client, primary.client() as other, primary.client() as third:
         client.must("SET", "a", 1)
-        equal(client.must("WAIT", 1, 5000), 1)
+        third.must("SET", "b", 1)
+        equal([client.must("WAIT", 1, 5000) for client in (client, third)], [1, 1])
         replica.stop_running()
         try:
             client.must("SET", "a", 2)
             equal(client.must("WAIT", 1, 300), 0)
             equal(other.must("WAIT", 1, 300), 1, "a client that has written nothing")
+            equal(third.must("GET", "a"), b"2")
+            equal(third.must("WAIT", 1, 300), 1, "a client that has written nothing since its last WAIT")
+            third.must("SET", "b", 2)
+            equal([third.must("WAIT", 1, 100) for _ in range(2)], [0, 0], "a client that has written since")
             client.send("WAIT", 1, 0)
             wait_until(lambda: primary.info("clients")["blocked_clients"] == "1", 5, "the client to wait")
         finally:
@@ -459,7 +464,15 @@ def replicaof_answers_as_it_should(bench):
     equal(replica.must("SLAVEOF", "no", "one"), b"OK")
     equal(replica.must("REPLICAOF", "NO", "ONE"), b"OK", "twice")
     with replica.client() as client:
-        equal(client.transaction([("SET", "a", 1), ("REPLICAOF", "127.0.0.1", primary.port)]), [b"OK", b"OK"], "in MULTI")
+        for _ in range(5):
+            # Whoever has read EXEC's reply finds the new role, whichever core has the key.
+            equal(client.transaction([("SET", "a", 1), ("REPLICAOF", "127.0.0.1", primary.port)]), [b"OK", b"OK"], "in MULTI")
+            for number in range(8):
+                error(replica, "READONLY You can't write against a read only replica.", "SET", f"k{number}", 1)
+            equal(client.transaction([("REPLICAOF", "NO", "ONE")]), [b"OK"])
+            for number in range(8):
+                equal(replica.call("SET", f"k{number}", 1), b"OK")
+        equal(client.transaction([("REPLICAOF", "127.0.0.1", primary.port)]), [b"OK"])
     replica.wait_up()
     wait_same(primary, replica)
 

@@ -103,7 +103,7 @@ impl Cluster {
             taken_from_us += usize::from(owner == Some(my_owner));
             self.unbind(slot);
             self.bind(slot, claimer);
-            self.save_durably();
+            self.save_by_tick();
             self.look_soon();
         }
         self.settle(claimer, my_owner, taken, taken_from_us, claimed_count);

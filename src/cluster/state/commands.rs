@@ -29,7 +29,7 @@ pub enum SetSlot<'a> {
     Node {
         /// Whose.
         id: &'a [u8],
-        /// Keys of the slot that are here.
+        /// Keys of the slot that are here; they matter if [`Cluster::may_hold_keys`] says so.
         keys: usize,
     },
 }
@@ -104,6 +104,11 @@ impl Cluster {
         }
         self.unbind_all(self.myself);
         self.changed(now_ms)
+    }
+
+    /// Whether SETSLOT NODE depends on the keys that there are here: the slot is this node's, or keys of it go to another.
+    pub fn may_hold_keys(&self, slot: Slot) -> bool {
+        self.owner(slot) == Some(self.myself) || self.migrating.contains_key(&slot)
     }
 
     /// CLUSTER SETSLOT.

@@ -19,6 +19,9 @@ impl Cluster {
     pub fn tick(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
         self.ticks += 1;
+        if self.owes_save {
+            self.save_durably();
+        }
         self.pfail_count = 0;
         for key in self.nodes.keys() {
             self.keep_link(key);

@@ -122,6 +122,8 @@ pub struct Cluster {
     /// Slots bound anew in this turn that were of this node's replica group.
     unbound: SlotSet,
     todo: Todo,
+    /// The next tick saves, durably.
+    owes_save: bool,
     actions: Vec<Action>,
     /// The map that shards have, or are about to get.
     published: Option<Arc<SlotMap>>,
@@ -217,6 +219,7 @@ impl Cluster {
                 self.act(Action::PublishMap(map));
             }
         }
+        self.owes_save &= !(self.todo.save && self.todo.is_durable);
         let save = self.todo.save.then(|| Save {
             text: self.conf().to_text(self.settings.tls),
             is_durable: self.todo.is_durable,
@@ -249,6 +252,13 @@ impl Cluster {
     fn save_durably(&mut self) {
         self.todo.save = true;
         self.todo.is_durable = true;
+    }
+
+    /// nodes.conf has changed by what another node claims of itself. To have forgotten that after a crash is to have missed
+    /// a packet, since it says so again with every ping; only what this node promises must not be forgotten. So the next tick
+    /// saves it, durably, and with it all that came until then: while slots are moved one by one, Redis syncs for each.
+    fn save_by_tick(&mut self) {
+        self.owes_save = true;
     }
 
     /// Whether the cluster is up has to be found out again.

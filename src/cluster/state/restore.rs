@@ -90,6 +90,7 @@ impl Cluster {
             gossip_round: 0,
             unbound: SlotSet::default(),
             todo: Default::default(),
+            owes_save: false,
             actions: Vec::new(),
             published: None,
         };

@@ -153,13 +153,16 @@ fn rename_key(
     only_if_free: bool,
 ) -> Result<bool, ErrorReply> {
     let (db, from, to) = (args.db(), args.key(1), args.key(2));
-    if shards.of(&from).write(&args.caller, &from).is_none() {
+    // No byte of a string changes, so a snapshot under way has nothing to keep.
+    let found = shards.of(&from).write_bytes(&args.caller, &from, 0..0);
+    if found.is_none() {
         return Err(ErrorReply::NO_SUCH_KEY);
     }
     if from.bytes == to.bytes {
         return Ok(false);
     }
-    let taken = shards.of(&to).write(&args.caller, &to).is_some();
+    let there = shards.of(&to).write_bytes(&args.caller, &to, 0..0);
+    let taken = there.is_some();
     if taken && only_if_free {
         return Ok(false);
     }
@@ -200,7 +203,8 @@ fn move_key(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result
         db: to as u32,
         ..args.caller
     };
-    let free = shard.write(&args.caller, &key).is_some() && shard.write(&there, &key).is_none();
+    let free = shard.write_bytes(&args.caller, &key, 0..0).is_some()
+        && shard.write_bytes(&there, &key, 0..0).is_none();
     if free && let Some(entry) = shard.take_out(from, &key, true) {
         settle(shard, to, &key, entry);
         shard.changed(from, &key, Class::Generic, "move_from");

@@ -376,6 +376,12 @@ fn of_a_long_string_only_what_changes_is_kept() {
     let (feed, ended) = world.begin(Layout::Joined);
     world.h.run(&["APPEND", "a", &text]);
     world.h.run(&["EXPIRE", "b", "1000"]);
+    world.h.run(&["RENAME", "a", "renamed"]);
+    world.h.run(&["MOVE", "renamed", "2"]);
+    world.h.caller.db = 2;
+    world.h.run(&["RENAME", "renamed", "a"]);
+    world.h.run(&["MOVE", "a", "0"]);
+    world.h.caller.db = 0;
     assert_eq!(feed.copied(), 0);
     world.h.run(&["SETRANGE", "a", "100000", "x"]);
     world.h.run(&["SETBIT", "b", "1600000", "1"]);
@@ -387,6 +393,38 @@ fn of_a_long_string_only_what_changes_is_kept() {
     }
     assert!(ended.recv().unwrap());
     assert_same(&world.read(Layout::Joined), &expected);
+}
+
+#[test]
+fn long_strings_are_compressed_where_that_is_worth_it() {
+    for compress in [b"yes".as_slice(), b"no"] {
+        let mut world = World::new(1, 3, &[(b"rdbcompression", compress)]);
+        let noise = |world: &mut World, bytes: usize| -> String {
+            let letters = std::iter::repeat_with(|| char::from(33 + world.below(90) as u8));
+            letters.take(bytes).collect()
+        };
+        // Some shrink to what fits into memory, some go by way of a file, some do not shrink, some only at first.
+        let (few, much) = (noise(&mut world, 12), noise(&mut world, 1 << 21));
+        let half: String = much.chars().flat_map(|letter| [letter; 6]).collect();
+        let mixed = few.repeat(100_000) + &much;
+        world.h.run(&["SET", "few", &few.repeat(200_000)]);
+        world.h.run(&["SET", "half", &half]);
+        world.h.run(&["SET", "much", &much]);
+        world.h.run(&["SET", "mixed", &mixed]);
+        let expected = state(&world.h.shards);
+        let plain = few.len() * 200_000 + half.len() + much.len() + mixed.len();
+        let (_, ended) = world.begin(Layout::Joined);
+        while world.step(0, 100) != Progress::Over {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        assert!(ended.recv().unwrap());
+        assert_same(&world.read(Layout::Joined), &expected);
+        let files = world.disk.files.lock().unwrap();
+        assert_eq!(files.len(), 1, "nothing is left aside");
+        let size = files[&path(0)].len();
+        let shrinks = size < plain - 4_000_000;
+        assert_eq!(shrinks, compress == b"yes", "{size} of {plain}");
+    }
 }
 
 #[test]

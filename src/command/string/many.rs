@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::keyspace::{Hint, Keyspace};
 use crate::resp::request::{Args, Key};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Class, Shards};
@@ -93,28 +94,30 @@ pub(super) const MSETNX: Command = Command {
 /// Keys looked at ahead of the one in work, so that their cache misses overlap.
 const AHEAD: usize = 16;
 
-/// Calls `each` with the place of every key and the key, having asked for its bucket and entry some keys before.
+/// Calls `each` with the place of every key and the key, having fetched what it needs with some keys before.
 fn for_each_key<'a>(
     shards: &mut Shards<'_>,
     args: &Args<'a>,
     step: usize,
     mut each: impl FnMut(&mut Shards<'_>, usize, &Key<'a>),
 ) {
-    let db = args.db();
     let mut at = 1;
     while at < args.len() {
         let end = args.len().min(at + AHEAD * step);
-        let keys: SmallVec<[Key<'a>; AHEAD]> =
-            (at..end).step_by(step).map(|at| args.key(at)).collect();
-        for key in &keys {
-            let keyspace = &shards.of(key).keyspace;
-            keyspace.prefetch_bucket(db, key.slot, key.hash);
-        }
-        for key in &keys {
-            let keyspace = &shards.of(key).keyspace;
-            keyspace.prefetch_entry(db, key.slot, key.hash);
-        }
-        for key in &keys {
+        let keys: SmallVec<[(Key<'a>, Hint); AHEAD]> = (at..end)
+            .step_by(step)
+            .map(|at| {
+                let key = args.key(at);
+                let keyspace = &shards.at(&key).keyspace;
+                let hint = keyspace.hint(args.caller.db, key.slot, key.hash);
+                (key, hint)
+            })
+            .collect();
+        Keyspace::prefetch(
+            keys.iter()
+                .map(|(key, hint)| (&shards.at(key).keyspace, *hint)),
+        );
+        for (key, _) in &keys {
             each(shards, at, key);
             at += step;
         }

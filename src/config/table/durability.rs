@@ -59,6 +59,14 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Honoured,
     ),
     Directive::new(
+        "aof-buffer-limit",
+        None,
+        Kind::Memory(1 << 16, 1 << 40),
+        "64mb",
+        AtRunTime,
+        Honoured,
+    ),
+    Directive::new(
         "dbfilename",
         None,
         SNAPSHOT_NAME,

@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::base::clock::unix_ms;
 use crate::base::number::parse_i64;
 use crate::base::slot::{SLOTS, Slot};
-use crate::cluster::SlotSet;
 use crate::cluster::render;
 use crate::cluster::state::{Failover, SetSlot};
+use crate::cluster::{Cluster, SlotSet};
 use crate::control::Control;
 use crate::mesh::message::{ClusterAsk, CoreAnswer, CoreAsk, CoreMessage};
 use crate::resp::{ErrorReply, Reply};
@@ -39,14 +39,16 @@ pub(super) enum Wanted {
 }
 
 /// A subcommand that needs to know of keys: in which slot, or of all.
-fn keys_needed(ask: &ClusterAsk) -> Option<Option<Slot>> {
+fn keys_needed(cluster: &Cluster, ask: &ClusterAsk) -> Option<Option<Slot>> {
     let args = &ask.args;
     let is = |at: usize, word: &str| {
         args.get(at)
             .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
     };
     if is(1, "SETSLOT") && is(3, "NODE") && args.len() == 5 {
-        return slot(&args[2]).ok().map(Some);
+        // The target of a move and those beside it need not ask their cores.
+        let slot = slot(&args[2]).ok();
+        return slot.filter(|slot| cluster.may_hold_keys(*slot)).map(Some);
     }
     let of_all = is(1, "FLUSHSLOTS") || is(1, "REPLICATE") || is(1, "RESET");
     of_all.then_some(None)
@@ -71,7 +73,7 @@ impl Control {
             return;
         }
         let done = self.with_bus(|control, bus| {
-            let Some(slot) = keys_needed(&ask) else {
+            let Some(slot) = keys_needed(&bus.cluster, &ask) else {
                 return Some(control.run_cluster(bus, &ask, 0));
             };
             if ask.in_transaction {
@@ -105,8 +107,9 @@ impl Control {
         };
         let round = self.bus.as_mut().and_then(|bus| bus.map_round.take());
         match round {
-            Some(round) => self.answer_after(round, asker, answer),
-            None => self.answer(asker.0, asker.1, answer),
+            // A core that is the only one reads its mail in order: it has the map when it reads the answer.
+            Some(round) if self.links.shards() > 1 => self.answer_after(round, asker, answer),
+            _ => self.answer(asker.0, asker.1, answer),
         }
     }
 

@@ -198,8 +198,9 @@ impl Control {
             self.accept_links(&mut bus, listener);
         }
         self.bus = Some(Box::new(bus));
-        if let Some(primary) = primary.filter(|address| !address.ip.is_empty()) {
-            self.begin_as_replica(primary.ip.to_string(), primary.port);
+        match primary.filter(|address| !address.ip.is_empty()) {
+            Some(primary) => self.begin_as_replica(primary.ip.to_string(), primary.port),
+            None => self.begin_as_primary(),
         }
         // The first map reaches the cores before they let anybody in.
         self.with_bus(|control, bus| {

@@ -58,8 +58,8 @@ pub(in crate::control) struct Following {
 struct Change {
     primary: Option<(Vec<u8>, u16)>,
     failover: bool,
-    /// Who is answered at the end.
-    asker: Option<(u16, u64)>,
+    /// Who are answered at the end.
+    askers: Vec<(u16, u64)>,
     step: Step,
 }
 
@@ -77,14 +77,12 @@ enum Step {
 }
 
 impl Control {
-    /// At start: what the configuration says.
+    /// At start: what the configuration says, or the cluster's file, which has been read by then.
     pub(in crate::control) fn begin_role(&mut self) {
         self.replication.following.primary = self.config.replicaof.clone();
-        let is_replica = self.config.replicaof.is_some();
-        let status = &self.observatory.replication;
-        status.is_replica.store(is_replica, Relaxed);
+        let is_replica = self.observatory.replication.is_replica.load(Relaxed);
         crate::control::logging::set_role(is_replica);
-        if is_replica && !self.observatory.snapshots.loading.load(Relaxed) {
+        if self.config.replicaof.is_some() && !self.observatory.snapshots.loading.load(Relaxed) {
             self.start_link();
         }
     }
@@ -94,6 +92,15 @@ impl Control {
         self.replication.following.primary = Some((host.into_bytes(), port));
         self.observatory.replication.is_replica.store(true, Relaxed);
         self.renew_oom_score();
+    }
+
+    /// At start: the cluster's file names nobody whose replica this node is.
+    pub(in crate::control) fn begin_as_primary(&mut self) {
+        self.observatory
+            .replication
+            .is_replica
+            .store(false, Relaxed);
+        crate::control::logging::set_role(false);
     }
 
     /// Now and then.
@@ -186,6 +193,14 @@ impl Control {
         self.change_role(primary, false, waits.then_some(asker));
     }
 
+    /// Answers when all changes of the role that have been asked for are made.
+    pub(in crate::control) fn await_role(&mut self, asker: (u16, u64)) {
+        match self.replication.following.changes.back_mut() {
+            Some(last) => last.askers.push(asker),
+            None => self.answer(asker.0, asker.1, CoreAnswer::Done),
+        }
+    }
+
     /// Makes this server a primary, in a moment: its primary hands over to it.
     pub(in crate::control) fn promote(&mut self, reason: &str) {
         log::info!("MASTER MODE enabled ({reason})");
@@ -217,7 +232,7 @@ impl Control {
         self.replication.following.changes.push_back(Change {
             primary,
             failover,
-            asker,
+            askers: Vec::from_iter(asker),
             step: Step::Waits,
         });
         self.go_on_changing();
@@ -383,7 +398,7 @@ impl Control {
         let Some(change) = self.replication.following.changes.pop_front() else {
             return;
         };
-        if let Some((core, ticket)) = change.asker {
+        for (core, ticket) in change.askers {
             self.answer(core, ticket, CoreAnswer::Done);
         }
         self.role_has_changed();

@@ -6,7 +6,7 @@
 
 use crate::control::Control;
 use crate::mesh::Place;
-use crate::mesh::message::{AwaitReplicas, CoreMessage};
+use crate::mesh::message::{AwaitReplicas, CoreMessage, Have};
 use crate::replication::Position;
 
 /// A client that waits.
@@ -26,11 +26,10 @@ impl Control {
     /// A client begins to wait.
     pub(super) fn await_replicas(&mut self, asked: AwaitReplicas) {
         self.drain_stream();
-        let offset = asked.has_done_nothing.then_some(0);
         self.waits.0.push(Wait {
-            asked,
             position: self.replication.merge.position(),
-            offset,
+            offset: asked.offset,
+            asked,
         });
         let before = self.waits.0.len();
         self.on_acknowledged();
@@ -46,9 +45,10 @@ impl Control {
             return; // it has been answered
         };
         let wait = self.waits.0.swap_remove(at);
-        let offset = wait.offset.unwrap_or_else(|| self.offset_of_changes());
-        let replicas = self.replicas.count_with(offset, wait.asked.on_disk);
-        self.tell_waiting(core, place, number, replicas);
+        let changed = wait.offset.unwrap_or_else(|| self.offset_of_changes());
+        let replicas = self.replicas.count_with(changed, wait.asked.on_disk);
+        let offset = wait.offset;
+        self.tell_waiting(core, place, number, Have { replicas, offset });
     }
 
     /// Replicas have acknowledged something: who waits for that goes on.
@@ -79,21 +79,25 @@ impl Control {
             let count = replicas.count_with(offset, wait.asked.on_disk);
             let is_enough = count as i64 >= wait.asked.replicas;
             if is_enough {
-                answers.push((wait.asked.core, wait.asked.place, wait.asked.number, count));
+                let have = Have {
+                    replicas: count,
+                    offset: Some(offset),
+                };
+                answers.push((wait.asked.core, wait.asked.place, wait.asked.number, have));
             }
             !is_enough
         });
-        for (core, place, number, count) in answers {
-            self.tell_waiting(core, place, number, count);
+        for (core, place, number, have) in answers {
+            self.tell_waiting(core, place, number, have);
         }
     }
 
-    fn tell_waiting(&self, core: u16, place: Place, number: u64, replicas: usize) {
+    fn tell_waiting(&self, core: u16, place: Place, number: u64, have: Have) {
         let core = self.links.core(usize::from(core));
         core.mail(CoreMessage::ReplicasHave {
             place,
             number,
-            replicas,
+            have,
         });
         core.wake_by_event();
     }

@@ -5,18 +5,41 @@
 //! to which they must be on disk. A step over several shards leaves in each participant's log the marks of the others:
 //! what follows it there must not be acknowledged before the whole step is on disk, or recovery, which drops a step
 //! that is not whole together with what follows, would drop something acknowledged.
+//!
+//! On a slow disk a thread writes ([`super::writer`]), and what a reply waits for is that its mark is *written*.
 
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
+use super::writer::{Deferred, Failure, Writer};
 use crate::base::number::format_i64;
+use crate::base::slot::Slot;
 use crate::effect::TIME_MARK;
 
 /// Bytes of a file that whoever lets go of it last closes itself.
 const CLOSED_HERE_MAX: u64 = 1 << 20;
+
+/// An append that takes so long shows a disk that is slow.
+const SLOW_NS: u64 = 5_000_000;
+/// What each byte may take beyond that: memory that is copied at 500 MB a second.
+const SLOW_NS_PER_BYTE: u64 = 2;
+/// How long the disk must have been quick before a log is written plainly again, at first and at most, milliseconds.
+const CALM_MIN_MS: i64 = 250;
+const CALM_MAX_MS: i64 = 60_000;
+/// A disk that is slow again within so many times that waits twice as long the next time.
+const RELAPSE: i64 = 8;
+/// How often somebody looks whether a thread has written.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Whether an append of so many bytes that took so long is slow.
+#[inline]
+pub fn is_slow(ns: u64, bytes: usize) -> bool {
+    ns > SLOW_NS && ns > SLOW_NS + SLOW_NS_PER_BYTE * bytes as u64
+}
 
 /// What a log asks of its file. Appending and syncing may come from different threads.
 pub trait Growing: Send + Sync {
@@ -54,7 +77,15 @@ impl Growing for fs::File {
 pub struct LogFile {
     /// There until the end.
     file: Option<Box<dyn Growing>>,
+    /// Bytes that the system has taken.
+    written: AtomicU64,
     synced: AtomicU64,
+    /// A thread could not write what it was handed: nobody waits for that any more.
+    gave_up: AtomicBool,
+    /// What was not written never will be.
+    lost: AtomicBool,
+    /// Cores that wait for a thread to write, a bit for each (modulo 64).
+    waiting: AtomicU64,
 }
 
 impl LogFile {
@@ -62,7 +93,11 @@ impl LogFile {
     pub fn new(file: Box<dyn Growing>, synced: u64) -> Self {
         LogFile {
             file: Some(file),
+            written: AtomicU64::new(synced),
             synced: AtomicU64::new(synced),
+            gave_up: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            waiting: AtomicU64::new(0),
         }
     }
 
@@ -80,11 +115,54 @@ impl LogFile {
         self.synced.fetch_max(to, Ordering::AcqRel);
     }
 
-    /// Syncs at once, on this thread.
+    /// Syncs at once, on this thread. What a thread has not written yet is not synced with it.
     pub fn sync_now(&self, to: u64) -> io::Result<()> {
+        let to = self.written_of(to);
         self.file().sync()?;
         self.on_synced(to);
         Ok(())
+    }
+
+    /// How much of what ends at `to` has been written, and can be synced.
+    pub fn written_of(&self, to: u64) -> u64 {
+        to.min(self.written.load(Ordering::SeqCst))
+    }
+
+    /// Appends whole commands to a file of `length` bytes. After an error it ends where it did before, so far as the disk
+    /// lets it.
+    pub(super) fn append(&self, mut rest: &[u8], length: u64) -> io::Result<()> {
+        let end = length + rest.len() as u64;
+        while !rest.is_empty() {
+            let error = match self.file().append(rest) {
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Ok(taken) => {
+                    rest = &rest[taken..];
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            // Half a command at the end would be in the way of what comes next.
+            self.file().truncate(length)?;
+            return Err(error);
+        }
+        self.written.store(end, Ordering::Release);
+        Ok(())
+    }
+
+    /// Nobody waits for what could not be written, or somebody does again.
+    pub(super) fn give_up(&self, has: bool) {
+        self.gave_up.store(has, Ordering::SeqCst);
+    }
+
+    /// The file ends where it ends: what was to follow is elsewhere, or lost.
+    pub(super) fn ends_here(&self) {
+        self.lost.store(true, Ordering::SeqCst);
+    }
+
+    /// The cores that wait, by their bits; they wait no longer.
+    pub(super) fn take_waiting(&self) -> u64 {
+        self.waiting.swap(0, Ordering::SeqCst)
     }
 }
 
@@ -101,6 +179,15 @@ impl Drop for LogFile {
     }
 }
 
+/// What is waited for at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The system has it: it survives the end of this process.
+    Written,
+    /// The disk has it.
+    Synced,
+}
+
 /// A place in a file.
 #[derive(Clone)]
 pub struct Mark {
@@ -108,12 +195,45 @@ pub struct Mark {
     pub file: Arc<LogFile>,
     /// Bytes from its start.
     pub to: u64,
+    /// What is waited for.
+    pub need: Need,
 }
 
 impl Mark {
-    /// Whether the file is on disk so far.
+    /// Whether the file is as far as is needed.
+    pub fn is_reached(&self) -> bool {
+        match self.need {
+            Need::Written => self.is_written(),
+            Need::Synced => self.is_synced(),
+        }
+    }
+
+    /// Whether the file is on disk so far, or as far as it will ever go.
     pub fn is_synced(&self) -> bool {
-        self.file.synced.load(Ordering::Acquire) >= self.to
+        let synced = self.file.synced.load(Ordering::Acquire);
+        synced >= self.to
+            || self.file.lost.load(Ordering::SeqCst) && synced >= self.file.written_of(self.to)
+    }
+
+    /// Whether the file is written so far, or nobody waits for that any more.
+    pub fn is_written(&self) -> bool {
+        self.file.written.load(Ordering::SeqCst) >= self.to
+            || self.file.gave_up.load(Ordering::SeqCst)
+    }
+
+    /// A core wants to be woken when more is written. It must look once more afterwards.
+    pub fn wake_when_written(&self, core: usize) {
+        self.file
+            .waiting
+            .fetch_or(1 << (core % 64), Ordering::SeqCst);
+    }
+
+    /// Waits until it is written, on a thread that may. False when that was given up.
+    pub fn wait_until_written(&self) -> bool {
+        while !self.is_written() {
+            std::thread::sleep(LOOK);
+        }
+        !self.file.gave_up.load(Ordering::SeqCst)
     }
 }
 
@@ -130,6 +250,18 @@ pub struct Log {
     last_second: i64,
     /// The last append has failed: nothing is tried before this time, in Unix milliseconds.
     retry_at: i64,
+    /// Answers may have to wait until something is written: `deferred`, or `awaited` is not empty.
+    slow: bool,
+    /// A thread writes.
+    deferred: Option<Box<Deferred>>,
+    /// What must be written before anything that follows here is acknowledged: steps that others have a part in.
+    awaited: Vec<Mark>,
+    /// What a thread could not write: it comes before all else.
+    left: Vec<u8>,
+    /// For how long the disk must be quick before this log is written plainly again, in milliseconds.
+    calm_ms: i64,
+    /// When it last was, in Unix milliseconds.
+    recovered_at: i64,
 }
 
 impl Log {
@@ -142,39 +274,185 @@ impl Log {
             behind: Vec::new(),
             last_second: 0,
             retry_at: 0,
+            slow: false,
+            deferred: None,
+            awaited: Vec::new(),
+            left: Vec::new(),
+            calm_ms: CALM_MIN_MS,
+            recovered_at: 0,
         }
     }
 
     /// Appends whole commands; `second` is written before them when it is a new one. After an error the file ends where
     /// it did before, so far as the disk lets it.
     pub fn append(&mut self, bytes: &[u8], second: Option<i64>) -> io::Result<()> {
-        let mut stamped;
+        if !self.left.is_empty() {
+            self.file.append(&self.left, self.length)?;
+            self.length += self.left.len() as u64;
+            self.left = Vec::new();
+            self.file.give_up(false);
+        }
+        let stamped;
         let mut rest = bytes;
         if let Some(second) = second.filter(|second| *second > self.last_second) {
-            stamped = TIME_MARK.to_vec();
-            stamped.extend_from_slice(&format_i64(second));
-            stamped.extend_from_slice(b"\r\n");
-            stamped.extend_from_slice(bytes);
+            stamped = stamp(second, bytes);
             rest = &stamped;
             self.last_second = second;
         }
-        let length = rest.len() as u64;
-        while !rest.is_empty() {
-            let error = match self.file.file().append(rest) {
-                Ok(0) => io::ErrorKind::WriteZero.into(),
-                Ok(taken) => {
-                    rest = &rest[taken..];
-                    continue;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => error,
-            };
-            // Half a command at the end would be in the way of what comes next.
-            self.file.file().truncate(self.length)?;
-            return Err(error);
-        }
-        self.length += length;
+        self.file.append(rest, self.length)?;
+        self.length += rest.len() as u64;
         Ok(())
+    }
+
+    // A slow disk.
+
+    /// Whether answers that rest on this log may have to wait until it is written.
+    #[inline]
+    pub fn is_slow(&self) -> bool {
+        self.slow
+    }
+
+    /// Whether a thread writes this log.
+    pub fn is_deferred(&self) -> bool {
+        self.deferred.is_some()
+    }
+
+    fn mind_slow(&mut self) {
+        self.awaited.retain(|mark| !mark.is_written());
+        self.slow = self.deferred.is_some() || !self.awaited.is_empty();
+    }
+
+    /// From here on this writer's thread writes. All that was appended before is written.
+    pub fn defer(&mut self, writer: Arc<Writer>, now_ms: i64) {
+        assert!(self.deferred.is_none(), "one thread writes a log");
+        self.calm_ms = match now_ms - self.recovered_at < self.calm_ms * RELAPSE {
+            true => (self.calm_ms * 2).min(CALM_MAX_MS),
+            false => CALM_MIN_MS,
+        };
+        self.deferred = Some(Box::new(Deferred::new(writer)));
+        self.slow = true;
+    }
+
+    /// More than `limit` bytes that wait for the thread are too many: commands that write are refused.
+    pub fn set_buffer_limit(&self, limit: u64) {
+        if let Some(deferred) = &self.deferred {
+            deferred.writer.set_limit(limit);
+        }
+    }
+
+    /// Hands whole commands to the thread. They have changed keys of these slots; none for "of any slot".
+    pub fn hand_on(&mut self, bytes: &[u8], second: Option<i64>, slots: Option<&[Slot]>) {
+        let deferred = self.deferred.as_mut().expect("a thread writes");
+        let stamped;
+        let mut rest = bytes;
+        if let Some(second) = second.filter(|second| *second > self.last_second) {
+            stamped = stamp(second, bytes);
+            rest = &stamped;
+            self.last_second = second;
+        }
+        deferred.push(&self.file, rest, self.length, slots);
+        self.length += rest.len() as u64;
+    }
+
+    /// Writes plainly again when the disk has been quick for a while and nothing is left to write. True when it does.
+    pub fn recover(&mut self, now_ms: i64) -> bool {
+        let calm = Duration::from_millis(self.calm_ms as u64);
+        if let Some(deferred) = &self.deferred
+            && deferred.writer.is_calm(calm)
+        {
+            self.deferred = None;
+            self.recovered_at = now_ms;
+            self.mind_slow();
+            return true;
+        }
+        false
+    }
+
+    /// What the thread could not write is this log's again, to be appended before all else, and the thread ends. The
+    /// error, and whether something is lost that belonged into a file before this one.
+    pub fn take_back(&mut self) -> Option<(io::Error, bool)> {
+        let deferred = self.deferred.as_ref()?;
+        let Failure { error, chunks } = deferred.writer.take_failure()?;
+        let mut lost = false;
+        for chunk in chunks {
+            if Arc::ptr_eq(&chunk.file, &self.file) {
+                if self.left.is_empty() {
+                    self.length = chunk.from;
+                }
+                self.left.extend_from_slice(&chunk.bytes);
+            } else {
+                chunk.file.ends_here();
+                lost = true;
+            }
+        }
+        self.deferred = None;
+        self.mind_slow();
+        Some((error, lost))
+    }
+
+    /// Whether something is left that a thread could not write.
+    pub fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// What is left is elsewhere.
+    pub fn drop_left(&mut self) {
+        if self.has_left() {
+            self.left = Vec::new();
+            self.file.ends_here();
+        }
+    }
+
+    /// Waits until the thread has written everything, or cannot.
+    pub fn drain(&self) {
+        if let Some(deferred) = &self.deferred {
+            deferred.writer.drain();
+        }
+    }
+
+    /// Bytes that were handed to a thread, or left by one, and are not written.
+    pub fn unwritten_bytes(&self) -> u64 {
+        let queued = self.deferred.as_ref().map_or(0, |one| one.writer.bytes());
+        queued + self.left.len() as u64
+    }
+
+    /// The longest time that the thread has taken for a write since this was last asked, in nanoseconds.
+    pub fn longest_write_ns(&self) -> u64 {
+        let deferred = self.deferred.as_ref();
+        deferred.map_or(0, |one| one.writer.take_longest_ns())
+    }
+
+    /// All that must be written before what has been recorded so far is acknowledged, and is not yet.
+    pub fn unwritten(&mut self, into: &mut Vec<Mark>) {
+        self.mind_slow();
+        into.extend(self.awaited.iter().cloned());
+        let mark = Mark {
+            need: Need::Written,
+            ..self.mark()
+        };
+        if !mark.is_written() {
+            into.push(mark);
+        }
+    }
+
+    /// A step ended here that the other shards of `marks` have a part in: what follows waits until they are written.
+    pub fn awaits(&mut self, marks: &[Mark]) {
+        let own = &self.file;
+        let others = marks
+            .iter()
+            .filter(|mark| !Arc::ptr_eq(&mark.file, own) && !mark.is_written());
+        self.awaited.extend(others.cloned().map(|mark| Mark {
+            need: Need::Written,
+            ..mark
+        }));
+        self.mind_slow();
+    }
+
+    /// Whether all changes to keys of a slot are written.
+    pub fn is_clean(&self, slot: Slot) -> bool {
+        !self.slow
+            || self.awaited.iter().all(Mark::is_written)
+                && self.deferred.as_ref().is_none_or(|one| one.is_clean(slot))
     }
 
     /// Whether an append may be tried: always, but not at once after one has failed.
@@ -212,6 +490,7 @@ impl Log {
         Mark {
             file: self.file.clone(),
             to: self.length,
+            need: Need::Synced,
         }
     }
 
@@ -252,6 +531,15 @@ impl Log {
     pub fn total_bytes(&self) -> u64 {
         self.before + self.length
     }
+}
+
+/// Commands with an annotation of time before them.
+fn stamp(second: i64, bytes: &[u8]) -> Vec<u8> {
+    let mut stamped = TIME_MARK.to_vec();
+    stamped.extend_from_slice(&format_i64(second));
+    stamped.extend_from_slice(b"\r\n");
+    stamped.extend_from_slice(bytes);
+    stamped
 }
 
 #[cfg(test)]

@@ -7,3 +7,4 @@ pub mod recovery;
 pub mod rewrite;
 pub mod set;
 pub mod status;
+pub mod writer;

@@ -2,7 +2,9 @@
 //!
 //! One value for the whole server, as that for snapshots beside it.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::rewrite::Rewrites;
@@ -35,6 +37,8 @@ pub struct LogStatus {
     pub base_bytes: AtomicU64,
     /// Each write is preceded by so long a wait, as on a disk that is slow (DEBUG AOF-FLUSH-SLEEP).
     pub write_delay_us: AtomicU64,
+    /// Logs of which more waits to be written than `aof-buffer-limit` allows.
+    pub behind: AtomicUsize,
 }
 
 impl LogStatus {

@@ -29,6 +29,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use lzf::Compressor;
 pub use payload::{
     PayloadError, dump, dump_bytes, dump_functions, restore, restore_functions, seal,
 };

@@ -172,9 +172,7 @@ impl Writer {
             let max = bytes.len() - GAIN_MIN;
             let fits = self.compressor.compress(bytes, max, &mut packed);
             if fits {
-                self.out.push(lead::LZF);
-                self.count(packed.len());
-                self.count(bytes.len());
+                self.begin_packed(packed.len(), bytes.len());
                 self.out.extend_from_slice(&packed);
             }
             self.scratch = packed;
@@ -184,6 +182,13 @@ impl Writer {
         }
         self.count(bytes.len());
         self.out.extend_from_slice(bytes);
+    }
+
+    /// The beginning of a string of so many bytes that follow compressed.
+    pub fn begin_packed(&mut self, packed: usize, length: usize) {
+        self.out.push(lead::LZF);
+        self.count(packed);
+        self.count(length);
     }
 
     /// An integer as a string.

@@ -595,3 +595,124 @@ fn one_script_leaves_nothing_to_the_next_one() {
         );
     }
 }
+
+#[test]
+fn nothing_leads_to_other_globals_than_a_scripts_own() {
+    // By every function that can be named.
+    let found = run("local found, seen = {}, {}
+         local function walk(name, value)
+             if seen[value] then return end
+             if type(value) == 'function' then
+                 seen[value] = true
+                 if getfenv(value) ~= _G then found[#found + 1] = name end
+                 if pcall(setfenv, value, {}) then found[#found + 1] = 'set ' .. name end
+             elseif type(value) == 'table' then
+                 seen[value] = true
+                 for key, inner in pairs(value) do walk(name .. '.' .. tostring(key), inner) end
+             end
+         end
+         walk('_G', _G)
+         walk('strings', getmetatable('').__index)
+         return found");
+    assert_eq!(found, "*0\r\n");
+    // By every level, wherever a function of the server's calls back.
+    for caller in [
+        "probe()",
+        "pcall(probe)",
+        "xpcall(probe, probe)",
+        "xpcall(function() error('x') end, probe)",
+        "coroutine.wrap(probe)()",
+        "string.gsub('x', 'x', function() probe() end)",
+        "table.sort({2, 1, 3}, function(a, b) probe() return a < b end)",
+        "load(function() probe() end)",
+        "cjson.encode(setmetatable({}, {__index = probe, __len = probe}))",
+        "tostring(setmetatable({}, {__tostring = function() probe() return '' end}))",
+        "redis.pcall(probe)",
+    ] {
+        let code = format!(
+            "local found = {{}}
+             local function probe()
+                 for level = 0, 40 do
+                     local ok, env = pcall(getfenv, level)
+                     if ok and env ~= _G then found[#found + 1] = level end
+                 end
+             end
+             {caller}
+             return found"
+        );
+        assert_eq!(run(&code), "*0\r\n", "{caller}");
+    }
+    for name in [
+        "dofile", "loadfile", "print", "newproxy", "require", "package", "debug", "io",
+    ] {
+        let code = format!("return tostring(rawget(getfenv(pcall), '{name}'))");
+        assert_eq!(run(&code), "$3\r\nnil\r\n", "{name}");
+    }
+    let fields =
+        run("local found = {} for key in pairs(os) do found[#found + 1] = key end return found");
+    assert_eq!(fields, "*1\r\n$5\r\nclock\r\n");
+}
+
+#[test]
+fn environments_are_told_and_set_as_in_redis() {
+    for (code, text) in [
+        (
+            "setfenv(2, {})",
+            "bad argument #1 to 'setfenv' (invalid level)",
+        ),
+        (
+            "return getfenv(2)",
+            "bad argument #1 to 'getfenv' (invalid level)",
+        ),
+        (
+            "getfenv(20)",
+            "bad argument #1 to 'getfenv' (invalid level)",
+        ),
+        (
+            "getfenv(-1)",
+            "bad argument #1 to 'getfenv' (level must be non-negative)",
+        ),
+        (
+            "getfenv('x')",
+            "bad argument #1 to 'getfenv' (number expected, got string)",
+        ),
+        (
+            "setfenv()",
+            "bad argument #2 to 'setfenv' (table expected, got no value)",
+        ),
+        (
+            "setfenv(nil, {})",
+            "bad argument #1 to 'setfenv' (number expected, got nil)",
+        ),
+        (
+            "setfenv(pcall, {})",
+            "'setfenv' cannot change environment of given object",
+        ),
+        (
+            "setfenv(string.len, {})",
+            "'setfenv' cannot change environment of given object",
+        ),
+        ("setfenv(0, {})", "Attempt to modify a readonly table"),
+    ] {
+        let said = run(code);
+        assert!(
+            said.starts_with(&format!("-ERR user_script:1: {text} script: ")),
+            "{code}: {said}"
+        );
+    }
+    assert_eq!(run("setfenv(1, {}) return x"), "$-1\r\n");
+    assert_eq!(
+        run("return setfenv(function() return x end, {x = 5})()"),
+        ":5\r\n"
+    );
+    assert_eq!(
+        run("local f = function() setfenv(2, {x = 7}) end f() return x"),
+        ":7\r\n"
+    );
+    assert_eq!(run("return getfenv(1) == _G"), ":1\r\n");
+    assert_eq!(
+        run("return coroutine.wrap(function() return getfenv(1) end)() == _G"),
+        ":1\r\n"
+    );
+    assert_eq!(run("return getfenv() == getfenv(0)"), ":1\r\n");
+}

@@ -356,6 +356,26 @@ impl<E: Element> Node<E> {
         }
     }
 
+    /// Asks for the rest of the elements that carry this tag, which `prefetch_matching` has asked for the beginning of,
+    /// and for those in the next node: one in four stands there. Their size is not known yet; two lines are usual.
+    #[inline]
+    pub(super) unsafe fn prefetch_behind(self, tag: u8) {
+        // SAFETY: the chain is live, and matching entries are occupied.
+        unsafe {
+            let meta = self.meta();
+            for entry in Bits(meta.matches(tag)) {
+                (*self.entry(entry)).prefetch_rest();
+            }
+            if let Some(next) = self.next(meta) {
+                for entry in Bits(next.meta().matches(tag)) {
+                    let address = (*next.entry(entry)).address();
+                    prefetch(address);
+                    prefetch(address.wrapping_add(BUCKET_BYTES));
+                }
+            }
+        }
+    }
+
     /// Asks for the memory of all elements of the chain, so that the misses overlap.
     pub(super) unsafe fn prefetch_all(self) {
         // SAFETY: the chain is live.
