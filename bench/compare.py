@@ -693,6 +693,26 @@ def apply(bench):
                   f"  {'' if name == 'redis' else show(ratio)}", flush=True)
 
 
+def flows(bench):
+    """How quickly a replica of two shards takes in what one of two shards has written, by one stream and by parallel flows."""
+    commands = bench.requests(2_000_000)
+    print(f"\n== flows: {commands} SETs of 64 bytes over {KEYS // 10} keys, all cores free to both ends")
+    found = {"no": [], "yes": []}
+    for turn in range(bench.rounds):
+        for word in ("no", "yes") if turn % 2 == 0 else ("yes", "no"):
+            extra = [*replication.SYNC_NOW, "--repl-parallel-flows", word, "--client-output-buffer-limit", "replica 0 0 0"]
+            servers = [support.slotwise(bench.options.slotwise, shards=2, cpus=bench.both_cpus, name=name, extra=extra)
+                       for name in ("primary", "replica")]
+            with Started(servers) as (primary, follower):
+                row = {"flows": word, **replication.catching_up(primary, follower, commands, KEYS // 10)}
+            found[word].append(row)
+            bench.record("flows", row)
+    for measure in ("commands_per_second", "primary_cpu_us", "replica_cpu_us"):
+        ratio = spread([safe_ratio(a[measure], b[measure]) for a, b in zip(found["yes"], found["no"])])
+        medians = [statistics.median(row[measure] for row in found[word]) for word in ("no", "yes")]
+        print(f"{measure:<26} one stream {medians[0]:>10}  flows {medians[1]:>10}  {show(ratio)}", flush=True)
+
+
 def idle_link(bench):
     """CPU of a link over which nothing is sent but pings and acknowledgements, in percent of a core."""
     seconds = 5 if bench.options.quick else 30
@@ -830,7 +850,7 @@ def whole_list(bench, server, arguments, unix):
 
 WORKLOADS = {function.__name__: function for function in
              (get_set, mget, types, groups, publish, big, conns5000, default_list, two_shards, memory, memory_types, grow,
-              bgsave, aof, startup, replica, sync, apply, idle_link, cluster_on, cluster3, reshard)}
+              bgsave, aof, startup, replica, sync, apply, flows, idle_link, cluster_on, cluster3, reshard)}
 
 
 # --- the program -------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::persistence::aof::set::Rewrite;
+use crate::persistence::snapshot::StreamPlace;
 use crate::replication::Cut;
 use crate::resp::request::Span;
 use crate::ring::{Completion, Operation, Ring};
@@ -193,6 +194,11 @@ pub struct Core {
     pub(super) stream_cuts: VecDeque<Box<Cut>>,
     /// The stream of the primary, on the first core of a replica.
     pub(super) feed: Option<Box<Feed>>,
+    /// A stream has ended here, and it is not known yet at which offset; what waits for that.
+    pub(super) feed_ends: bool,
+    pub(super) feed_left: Vec<Chore>,
+    /// That offset, while it is done.
+    pub(super) feed_ended_at: Option<StreamPlace>,
     pub(super) role: Role,
     /// What runs on the own shard just now is the stream's.
     pub(super) replays: bool,
@@ -295,6 +301,9 @@ impl Core {
             targets: Vec::new(),
             stream_cuts: VecDeque::new(),
             feed: None,
+            feed_ends: false,
+            feed_left: Vec::new(),
+            feed_ended_at: None,
             role: Role::default(),
             replays: false,
             clients: Clients::default(),

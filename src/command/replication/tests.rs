@@ -22,7 +22,7 @@ fn replconf_remembers_what_a_replica_says_of_itself() {
         "REPLCONF",
         "REPLCONF listening-port 22010",
         "REPLCONF ip-address 10.1.2.3",
-        "REPLCONF capa eof capa psync2 capa dual-channel",
+        "REPLCONF capa eof capa psync2 capa dual-channel capa flows:4",
         "replconf RDB-ONLY 1",
         "REPLCONF rdb-filter-only functions",
     ] {
@@ -31,6 +31,7 @@ fn replconf_remembers_what_a_replica_says_of_itself() {
     let facts = desk.client.peer_facts.as_deref().unwrap();
     assert_eq!((facts.port, &facts.ip[..]), (22010, "10.1.2.3"));
     assert!(facts.takes_marked && facts.knows_two_histories && facts.copy_only);
+    assert_eq!(facts.flows, 4);
     assert!(facts.filter.functions && !facts.filter.data);
     assert_eq!(desk.run(&[b"REPLCONF", b"rdb-filter-only", b""]), "+OK\r\n");
     assert!(!desk.client.peer_facts.as_deref().unwrap().filter.functions);
