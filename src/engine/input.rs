@@ -220,6 +220,7 @@ impl Core {
         self.spans = spans;
         self.items = items;
         self.launch_wave(connection);
+        self.input_ends();
         self.spare_buffers.extend(connection.output.release());
         done
     }
