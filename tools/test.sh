@@ -5,6 +5,7 @@
 #   tools/test.sh --only WORD     only the steps whose name holds WORD (the server is built in any case)
 #   SLOTWISE=path tools/test.sh   the client suites run against that server; nothing is built for them
 #   REDIS_PY_SRC=path tools/test.sh  also redis-py's own suite (tests/client/redis_py_own.py says what it needs)
+#   IOREDIS_SRC=path tools/test.sh  also ioredis's (tests/client/ioredis_own.py)
 #   REDIS_SRC=path tools/test.sh  also Redis's own suite, out of a checkout of redis/redis at tag 7.2.4 (tests/compat)
 #
 # Seeds are fixed here, so that a failure is about the change; tools/soak.sh draws its own.
@@ -23,7 +24,7 @@ only=""
 if [ "${1:-}" = "--only" ]; then
     only=${2:?--only wants a word}
 elif [ -n "${1:-}" ]; then
-    sed -n '2,11s/^# \{0,1\}//p' "$0"
+    sed -n '2,12s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 
@@ -268,7 +269,13 @@ elif ! python3 -c "import pytest, pytest_timeout, pytest_asyncio" 2>/dev/null; t
     skip redis-py-own "pytest, pytest-timeout or pytest-asyncio is missing"
 else
     SECONDS_MAX=$((SECONDS_MAX + 600))
-    step redis-py-own 600 python3 "$clients/redis_py_own.py"
+    step redis-py-own 600 python3 "$clients/redis_py_own.py" --alone
+fi
+if [ -z "${IOREDIS_SRC:-}" ]; then
+    skip ioredis-own "IOREDIS_SRC does not name a checkout of ioredis"
+else
+    SECONDS_MAX=$((SECONDS_MAX + 400))
+    step ioredis-own 400 python3 "$clients/ioredis_own.py"
 fi
 if [ -z "${REDIS_SRC:-}" ]; then
     skip compat "REDIS_SRC does not name a checkout of redis 7.2.4"
