@@ -423,18 +423,21 @@ def two_shards(bench):
         for server in servers:
             preload(server, keys)
         print_head("two_shards: both cores free to server and load; ratio to redis-io2")
-        for clients, depth, requests in [(200, 1, 300_000), (50, 16, 1_500_000), (50, 100, 3_000_000)]:
-            for test in ("get", "set"):
-                arguments = ["-t", test, "-c", str(clients), "-P", str(depth), "-r", str(keys), "-d", "64",
-                             "--threads", "2"]
-                title = f"{test.upper()} c={clients} P={depth}"
-                in_turn(bench, "two_shards", title, servers, arguments, bench.requests(requests),
-                        load_cpus=bench.both_cpus, void=False)
-                rows = {r["server"]: r for r in bench.results["two_shards"] if r.get("test") == title}
-                if "one-shard" in rows:
-                    own = rows["two-shards"]["cpu_us"] / rows["one-shard"]["cpu_us"]
-                    bench.record("two_shards", {"test": title + " two/one", "cpu_us_ratio": round(own, 3)})
-                    print(f"{title:<26} two shards cost {own:.2f} times one shard's CPU per request", flush=True)
+        tests = [(f"{test.upper()} c={clients} P={depth}", ["-t", test], clients, depth, requests)
+                 for clients, depth, requests in [(200, 1, 300_000), (50, 16, 1_500_000), (50, 100, 3_000_000)]
+                 for test in ("get", "set")]
+        # What takes all shards at once.
+        script = ["EVAL", "return redis.call('incr', KEYS[1])", "1", "count:__rand_int__"]
+        tests += [("EVAL c=50 P=16", script, 50, 16, 300_000), ("MSET of 10 c=50 P=16", ["-t", "mset"], 50, 16, 300_000)]
+        for title, what, clients, depth, requests in tests:
+            arguments = ["-c", str(clients), "-P", str(depth), "-r", str(keys), "-d", "64", "--threads", "2", *what]
+            in_turn(bench, "two_shards", title, servers, arguments, bench.requests(requests),
+                    load_cpus=bench.both_cpus, void=False)
+            rows = {r["server"]: r for r in bench.results["two_shards"] if r.get("test") == title}
+            if "one-shard" in rows:
+                own = rows["two-shards"]["cpu_us"] / rows["one-shard"]["cpu_us"]
+                bench.record("two_shards", {"test": title + " two/one", "cpu_us_ratio": round(own, 3)})
+                print(f"{title:<26} two shards cost {own:.2f} times one shard's CPU per request", flush=True)
 
 
 def fill_big(client, members=100_000, batch=1_000):
@@ -690,6 +693,26 @@ def apply(bench):
                   f"  {'' if name == 'redis' else show(ratio)}", flush=True)
 
 
+def flows(bench):
+    """How quickly a replica of two shards takes in what one of two shards has written, by one stream and by parallel flows."""
+    commands = bench.requests(2_000_000)
+    print(f"\n== flows: {commands} SETs of 64 bytes over {KEYS // 10} keys, all cores free to both ends")
+    found = {"no": [], "yes": []}
+    for turn in range(bench.rounds):
+        for word in ("no", "yes") if turn % 2 == 0 else ("yes", "no"):
+            extra = [*replication.SYNC_NOW, "--repl-parallel-flows", word, "--client-output-buffer-limit", "replica 0 0 0"]
+            servers = [support.slotwise(bench.options.slotwise, shards=2, cpus=bench.both_cpus, name=name, extra=extra)
+                       for name in ("primary", "replica")]
+            with Started(servers) as (primary, follower):
+                row = {"flows": word, **replication.catching_up(primary, follower, commands, KEYS // 10)}
+            found[word].append(row)
+            bench.record("flows", row)
+    for measure in ("commands_per_second", "primary_cpu_us", "replica_cpu_us"):
+        ratio = spread([safe_ratio(a[measure], b[measure]) for a, b in zip(found["yes"], found["no"])])
+        medians = [statistics.median(row[measure] for row in found[word]) for word in ("no", "yes")]
+        print(f"{measure:<26} one stream {medians[0]:>10}  flows {medians[1]:>10}  {show(ratio)}", flush=True)
+
+
 def idle_link(bench):
     """CPU of a link over which nothing is sent but pings and acknowledgements, in percent of a core."""
     seconds = 5 if bench.options.quick else 30
@@ -827,7 +850,7 @@ def whole_list(bench, server, arguments, unix):
 
 WORKLOADS = {function.__name__: function for function in
              (get_set, mget, types, groups, publish, big, conns5000, default_list, two_shards, memory, memory_types, grow,
-              bgsave, aof, startup, replica, sync, apply, idle_link, cluster_on, cluster3, reshard)}
+              bgsave, aof, startup, replica, sync, apply, flows, idle_link, cluster_on, cluster3, reshard)}
 
 
 # --- the program -------------------------------------------------------------------------------------------------------

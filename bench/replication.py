@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What does a replica cost those who are served, and how quick are a full sync and the stream?
 
-Called by compare.py (`replica`, `sync`, `apply`, `idle_link`). The other end is redis-server in all of them, or a primary
+Called by compare.py (`replica`, `sync`, `apply`, `idle_link`, `flows`). The other end is redis-server in all of them, or a primary
 made by hand, so that only the end under test differs; it shares the load's CPU. A figure counts beside the other one of
 the same run only.
 """
@@ -15,7 +15,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "client")
 from measure import probed, server_cpu_ns  # noqa: E402
 from replication_kit import FakePrimary, snapshot  # noqa: E402
 from snapshots import Load, resident  # noqa: E402
-from support import encode, wait_until  # noqa: E402
+from support import encode, load_pipelined, wait_until  # noqa: E402
 
 SYNC_NOW = ["--repl-diskless-sync-delay", "0"]
 REPLID = "0123456789abcdef0123456789abcdef01234567"
@@ -137,6 +137,32 @@ def applying(replica, commands, keys):
         return {"commands_per_second": round(rounds * 10_000 / seconds), "cpu_us": round(used / 1000 / (rounds * 10_000), 3)}
     finally:
         primary.close()
+
+
+def catching_up(primary, replica, commands, keys):
+    """Commands a second and CPU microseconds for each at both ends while a replica takes in what was written during a pause."""
+    attach(replica, primary)
+    with replica.client(timeout=300) as client, primary.client(timeout=300) as writer:
+        writer.must("CONFIG", "SET", "repl-backlog-size", "4gb")
+        client.must("CLIENT", "PAUSE", 600_000, "WRITE")
+        time.sleep(0.3)
+        requests = (encode("SET", b"key:%012d" % (n * 7919 % keys), b"x" * 64) for n in range(commands))
+        load_pipelined(("127.0.0.1", primary.port), requests, 5)
+        before = [server_cpu_ns(server.pid)[0] for server in (primary, replica)]
+        began = time.perf_counter()
+        client.must("CLIENT", "UNPAUSE")
+        end = int(info(primary)["master_repl_offset"])
+        while True:
+            found = info(replica)
+            if int(found["slave_repl_offset"]) >= end:
+                break
+            if found["master_link_status"] != "up":
+                raise RuntimeError("the link broke")
+            time.sleep(0.005)
+        seconds = time.perf_counter() - began
+        used = [server_cpu_ns(server.pid)[0] - then for server, then in zip((primary, replica), before)]
+    return {"commands_per_second": round(commands / seconds), "primary_cpu_us": round(used[0] / 1000 / commands, 3),
+            "replica_cpu_us": round(used[1] / 1000 / commands, 3), "flow_bytes": int(found.get("master_link_flow_bytes", 0))}
 
 
 def idle(servers, seconds):

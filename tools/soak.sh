@@ -43,6 +43,9 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     for ends in r:r s1:r r:s1 s4:r r:s4 s4:s1 s2:s5; do
         check 600 python3 "$clients/replication.py" --ends $ends --full
     done
+    for ends in s4:s4 s2:s4 s5:s3; do
+        check 600 python3 "$clients/replication.py" --ends $ends --flows
+    done
     for shards in 1 2; do
         check 400 python3 "$clients/cluster.py" --shards $shards --slotwise "$SLOTWISE"
     done

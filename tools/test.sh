@@ -211,6 +211,7 @@ lane_waiting() {
     for ends in s4:r r:s4 s4:s1; do
         client "replication-$ends" 150 replication --ends $ends --jobs 6
     done
+    client replication-flows 60 replication --ends s4:s4,s2:s4 --jobs 4 flows
     client replication-chaos 60 replication_chaos --seconds 12 --rounds 2 --seed 7200
     step sentinel 120 "${client_python:-python3}" "$clients/sentinel.py" --jobs 5
     client cluster-4 90 cluster --shards 4 --jobs 4 --slotwise "$SLOTWISE"

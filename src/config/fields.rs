@@ -407,6 +407,8 @@ fields! {
     repl_ping_replica_period_s: u32 = "repl-ping-replica-period";
     /// Whether the stream is sent in fewer and larger packets.
     repl_disable_tcp_nodelay: bool = "repl-disable-tcp-nodelay";
+    /// Whether the stream between two Slotwise nodes is shared out to flows.
+    repl_parallel_flows: bool = "repl-parallel-flows";
     /// Whether full copies go straight to the sockets.
     repl_diskless_sync: bool = "repl-diskless-sync";
     /// Seconds that such a copy waits for more replicas.

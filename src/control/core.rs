@@ -290,7 +290,21 @@ impl Control {
             } => self.restore_history((id, offset, db), *ends, begun),
             CoreMessage::Link(link, event) => self.on_link(link, event),
             CoreMessage::Applied(link, bytes) => self.on_applied(link, &bytes),
-            CoreMessage::FeedEnded { link, db, broken } => self.on_feed_ended(link, db, broken),
+            CoreMessage::FeedEnded {
+                link,
+                core,
+                executed,
+                db,
+                broken,
+            } => self.on_feed_ended(link, core, executed, db, broken),
+            CoreMessage::PiecesExecuted {
+                link,
+                core,
+                executed,
+                taken,
+                db,
+            } => self.on_pieces_executed(link, core, (executed, taken, db)),
+            CoreMessage::WantsRest(link, wants) => self.on_wants_rest(link, wants),
             other => {
                 if self.on_replica_message(other).is_some() {
                     log::error!("a message for another core has come to the control core");
@@ -486,7 +500,7 @@ impl Control {
     }
 
     /// What is held back now: by CLIENT PAUSE, and writes while this server hands over or stops.
-    fn pause_in_force(&self) -> (i64, bool) {
+    pub(super) fn pause_in_force(&self) -> (i64, bool) {
         let (until_ms, writes_only) = self.pause_asked_for();
         if self.failover.is_none() && !self.stop_waits() {
             return (until_ms, writes_only);

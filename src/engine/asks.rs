@@ -131,6 +131,8 @@ impl Core {
             | CoreMessage::Restored { .. }
             | CoreMessage::Applied(..)
             | CoreMessage::FeedEnded { .. }
+            | CoreMessage::PiecesExecuted { .. }
+            | CoreMessage::WantsRest(..)
             | CoreMessage::CutWithoutStream { .. }
             | CoreMessage::CopyRefused(_)
             | CoreMessage::CopyEnded { .. }

@@ -23,6 +23,7 @@ use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
 use crate::net::{Connection, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::persistence::aof::set::Rewrite;
+use crate::persistence::snapshot::StreamPlace;
 use crate::replication::Cut;
 use crate::resp::request::Span;
 use crate::ring::{Completion, Operation, Ring};
@@ -31,6 +32,7 @@ use crate::shard::Shard;
 use crate::transaction::Transaction;
 
 use super::blocked::Served;
+use super::carrying::Carried;
 use super::clients::Clients;
 use super::durable::Durable;
 use super::evict::Memory;
@@ -122,6 +124,8 @@ pub struct Core {
     pub(super) pending: HashMap<u32, Pending>,
     /// Transactions begun here and under way.
     pub(super) under_way: Vec<Arc<Transaction>>,
+    /// Shards that are in hand for more than one step.
+    pub(super) carried: Option<Carried>,
     /// What is to be done with all shards in hand.
     pub(super) chores_due: Vec<Chore>,
     /// The same, once a transaction has them.
@@ -190,6 +194,11 @@ pub struct Core {
     pub(super) stream_cuts: VecDeque<Box<Cut>>,
     /// The stream of the primary, on the first core of a replica.
     pub(super) feed: Option<Box<Feed>>,
+    /// A stream has ended here, and it is not known yet at which offset; what waits for that.
+    pub(super) feed_ends: bool,
+    pub(super) feed_left: Vec<Chore>,
+    /// That offset, while it is done.
+    pub(super) feed_ended_at: Option<StreamPlace>,
     pub(super) role: Role,
     /// What runs on the own shard just now is the stream's.
     pub(super) replays: bool,
@@ -251,6 +260,7 @@ impl Core {
             to_schedule: Vec::new(),
             pending: HashMap::new(),
             under_way: Vec::new(),
+            carried: None,
             chores_due: Vec::new(),
             chores: Vec::new(),
             tickets: HashMap::new(),
@@ -291,6 +301,9 @@ impl Core {
             targets: Vec::new(),
             stream_cuts: VecDeque::new(),
             feed: None,
+            feed_ends: false,
+            feed_left: Vec::new(),
+            feed_ended_at: None,
             role: Role::default(),
             replays: false,
             clients: Clients::default(),
@@ -358,6 +371,7 @@ impl Core {
         self.between_requests();
         self.publish();
         if self.shards > 1 {
+            self.put_down();
             self.schedule();
             self.send_settled_mails();
         }
@@ -597,6 +611,9 @@ impl Core {
         if self.link().has_mail() {
             self.take_mail();
         }
+        if self.shards > 1 {
+            self.take_batches_while_busy();
+        }
         self.run_ready();
         if self.has_held_back() {
             self.hold_back();
@@ -808,23 +825,28 @@ impl Core {
     /// Executes kept input of connections that may go on, each at most once a turn.
     pub(super) fn run_ready(&mut self) {
         for _ in 0..self.ready.len() {
-            let Some(index) = self.ready.pop_front() else {
-                break;
-            };
-            let Some(mut connection) = self.connections[index as usize].take() else {
-                continue;
-            };
-            connection.ready = false;
-            let free = !connection.waiting && !connection.held;
-            if free && !connection.ending && !connection.closed {
-                if connection.client.primary {
-                    self.run_feed_input(&mut connection);
-                } else {
-                    self.run_kept_input(&mut connection);
-                }
-            }
-            self.put_back(connection);
+            self.run_first_ready();
         }
+    }
+
+    /// The same for the first of them.
+    pub(super) fn run_first_ready(&mut self) {
+        let Some(index) = self.ready.pop_front() else {
+            return;
+        };
+        let Some(mut connection) = self.connections[index as usize].take() else {
+            return;
+        };
+        connection.ready = false;
+        let free = !connection.waiting && !connection.held;
+        if free && !connection.ending && !connection.closed {
+            if connection.client.primary {
+                self.run_feed_input(&mut connection);
+            } else {
+                self.run_kept_input(&mut connection);
+            }
+        }
+        self.put_back(connection);
     }
 
     /// Ends a connection: no more input, no more output; freed when the ring is through with it.
@@ -913,13 +935,9 @@ pub(super) type Held = Vec<Box<Shard>>;
 impl Core {
     /// Gives shards back to where they belong.
     pub(super) fn give_back(&mut self, mut held: Held) {
-        self.settle_all(&mut held);
-        for mut shard in held {
+        self.end_step(&mut held);
+        for shard in held {
             let owner = shard.index;
-            shard.replaying = owner == self.index && self.replays;
-            if shard.news.has_some() {
-                self.take_news(&mut shard, 0);
-            }
             super::background::publish_shard(self.observatory.core(owner), &shard);
             if owner == self.index {
                 self.have_back(shard);
@@ -930,6 +948,17 @@ impl Core {
             let link = self.links.core(owner);
             if link.berth.put(shard) || wake {
                 self.wake(owner);
+            }
+        }
+    }
+
+    /// A step over these shards is over: what it has recorded is written down, what it has to say is said.
+    pub(super) fn end_step(&mut self, held: &mut Held) {
+        self.settle_all(held);
+        for shard in held {
+            shard.replaying = shard.index == self.index && self.replays;
+            if shard.news.has_some() {
+                self.take_news(shard, 0);
             }
         }
     }

@@ -5,6 +5,10 @@
 //! transaction is open there, the bytes up to that place are *applied*: they are mailed to the control core, which
 //! appends them to its own stream, and acknowledged. So a replica that is asked how far it is never names a place within
 //! a transaction.
+//!
+//! Where the stream comes over parallel flows there is such a connection on several cores. The control core gives each its pieces
+//! (`replication/weave.rs`), keeps their bytes and knows how far the whole is applied; here is only said what has been executed.
+//! Pieces that were given are executed whatever happens to the link, since others may have executed what follows them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,7 +25,7 @@ use crate::mesh::primary::{FeedMessage, PrimaryLink};
 use crate::net::Connection;
 use crate::persistence::Trouble;
 use crate::persistence::snapshot::StreamPlace;
-use crate::replication::Replid;
+use crate::replication::{Piece, Replid};
 use crate::resp::ErrorReply;
 use crate::resp::request::Args;
 
@@ -68,12 +72,43 @@ pub(super) struct Feed {
     cutting: bool,
     /// When it was last logged that the disk takes nothing, Unix milliseconds.
     trouble_logged_ms: i64,
+    /// Pieces that have not been given to the connection, where several cores apply the stream.
+    pieces: Option<VecDeque<Piece>>,
+    /// The control core has been told that the stream is to rest.
+    rest_wanted: bool,
 }
 
 impl Feed {
     /// Whether nothing more of it is begun.
     fn holds(&self, connection: &Connection) -> bool {
-        self.cutting || !self.chores.is_empty() && connection.client.multi.is_none()
+        let waits = !self.chores.is_empty() && self.pieces.is_none();
+        self.cutting || waits && connection.client.multi.is_none()
+    }
+
+    /// Whether it is being ended with all that it has been given.
+    fn runs_out(&self) -> bool {
+        self.ending && self.pieces.is_some()
+    }
+
+    /// Whether a pause of clients concerns it. Where several cores apply the stream the control core gives nothing
+    /// meanwhile, and what was given is executed, since all of it together is one offset.
+    fn pauses(&self, connection: &Connection) -> bool {
+        self.pieces.is_none() && connection.client.multi.is_none()
+    }
+
+    /// The offset up to which the stream is applied.
+    fn offset(&self) -> u64 {
+        match self.pieces {
+            Some(_) => self.link.applied.load(Relaxed),
+            None => self.start + self.applied,
+        }
+    }
+
+    /// How far what it was given has been executed, and dealt with, is told to the control core.
+    fn note(&mut self, executed: u64, taken: u64) -> bool {
+        let is_new = executed > self.applied || taken > self.taken;
+        (self.applied, self.taken) = (executed.max(self.applied), taken.max(self.taken));
+        is_new
     }
 
     /// Takes the bytes up to `applied` out of those kept.
@@ -122,7 +157,35 @@ impl Core {
                 db,
                 history,
                 offset,
-            } => self.begin_feed(link, client, addresses, db, (history, offset)),
+                in_pieces,
+            } => {
+                self.begin_feed(link, client, addresses, db, (history, offset));
+                if let Some(feed) = &mut self.feed {
+                    feed.pieces = in_pieces.then(VecDeque::new);
+                }
+            }
+            FeedMessage::Pieces(link, pieces) => {
+                if let Some(feed) = &mut self.feed
+                    && feed.link.generation == link
+                    && let Some(waiting) = &mut feed.pieces
+                {
+                    waiting.extend(pieces);
+                    self.run_feed();
+                }
+            }
+            FeedMessage::Ended(place) => self.do_what_is_left(place),
+            FeedMessage::Rests(link, db) => {
+                let place = self.feed.as_ref().map(|feed| feed.place.index as usize);
+                if let Some(feed) = &self.feed
+                    && feed.link.generation == link
+                    && !feed.ending
+                    && let Some(connection) =
+                        place.and_then(|place| self.connections[place].as_deref_mut())
+                {
+                    connection.client.db = db;
+                    self.cut_between();
+                }
+            }
             FeedMessage::Bytes(link, bytes) => {
                 if let Some(feed) = &mut self.feed
                     && feed.link.generation == link
@@ -138,15 +201,24 @@ impl Core {
                     && feed.link.generation == link
                 {
                     feed.ending = true;
+                    if feed.runs_out() {
+                        self.go_on_with_feed();
+                    }
                 } else {
-                    self.tell_feed_ended(link, 0, false);
+                    self.tell_feed_ended(link, 0, 0, false);
                 }
             }
         }
     }
 
-    fn tell_feed_ended(&mut self, link: u64, db: u32, broken: bool) {
-        let message = CoreMessage::FeedEnded { link, db, broken };
+    fn tell_feed_ended(&mut self, link: u64, executed: u64, db: u32, broken: bool) {
+        let message = CoreMessage::FeedEnded {
+            link,
+            core: self.index as u16,
+            executed,
+            db,
+            broken,
+        };
         self.links.control().mail(message);
         self.wake(self.shards);
     }
@@ -159,6 +231,7 @@ impl Core {
         db: u32,
         (history, offset): (Replid, u64),
     ) {
+        self.do_what_is_left(None);
         let place = self.new_place();
         let mut client = Client::new(id, peer, local, false, -1, self.now, &self.users);
         client.become_primary();
@@ -170,7 +243,7 @@ impl Core {
         self.counters().connected.add(1);
         self.link().connections.fetch_add(1, Relaxed);
         self.connections[place.index as usize] = Some(connection);
-        link.note_taken(0);
+        link.note_taken(0, 0);
         self.feed = Some(Box::new(Feed {
             link,
             place,
@@ -191,6 +264,8 @@ impl Core {
             chores: Vec::new(),
             cutting: false,
             trouble_logged_ms: 0,
+            pieces: None,
+            rest_wanted: false,
         }));
     }
 
@@ -205,56 +280,103 @@ impl Core {
         while let Some(feed) = &mut self.feed
             && let Some(bytes) = feed.queue.pop_front()
         {
-            feed.base = feed.given;
-            feed.given += bytes.len() as u64;
-            let free = !connection.waiting
-                && !connection.held
-                && !connection.ready
-                && connection.pending_input() == 0
-                && self.shard.is_some()
-                && !self.pushing.choked
-                && !self.gates.busy
-                && self.gates.trouble != Some(Trouble::Behind)
-                && (self.pause.until_ms == 0 || connection.client.multi.is_some())
-                && !connection.ending
-                && !feed.holds(&connection);
-            if free {
-                connection.client.active_ms = self.now;
-                self.replay_here(true);
-                self.on_bytes(&mut connection, &bytes);
-                self.replay_here(false);
-                connection.output.clear();
-            } else if !connection.ending {
-                connection.keep_input(&bytes);
-                if connection.pending_input() >= connection.needs {
-                    self.make_ready(&mut connection);
-                }
-            }
+            self.give_to_feed(&mut connection, &bytes);
             if let Some(feed) = &mut self.feed {
                 feed.kept.push_back(bytes);
             }
         }
+        self.run_pieces(&mut connection);
         self.put_back(connection);
+    }
+
+    /// Executes the next bytes of it if that can be, and keeps them for later if not.
+    fn give_to_feed(&mut self, connection: &mut Connection, bytes: &[u8]) {
+        let Some(feed) = &mut self.feed else {
+            return;
+        };
+        feed.base = feed.given;
+        feed.given += bytes.len() as u64;
+        let free = !connection.waiting
+            && !connection.held
+            && !connection.ready
+            && connection.pending_input() == 0
+            && self.shard.is_some()
+            && !self.pushing.choked
+            && !self.gates.busy
+            && self.gates.trouble != Some(Trouble::Behind)
+            && (self.pause.until_ms == 0 || !feed.pauses(connection))
+            && !connection.ending
+            && !feed.holds(connection);
+        if free {
+            connection.client.active_ms = self.now;
+            self.replay_here(true);
+            self.on_bytes(connection, bytes);
+            self.replay_here(false);
+            connection.output.clear();
+        } else if !connection.ending {
+            connection.keep_input(bytes);
+            if connection.pending_input() >= connection.needs {
+                self.make_ready(connection);
+            }
+        }
+    }
+
+    /// Gives the pieces at hand to the connection. One that names its database waits until all before it is executed.
+    fn run_pieces(&mut self, connection: &mut Connection) {
+        while let Some(feed) = &mut self.feed
+            && let Some(pieces) = &mut feed.pieces
+            && let Some(first) = pieces.front()
+        {
+            let is_idle = !connection.has_work()
+                && connection.wave.is_none()
+                && connection.pending_input() == 0;
+            if first.db.is_some() && !is_idle {
+                return;
+            }
+            let Some(piece) = pieces.pop_front() else {
+                return;
+            };
+            connection.client.db = piece.db.unwrap_or(connection.client.db);
+            feed.start = piece.at.saturating_sub(feed.given);
+            self.give_to_feed(connection, piece.bytes());
+        }
+    }
+
+    /// Takes up again what was held up.
+    fn go_on_with_feed(&mut self) {
+        let Some(feed) = &mut self.feed else {
+            return;
+        };
+        feed.stalled = false;
+        let place = feed.place;
+        if let Some(mut connection) = self.take_connection(place) {
+            self.make_ready(&mut connection);
+            self.keep(connection);
+        }
+        self.run_feed();
     }
 
     /// Goes on with what was kept of it.
     pub(super) fn run_feed_input(&mut self, connection: &mut Connection) {
-        // A transaction that has begun is let to its end: whatever waits for a rest in the stream waits for that.
-        let paused = self.pause.until_ms > 0 && connection.client.multi.is_none();
-        // The disk does not keep pace: neither does the stream.
-        let busy = self.gates.busy || paused || self.gates.trouble == Some(Trouble::Behind);
         let Some(feed) = &mut self.feed else {
             return;
         };
+        // A transaction that has begun is let to its end: whatever waits for a rest in the stream waits for that.
+        let paused = self.pause.until_ms > 0 && feed.pauses(connection);
+        // The disk does not keep pace: neither does the stream.
+        let busy = self.gates.busy || paused || self.gates.trouble == Some(Trouble::Behind);
         if busy || feed.holds(connection) {
             feed.stalled = true; // it goes on when the script, the pause or the cut is over, or the disk has caught up
             return;
         }
         feed.base = feed.given - connection.pending_input() as u64;
-        self.replay_here(true);
-        self.run_kept_input(connection);
-        self.replay_here(false);
-        connection.output.clear();
+        if connection.pending_input() > 0 {
+            self.replay_here(true);
+            self.run_kept_input(connection);
+            self.replay_here(false);
+            connection.output.clear();
+        }
+        self.run_pieces(connection);
     }
 
     fn replay_here(&mut self, on: bool) {
@@ -273,27 +395,23 @@ impl Core {
 
     /// Now and then: goes on after a script that ran too long, or a pause.
     pub(super) fn mind_feed(&mut self) {
+        let in_pieces = self.feed.as_ref().is_some_and(|feed| feed.pieces.is_some());
         let behind = self.gates.trouble == Some(Trouble::Behind);
-        let busy = self.gates.busy || self.pause.until_ms > 0 || behind;
-        if (self.durable.always || self.logs_are_covered())
+        let busy = self.gates.busy || self.pause.until_ms > 0 && !in_pieces || behind;
+        if self.index == 0
+            && (self.durable.always || self.logs_are_covered())
             && let Some(feed) = &self.feed
-            && feed.link.synced.load(Relaxed) < feed.start + feed.applied
+            && feed.link.synced.load(Relaxed) < feed.offset()
         {
             self.begin_chore(|core, held| core.await_feed_sync(held));
         }
         if let Some(feed) = &mut self.feed
             && feed.stalled
             && !busy
-            && feed.chores.is_empty()
+            && (feed.chores.is_empty() || feed.pieces.is_some())
             && !feed.cutting
         {
-            feed.stalled = false;
-            let place = feed.place;
-            if let Some(mut connection) = self.take_connection(place) {
-                self.make_ready(&mut connection);
-                self.keep(connection);
-            }
-            self.run_feed();
+            self.go_on_with_feed();
         }
     }
 
@@ -390,9 +508,10 @@ impl Core {
             return;
         };
         feed.broken |= connection.ending || connection.closed;
-        if feed.ending || feed.broken || feed.cut {
+        if feed.ending && feed.pieces.is_none() || feed.broken || feed.cut {
             // What has not been begun is dropped; it will be asked for again.
             feed.queue.clear();
+            feed.pieces.iter_mut().for_each(VecDeque::clear);
             feed.given -= connection.pending_input() as u64;
             connection.input = Vec::new();
             connection.input_at = 0;
@@ -407,6 +526,10 @@ impl Core {
                     feed.given - pending
                 }
             };
+            if feed.pieces.is_some() {
+                self.settle_pieces(executed);
+                return;
+            }
             if executed > feed.applied {
                 let bytes = feed.take_applied(executed);
                 feed.link.applied.store(feed.start + executed, Relaxed);
@@ -418,6 +541,9 @@ impl Core {
         let Some(feed) = &mut self.feed else {
             return;
         };
+        if feed.pieces.is_some() && !feed.broken {
+            return;
+        }
         // An unfinished request cannot go on without more, so it is not in the way of more.
         let Some(connection) = self.connections[feed.place.index as usize].as_deref() else {
             return;
@@ -429,12 +555,72 @@ impl Core {
         };
         if taken > feed.taken && !feed.cut {
             feed.taken = taken;
-            feed.link.note_taken(taken);
+            feed.link.note_taken(0, taken);
         }
         if is_idle && (feed.ending || feed.broken) {
             self.end_feed();
-        } else if is_idle && !feed.chores.is_empty() && !feed.cutting && !in_multi {
+        } else if is_idle
+            && !feed.chores.is_empty()
+            && !feed.cutting
+            && !in_multi
+            && feed.pieces.is_none()
+        {
             self.cut_between();
+        }
+    }
+
+    /// The same where several cores apply the stream and nothing of it is under way here.
+    fn settle_pieces(&mut self, executed: u64) {
+        let Some(feed) = &mut self.feed else {
+            return;
+        };
+        let place = feed.place.index;
+        let Some(connection) = self.connections[place as usize].as_deref_mut() else {
+            return;
+        };
+        let pending = connection.pending_input() as u64;
+        let goes_on = connection.has_work() || feed.stalled;
+        let taken = if goes_on {
+            feed.given - pending
+        } else {
+            feed.given
+        };
+        let link = feed.link.generation;
+        let has_more = feed
+            .pieces
+            .as_ref()
+            .is_some_and(|pieces| !pieces.is_empty());
+        if has_more && !goes_on && !feed.cutting {
+            if pending > 0 {
+                feed.broken = true; // half a command before another database
+            }
+            // What waited for the rest to be executed is next.
+            connection.ready = true;
+            self.ready.push_back(place);
+        }
+        let is_over = feed.runs_out() && !goes_on && !has_more;
+        if !feed.chores.is_empty() && !std::mem::replace(&mut feed.rest_wanted, true) {
+            self.links
+                .control()
+                .mail(CoreMessage::WantsRest(link, true));
+            self.wake(self.shards);
+        }
+        let Some(feed) = &mut self.feed else {
+            return;
+        };
+        if feed.note(executed, taken) {
+            let db = self.feed_db();
+            self.links.control().mail(CoreMessage::PiecesExecuted {
+                link,
+                core: self.index as u16,
+                executed,
+                taken,
+                db,
+            });
+            self.wake(self.shards);
+        }
+        if is_over {
+            self.end_feed();
         }
     }
 
@@ -450,6 +636,10 @@ impl Core {
                 Some(feed) => {
                     feed.cutting = false;
                     feed.stalled = true;
+                    if std::mem::take(&mut feed.rest_wanted) {
+                        let goes_on = CoreMessage::WantsRest(feed.link.generation, false);
+                        core.links.control().mail(goes_on);
+                    }
                     std::mem::take(&mut feed.chores)
                 }
                 None => return, // it has ended, and they are done without it
@@ -457,6 +647,7 @@ impl Core {
             for chore in chores {
                 chore(core, held);
             }
+            core.wake(core.shards);
             core.next_tick_ms = core.now; // the stream goes on
         });
     }
@@ -468,6 +659,7 @@ impl Core {
     ) {
         match &mut self.feed {
             Some(feed) => feed.chores.push(Box::new(chore)),
+            None if self.feed_ends => self.feed_left.push(Box::new(chore)),
             // A stream may begin while the shards are gathered.
             None => self.begin_chore(move |core, held| match &core.feed {
                 Some(_) => core.begin_chore_between(chore),
@@ -476,12 +668,14 @@ impl Core {
         }
     }
 
-    /// Where the stream stands while it rests between two commands; nothing when there is none.
+    /// Where the stream stands while it rests between two commands, or has just ended; nothing when there is none.
     pub(super) fn feed_place(&self) -> Option<StreamPlace> {
-        let feed = self.feed.as_ref()?;
+        let Some(feed) = self.feed.as_ref() else {
+            return self.feed_ended_at.clone();
+        };
         Some(StreamPlace {
             id: feed.history.as_bytes().to_vec(),
-            offset: feed.start + feed.applied,
+            offset: feed.offset(),
             db: self.feed_db(),
         })
     }
@@ -511,7 +705,7 @@ impl Core {
         let Some(mut connection) = self.take_connection(feed.place) else {
             return;
         };
-        let db = connection.client.db;
+        let (db, executed) = (connection.client.db, feed.applied);
         connection.client.multi = None;
         connection.receiving = false;
         connection.output.clear();
@@ -520,16 +714,32 @@ impl Core {
         if feed.broken {
             feed.link.disconnect();
         }
-        self.tell_feed_ended(feed.link.generation, db, feed.broken);
-        self.chores_due.extend(feed.chores);
+        self.tell_feed_ended(feed.link.generation, executed, db, feed.broken);
+        self.feed_left.extend(feed.chores);
+        self.feed_ends = true;
+    }
+
+    /// A stream has ended, and the data are this moment of it: what has waited is done.
+    fn do_what_is_left(&mut self, place: Option<StreamPlace>) {
+        self.feed_ends = false;
+        for chore in std::mem::take(&mut self.feed_left) {
+            let place = place.clone();
+            self.begin_chore(move |core, held| {
+                core.feed_ended_at = place;
+                chore(core, held);
+                core.feed_ended_at = None;
+            });
+        }
     }
 
     /// CLIENT KILL of the primary: its link is cut and made again. True when the connection is that.
     pub(super) fn cut_link(&mut self, place: Place) -> bool {
         match &mut self.feed {
             Some(feed) if feed.place == place => {
-                feed.cut = true;
-                feed.link.note_taken(u64::MAX); // nobody waits for what is passed over
+                if feed.pieces.is_none() {
+                    feed.cut = true;
+                    feed.link.note_taken(0, u64::MAX); // nobody waits for what is passed over
+                }
                 feed.link.disconnect();
                 true
             }
@@ -563,6 +773,8 @@ mod tests {
             chores: Vec::new(),
             cutting: false,
             trouble_logged_ms: 0,
+            pieces: None,
+            rest_wanted: false,
         }
     }
 

@@ -11,6 +11,7 @@ mod asks;
 mod awaiting;
 mod background;
 mod blocked;
+mod carrying;
 mod clients;
 mod copying;
 mod core;

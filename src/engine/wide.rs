@@ -433,11 +433,20 @@ impl Core {
         self.counters().transactions.add(1);
         connection.waiting = true;
         if let Pending::Lent(step) = pending {
+            let Some(step) = self.run_carried(connection, &participants, step) else {
+                return;
+            };
             match self.borrow_all(&participants) {
                 Some(held) => {
-                    let held = self.run_step(connection, step, held);
-                    if let Some(held) = held {
-                        self.give_back(held);
+                    let carries = Self::may_carry(connection, &step);
+                    match self.run_step(connection, step, held) {
+                        Some(mut held) if carries => {
+                            self.end_step(&mut held);
+                            let until = self.carry_until();
+                            self.carry(participants, held, until, false);
+                        }
+                        Some(held) => self.give_back(held),
+                        None => {}
                     }
                     return;
                 }
@@ -563,11 +572,14 @@ impl Core {
     /// Takes part in the transactions at the head of this core's queue.
     pub(super) fn take_scheduled(&mut self) {
         while self.link().has_scheduled() {
-            let Some(mut shard) = self.shard.take().or_else(|| self.held_shard.take()) else {
+            let Some(transaction) = self.link().first_scheduled() else {
                 return;
             };
-            let Some(transaction) = self.link().first_scheduled() else {
-                self.end_unit(shard);
+            if transaction.is_taken() {
+                self.link().unschedule();
+                continue;
+            }
+            let Some(mut shard) = self.shard.take().or_else(|| self.held_shard.take()) else {
                 return;
             };
             self.link().unschedule();
@@ -650,8 +662,17 @@ impl Core {
             };
             match pending {
                 Pending::Lent(step) => {
-                    if let Some(held) = self.run_step(&mut connection, step, held) {
-                        self.give_back(held);
+                    let carries = Self::may_carry(&connection, &step);
+                    match self.run_step(&mut connection, step, held) {
+                        Some(mut held) if carries => {
+                            self.end_step(&mut held);
+                            self.put_back(connection);
+                            self.carry_on(&transaction.participants, held);
+                            index = 0;
+                            continue;
+                        }
+                        Some(held) => self.give_back(held),
+                        None => {}
                     }
                 }
                 Pending::Parts(how) => {
@@ -678,7 +699,7 @@ impl Core {
     }
 
     /// Runs a step with all its shards in hand. Gives them back unless the step goes on later with them.
-    fn run_step(
+    pub(super) fn run_step(
         &mut self,
         connection: &mut Connection,
         step: Errand,
@@ -746,8 +767,7 @@ impl Core {
             Errand::Migrate(migrating) => self.migrate_held(connection, migrating, held),
             Errand::Exec(mut exec) => {
                 exec.held = held;
-                self.run_exec(connection, exec);
-                None
+                self.run_exec(connection, exec)
             }
         }
     }

@@ -281,10 +281,30 @@ pub enum CoreMessage {
     Link(u64, LinkEvent),
     /// To the control core: bytes of the stream of this link have been applied.
     Applied(u64, Vec<Vec<u8>>),
+    /// To the control core: how much of its pieces a core has executed, and how much of them is in nobody's way.
+    PiecesExecuted {
+        /// The link.
+        link: u64,
+        /// The core.
+        core: u16,
+        /// Bytes executed.
+        executed: u64,
+        /// Bytes dealt with, or such that nothing can be done without more.
+        taken: u64,
+        /// The selected database.
+        db: u32,
+    },
+    /// To the control core: the first core wants the stream of this link to rest between two commands, or wants that no
+    /// more.
+    WantsRest(u64, bool),
     /// To the control core: the stream of this link is applied no further.
     FeedEnded {
         /// The link.
         link: u64,
+        /// The core.
+        core: u16,
+        /// Bytes of it that were executed there.
+        executed: u64,
         /// The selected database.
         db: u32,
         /// It held what no primary sends: nobody can go on with it.

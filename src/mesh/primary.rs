@@ -1,15 +1,16 @@
 //! What the thread of a replica's link, the control core, and the core that applies the stream share of one link, and
 //! what they tell each other.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use socket2::Socket;
 
 use crate::config::Config;
-use crate::replication::Replid;
+use crate::persistence::snapshot::StreamPlace;
 use crate::replication::report::LinkState;
+use crate::replication::{Piece, Replid};
 
 /// One link of this replica to its primary. REPLICAOF ends it and begins another.
 #[derive(Debug, Default)]
@@ -37,8 +38,17 @@ pub struct PrimaryLink {
     /// Bytes of it received.
     pub copy_read: AtomicU64,
     /// Bytes of the stream that the applying core has dealt with or cannot go on without more.
-    taken: Mutex<u64>,
+    taken: Mutex<Vec<u64>>,
     taken_moved: Condvar,
+    /// The number of the connection; what comes late of an earlier one is not listened to.
+    pub connection: AtomicU64,
+    /// The stream comes in frames, for so many parallel flows; zero when it comes as it is.
+    pub flows: AtomicU16,
+    /// Bytes that flows have carried.
+    pub flow_bytes: AtomicU64,
+    /// A flow has broken: the next connection does without.
+    pub flows_failed: AtomicBool,
+    flow_sockets: Mutex<Vec<Arc<Socket>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -100,6 +110,30 @@ impl PrimaryLink {
         if let Some(socket) = &*lock(&self.socket) {
             let _ = socket.shutdown(std::net::Shutdown::Both); // it may have ended by itself
         }
+        for socket in &*lock(&self.flow_sockets) {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// A flow of connection `connection` has been made. False when that has ended.
+    pub fn add_flow(&self, connection: u64, socket: Arc<Socket>) -> bool {
+        let mut sockets = lock(&self.flow_sockets);
+        let is_wanted = self.connection.load(Relaxed) == connection && !self.is_stopped();
+        if is_wanted {
+            sockets.push(socket);
+        }
+        is_wanted
+    }
+
+    /// A connection has ended, and its flows with it.
+    pub fn end_connection(&self) {
+        let mut sockets = lock(&self.flow_sockets);
+        self.connection.fetch_add(1, Relaxed);
+        for socket in sockets.drain(..) {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+        drop(sockets);
+        self.taken_moved.notify_all();
     }
 
     /// Whether all has been read that the primary had sent before it closed the connection.
@@ -145,16 +179,26 @@ impl PrimaryLink {
         self.send_little(&crate::replication::handshake::command(&parts));
     }
 
-    /// The applying core is through with so many bytes since the stream began, or needs more.
-    pub fn note_taken(&self, bytes: u64) {
-        *lock(&self.taken) = bytes;
+    /// A stream begins, over so many ways.
+    pub fn begin_ways(&self, ways: usize) {
+        *lock(&self.taken) = vec![0; ways];
+    }
+
+    /// The applying core is through with so many bytes of this way since the stream began, or needs more.
+    pub fn note_taken(&self, way: usize, bytes: u64) {
+        if let Some(taken) = lock(&self.taken).get_mut(way) {
+            *taken = bytes;
+        }
         self.taken_moved.notify_all();
     }
 
-    /// Waits until at most `most` of the `sent` bytes are in the applying core's hands, but not for ever.
-    pub fn wait_for_room(&self, sent: u64, most: u64, longest: Duration) -> bool {
+    /// Waits until at most `most` of the `sent` bytes of a way are in the applying core's hands, but not for ever.
+    pub fn wait_for_room(&self, way: usize, sent: u64, most: u64, longest: Duration) -> bool {
         let taken = lock(&self.taken);
-        let is_full = |taken: &mut u64| sent.saturating_sub(*taken) > most && !self.is_stopped();
+        let is_full = |taken: &mut Vec<u64>| {
+            let taken = taken.get(way).copied().unwrap_or(0);
+            sent.saturating_sub(taken) > most && !self.is_stopped()
+        };
         let waited = self.taken_moved.wait_timeout_while(taken, longest, is_full);
         let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !is_full(&mut taken)
@@ -180,6 +224,15 @@ pub enum LinkEvent {
         db: u32,
         /// Told when the stream may come.
         answer: mpsc::Sender<()>,
+    },
+    /// Bytes have come over a way of a stream in frames: 0 is the connection itself, flows follow.
+    Arrived {
+        /// The connection's number.
+        connection: u64,
+        /// The way.
+        way: usize,
+        /// The bytes.
+        bytes: Vec<u8>,
     },
     /// The link is down. What was begun is given up.
     Lost {
@@ -218,9 +271,17 @@ pub enum FeedMessage {
         history: Replid,
         /// The offset before the first byte.
         offset: u64,
+        /// It is applied by several cores, each of which gets its pieces.
+        in_pieces: bool,
     },
     /// Bytes of it.
     Bytes(u64, Vec<u8>),
+    /// Bytes of it for this core, where it is applied by several: all before them has been given to somebody.
+    Pieces(u64, Vec<Piece>),
+    /// It stands between two commands, with this database selected, and goes on when that is no longer wanted.
+    Rests(u64, u32),
     /// It has ended: what has not been begun of it is dropped.
     End(u64),
+    /// All cores have ended it, and the data are this moment of it, if it is one that can be gone on from.
+    Ended(Option<StreamPlace>),
 }

@@ -20,9 +20,13 @@ pub(super) fn write(lines: &mut Lines, report: Option<&Report>, config: &Config)
     for (number, replica) in replicas.iter().enumerate() {
         let (ip, port, state) = (&replica.ip, replica.port, replica.state.word());
         let (offset, lag) = (replica.offset, replica.lag_s);
+        let flows = match replica.flows {
+            0 => String::new(),
+            flows => format!(",flows={flows}"),
+        };
         lines.put(
             &format!("slave{number}"),
-            format_args!("ip={ip},port={port},state={state},offset={offset},lag={lag}"),
+            format_args!("ip={ip},port={port},state={state},offset={offset},lag={lag}{flows}"),
         );
     }
     let failover = report.map_or("no-failover", |report| report.failover);
@@ -62,6 +66,11 @@ fn write_link(lines: &mut Lines, link: &LinkReport, config: &Config) {
     lines.put("master_sync_in_progress", u8::from(link.transfer.is_some()));
     lines.put("slave_read_repl_offset", link.read_offset);
     lines.put("slave_repl_offset", link.applied_offset);
+    let (flows, flow_bytes) = link.flows;
+    if flows > 0 {
+        lines.put("master_link_flows", flows);
+        lines.put("master_link_flow_bytes", flow_bytes);
+    }
     if let Some(transfer) = &link.transfer {
         let (total, read) = (transfer.total_bytes, transfer.read_bytes);
         lines.put("master_sync_total_bytes", total);
@@ -126,6 +135,7 @@ mod tests {
             state: ReplicaState::Online,
             offset: 114,
             lag_s: 1,
+            flows: 0,
         });
         report.good_replicas = Some(1);
         report.backlog = Some((1, 114));
@@ -153,6 +163,7 @@ mod tests {
                 last_io_s: 0,
             }),
             down_s: -1,
+            flows: (0, 0),
         });
         let head = "role:slave master_host:10.0.0.1 master_port:6379 master_link_status:down \
                     master_last_io_seconds_ago:-1 master_sync_in_progress:1 slave_read_repl_offset:1 \

@@ -9,9 +9,35 @@ use std::collections::VecDeque;
 /// Bytes of a block.
 const BLOCK: usize = 16 * 1024;
 
+/// Bytes of the stream that one shard has brought about alone, or that nobody may do apart from the rest. It holds whole
+/// commands and whole transactions, and ends where the next one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    from: u64,
+    source: Option<u16>,
+    db: Option<u32>,
+}
+
+/// What is known of the bytes at one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The shard that has brought them about alone.
+    pub source: Option<u16>,
+    /// The database in force, where it begins here and that is known.
+    pub db: Option<u32>,
+    /// It begins here.
+    pub is_start: bool,
+    /// The number of the first byte behind it.
+    pub end: u64,
+}
+
 /// See the head of the file.
 #[derive(Debug)]
 pub struct Backlog {
+    /// Where its bytes come from, as far as that was noted, while somebody wants to know.
+    runs: Option<VecDeque<Run>>,
+    /// The next bytes begin a run of their own.
+    sealed: bool,
     blocks: VecDeque<Vec<u8>>,
     /// Number of the first byte of the first block.
     block_from: u64,
@@ -25,6 +51,8 @@ impl Backlog {
     /// An empty one; the next byte has the number `next`.
     pub fn new(next: u64) -> Self {
         Backlog {
+            runs: None,
+            sealed: false,
             blocks: VecDeque::new(),
             block_from: next,
             next,
@@ -37,7 +65,52 @@ impl Backlog {
         self.block_from += offset;
         self.next += offset;
         self.first += offset;
+        self.runs
+            .iter_mut()
+            .flatten()
+            .for_each(|run| run.from += offset);
         self
+    }
+
+    /// From here on it is noted where bytes come from.
+    pub fn note_sources(&mut self) {
+        self.runs.get_or_insert_default();
+    }
+
+    /// What is appended next comes from this shard alone, or from none; `db` is in force there.
+    #[inline]
+    pub fn begin_run(&mut self, source: Option<u16>, db: Option<u32>) {
+        let Some(runs) = &mut self.runs else {
+            return;
+        };
+        let from = self.next;
+        match runs.back_mut() {
+            Some(last) if last.source == source && !self.sealed => {}
+            Some(last) if last.from == from => *last = Run { from, source, db },
+            _ => runs.push_back(Run { from, source, db }),
+        }
+        self.sealed = false;
+    }
+
+    /// All that is there has been sent to somebody: what follows begins a run of its own.
+    pub fn seal(&mut self) {
+        self.sealed = true;
+    }
+
+    /// What is known of the bytes from number `at` on, of which there are some.
+    pub fn stretch(&self, at: u64) -> Stretch {
+        let runs = self.runs.as_ref();
+        let behind = runs.map_or(0, |runs| runs.partition_point(|run| run.from <= at));
+        let run = |at: usize| runs.and_then(|runs| runs.get(at));
+        let end = run(behind).map_or(self.next, |run| run.from);
+        let here = behind.checked_sub(1).and_then(run);
+        let is_start = here.is_some_and(|run| run.from == at);
+        Stretch {
+            source: here.and_then(|run| run.source),
+            db: here.and_then(|run| run.db).filter(|_| is_start),
+            is_start,
+            end,
+        }
     }
 
     /// The number of the first byte held.
@@ -62,7 +135,8 @@ impl Backlog {
 
     /// Bytes of memory it takes.
     pub fn memory(&self) -> usize {
-        self.blocks.len() * (BLOCK + size_of::<Vec<u8>>())
+        let runs = self.runs.as_ref().map_or(0, VecDeque::capacity);
+        self.blocks.len() * (BLOCK + size_of::<Vec<u8>>()) + runs * size_of::<Run>()
     }
 
     /// Appends.
@@ -95,6 +169,11 @@ impl Backlog {
             self.blocks.pop_front();
         }
         self.first = self.block_from.max(self.first);
+        if let Some(runs) = &mut self.runs {
+            while runs.get(1).is_some_and(|second| second.from <= self.first) {
+                runs.pop_front();
+            }
+        }
     }
 
     /// Whether bytes from number `from` on can be had, or the next to come is meant.
@@ -160,6 +239,42 @@ mod tests {
             }
         }
         assert!(!backlog.holds(100) && !backlog.holds(backlog.next() + 1));
+    }
+
+    #[test]
+    fn it_is_known_where_bytes_come_from_as_far_as_that_was_noted() {
+        let mut backlog = Backlog::new(1);
+        backlog.begin_run(Some(1), Some(0));
+        backlog.append(b"abc");
+        backlog.note_sources();
+        backlog.append(b"d");
+        for (source, db) in [(Some(1), 0), (Some(1), 0), (None, 3), (Some(2), 3)] {
+            backlog.begin_run(source, Some(db));
+            backlog.append(b"xy");
+        }
+        backlog.begin_run(None, Some(9)); // nothing comes of it
+        backlog.begin_run(Some(2), Some(5));
+        backlog.append(b"z");
+        backlog.seal();
+        backlog.begin_run(Some(2), None);
+        backlog.append(b"z");
+        let known = |at: u64| {
+            let stretch = backlog.stretch(at);
+            (stretch.source, stretch.db, stretch.is_start, stretch.end)
+        };
+        assert_eq!(known(1), (None, None, false, 5));
+        assert_eq!(known(5), (Some(1), Some(0), true, 9));
+        assert_eq!(known(7), (Some(1), None, false, 9));
+        assert_eq!(known(9), (None, Some(3), true, 11));
+        assert_eq!(known(11), (Some(2), Some(3), true, 13));
+        assert_eq!(known(13), (Some(2), Some(5), true, 14));
+        assert_eq!(known(14), (Some(2), None, true, 15));
+        backlog.begin_run(None, None);
+        backlog.append(&bytes(1, 5 * BLOCK));
+        backlog.trim(0, None);
+        let first = backlog.first();
+        assert_eq!(backlog.stretch(first).end, backlog.next());
+        assert_eq!(backlog.runs.as_ref().unwrap().len(), 1);
     }
 
     #[test]

@@ -19,6 +19,45 @@ pub struct Settings {
     pub position: Option<(Replid, u64)>,
     /// The other end is to become the primary of this server.
     pub failover: bool,
+    /// Of so many parallel flows use can be made; 0 asks for none.
+    pub flows: u16,
+}
+
+/// How the capability begins by which a replica asks for flows; their number follows. Others pass over it.
+pub const FLOWS: &[u8] = b"flows:";
+/// The word behind the reply to PSYNC that offers them; their number and a name follow.
+pub const OFFER: &str = "FLOWS";
+/// What PSYNC asks for to be given one of them: the name follows, the number is in the place of the offset.
+pub const FLOW_OF: &[u8] = b"flow-of:";
+
+/// Flows that a primary has offered. The stream comes in frames then, whether they are made or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// How many.
+    pub flows: u16,
+    /// The name to ask for them by.
+    pub name: Replid,
+}
+
+impl Offer {
+    /// What is said of it behind the reply to PSYNC.
+    pub fn words(&self) -> String {
+        format!(" {OFFER} {} {}", self.flows, self.name)
+    }
+
+    /// The request for one of them.
+    pub fn request(&self, number: u16) -> Vec<u8> {
+        let name = [FLOW_OF, self.name.as_bytes()].concat();
+        command(&[b"PSYNC", &name, number.to_string().as_bytes()])
+    }
+
+    fn parse<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<Offer> {
+        words.find(|word| *word == OFFER.as_bytes())?;
+        let flows = words.next().and_then(parse_i64)?;
+        let flows = u16::try_from(flows).ok().filter(|flows| *flows > 0)?;
+        let name = words.next().and_then(Replid::parse)?;
+        Some(Offer { flows, name })
+    }
 }
 
 /// What the primary will send next.
@@ -84,6 +123,7 @@ pub struct Handshake {
     settings: Settings,
     /// Replies that are missing, the next one at the end.
     awaits: Vec<Await>,
+    offer: Option<Offer>,
 }
 
 /// A request as it goes over the wire.
@@ -103,8 +143,14 @@ impl Handshake {
         let handshake = Handshake {
             settings,
             awaits: vec![Await::Ping],
+            offer: None,
         };
         (handshake, command(&[b"PING"]))
+    }
+
+    /// The flows that the primary has offered with its reply to PSYNC.
+    pub fn offer(&self) -> Option<Offer> {
+        self.offer
     }
 
     /// Whether PSYNC is what is answered next.
@@ -187,7 +233,12 @@ impl Handshake {
             send.extend(command(&[b"REPLCONF", b"ip-address", &settings.address]));
             awaits.push(Await::Option("ip-address"));
         }
-        send.extend(command(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]));
+        let flows = [FLOWS, settings.flows.to_string().as_bytes()].concat();
+        let mut capabilities: Vec<&[u8]> = vec![b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"];
+        if settings.flows > 0 {
+            capabilities.extend([&b"capa"[..], &flows]);
+        }
+        send.extend(command(&capabilities));
         awaits.push(Await::Option("capa"));
         awaits.reverse();
         self.awaits = awaits;
@@ -236,6 +287,7 @@ impl Handshake {
                 .filter(|word| !word.is_empty());
             let id = words.next().and_then(Replid::parse);
             let offset = words.next().and_then(parse_i64);
+            self.offer = Offer::parse(words);
             return match (id, offset.and_then(|offset| u64::try_from(offset).ok())) {
                 (Some(id), Some(offset)) => {
                     log::info!("Full resync from master: {id}:{offset}");
@@ -254,7 +306,11 @@ impl Handshake {
                     is_passing: false,
                 });
             }
-            let id = Replid::parse(rest.trim_ascii());
+            let mut words = rest
+                .split(|byte| *byte == b' ')
+                .filter(|word| !word.is_empty());
+            let id = words.next().and_then(Replid::parse);
+            self.offer = Offer::parse(words);
             return Ok(Next::begin(Beginning::Continue(id)));
         }
         if line[0] == b'-' {
@@ -366,6 +422,33 @@ mod tests {
             (&next.send[..], next.begins),
             (&b"SYNC\r\n"[..], Some(Beginning::Legacy))
         );
+    }
+
+    #[test]
+    fn flows_are_asked_for_as_a_capability_and_offered_behind_the_reply() {
+        let with_flows = Settings {
+            flows: 4,
+            ..settings()
+        };
+        let (mut handshake, _) = Handshake::begin(with_flows.clone());
+        let sent = handshake.on_line(b"+PONG").unwrap().send;
+        assert!(sent.ends_with(b"$6\r\npsync2\r\n$4\r\ncapa\r\n$7\r\nflows:4\r\n"));
+        let offered = Some(Offer {
+            flows: 3,
+            name: id(b'c'),
+        });
+        let words = offered.unwrap().words();
+        for (line, expected) in [
+            (format!("+CONTINUE {}{words}", id(b'b')), offered),
+            (format!("+FULLRESYNC {} 42{words}", id(b'b')), offered),
+            (format!("+CONTINUE {}", id(b'b')), None),
+            (format!("+CONTINUE {} FLOWS 0 {}", id(b'b'), id(b'c')), None),
+            (format!("+FULLRESYNC {} 42 FLOWS 3", id(b'b')), None),
+        ] {
+            let (mut handshake, _) = at_psync(with_flows.clone());
+            assert!(handshake.on_line(line.as_bytes()).unwrap().begins.is_some());
+            assert_eq!(handshake.offer(), expected, "{line}");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
 /// Where the merged stream goes.
 pub trait Sink {
+    /// The next bytes are whole commands of this shard alone, or of none; the database in force, where one is.
+    fn begin_run(&mut self, _source: Option<usize>, _db: u32) {}
     /// The next bytes of the stream.
     fn append(&mut self, bytes: &[u8]);
     /// All shards have passed this barrier: the stream as it is now is that of the cut. `db` is the database of the last
@@ -192,6 +194,10 @@ impl Merge {
         };
         let next = block.marks[input.mark..].iter().find_map(part);
         let (end, barrier) = (block.bytes.len(), block.barrier);
+        // Messages keep one order over all shards.
+        let is_message = |mark: &Mark| matches!(mark.what, Marked::ReplicasOnly { .. });
+        let has_message = block.marks[input.mark..].iter().any(is_message);
+        sink.begin_run((!has_message).then_some(shard), self.db());
         self.emit(shard, next.map_or(end, |(at, _)| at), false, sink);
         match (next, barrier) {
             (Some((_, number)), _) => Head::Part(number),
@@ -265,6 +271,7 @@ impl Merge {
             let input = &self.inputs[usize::from(shard)];
             input.is_one_command_everywhere(*end)
         });
+        sink.begin_run(None, self.db());
         if !everywhere {
             sink.append(MULTI);
         }

@@ -9,11 +9,15 @@ mod merge;
 mod peer;
 pub mod psync;
 pub mod report;
+mod spread;
 mod status;
+mod weave;
 
 pub use backlog::Backlog;
 pub use cut::{Copy, Cut, OnEnd, Streaming};
 pub use history::{History, Replid};
 pub use merge::{Merge, Position, Sink};
 pub use peer::{Filter, PeerFacts, SyncRequest};
+pub use spread::Spread;
 pub use status::Status;
+pub use weave::{Malformed, Piece, Weave};

@@ -38,6 +38,8 @@ pub struct PeerFacts {
     pub takes_marked: bool,
     /// It knows that a history may have two names.
     pub knows_two_histories: bool,
+    /// Of so many parallel flows it can make use.
+    pub flows: u16,
     /// It wants the copy and nothing after it.
     pub copy_only: bool,
     /// What it wants of the copy.
@@ -58,13 +60,20 @@ pub enum SyncRequest {
         /// It hands over: this server is to be the primary (FAILOVER).
         takes_over: bool,
     },
+    /// A flow of a replica that is there already.
+    Flow {
+        /// The name that the replica's flows were offered under, as the peer wrote it.
+        offer: Vec<u8>,
+        /// Which of them.
+        number: u16,
+    },
 }
 
 impl SyncRequest {
     /// The history it asks for, if it names one.
     pub fn history(&self) -> Option<Replid> {
         match self {
-            SyncRequest::Legacy => None,
+            SyncRequest::Legacy | SyncRequest::Flow { .. } => None,
             SyncRequest::Partial { id, .. } => Replid::parse(id),
         }
     }

@@ -37,6 +37,8 @@ pub struct ReplicaReport {
     pub offset: u64,
     /// Seconds since it last acknowledged something; 0 unless it is online.
     pub lag_s: u64,
+    /// Parallel flows in use.
+    pub flows: usize,
 }
 
 /// How a replica stands to its primary: ROLE's words.
@@ -110,6 +112,8 @@ pub struct LinkReport {
     pub transfer: Option<TransferReport>,
     /// Seconds since the link went down; -1 when it has never been up.
     pub down_s: i64,
+    /// Parallel flows in use, and bytes that they have carried.
+    pub flows: (u16, u64),
 }
 
 /// The whole.

@@ -1,6 +1,6 @@
 //! One step over several shards, as its participants share it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::mesh::Place;
@@ -45,6 +45,7 @@ pub struct Transaction {
     pub now: i64,
     outcomes: Vec<Mutex<Option<Outcome>>>,
     arrived: AtomicUsize,
+    taken: AtomicBool,
 }
 
 impl Transaction {
@@ -63,6 +64,7 @@ impl Transaction {
             now,
             outcomes,
             arrived: AtomicUsize::new(0),
+            taken: AtomicBool::new(false),
         }
     }
 
@@ -77,6 +79,17 @@ impl Transaction {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.participants.len()
+    }
+
+    /// Its home core has run it with shards that it had in hand for another: participants pass it over. They see that with
+    /// their shard, which is in hand when this is said.
+    pub fn take(&self) {
+        self.taken.store(true, Ordering::Release);
+    }
+
+    /// See `take`.
+    pub fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire)
     }
 
     /// Whether all participants have arrived.

@@ -3,11 +3,12 @@
 usage: history.py [check ...] [--seconds N] [--seed N] [--clients N] [--shards N] [--slotwise PATH]
 
 Checks (all by default):
-  torn     MSET, MSETNX, DEL and MULTI/EXEC write keys of many slots; MGET, EXISTS and MULTI/EXEC read them: never half
+  torn     MSET, MSETNX, DEL, MULTI/EXEC and scripts write keys of many slots; MGET, EXISTS and MULTI/EXEC read them: never
+           half
   bank     transfers under WATCH or by INCRBY in MULTI: every total read is the same, and each EXEC happened once
   session  data, then signal, in one pipeline: a reader who has seen the signal sees the data
   rename   RENAME and RENAMENX between slots: a value is in exactly one place at any time
-  swapdb   SWAPDB, FLUSHDB and FLUSHALL against MSET, MGET, DBSIZE and KEYS: never half
+  swapdb   SWAPDB, FLUSHDB and FLUSHALL against MSET, scripts, MGET, DBSIZE and KEYS: never half
   serial   a strict-serializable order exists for recorded transactions (graph of reads, versions, sessions, real time)
 
 Every client is a process of its own, since the interpreter's lock would serialize the very races that are looked for.
@@ -114,6 +115,24 @@ def keys_over_slots(prefix, count):
 TORN_KEYS = keys_over_slots("torn", 6)
 
 
+# Writes all keys, those of even places before it reads, and gives what it has read: nobody else comes between.
+SET_ALL = """
+for place, key in ipairs(KEYS) do if place % 2 == 0 then redis.call('SET', key, ARGV[1]) end end
+for place, key in ipairs(KEYS) do if place % 2 == 1 then redis.call('SET', key, ARGV[1]) end end
+return redis.call('MGET', unpack(KEYS))
+"""
+
+
+def set_all(keys, value):
+    return "EVAL", SET_ALL, len(keys), *keys, value
+
+
+def must_be_own(replies, value, keys):
+    for reply in replies:
+        if reply != [value.encode()] * len(keys):
+            raise Violation(f"a script that wrote {value} read {reply}")
+
+
 def torn_writer(run, client, generator, number, deadline):
     count = 0
     while time.monotonic() < deadline:
@@ -121,10 +140,12 @@ def torn_writer(run, client, generator, number, deadline):
         value = f"{number}.{count}"
         order = generator.sample(TORN_KEYS, len(TORN_KEYS))
         roll = generator.random()
-        if roll < 0.5:
+        if roll < 0.4:
             ok(client.call("MSET", *(word for key in order for word in (key, value))))
-        elif roll < 0.8:
+        elif roll < 0.6:
             ok(client.transaction([("SET", key, value) for key in order]))
+        elif roll < 0.8:
+            must_be_own(ok(client.pipeline([set_all(order, value)] * generator.choice([1, 1, 6]))), value, order)
         elif roll < 0.87:
             removed = ok(client.call(generator.choice(["DEL", "UNLINK"]), *order))
             if removed not in (0, len(order)):
@@ -359,7 +380,11 @@ def swap_writer(run, client, generator, number, deadline):
         count += 1
         ok(client.call("SELECT", generator.randrange(2)))
         value = f"{number}.{count}"
-        ok(client.call("MSET", *(word for key in generator.sample(SWAP_KEYS, len(SWAP_KEYS)) for word in (key, value))))
+        order = generator.sample(SWAP_KEYS, len(SWAP_KEYS))
+        if generator.random() < 0.7:
+            ok(client.call("MSET", *(word for key in order for word in (key, value))))
+        else:
+            must_be_own(ok(client.pipeline([set_all(order, value)] * generator.choice([1, 6]))), value, order)
     return count
 
 
@@ -428,6 +453,14 @@ def check_swapdb(run):
 SERIAL_KEYS = keys_over_slots("serial", 8)
 
 
+# Reads all keys, then writes the first so many.
+GET_AND_SET = """
+local found = redis.call('MGET', unpack(KEYS))
+for place = 1, tonumber(ARGV[2]) do redis.call('SET', KEYS[place], ARGV[1]) end
+return found
+"""
+
+
 class Transaction:
     """One recorded unit: what it read and wrote, when it was asked and answered, and whose it was."""
 
@@ -462,7 +495,11 @@ def serial_client(run, client, generator, number, deadline):
             elif roll < 0.5:
                 units.append(("GET", keys[:1], [], 1))
                 commands.append(("GET", keys[0]))
-            elif roll < 0.65:
+            elif roll < 0.6:
+                written = keys[:generator.randint(1, len(keys))]
+                units.append(("EVAL", keys, written, 1))
+                commands.append(("EVAL", GET_AND_SET, len(keys), *keys, value, len(written)))
+            elif roll < 0.7:
                 units.append(("GETSET", keys[:1], keys[:1], 1))
                 commands.append(generator.choice([("GETSET", keys[0], value), ("SET", keys[0], value, "GET")]))
             else:
@@ -480,7 +517,7 @@ def serial_client(run, client, generator, number, deadline):
             values = {"GET": lambda r: [r], "GETSET": lambda r: [r], "MULTI MGET MSET EXEC": lambda r: r[0]}.get(
                 how, lambda r: r)(reply)
             value = b"%d.%d" % (number, first + offset)
-            spans = len(keys) > 1 or how.startswith("MULTI")
+            spans = len(keys) > 1 or how.startswith(("MULTI", "EVAL"))
             history.append((number, first + offset, begin, end, dict(zip(keys, values)), {key: value for key in written},
                             spans, how))
     return history

@@ -10,7 +10,7 @@ Redis does not pass against itself is wrong.
 
 The tests: replication_data.py (what is carried), replication_link.py (links that break, chains, promotion, restart),
 replication_ops.py (WAIT, FAILOVER, guards, what operators see), replication_wire.py and replication_feed.py (byte by byte,
-against a replica and a primary made by hand).
+against a replica and a primary made by hand), replication_flows.py (parallel flows).
 """
 
 import argparse
@@ -52,6 +52,7 @@ def run(one, options, primary, replica):
 def main():
     import replication_data  # noqa: F401, I001 (they register their tests)
     import replication_feed  # noqa: F401
+    import replication_flows  # noqa: F401
     import replication_link  # noqa: F401
     import replication_ops  # noqa: F401
     import replication_wire  # noqa: F401
@@ -62,6 +63,7 @@ def main():
     parser.add_argument("--slotwise", default=support.default_slotwise())
     parser.add_argument("--redis", default="redis-server")
     parser.add_argument("--full", action="store_true", help="also the tests of big sizes and long waits")
+    parser.add_argument("--flows", action="store_true", help="every Slotwise node with repl-parallel-flows yes")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
     kit.ports_of_environment()

@@ -94,6 +94,8 @@ class Chaos:
         for name, kind in zip("ABCD", kinds):
             load = self.random.choice(("disabled", "swapdb", "on-empty-db"))
             more = ("--save", "3600 1000000") if self.random.random() < 0.5 else ()
+            if kind != "r":
+                more = (*more, "--repl-parallel-flows", self.random.choice(("yes", "yes", "no")))
             node = self.bench.node(kind, *extra, "--repl-diskless-load", load, *more)
             self.places.append(Place(node, name, Proxy(node.port)))
         self.primary = self.places[0]

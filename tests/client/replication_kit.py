@@ -220,6 +220,8 @@ class Bench:
         if kind == "r":
             server = support.redis(self.options.redis, extra=arguments)
         else:
+            if getattr(self.options, "flows", False):
+                arguments = ["--repl-parallel-flows", "yes", *arguments]
             server = support.slotwise(self.options.slotwise, shards=int(kind[1:]), extra=arguments)
         node = Node(server, kind)
         self.nodes.append(node)

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::command::client::{Context, Step};
 use crate::command::parse;
 use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Run};
-use crate::replication::SyncRequest;
+use crate::replication::{SyncRequest, handshake};
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 
@@ -77,6 +77,12 @@ fn psync(context: &mut Context<'_>, args: &Args<'_>, _: &mut Reply<'_>) -> Outco
             context.client.peer
         );
     })?;
+    if let Some(offer) = args.get(1).strip_prefix(handshake::FLOW_OF) {
+        return Ok(Step::HandOver(SyncRequest::Flow {
+            offer: offer.to_vec(),
+            number: u16::try_from(from).unwrap_or(u16::MAX),
+        }));
+    }
     Ok(Step::HandOver(SyncRequest::Partial {
         id: args.get(1).to_vec(),
         from,

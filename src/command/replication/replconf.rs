@@ -7,7 +7,7 @@ use crate::base::number::parse_i64;
 use crate::base::words;
 use crate::command::client::{Context, Step};
 use crate::command::spec::{Acl, Arity, Command, Docs, Flags, Group, Run};
-use crate::replication::{Filter, PeerFacts};
+use crate::replication::{Filter, PeerFacts, handshake};
 use crate::resp::request::Args;
 use crate::resp::{ErrorReply, Reply};
 
@@ -61,6 +61,9 @@ fn replconf(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
             // What is not known here is not used: that is how more recent servers learn what to leave out.
             facts.takes_marked |= value.eq_ignore_ascii_case(b"eof");
             facts.knows_two_histories |= value.eq_ignore_ascii_case(b"psync2");
+            if let Some(flows) = value.strip_prefix(handshake::FLOWS) {
+                facts.flows = parse_i64(flows).map_or(0, |flows| flows.clamp(0, 1 << 10) as u16);
+            }
         } else if args.is(at, "ack") || args.is(at, "getack") {
             return Ok(Step::Done); // from one that is no replica: there is nothing to say to it
         } else if args.is(at, "rdb-only") {

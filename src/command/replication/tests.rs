@@ -22,7 +22,7 @@ fn replconf_remembers_what_a_replica_says_of_itself() {
         "REPLCONF",
         "REPLCONF listening-port 22010",
         "REPLCONF ip-address 10.1.2.3",
-        "REPLCONF capa eof capa psync2 capa dual-channel",
+        "REPLCONF capa eof capa psync2 capa dual-channel capa flows:4",
         "replconf RDB-ONLY 1",
         "REPLCONF rdb-filter-only functions",
     ] {
@@ -31,6 +31,7 @@ fn replconf_remembers_what_a_replica_says_of_itself() {
     let facts = desk.client.peer_facts.as_deref().unwrap();
     assert_eq!((facts.port, &facts.ip[..]), (22010, "10.1.2.3"));
     assert!(facts.takes_marked && facts.knows_two_histories && facts.copy_only);
+    assert_eq!(facts.flows, 4);
     assert!(facts.filter.functions && !facts.filter.data);
     assert_eq!(desk.run(&[b"REPLCONF", b"rdb-filter-only", b""]), "+OK\r\n");
     assert!(!desk.client.peer_facts.as_deref().unwrap().filter.functions);
@@ -179,6 +180,7 @@ fn role_tells_of_online_replicas_or_of_the_link() {
         state,
         offset: 12,
         lag_s: 0,
+        flows: 0,
     };
     let mut report = Report {
         link: None,
@@ -204,6 +206,7 @@ fn role_tells_of_online_replicas_or_of_the_link() {
         applied_offset: 25,
         transfer: None,
         down_s: -1,
+        flows: (0, 0),
     });
     let expected = "*5\r\n$5\r\nslave\r\n$1\r\nh\r\n:6379\r\n$9\r\nconnected\r\n:25\r\n";
     assert_eq!(told(&report), expected);

@@ -354,6 +354,14 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Honoured,
     ),
     Directive::new(
+        "repl-parallel-flows",
+        None,
+        Kind::YesNo,
+        "no",
+        AtRunTime,
+        Honoured,
+    ),
+    Directive::new(
         "repl-diskless-sync",
         None,
         Kind::YesNo,

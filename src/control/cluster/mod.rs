@@ -378,7 +378,8 @@ impl Control {
         }
     }
 
-    fn tell_core(&mut self, core: usize, message: CoreMessage) {
+    /// Sends a data core a message.
+    pub(in crate::control) fn tell_core(&mut self, core: usize, message: CoreMessage) {
         let core = self.links.core(core);
         core.mail(message);
         core.wake_by_event();

@@ -63,6 +63,7 @@ impl Control {
                 state: replica.state(),
                 offset: replica.acked,
                 lag_s: replica.lag_s(now),
+                flows: replica.flows.as_ref().map_or(0, |flows| flows.in_use()),
             });
         let backlog = self.replication.backlog.as_ref();
         Report {

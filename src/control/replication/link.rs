@@ -19,15 +19,15 @@ use crate::engine::SharedLinks;
 use crate::mesh::message::CoreMessage;
 use crate::mesh::primary::{Attempt, FeedMessage, LinkEvent, PrimaryLink};
 use crate::observe::Observatory;
-use crate::replication::handshake::{Beginning, Handshake, Settings};
+use crate::replication::handshake::{Beginning, Handshake, Offer, Settings};
 use crate::replication::report::LinkState;
 
 /// Time between two attempts, and between two acknowledgements.
 const SECOND: Duration = Duration::from_secs(1);
 /// Bytes read at a time.
-const CHUNK: usize = 128 * 1024;
+pub(super) const CHUNK: usize = 128 * 1024;
 /// Bytes of the stream in the applying core's hands beyond which no more are read.
-const UNAPPLIED_MAX: u64 = 8 << 20;
+pub(super) const UNAPPLIED_MAX: u64 = 8 << 20;
 /// The longest line taken before the copy or the stream.
 const LINE_MAX: usize = 64 * 1024;
 
@@ -55,6 +55,7 @@ impl From<io::Error> for Failure {
 }
 
 /// The thread's own view.
+#[derive(Clone)]
 pub(super) struct Thread {
     pub link: Arc<PrimaryLink>,
     pub links: Arc<SharedLinks>,
@@ -76,6 +77,18 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
+    /// What comes over a socket, for a thread.
+    pub fn new(socket: Arc<Socket>, thread: &Thread) -> Self {
+        Incoming {
+            socket,
+            link: thread.link.clone(),
+            observatory: thread.observatory.clone(),
+            rest: Vec::new(),
+            heard: Instant::now(),
+            account: thread.observatory.snapshots.beside.account(),
+        }
+    }
+
     /// Reads some bytes; nothing at the end of the stream. Waits for `repl-timeout` at most.
     pub fn read_some(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
         if !self.rest.is_empty() {
@@ -108,7 +121,7 @@ impl Incoming {
         self.link.is_stopped() || self.observatory.snapshots.stopping.load(Relaxed)
     }
 
-    fn note(&mut self, count: usize) {
+    pub(super) fn note(&mut self, count: usize) {
         self.account.settle();
         self.heard = Instant::now();
         self.link.last_io_ms.store(unix_ms(), Relaxed);
@@ -146,7 +159,7 @@ impl Incoming {
 }
 
 /// Whether a read has only found nothing to read.
-fn is_silence(error: &io::Error) -> bool {
+pub(super) fn is_silence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
@@ -182,6 +195,7 @@ impl Thread {
 
     fn drop_connection(&self) {
         self.link.disconnect();
+        self.link.end_connection();
         self.link.set_socket(None);
         self.link.last_io_ms.store(0, Relaxed);
     }
@@ -251,15 +265,14 @@ impl Thread {
         self.link.set_socket(Some(socket.clone()));
         self.link.last_io_ms.store(unix_ms(), Relaxed);
         self.link.set_state(LinkState::Handshake);
-        let mut incoming = Incoming {
-            socket,
-            link: self.link.clone(),
-            observatory: self.observatory.clone(),
-            rest: Vec::new(),
-            heard: Instant::now(),
-            account: self.observatory.snapshots.beside.account(),
-        };
-        let beginning = self.converse(attempt, &mut incoming)?;
+        let mut incoming = Incoming::new(socket, self);
+        let (beginning, offer) = self.converse(attempt, &mut incoming)?;
+        let flows = offer.map_or(0, |offer| offer.flows);
+        if usize::from(flows) > self.links.shards() {
+            let text = format!("The primary offers {flows} flows, more than were asked for");
+            return Err(Failure::Told(text));
+        }
+        self.link.flows.store(flows, Relaxed);
         self.link
             .is_mute
             .store(beginning == Beginning::Legacy, Relaxed);
@@ -280,6 +293,9 @@ impl Thread {
             }
         };
         *was_up = true;
+        if let Some(offer) = offer {
+            self.start_flows(attempt, &incoming.socket, offer);
+        }
         self.stream(&mut incoming, offset)
     }
 
@@ -314,8 +330,15 @@ impl Thread {
         Err(failed(last))
     }
 
-    fn converse(&self, attempt: &Attempt, incoming: &mut Incoming) -> Result<Beginning, Failure> {
+    fn converse(
+        &self,
+        attempt: &Attempt,
+        incoming: &mut Incoming,
+    ) -> Result<(Beginning, Option<Offer>), Failure> {
         let config = &attempt.config;
+        let has_failed = self.link.flows_failed.swap(false, Relaxed);
+        let shards = self.links.shards();
+        let flows = config.repl_parallel_flows && shards > 1 && !has_failed;
         let settings = Settings {
             user: config.masteruser.clone(),
             password: config.masterauth.clone(),
@@ -326,6 +349,7 @@ impl Thread {
             address: config.replica_announce_ip.clone(),
             position: attempt.position,
             failover: attempt.failover,
+            flows: if flows { shards as u16 } else { 0 },
         };
         let (mut handshake, first) = Handshake::begin(settings);
         send_all(&incoming.socket, &first)?;
@@ -342,7 +366,7 @@ impl Thread {
                         send_all(&incoming.socket, &next.send)?;
                     }
                     if let Some(beginning) = next.begins {
-                        return Ok(beginning);
+                        return Ok((beginning, handshake.offer()));
                     }
                 }
                 Err(refused) if attempt.failover && handshake.is_at_the_end() => {
@@ -379,7 +403,7 @@ impl Thread {
                 incoming.account.settle();
                 continue;
             }
-            if sent > 0 && !link.wait_for_room(sent, UNAPPLIED_MAX, due) {
+            if sent > 0 && !link.wait_for_room(0, sent, UNAPPLIED_MAX, due) {
                 incoming.heard = Instant::now(); // nothing is read, so nothing can be heard
                 continue;
             }
@@ -415,6 +439,10 @@ impl Thread {
 
     fn hand_on(&self, bytes: Vec<u8>, sent: u64) -> u64 {
         let count = bytes.len() as u64;
+        if self.link.flows.load(Relaxed) > 0 {
+            self.tell_arrived(self.link.connection.load(Relaxed), 0, bytes);
+            return sent + count;
+        }
         self.link.received.fetch_add(count, Relaxed);
         let message = FeedMessage::Bytes(self.link.generation, bytes);
         self.tell_first(CoreMessage::Feed(message));
@@ -422,7 +450,11 @@ impl Thread {
     }
 }
 
-fn connect_to(address: SocketAddr, attempt: &Attempt, timeout: Duration) -> io::Result<Socket> {
+pub(super) fn connect_to(
+    address: SocketAddr,
+    attempt: &Attempt,
+    timeout: Duration,
+) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,

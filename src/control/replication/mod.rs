@@ -4,6 +4,7 @@
 mod answers;
 mod copy;
 mod failover;
+mod flows;
 mod link;
 mod replicas;
 mod role;
@@ -11,6 +12,7 @@ mod stream;
 mod sync;
 mod transfer;
 mod waits;
+mod weaving;
 
 pub(in crate::control) use failover::Failover;
 pub(in crate::control) use replicas::Replicas;

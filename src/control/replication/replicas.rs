@@ -31,16 +31,22 @@ use crate::resp::parser::{Limits, Parsed, Parser};
 use crate::resp::request::Args;
 use crate::ring::{Completion, Operation};
 
-/// Tokens of replicas' operations bear this, and their place in the lower half.
+use super::flows::{FlowPlaces, Flows};
+
+/// Tokens of replicas' operations bear this, and twice their place in the lower half: what lies between is their flows'.
 const TOKEN: u64 = 1 << 32;
 /// Bytes of the stream handed to a socket at a time.
-const SEND_MAX: usize = 256 * 1024;
+pub(super) const SEND_MAX: usize = 256 * 1024;
 /// Bytes of memory for the next block that a replica keeps while there is none.
-const SPARE_MAX: usize = 64 * 1024;
+pub(super) const SPARE_MAX: usize = 64 * 1024;
 /// Bytes of unfinished input of a replica at most: what it may say is short.
 const INPUT_MAX: usize = 64 * 1024;
 /// What keeps a waiting replica's patience.
 const KEEP_ALIVE: &[u8] = b"\n";
+
+pub(super) fn token_of(place: u32) -> u64 {
+    TOKEN | u64::from(place) << 1
+}
 
 /// How far a replica is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,17 +87,19 @@ pub(in crate::control) struct Replica {
     parser: Parser,
     input: Vec<u8>,
     receiving: bool,
-    sending: bool,
+    pub(super) sending: bool,
     /// How much of the block at the ring has been sent.
-    sent: usize,
-    spare: Vec<u8>,
+    pub(super) sent: usize,
+    pub(super) spare: Vec<u8>,
     /// Memory of the block at the ring.
-    block_bytes: usize,
-    is_closed: bool,
+    pub(super) block_bytes: usize,
+    pub(super) is_closed: bool,
     /// Since when it is too far behind for the soft limit, Unix milliseconds; zero when it is not.
     over_soft_ms: i64,
     /// Order of coming.
     came: u64,
+    /// The stream goes to it in frames, and over flows when they are there.
+    pub(super) flows: Option<Box<Flows>>,
 }
 
 impl Replica {
@@ -140,7 +148,7 @@ impl Replica {
         }
     }
 
-    fn fd(&self) -> RawFd {
+    pub(super) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
 
@@ -157,7 +165,8 @@ impl Replica {
 
     /// Memory of what is on its way to it.
     pub(super) fn buffers(&self) -> usize {
-        self.spare.capacity() + self.block_bytes
+        let flows = self.flows.as_ref().map_or(0, |flows| flows.memory());
+        self.spare.capacity() + self.block_bytes + flows
     }
 
     pub(super) fn facts_for_list(&self) -> ConnectionFacts {
@@ -175,7 +184,8 @@ impl Replica {
 /// All of them, and what concerns all.
 #[derive(Default)]
 pub(in crate::control) struct Replicas {
-    places: Vec<Option<Box<Replica>>>,
+    pub(super) places: Vec<Option<Box<Replica>>>,
+    pub(super) flow_places: FlowPlaces,
     came: u64,
     /// When the last one left, Unix milliseconds.
     left_ms: i64,
@@ -248,6 +258,10 @@ impl Replicas {
 impl Control {
     /// A connection has asked for the stream.
     pub(in crate::control) fn on_candidate(&mut self, candidate: Candidate) {
+        let candidate = match candidate.request {
+            SyncRequest::Flow { .. } => return self.on_flow_asked_for(candidate),
+            _ => candidate,
+        };
         let Candidate {
             connection,
             facts,
@@ -269,7 +283,7 @@ impl Control {
         (client.resp3, client.is_replica) = (resp3, true);
         client.last_command = commands().find(match request {
             SyncRequest::Legacy => b"sync",
-            SyncRequest::Partial { .. } => b"psync",
+            SyncRequest::Partial { .. } | SyncRequest::Flow { .. } => b"psync",
         });
         let places = &mut self.replicas.places;
         let place = match places.iter().position(Option::is_none) {
@@ -302,8 +316,9 @@ impl Control {
             is_closed: false,
             over_soft_ms: 0,
             came: self.replicas.came,
+            flows: None,
         }));
-        self.ring.receive(fd, TOKEN | u64::from(place));
+        self.ring.receive(fd, token_of(place));
         self.take_or_refuse(place, &request);
         self.read_replica(place);
         self.publish_replicas();
@@ -329,16 +344,7 @@ impl Control {
             from,
         } = request
         {
-            let (id, from) = (id.clone(), *from);
-            self.take_over(place, &id)?;
-            // It is answered when this server is a primary.
-            let request = SyncRequest::Partial {
-                id,
-                from,
-                takes_over: false,
-            };
-            self.park(place, request);
-            return Ok(());
+            return self.take_over(place, id, *from);
         }
         if self.failover.is_some() {
             return Err(ErrorReply::SYNC_WHILE_FAILING_OVER);
@@ -373,7 +379,7 @@ impl Control {
     }
 
     /// PSYNC ... FAILOVER: this server's primary hands over to it.
-    fn take_over(&mut self, place: u32, id: &[u8]) -> Result<(), ErrorReply> {
+    fn take_over(&mut self, place: u32, id: &[u8], from: i64) -> Result<(), ErrorReply> {
         log::info!(
             "Failover request received for replid {}.",
             String::from_utf8_lossy(id)
@@ -385,6 +391,13 @@ impl Control {
             return Err(ErrorReply::FAILOVER_OF_OTHERS);
         }
         let line = self.line_of(place);
+        // It is answered when this server is a primary, and is not one of those whose history ends with that.
+        let request = SyncRequest::Partial {
+            id: id.to_vec(),
+            from,
+            takes_over: false,
+        };
+        self.park(place, request);
         self.promote(&format!("failover request from '{line}'"));
         Ok(())
     }
@@ -447,11 +460,12 @@ impl Control {
     fn go_on(&mut self, place: u32, next: u64) {
         let id = self.replication.history.id;
         let left = (self.replication.history.offset + 1).saturating_sub(next);
+        let offer = self.offer_flows(place);
         let Some(replica) = self.replicas.get_mut(place) else {
             return;
         };
         let line = match replica.facts.knows_two_histories {
-            true => format!("+CONTINUE {id}\r\n"),
+            true => format!("+CONTINUE {id}{offer}\r\n"),
             false => "+CONTINUE\r\n".to_owned(),
         };
         replica.stage = Stage::Follows;
@@ -480,7 +494,7 @@ impl Control {
         self.trim_backlog();
     }
 
-    fn trim_backlog(&mut self) {
+    pub(super) fn trim_backlog(&mut self) {
         let (size, needed) = (self.config.repl_backlog_size, self.replicas.needed());
         if let Some(backlog) = &mut self.replication.backlog {
             backlog.trim(size, needed);
@@ -498,13 +512,17 @@ impl Control {
         if replica.stage != Stage::Follows || replica.sending || replica.next >= backlog.next() {
             return;
         }
+        if replica.flows.is_some() {
+            self.send_spread(place);
+            return;
+        }
         let mut bytes = std::mem::take(&mut replica.spare);
         bytes.clear();
         replica.next += backlog.read(replica.next, SEND_MAX, &mut bytes) as u64;
         (replica.sending, replica.sent) = (true, 0);
         replica.block_bytes = bytes.capacity();
         self.ring
-            .send(replica.fd(), TOKEN | u64::from(place), bytes, 0, true);
+            .send(replica.fd(), token_of(place), bytes, 0, true);
     }
 
     /// Closes a replica that is too far behind, as `client-output-buffer-limit` says.
@@ -551,10 +569,15 @@ impl Control {
         &mut self,
         completion: &mut Completion,
     ) -> bool {
+        if let Some((place, number)) = self.replicas.flow_places.of(completion.token) {
+            self.on_flow_completion(place, number, completion);
+            self.free_replica(place);
+            return true;
+        }
         if completion.token >> 32 != TOKEN >> 32 {
             return false;
         }
-        let place = completion.token as u32;
+        let place = completion.token as u32 / 2;
         match completion.operation {
             Operation::Receive => self.on_replica_bytes(place, completion),
             Operation::Send => self.on_replica_sent(place, completion),
@@ -598,7 +621,7 @@ impl Control {
         {
             replica.receiving = true;
             let fd = replica.fd();
-            self.ring.receive(fd, TOKEN | u64::from(place));
+            self.ring.receive(fd, token_of(place));
         }
     }
 
@@ -645,6 +668,9 @@ impl Control {
         };
         replica.is_closed = true;
         sys::shutdown_socket(replica.fd());
+        if let Some(flows) = &replica.flows {
+            flows.shut_down();
+        }
         log::info!("Connection with replica {} lost.", replica.name());
         self.replicas.left_ms = unix_ms();
         self.replica_left();
@@ -656,10 +682,12 @@ impl Control {
     /// Frees a closed one when the ring is through with it.
     fn free_replica(&mut self, place: u32) {
         let slot = &mut self.replicas.places[place as usize];
-        if slot
-            .as_ref()
-            .is_some_and(|replica| replica.is_closed && !replica.receiving && !replica.sending)
-        {
+        let is_free = |replica: &Replica| {
+            let flows_are = replica.flows.as_ref().is_none_or(|flows| flows.are_free());
+            replica.is_closed && !replica.receiving && !replica.sending && flows_are
+        };
+        if slot.as_deref().is_some_and(is_free) {
+            self.replicas.flow_places.free(place);
             *slot = None;
         }
     }

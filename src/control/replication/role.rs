@@ -21,6 +21,7 @@ use crate::resp::ErrorReply;
 
 use super::link::Thread;
 use super::stream::Replication;
+use super::weaving::Weaving;
 
 /// A replica's side of replication.
 #[derive(Default)]
@@ -28,13 +29,15 @@ pub(in crate::control) struct Following {
     /// Host and port of the primary; none for a primary.
     primary: Option<(Vec<u8>, u16)>,
     /// The link to it, once begun.
-    link: Option<Arc<PrimaryLink>>,
+    pub(super) link: Option<Arc<PrimaryLink>>,
     /// The last link's number.
     generation: u64,
     /// The data are a moment of the history, which can be gone on with; the selected database.
     cached_db: Option<u32>,
-    /// The first core applies the stream.
-    feed: bool,
+    /// The first core applies the stream, or several do.
+    pub(super) feed: bool,
+    /// What several apply, where the stream comes in frames.
+    pub(super) weaving: Option<Box<Weaving>>,
     /// The link's thread has been allowed to replace the data and has not said how that ended.
     loading: bool,
     /// The link is up.
@@ -102,6 +105,7 @@ impl Control {
 
     /// Now and then.
     pub(in crate::control) fn link_cron(&mut self) {
+        self.weave_on(); // a pause may be over
         let following = &self.replication.following;
         let status = &self.observatory.replication;
         status.set_timeout(self.config.repl_timeout_s);
@@ -265,8 +269,8 @@ impl Control {
         if let Some(link) = &following.link {
             link.stop();
             if following.feed {
-                let end = FeedMessage::End(link.generation);
-                self.tell_first(CoreMessage::Feed(end));
+                let generation = link.generation;
+                self.end_feeds(generation);
             }
         }
     }
@@ -293,6 +297,7 @@ impl Control {
                      be able to synchronize with the new master with just a partial transfer."
                 );
                 self.replication.following.cached_db = Some(0);
+                self.drop_flows();
                 Step::Announces(self.announce_role(true))
             }
             (true, None) => {
@@ -431,12 +436,6 @@ impl Control {
         }
     }
 
-    fn tell_first(&self, message: CoreMessage) {
-        let first = self.links.core(0);
-        first.mail(message);
-        first.wake_by_event();
-    }
-
     /// What the thread of link `generation` wants. One that has been replaced is not answered.
     pub(in crate::control) fn on_link(&mut self, generation: u64, event: LinkEvent) {
         let following = &mut self.replication.following;
@@ -460,6 +459,11 @@ impl Control {
                 self.on_loaded(&link, position, db, &answer);
             }
             _ if link.is_stopped() => {}
+            LinkEvent::Arrived {
+                connection,
+                way,
+                bytes,
+            } => self.on_arrived(connection, way, bytes),
             LinkEvent::Attempt(answer) => {
                 following.attempt_waits = Some(answer);
                 self.let_attempt();
@@ -527,17 +531,24 @@ impl Control {
         offset: u64,
         answer: &mpsc::Sender<()>,
     ) {
-        self.last_client_id += 1;
         link.applied.store(offset, Relaxed);
-        let (peer, local) = link.addresses();
-        self.tell_first(CoreMessage::Feed(FeedMessage::Begin {
-            link: link.clone(),
-            client: self.last_client_id,
-            addresses: (peer, local),
-            db,
-            history: self.replication.history.id,
-            offset,
-        }));
+        let flows = link.flows.load(Relaxed);
+        link.begin_ways(1 + usize::from(flows));
+        for core in 0..usize::from(flows.max(1)) {
+            self.last_client_id += 1;
+            let begin = FeedMessage::Begin {
+                link: link.clone(),
+                client: self.last_client_id,
+                addresses: link.addresses(),
+                db,
+                history: self.replication.history.id,
+                offset,
+                in_pieces: flows > 0,
+            };
+            self.tell_core(core, CoreMessage::Feed(begin));
+        }
+        let weaving = (flows > 0).then(|| Box::new(Weaving::new(link, offset, db)));
+        self.replication.following.weaving = weaving;
         let following = &mut self.replication.following;
         following.feed = true;
         following.cached_db = Some(db);
@@ -585,8 +596,7 @@ impl Control {
         }
         let following = &mut self.replication.following;
         if following.feed {
-            let end = FeedMessage::End(link.generation);
-            self.tell_first(CoreMessage::Feed(end));
+            self.end_feeds(link.generation);
         }
         let following = &mut self.replication.following;
         if std::mem::replace(&mut following.is_up, false) {
@@ -606,9 +616,22 @@ impl Control {
         }
     }
 
-    /// The first core has ended the stream of a link.
-    pub(in crate::control) fn on_feed_ended(&mut self, generation: u64, db: u32, broken: bool) {
+    /// A core has ended the stream of a link.
+    pub(in crate::control) fn on_feed_ended(
+        &mut self,
+        generation: u64,
+        core: u16,
+        executed: u64,
+        db: u32,
+        broken: bool,
+    ) {
+        let Some((db, broken)) = self.end_of_feeds(generation, core, (executed, db), broken) else {
+            return; // others have not ended
+        };
         let following = &mut self.replication.following;
+        if !following.feed {
+            return; // it has been told already
+        }
         let Some(link) = following
             .link
             .as_ref()
@@ -624,6 +647,8 @@ impl Control {
             log::info!("Caching the disconnected master state.");
             following.cached_db = Some(db);
         }
+        let place = self.followed_place();
+        self.tell_core(0, CoreMessage::Feed(FeedMessage::Ended(place)));
         self.let_attempt();
         self.go_on_changing();
     }
@@ -646,6 +671,10 @@ impl Control {
         };
         let of = |value: fn(&PrimaryLink) -> i64| link.map_or(0, value);
         let offset = self.replication.history.offset;
+        let flows = link.map_or((0, 0), |link| match following.weaving {
+            Some(_) => (link.flows.load(Relaxed), link.flow_bytes.load(Relaxed)),
+            None => (0, 0),
+        });
         let transfer = link
             .filter(|link| link.is_syncing.load(Relaxed))
             .map(|link| TransferReport {
@@ -666,6 +695,7 @@ impl Control {
                 true => 0,
                 false => ago(following.down_since_ms),
             },
+            flows,
         })
     }
 

@@ -54,9 +54,11 @@ impl Replication {
     }
 
     /// Appends to the stream.
-    fn append(&mut self, bytes: &[u8]) {
+    pub(super) fn append(&mut self, bytes: &[u8]) {
         self.history.offset += bytes.len() as u64;
+        let db = (!self.flows.is_empty()).then(|| self.merge.db());
         if let Some(backlog) = &mut self.backlog {
+            backlog.begin_run(None, db);
             backlog.append(bytes);
         }
     }
@@ -72,6 +74,12 @@ struct Merged<'a> {
 }
 
 impl Sink for Merged<'_> {
+    fn begin_run(&mut self, source: Option<usize>, db: u32) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.begin_run(source.map(|shard| shard as u16), Some(db));
+        }
+    }
+
     fn append(&mut self, bytes: &[u8]) {
         self.history.offset += bytes.len() as u64;
         if let Some(backlog) = &mut self.backlog {

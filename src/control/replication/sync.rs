@@ -261,6 +261,7 @@ impl Control {
     /// copy where its thread does that; where it is written to a file first, the replica is told at once.
     fn take_into(&mut self, number: u64, stream: &StreamPlace, place: u32) -> Vec<u8> {
         let is_measured = self.is_measured(number);
+        let offer = self.offer_flows(place);
         let Some(replica) = self.replicas.get_mut(place) else {
             return Vec::new();
         };
@@ -270,7 +271,7 @@ impl Control {
         let id = String::from_utf8_lossy(&stream.id);
         let line = match replica.is_legacy {
             true => Vec::new(),
-            false => format!("+FULLRESYNC {id} {}\r\n", stream.offset).into_bytes(),
+            false => format!("+FULLRESYNC {id} {}{offer}\r\n", stream.offset).into_bytes(),
         };
         if is_measured {
             if !replica.write(&line) {
