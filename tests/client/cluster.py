@@ -278,6 +278,7 @@ def move_under_load(nodes, slots=100):
     with Load(nodes) as follower:
         first, second = (node_id(node) for node in nodes[:2])
         for source, target in ((first, second), (second, first)):
+            wait_until(lambda: agree(nodes), 15, "everybody to agree")  # the tool does not begin before
             cli("--cluster", "reshard", address(nodes[0]), "--cluster-from", source, "--cluster-to", target,
                 "--cluster-slots", slots, "--cluster-yes")
     follower.check()

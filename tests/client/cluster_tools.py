@@ -204,6 +204,7 @@ def slots_move_both_ways_between_ours_and_redis_under_load(house):
     theirs = next(node for node in primaries if node.is_redis)
     with Load(nodes) as follower:
         for source, target in ((ours, theirs), (theirs, ours)):
+            wait_until(lambda: agree(nodes), 15, "everybody to agree")  # the tool does not begin before
             cli("--cluster", "reshard", address(nodes[0]), "--cluster-from", node_id(source), "--cluster-to", node_id(target),
                 "--cluster-slots", 150, "--cluster-yes")
     follower.check()
