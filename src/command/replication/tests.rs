@@ -180,6 +180,7 @@ fn role_tells_of_online_replicas_or_of_the_link() {
         state,
         offset: 12,
         lag_s: 0,
+        flows: 0,
     };
     let mut report = Report {
         link: None,
@@ -205,6 +206,7 @@ fn role_tells_of_online_replicas_or_of_the_link() {
         applied_offset: 25,
         transfer: None,
         down_s: -1,
+        flows: (0, 0),
     });
     let expected = "*5\r\n$5\r\nslave\r\n$1\r\nh\r\n:6379\r\n$9\r\nconnected\r\n:25\r\n";
     assert_eq!(told(&report), expected);
