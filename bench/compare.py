@@ -423,18 +423,21 @@ def two_shards(bench):
         for server in servers:
             preload(server, keys)
         print_head("two_shards: both cores free to server and load; ratio to redis-io2")
-        for clients, depth, requests in [(200, 1, 300_000), (50, 16, 1_500_000), (50, 100, 3_000_000)]:
-            for test in ("get", "set"):
-                arguments = ["-t", test, "-c", str(clients), "-P", str(depth), "-r", str(keys), "-d", "64",
-                             "--threads", "2"]
-                title = f"{test.upper()} c={clients} P={depth}"
-                in_turn(bench, "two_shards", title, servers, arguments, bench.requests(requests),
-                        load_cpus=bench.both_cpus, void=False)
-                rows = {r["server"]: r for r in bench.results["two_shards"] if r.get("test") == title}
-                if "one-shard" in rows:
-                    own = rows["two-shards"]["cpu_us"] / rows["one-shard"]["cpu_us"]
-                    bench.record("two_shards", {"test": title + " two/one", "cpu_us_ratio": round(own, 3)})
-                    print(f"{title:<26} two shards cost {own:.2f} times one shard's CPU per request", flush=True)
+        tests = [(f"{test.upper()} c={clients} P={depth}", ["-t", test], clients, depth, requests)
+                 for clients, depth, requests in [(200, 1, 300_000), (50, 16, 1_500_000), (50, 100, 3_000_000)]
+                 for test in ("get", "set")]
+        # What takes all shards at once.
+        script = ["EVAL", "return redis.call('incr', KEYS[1])", "1", "count:__rand_int__"]
+        tests += [("EVAL c=50 P=16", script, 50, 16, 300_000), ("MSET of 10 c=50 P=16", ["-t", "mset"], 50, 16, 300_000)]
+        for title, what, clients, depth, requests in tests:
+            arguments = ["-c", str(clients), "-P", str(depth), "-r", str(keys), "-d", "64", "--threads", "2", *what]
+            in_turn(bench, "two_shards", title, servers, arguments, bench.requests(requests),
+                    load_cpus=bench.both_cpus, void=False)
+            rows = {r["server"]: r for r in bench.results["two_shards"] if r.get("test") == title}
+            if "one-shard" in rows:
+                own = rows["two-shards"]["cpu_us"] / rows["one-shard"]["cpu_us"]
+                bench.record("two_shards", {"test": title + " two/one", "cpu_us_ratio": round(own, 3)})
+                print(f"{title:<26} two shards cost {own:.2f} times one shard's CPU per request", flush=True)
 
 
 def fill_big(client, members=100_000, batch=1_000):

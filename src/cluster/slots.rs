@@ -92,16 +92,32 @@ impl SlotSet {
         })
     }
 
-    /// Runs of consecutive slots as first and last, ascending.
+    /// Runs of consecutive slots as first and last, ascending. Each save of nodes.conf asks for those of every node, so whole
+    /// words are passed over.
     pub fn ranges(&self) -> Vec<(Slot, Slot)> {
-        let mut ranges: Vec<(Slot, Slot)> = Vec::new();
-        for slot in self.iter() {
-            match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == slot => *last = slot,
-                _ => ranges.push((slot, slot)),
-            }
+        let mut ranges = Vec::new();
+        let mut first = self.next(0, true);
+        while first < SLOTS {
+            let end = self.next(first, false);
+            ranges.push((first as Slot, (end - 1) as Slot));
+            first = self.next(end, true);
         }
         ranges
+    }
+
+    /// The first slot from `from` on that is in the set, or is not; the number of slots if there is none.
+    fn next(&self, from: usize, is_in: bool) -> usize {
+        let (words, _) = self.0.as_chunks::<8>();
+        let mut known = !0 << (from % 64); // slots before `from` do not count
+        for (at, word) in words.iter().enumerate().skip(from / 64) {
+            let word = u64::from_le_bytes(*word);
+            let found = if is_in { word } else { !word } & known;
+            if found != 0 {
+                return at * 64 + found.trailing_zeros() as usize;
+            }
+            known = !0;
+        }
+        SLOTS
     }
 }
 
@@ -135,6 +151,25 @@ mod tests {
         let second = SlotSet::range(5461, 10922);
         assert_eq!(second.to_wire()[682], 0xe0);
         assert_eq!(second.to_wire()[1365], 0x07);
+    }
+
+    #[test]
+    fn runs_are_found_wherever_they_begin_and_end() {
+        for (first, last) in [
+            (0, 0),
+            (0, 16383),
+            (63, 64),
+            (64, 127),
+            (65, 130),
+            (1, 62),
+            (16383, 16383),
+        ] {
+            assert_eq!(SlotSet::range(first, last).ranges(), [(first, last)]);
+        }
+        assert_eq!(SlotSet::default().ranges(), []);
+        let odd: SlotSet = (0..SLOTS as Slot).filter(|slot| slot % 2 == 1).collect();
+        let alone: Vec<_> = odd.iter().map(|slot| (slot, slot)).collect();
+        assert_eq!(odd.ranges(), alone);
     }
 
     #[test]

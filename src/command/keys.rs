@@ -44,6 +44,10 @@ fn collect(spec: &KeySpec, args: &Args<'_>, places: &mut KeyPlaces) -> Option<()
             let search = replaced.map_or(1, |place| place as usize + 1);
             match find_word(args, word, from, past, search) {
                 Some(place) => {
+                    // Where both are given, neither is taken for the keys.
+                    if replaced.is_some_and(|place| !args.get(place as usize).is_empty()) {
+                        return None;
+                    }
                     places.retain(|(key, _)| Some(*key) != replaced);
                     place + 1
                 }

@@ -38,7 +38,10 @@ pub(super) struct Carried {
 impl Errand {
     /// Whether others may follow it with the same shards in hand, and it others.
     fn carries(&self) -> bool {
-        matches!(self, Errand::Script(..) | Errand::Plan(..))
+        matches!(
+            self,
+            Errand::Script(..) | Errand::Plan(..) | Errand::Exec(..)
+        )
     }
 }
 
@@ -64,12 +67,15 @@ impl Core {
             for shard in &mut held {
                 shard.set_now(self.now);
             }
-            let Some(back) = self.run_step(&mut connection, step, held) else {
-                unreachable!("a step that carries hands back its shards");
+            let back = self.run_step(&mut connection, step, held);
+            held = match back {
+                Some(mut held) => {
+                    self.end_step(&mut held);
+                    self.put_back(connection);
+                    held
+                }
+                None => return self.put_back(connection), // it goes on later with them, or they are back
             };
-            held = back;
-            self.end_step(&mut held);
-            self.put_back(connection);
         }
         self.carry(participants.to_vec(), held, until, true);
         for _ in 0..self.ready.len() {
@@ -162,11 +168,10 @@ impl Core {
         for shard in &mut held {
             shard.set_now(self.now);
         }
-        let Some(mut held) = self.run_step(connection, step, held) else {
-            unreachable!("a step that carries hands back its shards");
-        };
-        self.end_step(&mut held);
-        self.carry(shards, held, until, stays);
+        if let Some(mut held) = self.run_step(connection, step, held) {
+            self.end_step(&mut held);
+            self.carry(shards, held, until, stays);
+        }
         None
     }
 

@@ -611,6 +611,9 @@ impl Core {
         if self.link().has_mail() {
             self.take_mail();
         }
+        if self.shards > 1 {
+            self.take_batches_while_busy();
+        }
         self.run_ready();
         if self.has_held_back() {
             self.hold_back();

@@ -195,7 +195,9 @@ impl Core {
         });
         if owners.is_empty() {
             connection.waiting = true;
-            self.run_exec(connection, exec);
+            if let Some(held) = self.run_exec(connection, exec) {
+                self.give_back(held);
+            }
         } else {
             self.begin(
                 connection,
@@ -238,8 +240,13 @@ impl Core {
         }
     }
 
-    /// Runs the queue, or goes on with it after a question has been answered.
-    pub(super) fn run_exec(&mut self, connection: &mut Connection, mut exec: Box<Exec>) {
+    /// Runs the queue, or goes on with it after a question has been answered. Hands back the shards when it is over and has
+    /// not given them back itself.
+    pub(super) fn run_exec(
+        &mut self,
+        connection: &mut Connection,
+        mut exec: Box<Exec>,
+    ) -> Option<Held> {
         if connection.client.primary {
             Self::replay_held(&mut exec.held, true);
         }
@@ -255,8 +262,7 @@ impl Core {
                     let resp3 = connection.client.resp3;
                     Reply::new(&mut exec.out, resp3).null_array();
                     exec.mute(connection.client.reply_mode, 0);
-                    self.end_exec(connection, *exec);
-                    return;
+                    return self.end_exec(connection, *exec);
                 }
             }
             if self.slot_map.is_some() {
@@ -267,8 +273,7 @@ impl Core {
                     self.count_error(&error);
                     Reply::new(&mut exec.out, connection.client.resp3).error(&error);
                     exec.mute(connection.client.reply_mode, 0);
-                    self.end_exec(connection, *exec);
-                    return;
+                    return self.end_exec(connection, *exec);
                 }
             }
             Self::begin_unit_on(&mut exec.held);
@@ -322,11 +327,11 @@ impl Core {
                     let question = Question { whom, ask, then };
                     self.settle_all(&mut exec.held); // its own unit is open and stays
                     self.ask(connection, queued.command, &args, question, Some(exec));
-                    return;
+                    return None;
                 }
                 Step::Migrate(what) => {
                     self.migrate(connection, queued.command, &args, *what, Some(exec));
-                    return;
+                    return None;
                 }
                 Step::Stall { time, only } => {
                     self.stall(time, only);
@@ -362,10 +367,10 @@ impl Core {
             }
             exec.mute(connection.client.reply_mode, start);
         }
-        self.end_exec(connection, *exec);
+        self.end_exec(connection, *exec)
     }
 
-    fn end_exec(&mut self, connection: &mut Connection, mut exec: Exec) {
+    fn end_exec(&mut self, connection: &mut Connection, mut exec: Exec) -> Option<Held> {
         let mut held = std::mem::take(&mut exec.held);
         self.end_unit_on(&mut held);
         if connection.client.primary {
@@ -375,14 +380,16 @@ impl Core {
         block.append(&mut exec.shown);
         self.send_to_monitors(block);
         self.serve_held(&mut held);
-        self.give_back(held);
         self.ran_exec(connection, exec.command, exec.begun);
         if exec.changes_role {
             // The change may have waited for the shards; the reply waits for the change.
+            self.give_back(held);
             self.await_role(connection, Box::new(exec));
-            return;
+            return None;
         }
+        self.end_step(&mut held);
         self.answer_exec(connection, exec);
+        Some(held)
     }
 
     /// EXEC is over, and whoever reads its reply may rely on all that it has done.

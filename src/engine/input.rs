@@ -747,17 +747,21 @@ impl Core {
     /// A script runs too long: what would need the data is refused.
     #[cold]
     fn refuse_busy(&mut self, connection: &mut Connection, command: &Registered) -> Flow {
-        let busy = self.scripting.scripts.busy_ones();
-        let error = match busy.first() {
-            Some(running) if !running.is_eval => ErrorReply::BUSY_FUNCTION,
-            _ => ErrorReply::BUSY_SCRIPT,
-        };
+        let error = self.busy_error();
         if transactions::is_exec(command) && connection.client.multi.take().is_some() {
             self.forget_watches(connection);
             self.write_error(connection, &ErrorReply::exec_abort(&error));
             return Flow::Next;
         }
         self.refuse(connection, &error)
+    }
+
+    /// What everybody is told while a script is over its time.
+    pub(super) fn busy_error(&self) -> ErrorReply {
+        match self.scripting.scripts.busy_ones().first() {
+            Some(running) if !running.is_eval => ErrorReply::BUSY_FUNCTION,
+            _ => ErrorReply::BUSY_SCRIPT,
+        }
     }
 
     /// Answers a request that does not run.

@@ -249,7 +249,9 @@ impl Core {
                 let start = exec.out.len();
                 exec.out.extend_from_slice(&out);
                 exec.mute(connection.client.reply_mode, start);
-                self.run_exec(connection, exec);
+                if let Some(held) = self.run_exec(connection, exec) {
+                    self.give_back(held);
+                }
                 None
             }
             None => {
@@ -660,4 +662,22 @@ fn connect((host, port): &(Vec<u8>, Vec<u8>), timeout: Duration) -> Option<RawFd
         .find_map(|address| TcpStream::connect_timeout(&address, timeout).ok())?;
     stream.set_nodelay(true).ok()?;
     Some(stream.into_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_stays_awake_only_once_migrates_follow_each_other_and_not_for_long() {
+        let mut lingering = Lingering::default();
+        lingering.begin(1000, 1100, 200);
+        assert!(!lingering.goes_on(1100), "the first one says nothing");
+        lingering.begin(1200, 1250, 200);
+        assert!(lingering.goes_on(1449) && !lingering.goes_on(1450));
+        lingering.end();
+        assert!(!lingering.goes_on(1300));
+        lingering.begin(1700, 1800, 200);
+        assert!(!lingering.goes_on(1800), "it came late");
+    }
 }

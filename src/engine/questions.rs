@@ -179,7 +179,9 @@ impl Core {
                 let start = exec.out.len();
                 exec.out.extend_from_slice(&out);
                 exec.mute(connection.client.reply_mode, start);
-                self.run_exec(&mut connection, exec);
+                if let Some(held) = self.run_exec(&mut connection, exec) {
+                    self.give_back(held);
+                }
             }
             None => {
                 connection.waiting = false;

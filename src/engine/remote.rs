@@ -7,13 +7,14 @@ use crate::command::spec::{Flags, Run};
 use crate::command::table::Registered;
 use crate::keyspace::Keyspace;
 use crate::keyspace::blocked::Wait;
+use crate::mesh::message::{CoreMessage, Watch};
 use crate::mesh::{Batch, Part};
 use crate::net::Connection;
-use crate::resp::Reply;
 use crate::resp::request::Args;
+use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shard;
 
-use super::core::Core;
+use super::core::{Core, Outgoing};
 use super::input::LOOKAHEAD;
 use super::push::write_late;
 
@@ -47,6 +48,10 @@ impl Core {
                 // batch that comes between two looks must not be taken for what the first one saw.
                 let batch = match self.shard {
                     Some(_) if !self.pushing.choked => receiver.pop(),
+                    // A script over its time has the shard, and everybody is told so.
+                    None if self.gates.busy && self.stalled.is_none() => {
+                        receiver.pop_if(may_be_refused)
+                    }
                     _ => receiver.pop_if(|batch| matches!(batch, Batch::Replies(_))),
                 };
                 match batch {
@@ -59,6 +64,10 @@ impl Core {
 
     fn on_batch(&mut self, from: usize, batch: Batch) {
         match batch {
+            Batch::Requests(mut parts) if self.shard.is_none() && self.gates.busy => {
+                self.refuse_parts(&mut parts);
+                self.outgoing[from].replies.push(parts);
+            }
             Batch::Requests(mut parts) => {
                 let mut shard = self
                     .shard
@@ -79,6 +88,67 @@ impl Core {
                 self.outgoing[from].in_flight -= 1;
                 self.on_replies(from, parts);
             }
+        }
+    }
+
+    /// A script of this core runs over its time: what was about to leave for other cores, and what has come from them, is
+    /// refused; what has come back is taken. Other answers to them wait until the script is over, as does all that is
+    /// told of what they changed.
+    pub(super) fn take_batches_while_busy(&mut self) {
+        for to in 0..self.shards {
+            let requests = std::mem::take(&mut self.outgoing[to].requests);
+            let (kept, mut refused): (Vec<_>, Vec<_>) =
+                requests.into_iter().partition(|part| part.caller.primary);
+            self.outgoing[to].requests = kept;
+            if !refused.is_empty() {
+                self.refuse_parts(&mut refused);
+                self.on_replies(to, refused);
+            }
+        }
+        let replies = |out: &mut Outgoing| std::mem::take(&mut out.replies);
+        let earlier: Vec<_> = self.outgoing.iter_mut().map(replies).collect();
+        self.take_batches();
+        for (to, mut earlier) in earlier.into_iter().enumerate() {
+            let refused = std::mem::take(&mut self.outgoing[to].replies);
+            let any = !refused.is_empty();
+            for parts in refused {
+                if let Err(Batch::Replies(parts)) = self.push(to, Batch::Replies(parts)) {
+                    earlier.push(parts);
+                }
+            }
+            self.outgoing[to].replies = earlier;
+            if any {
+                self.wake(to);
+            }
+        }
+    }
+
+    /// Answers the parts of a batch without running them: a script that is over its time has the shard.
+    #[cold]
+    fn refuse_parts(&mut self, parts: &mut [Box<Part>]) {
+        let error = self.busy_error();
+        for part in parts {
+            let resp3 = part.caller.resp3;
+            let mut out = std::mem::take(&mut part.out);
+            part.shown = None;
+            if let Some(exec) = part.exec.take() {
+                if let Some(Watch { token, keys }) = exec.watch {
+                    self.on_message(CoreMessage::Forget { token, keys });
+                }
+                self.count_error(&error);
+                Reply::new(&mut out, resp3).error(&ErrorReply::exec_abort(&error));
+                part.ends.push(out.len());
+            } else {
+                for request in &part.requests[part.ends.len()..] {
+                    self.counters().commands[usize::from(request.command)]
+                        .rejected
+                        .add(1);
+                    self.count_error(&error);
+                    Reply::new(&mut out, resp3).error(&error);
+                    part.ends.push(out.len());
+                }
+            }
+            part.out = out;
         }
     }
 
@@ -412,5 +482,13 @@ impl Core {
                     .iter()
                     .all(|request| self.table.by_id(request.command).quick)
         })
+    }
+}
+
+/// Whether a script over its time need not be waited for: what a primary sends is never refused.
+fn may_be_refused(batch: &Batch) -> bool {
+    match batch {
+        Batch::Requests(parts) => parts.iter().all(|part| !part.caller.primary),
+        Batch::Replies(_) => true,
     }
 }

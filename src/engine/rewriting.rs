@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use crate::base::clock::unix_ms;
 use crate::mesh::message::CoreMessage;
@@ -216,6 +217,12 @@ impl Core {
             .filter_map(|shard| shard.log.as_ref())
             .for_each(|log| log.drain());
         let status = self.observatory.snapshots.clone();
+        if let Some((Purpose::Rewrite, _)) = status.saves.under_way()
+            && !status.log.rewrites.is_under_way()
+        {
+            // It is over, INFO says so too, and its thread is about to go.
+            status.saves.wait_for_writers(Duration::from_secs(1));
+        }
         if status.saves.under_way().is_some() {
             return Err("A snapshot or a rewrite is under way, and reads what would go".to_owned());
         }

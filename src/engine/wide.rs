@@ -767,8 +767,7 @@ impl Core {
             Errand::Migrate(migrating) => self.migrate_held(connection, migrating, held),
             Errand::Exec(mut exec) => {
                 exec.held = held;
-                self.run_exec(connection, exec);
-                None
+                self.run_exec(connection, exec)
             }
         }
     }

@@ -234,7 +234,7 @@ def check_slow(options, directory):
                 client.call("DEBUG", "AOF-FLUSH-SLEEP", str(us))
                 for key in every:
                     put(client, key, "slow")
-                expect(len(threads(server)) == shards, f"{threads(server)} write")
+                wait_until(lambda: len(threads(server)) == shards, 5, f"{shards} threads that write")
 
             slow_down(200_000)
             put(client, hot, "0")

@@ -358,7 +358,8 @@ def client_words(d):
 def command_words(d):
     """COMMAND GETKEYS and GETKEYSANDFLAGS of requests of every shape, right and wrong."""
     name, arguments, _, _ = d.random.choice(COMMANDS)
-    return [d.random.choice([b"GETKEYS", b"GETKEYS", b"GETKEYSANDFLAGS"]), name.encode(), *arguments(d)[:40]]
+    words = arguments(d)[:40] or [b"x"]  # 7.2 lets the command itself say that it lacks arguments, 7.0 not
+    return [d.random.choice([b"GETKEYS", b"GETKEYS", b"GETKEYSANDFLAGS"]), name.encode(), *words]
 
 
 def config_words(d):
@@ -779,7 +780,7 @@ RAW_INPUTS = [
     b"debug nosuch\r\n", b"config set nosuch 1\r\n", b"config set maxmemory x\r\n", b"config set maxmemory 0 nosuch 1\r\n",
     b"config set maxmemory 0 maxmemory 0\r\n", b"slowlog get x\r\n", b"slowlog len x\r\n", b"memory usage\r\n", b"memory usage nokey\r\n",
     b"memory usage k samples x\r\n", b"command getkeys\r\n", b"command getkeys get a\r\n", b"command getkeys mset a 1 b 2\r\n",
-    b"command getkeys ping\r\n", b"command getkeys nosuch\r\n", b"command getkeysandflags set a b\r\n", b"command info get\r\n",
+    b"command getkeys ping x\r\n", b"command getkeys nosuch x\r\n", b"command getkeysandflags set a b\r\n", b"command info get\r\n",
     b"command info nosuch\r\n", b"command list filterby bogus x\r\n", b"latency nosuch\r\n", b"latency history\r\n", b"latency latest\r\n",
     b"config set maxmemory\r\n", b"config set\r\n", b"config set hz abc\r\n", b"config set hz 0\r\n", b"config set port x\r\n",
     b"config set databases 4\r\n", b"config set maxmemory-policy bogus\r\n", b"config set appendfsync maybe\r\n",

@@ -210,6 +210,46 @@ def a_script_over_its_time_leaves_every_client_an_answer_and_can_be_killed(house
 
 
 @test
+def what_is_on_its_way_when_a_script_begins_is_answered_before_it_ends(house):
+    with house.server("--busy-reply-threshold", "50") as server:
+        control, runner = server.client(), server.client()
+        for _ in range(6):
+            over = threading.Event()
+            last = {}
+
+            def ask(number):
+                with server.client() as client:
+                    client.socket.settimeout(20)
+                    turn = 0
+                    while not over.is_set():
+                        turn += 1
+                        for key in range(8):
+                            client.send("GET" if key % 3 else "INCR", f"key:{(number * 31 + turn * 7 + key) % 1000}")
+                        if turn % 5 == 0:
+                            for word in (("MULTI",), ("INCR", f"t{turn}"), ("EXEC",)):
+                                client.send(*word)
+                        for _ in range(8 + 3 * (turn % 5 == 0)):
+                            client.read()
+                        last[number] = time.monotonic()
+
+            threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.1)
+            runner.send("EVAL", "while true do end", 0)
+            wait_until(lambda: text(control.call("PING")).startswith("BUSY"), 10, "the script is over its time")
+            since = time.monotonic()
+            try:
+                wait_until(lambda: len(last) == 12 and min(last.values()) > since, 5, "everybody to go on being answered")
+            finally:
+                over.set()
+                equal(control.call("SCRIPT", "KILL"), b"OK")
+                for thread in threads:
+                    thread.join()
+            runner.read()
+
+
+@test
 def a_function_over_its_time_is_told_of_and_killed(house):
     with house.server("--busy-reply-threshold", "150") as server:
         runner, other = server.client(), server.client()

@@ -338,6 +338,42 @@ fn claims_count_by_epoch_and_the_loser_of_all_its_slots_follows() {
 }
 
 #[test]
+fn slots_that_go_one_by_one_are_saved_by_the_tick_for_all_of_them() {
+    let mut cluster = pair();
+    connect(&mut cluster, NOW + 100);
+    let mut claims = half();
+    // The first brings the new epoch, which is saved at once.
+    for slot in 0..5 {
+        claims.insert(slot);
+        let ping = ping(&header(B, 5, claims.clone()), &[]);
+        let (_, turn) = receive(&mut cluster, NOW + 110, 2, &ping);
+        assert_eq!(turn.save.is_some(), slot == 0);
+    }
+    cluster.tick(NOW + 200);
+    let save = cluster.end_turn(NOW + 200).save.unwrap();
+    assert!(
+        save.is_durable && save.text.contains(" connected 5-8191\n"),
+        "{}",
+        save.text
+    );
+    cluster.tick(NOW + 300);
+    assert!(cluster.end_turn(NOW + 300).save.is_none());
+    // An own promise takes along what is owed.
+    claims.insert(5);
+    receive(
+        &mut cluster,
+        NOW + 310,
+        2,
+        &ping(&header(B, 5, claims), &[]),
+    );
+    cluster.save_config(NOW + 320);
+    let save = cluster.end_turn(NOW + 320).save.unwrap();
+    assert!(save.is_durable && save.text.contains(" connected 6-8191\n"));
+    cluster.tick(NOW + 400);
+    assert!(cluster.end_turn(NOW + 400).save.is_none());
+}
+
+#[test]
 fn an_old_claim_is_answered_with_an_update() {
     let mut cluster = pair();
     connect(&mut cluster, NOW + 100);

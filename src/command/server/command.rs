@@ -54,7 +54,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
     },
     Command {
         name: "GETKEYS",
-        arity: Arity::AtLeast(4),
+        arity: Arity::AtLeast(3),
         flags: Flags::LOADING.and(Flags::STALE),
         acl: Acl::CONNECTION,
         keys: &[],
@@ -73,7 +73,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
     },
     Command {
         name: "GETKEYSANDFLAGS",
-        arity: Arity::AtLeast(4),
+        arity: Arity::AtLeast(3),
         flags: Flags::LOADING.and(Flags::STALE),
         acl: Acl::CONNECTION,
         keys: &[],
@@ -513,6 +513,14 @@ fn keys_of(args: &Args<'_>) -> Result<KeyPlaces, ErrorReply> {
     }
     if !spec.arity.accepts(args.len()) {
         return Err(ErrorReply::INVALID_ARITY_FOR_COMMAND);
+    }
+    // As in Redis every place where keys begin must be there, also that of keys which the command can do without.
+    let is_missing = |keys: &KeySpec| match keys.begin {
+        Begin::Index(place) => usize::from(place) >= args.len(),
+        _ => false,
+    };
+    if spec.keys.iter().any(is_missing) {
+        return Err(ErrorReply::INVALID_ARGUMENTS);
     }
     let mut places = key_places(spec, args).unwrap_or_default();
     if places.is_empty() && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
