@@ -433,11 +433,11 @@ mod tests {
         let (mut handshake, _) = Handshake::begin(with_flows.clone());
         let sent = handshake.on_line(b"+PONG").unwrap().send;
         assert!(sent.ends_with(b"$6\r\npsync2\r\n$4\r\ncapa\r\n$7\r\nflows:4\r\n"));
-        let offered = Some(Offer {
+        let offer = Offer {
             flows: 3,
             name: id(b'c'),
-        });
-        let words = offered.unwrap().words();
+        };
+        let (offered, words) = (Some(offer), offer.words());
         for (line, expected) in [
             (format!("+CONTINUE {}{words}", id(b'b')), offered),
             (format!("+FULLRESYNC {} 42{words}", id(b'b')), offered),

@@ -32,7 +32,7 @@ def links_killed_under_load(bench, kill):
     with Load(primary) as load:
         for n in range(3):
             time.sleep(0.3)
-            equal(kill(primary, replica), 1, "links killed")
+            true(kill(primary, replica) in (1, replica.kind != "r" and int(replica.kind[1:])), "links killed")
             wait_until(lambda: primary.syncs()[1] > n, RECONNECT_SECONDS_MAX, "the partial resync")
         load.stop()
     equal_digests(primary, replica)
