@@ -99,7 +99,7 @@ fn getkeys_finds_keys_and_what_is_done_to_them() {
         ),
         (
             "COMMAND GETKEYS GET",
-            "ERR wrong number of arguments for 'command|getkeys' command",
+            "ERR Invalid number of arguments specified for command",
         ),
     ] {
         assert_eq!(desk.line(line), format!("-{error}\r\n"));
