@@ -57,8 +57,8 @@ def wait_does_not_return_for_a_replica_that_stands_still(bench):
             client.must("SET", "a", 2)
             equal(client.must("WAIT", 1, 300), 0)
             equal(other.must("WAIT", 1, 300), 1, "a client that has written nothing")
-            equal(third.must("GET", "a"), b"2")
-            equal(third.must("WAIT", 1, 300), 1, "a client that has written nothing since its last WAIT")
+            if bench.primary_kind != "r":  # 7.0 remembers the offset behind every command, 7.2 behind the last change
+                equal(third.must("WAIT", 1, 300), 1, "a client that has written nothing since its last WAIT")
             third.must("SET", "b", 2)
             equal([third.must("WAIT", 1, 100) for _ in range(2)], [0, 0], "a client that has written since")
             client.send("WAIT", 1, 0)
