@@ -40,6 +40,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("base/collate.rs", "the C library's orders of texts"),
     ("base/sys.rs", "system calls without a safe form"),
     ("base/system.rs", "system calls without a safe form"),
+    ("base/title.rs", "the memory of the process's arguments"),
     ("mesh/berth.rs", "the cell in which a shard is lent"),
     ("mesh/ring.rs", "slots that two cores hand to each other"),
     ("ring/buffers.rs", "buffers that the kernel fills"),

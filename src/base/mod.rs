@@ -17,4 +17,5 @@ pub mod sha1;
 pub mod slot;
 pub mod sys;
 pub mod system;
+pub mod title;
 pub mod words;

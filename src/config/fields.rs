@@ -280,6 +280,10 @@ fields! {
     oom_score_adj: OomScoreAdj = "oom-score-adj";
     /// OOM scores of a primary, a replica and a child.
     oom_score_adj_values: [i32; 3] = "oom-score-adj-values";
+    /// Whether `ps` shows a title of ours.
+    set_proc_title: bool = "set-proc-title";
+    /// What it says.
+    proc_title_template: String = "proc-title-template";
     /// Whether transparent huge pages are turned off for the process.
     disable_thp: bool = "disable-thp";
     /// Who may change modules.

@@ -13,6 +13,7 @@ mod rewrite;
 mod set;
 mod special;
 mod table;
+mod title;
 mod value;
 
 #[cfg(test)]

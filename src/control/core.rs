@@ -31,6 +31,7 @@ use super::listen::Listener;
 use super::oom::OomScore;
 use super::replication::{Copies, Failover, Replicas, Replication, Waits};
 use super::stopping::{ShutdownOrder, Waiting};
+use super::title::ProcessTitle;
 
 /// How often signals and slow duties are looked after.
 pub(super) const CRON: Duration = Duration::from_millis(100);
@@ -50,6 +51,8 @@ pub struct ControlParts {
     pub users: Arc<Users>,
     /// The process's score for the kernel.
     pub oom_score: OomScore,
+    /// What `ps` shows of it.
+    pub title: Option<ProcessTitle>,
     /// Sockets to accept from.
     pub listeners: Vec<Listener>,
     /// The server is to stop without a snapshot.
@@ -102,6 +105,7 @@ pub struct Control {
     next_round: u64,
     monitors: Vec<(u16, u64)>,
     oom_score: OomScore,
+    title: Option<ProcessTitle>,
     /// CLIENT PAUSE: until when (Unix milliseconds), and whether it is for writes only.
     pause: (i64, bool),
     /// How often the cores have been told what to hold back, and have not all said so.
@@ -149,6 +153,7 @@ impl Control {
             next_round: 0,
             monitors: Vec::new(),
             oom_score: parts.oom_score,
+            title: parts.title,
             pause: (0, false),
             pauses_under_way: 0,
             allocation: Allocation::of_this_thread(),
@@ -338,6 +343,9 @@ impl Control {
                             self.take_required_password();
                         }
                         super::logging::set_level(self.config.loglevel);
+                        if let Some(title) = &mut self.title {
+                            title.show(&self.config);
+                        }
                         self.publish_replicas();
                         self.bus_configured();
                         self.ask_all(

@@ -15,7 +15,9 @@ use crate::acl::{UserLineError, Users};
 use crate::base::{clock, hash, sys};
 use crate::command::table;
 use crate::config::{CommandLine, Config, Invocation, Loaded, Supervised, Surroundings, load};
-use crate::control::{Control, ControlParts, OomScore, all_channels, listen, load_users};
+use crate::control::{
+    Control, ControlParts, OomScore, ProcessTitle, all_channels, listen, load_users,
+};
 use crate::engine::{Core, CoreParts, SharedLinks};
 use crate::mesh::{Batch, Links, Receiver, Sender, channel};
 use crate::observe::{About, Observatory};
@@ -237,6 +239,8 @@ fn serve(line: &CommandLine) -> Result<(), String> {
     {
         log::warn!("Can't write the pid file '{}': {error}", path.display());
     }
+    let program = std::env::args_os().next().unwrap_or_default();
+    let title = ProcessTitle::begin(&config, program.into_vec(), config_file.as_deref());
     let result = run(
         &config,
         users,
@@ -245,6 +249,7 @@ fn serve(line: &CommandLine) -> Result<(), String> {
         config_file,
         supervised,
         oom_score,
+        title,
         cluster,
     );
     if let Some(path) = pid_file(&config) {
@@ -297,6 +302,7 @@ fn run(
     config_file: Option<PathBuf>,
     supervised: Supervised,
     oom_score: OomScore,
+    title: Option<ProcessTitle>,
     cluster: Option<crate::control::ClusterBoot>,
 ) -> Result<(), String> {
     let shards = place.shards;
@@ -437,6 +443,7 @@ fn run(
         signals,
         config_file,
         oom_score,
+        title,
         cluster,
     };
     let terminate_all = terminate;

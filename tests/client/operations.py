@@ -74,6 +74,26 @@ def config_set_bind_listens_on_the_new_addresses_of_the_same_port(house):
         true(answers(port), "the address that is there answers")
 
 
+def title_of(server):
+    with open(f"/proc/{server.pid}/cmdline", "rb") as file:
+        return file.read().rstrip(b"\0").decode()
+
+
+@test
+def ps_shows_where_the_server_listens(house):
+    with house.server() as server, server.client() as client:
+        program = title_of(server).split(" ")[0]
+        true(program.endswith("slotwise"), f"the program of {title_of(server)!r}")
+        equal(title_of(server), f"{program} 127.0.0.1:{server.port}", "the title")
+        long = "x" * 60
+        equal(client.call("CONFIG", "SET", "proc-title-template", f"{long} {{port}} {{server-mode}} "), b"OK")
+        equal(title_of(server), f"{long} {server.port}", "the title by a template, longer than the arguments")
+        refused = client.call("CONFIG", "SET", "proc-title-template", "{who}")
+        true(isinstance(refused, ErrorReply) and b"unknown variables" in refused, f"an unknown variable: {refused}")
+    with house.server("--set-proc-title", "no") as server:
+        true(f"--port\0{server.port}" in title_of(server), "the arguments, when no title is wanted")
+
+
 @test
 def an_address_that_cannot_be_had_changes_nothing(house):
     with house.server() as server, server.client() as client, socket.socket() as taken:

@@ -8,6 +8,7 @@ use crate::config::choice::{
 use crate::config::directive::Change::{AtRunTime, AtStart};
 use crate::config::directive::Directive;
 use crate::config::directive::Role::{self, Accepted, Honoured};
+use crate::config::title;
 use crate::config::value::Kind;
 
 const SANITIZE: &[(&str, u8)] = &[("no", 0), ("yes", 1), ("clients", 2)];
@@ -50,18 +51,18 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "yes",
         AtStart,
-        Accepted("the title stays the command line; threads carry names of their own"),
+        Honoured,
     ),
     Directive::new(
         "proc-title-template",
         None,
         Kind::Text {
             unset_when_empty: false,
-            check: check_title_template,
+            check: title::check,
         },
         "{title} {listen-addr} {server-mode}",
         AtRunTime,
-        Accepted("the title stays the command line; threads carry names of their own"),
+        Honoured,
     ),
     Directive::new(
         "oom-score-adj",
@@ -319,42 +320,5 @@ fn check_locale(name: &[u8]) -> Result<(), &'static str> {
     match std::str::from_utf8(name) {
         Ok(name) if crate::base::collate::is_known(name) => Ok(()),
         _ => Err("Invalid locale name"),
-    }
-}
-
-/// A template names only variables that exist and does not come out empty; `{{` stands for a brace.
-fn check_title_template(template: &[u8]) -> Result<(), &'static str> {
-    const ERROR: &str = "template format is invalid or contains unknown variables";
-    const KNOWN: [&[u8]; 7] = [
-        b"title",
-        b"listen-addr",
-        b"server-mode",
-        b"port",
-        b"tls-port",
-        b"unixsocket",
-        b"config-file",
-    ];
-    let mut rest = template;
-    let mut anything = false;
-    while let Some(open) = rest.iter().position(|byte| *byte == b'{') {
-        anything |= open > 0;
-        rest = &rest[open + 1..];
-        if let Some(behind) = rest.strip_prefix(b"{") {
-            anything = true;
-            rest = behind;
-            continue;
-        }
-        let close = rest.iter().position(|byte| *byte == b'}').ok_or(ERROR)?;
-        if !KNOWN.contains(&&rest[..close]) {
-            return Err(ERROR);
-        }
-        // The template is tried with an empty title and without a socket.
-        anything |= !matches!(&rest[..close], b"title" | b"unixsocket");
-        rest = &rest[close + 1..];
-    }
-    if anything || !rest.is_empty() {
-        Ok(())
-    } else {
-        Err(ERROR)
     }
 }
