@@ -360,6 +360,12 @@ impl Core {
         }
         self.take_completions();
         if self.shards > 1 {
+            if self.shard.is_some() && self.link().has_scheduled() {
+                // Whoever has waited for the shard goes before it is lent again: transactions in a row would keep them
+                // out for as long as they last.
+                self.take_batches();
+                self.run_ready();
+            }
             self.take_scheduled();
             self.take_batches();
             self.take_complete();
