@@ -1,13 +1,11 @@
 """Parallel flows between two Slotwise nodes: the same data, the same bytes, whole transactions, and one stream where there is
 anything else at the other end."""
 
-import random
 import socket
-import threading
 import time
 
 from replication_kit import (
-    FakeReplica, Proxy, equal, equal_digest, starts, test, true, wait_same_offset,
+    FakeReplica, Proxy, Writers, equal, equal_digest, starts, test, true, wait_same_offset,
 )
 from support import encode, wait_until
 
@@ -44,58 +42,36 @@ def carried(replica):
     return int(replica.info().get("master_link_flow_bytes", 0))
 
 
-class Bank:
-    """Clients that write long runs of plain commands, several databases, MSET, and transfers whose sum never changes."""
+class Bank(Writers):
+    """Long runs of plain commands, several databases, MSET, and transfers whose sum never changes."""
 
     def __init__(self, node, clients=2, seed=1, transfers=True):
-        self.node, self.stopped, self.problems, self.transfers = node, threading.Event(), [], transfers
+        self.transfers = transfers
         if transfers:
             with node.client() as client:
                 client.must("MSET", *[word for n in range(ACCOUNTS) for word in (f"account:{n}", IN_ALL // ACCOUNTS)])
-        self.threads = [threading.Thread(target=self.run, args=(seed * 100 + n,)) for n in range(clients)]
-        for thread in self.threads:
-            thread.start()
+        super().__init__(node, [seed * 100 + n for n in range(clients)])
 
-    def run(self, number):
-        draw = random.Random(number)
-        try:
-            with self.node.client() as client:
-                n = 0
-                while not self.stopped.is_set():
-                    batch = [("SELECT", draw.choice((0, 0, 0, 5)))]
-                    for _ in range(400):
-                        n += 1
-                        key = draw.randrange(2000)
-                        batch.append(draw.choice((
-                            ("SET", f"key:{key}", n), ("INCR", f"count:{number}:{key}"), ("APPEND", f"log:{number}:{key}:{n // 9000}", "x"),
-                            ("HINCRBY", f"hash:{key % 50}", n % 20, 1), ("SADD", f"set:{number}:{key % 30}", n % 999),
-                        )))
-                    batch += [("SPOP", f"set:{number}:3", 2), ("MSET", *[word for m in range(6) for word in (f"m:{number}:{m}", n)])]
-                    if draw.random() < 0.05:
-                        batch.append(("SET", f"big:{number}", "b" * draw.choice((20_000, 600_000))))
-                    if self.transfers:
-                        batch.append(("SELECT", 0))
-                        for _ in range(draw.choice((0, 1, 3))):
-                            one, other = draw.sample(range(ACCOUNTS), 2)
-                            batch += [("MULTI",), ("DECRBY", f"account:{one}", 7), ("INCRBY", f"account:{other}", 7), ("EXEC",)]
-                    client.pipeline(batch)
-        except (OSError, ConnectionError) as problem:
-            if not self.stopped.is_set():
-                self.problems.append(problem)
-
-    def stop(self):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join(30)
-        true(not self.problems, f"a writer was stopped by {self.problems}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join(30)
+    def write(self, client, number, draw):
+        n = 0
+        while not self.stopped.is_set():
+            batch = [("SELECT", draw.choice((0, 0, 0, 5)))]
+            for _ in range(400):
+                n += 1
+                key = draw.randrange(2000)
+                batch.append(draw.choice((
+                    ("SET", f"key:{key}", n), ("INCR", f"count:{number}:{key}"), ("APPEND", f"log:{number}:{key}:{n // 9000}", "x"),
+                    ("HINCRBY", f"hash:{key % 50}", n % 20, 1), ("SADD", f"set:{number}:{key % 30}", n % 999),
+                )))
+            batch += [("SPOP", f"set:{number}:3", 2), ("MSET", *[word for m in range(6) for word in (f"m:{number}:{m}", n)])]
+            if draw.random() < 0.05:
+                batch.append(("SET", f"big:{number}", "b" * draw.choice((20_000, 600_000))))
+            if self.transfers:
+                batch.append(("SELECT", 0))
+                for _ in range(draw.choice((0, 1, 3))):
+                    one, other = draw.sample(range(ACCOUNTS), 2)
+                    batch += [("MULTI",), ("DECRBY", f"account:{one}", 7), ("INCRBY", f"account:{other}", 7), ("EXEC",)]
+            client.pipeline(batch)
 
 
 def total(node):

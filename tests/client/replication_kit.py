@@ -370,35 +370,19 @@ def fill_many(node, keys, size=100, prefix="many"):
     support.load_pipelined(("127.0.0.1", node.port), (encode("SET", f"{prefix}:{n:09d}", value) for n in range(keys)), 5)
 
 
-class Load:
-    """Clients that write until told to stop: counters, lists, transactions, several databases."""
+class Writers:
+    """Threads with a client each that write until told to stop; what they write is `write` of a subclass."""
 
-    def __init__(self, node, clients=2, rate=2000, dbs=(0, 9)):
-        self.node, self.stopped, self.problems, self.written = node, threading.Event(), [], 0
-        self.threads = [threading.Thread(target=self.run, args=(n, rate, dbs)) for n in range(clients)]
+    def __init__(self, node, numbers, *how):
+        self.node, self.stopped, self.problems = node, threading.Event(), []
+        self.threads = [threading.Thread(target=self.run, args=(number, *how)) for number in numbers]
         for thread in self.threads:
             thread.start()
 
-    def run(self, number, rate, dbs):
-        draw = random.Random(number)
+    def run(self, number, *how):
         try:
             with self.node.client() as client:
-                n = 0
-                while not self.stopped.is_set():
-                    batch = [("SELECT", draw.choice(dbs))]
-                    for _ in range(20):
-                        n += 1
-                        batch.append(draw.choice((
-                            ("INCR", f"count:{number}"), ("RPUSH", f"list:{number}:{n // 500}", n), ("SET", f"key:{draw.randrange(3000)}", n),
-                            ("ZADD", f"zset:{number}", n % 700, n % 300), ("HINCRBY", f"hash:{number}", n % 100, 1),
-                            ("DEL", f"key:{draw.randrange(3000)}"), ("MSET", f"a:{n % 50}", n, f"b:{n % 50}", n),
-                            ("SADD", f"set:{number}", n % 999), ("SPOP", f"set:{number}", 3), ("XADD", f"stream:{number}", "MAXLEN", "~", 500, "*", "n", n),
-                        )))
-                    if draw.random() < 0.3:
-                        batch = [("MULTI",), *batch, ("EXEC",)]
-                    client.pipeline(batch)
-                    self.written += 20
-                    time.sleep(20 / rate)
+                self.write(client, number, random.Random(number), *how)
         except (OSError, ConnectionError) as problem:
             if not self.stopped.is_set():
                 self.problems.append(problem)
@@ -416,6 +400,32 @@ class Load:
         self.stopped.set()
         for thread in self.threads:
             thread.join(30)
+
+
+class Load(Writers):
+    """Counters, lists, transactions, several databases."""
+
+    def __init__(self, node, clients=2, rate=2000, dbs=(0, 9)):
+        self.written = 0
+        super().__init__(node, range(clients), rate, dbs)
+
+    def write(self, client, number, draw, rate, dbs):
+        n = 0
+        while not self.stopped.is_set():
+            batch = [("SELECT", draw.choice(dbs))]
+            for _ in range(20):
+                n += 1
+                batch.append(draw.choice((
+                    ("INCR", f"count:{number}"), ("RPUSH", f"list:{number}:{n // 500}", n), ("SET", f"key:{draw.randrange(3000)}", n),
+                    ("ZADD", f"zset:{number}", n % 700, n % 300), ("HINCRBY", f"hash:{number}", n % 100, 1),
+                    ("DEL", f"key:{draw.randrange(3000)}"), ("MSET", f"a:{n % 50}", n, f"b:{n % 50}", n),
+                    ("SADD", f"set:{number}", n % 999), ("SPOP", f"set:{number}", 3), ("XADD", f"stream:{number}", "MAXLEN", "~", 500, "*", "n", n),
+                )))
+            if draw.random() < 0.3:
+                batch = [("MULTI",), *batch, ("EXEC",)]
+            client.pipeline(batch)
+            self.written += 20
+            time.sleep(20 / rate)
 
 
 class Words:

@@ -8,6 +8,7 @@
 //!
 //! On a slow disk a thread writes ([`super::writer`]), and what a reply waits for is that its mark is *written*.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -292,16 +293,21 @@ impl Log {
             self.left = Vec::new();
             self.file.give_up(false);
         }
-        let stamped;
-        let mut rest = bytes;
-        if let Some(second) = second.filter(|second| *second > self.last_second) {
-            stamped = stamp(second, bytes);
-            rest = &stamped;
-            self.last_second = second;
-        }
-        self.file.append(rest, self.length)?;
+        let rest = self.stamped(bytes, second);
+        self.file.append(&rest, self.length)?;
         self.length += rest.len() as u64;
         Ok(())
+    }
+
+    /// Whole commands, behind a second that has not been written before.
+    fn stamped<'a>(&mut self, bytes: &'a [u8], second: Option<i64>) -> Cow<'a, [u8]> {
+        match second.filter(|second| *second > self.last_second) {
+            Some(second) => {
+                self.last_second = second;
+                Cow::Owned(stamp(second, bytes))
+            }
+            None => Cow::Borrowed(bytes),
+        }
     }
 
     // A slow disk.
@@ -342,15 +348,9 @@ impl Log {
 
     /// Hands whole commands to the thread. They have changed keys of these slots; none for "of any slot".
     pub fn hand_on(&mut self, bytes: &[u8], second: Option<i64>, slots: Option<&[Slot]>) {
+        let rest = self.stamped(bytes, second);
         let deferred = self.deferred.as_mut().expect("a thread writes");
-        let stamped;
-        let mut rest = bytes;
-        if let Some(second) = second.filter(|second| *second > self.last_second) {
-            stamped = stamp(second, bytes);
-            rest = &stamped;
-            self.last_second = second;
-        }
-        deferred.push(&self.file, rest, self.length, slots);
+        deferred.push(&self.file, &rest, self.length, slots);
         self.length += rest.len() as u64;
     }
 
