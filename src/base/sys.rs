@@ -157,6 +157,37 @@ pub fn be_nice(niceness: i32) {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
 }
 
+/// What `sched_setattr` takes, as far as every kernel that has it knows it.
+#[repr(C)]
+#[derive(Default)]
+struct Scheduling {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime_ns: u64,
+    deadline_ns: u64,
+    period_ns: u64,
+}
+
+/// The calling thread does work that may wait: it gets less time than others (`niceness` as in [`be_nice`]), in slices of so
+/// many nanoseconds, and does not push others aside when it wakes. Kernels before 6.12 know no slices and pass over them.
+pub fn be_background(niceness: i32, slice_ns: u64) {
+    let wanted = Scheduling {
+        size: size_of::<Scheduling>() as u32,
+        policy: libc::SCHED_BATCH as u32,
+        nice: niceness,
+        runtime_ns: slice_ns,
+        ..Scheduling::default()
+    };
+    // SAFETY: the structure is live, says its size, and is only read. Zero names the calling thread.
+    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wanted, 0) };
+    if done != 0 {
+        be_nice(niceness); // refused by a sandbox, perhaps
+    }
+}
+
 /// Where a report of a fault goes beside standard error; negative for nowhere.
 static REPORT_FD: AtomicI32 = AtomicI32::new(-1);
 
