@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "client"))  # after bench: some names stand in both
 from measure import probed, rss_bytes, server_cpu_ns  # noqa: E402
-from replication_kit import FakePrimary, snapshot  # noqa: E402
+from replication_kit import FakePrimary, FakeReplica, snapshot  # noqa: E402
 from snapshots import Load  # noqa: E402
 from support import encode, load_pipelined, wait_until  # noqa: E402
 
@@ -35,6 +35,43 @@ def attach(replica, primary, seconds_max=ATTACH_SECONDS_MAX):
         client.must("REPLICAOF", "127.0.0.1", primary.port)
     wait_until(lambda: "state=online" in info(primary).get("slave0", ""), seconds_max, "the replica to be online")
     wait_until(lambda: info(replica).get("master_link_status") == "up", seconds_max, "the link to be up")
+
+
+class Sink:
+    """A replica that takes the stream and does nothing with it: what is left is what it costs the primary to have one."""
+
+    def __init__(self, primary, cpus):
+        self.replica = FakeReplica(primary, capa=("eof", "psync2"), port=1, timeout=ATTACH_SECONDS_MAX)
+        self.replica.sync()
+        self.taken, self.stopped = self.replica.offset, threading.Event()
+        self.thread = threading.Thread(target=self.drain, args=(cpus,), daemon=True)
+        self.thread.start()
+
+    def drain(self, cpus):
+        os.sched_setaffinity(0, cpus)
+        replica, told = self.replica, 0.0
+        self.taken += len(replica.buffer)
+        block = bytearray(1 << 20)
+        replica.socket.settimeout(0.5)
+        while not self.stopped.is_set():
+            try:
+                count = replica.socket.recv_into(block)
+                if not count:
+                    return
+                self.taken += count
+            except TimeoutError:
+                pass
+            if time.monotonic() - told > 0.5:
+                told = time.monotonic()
+                replica.ack(self.taken)
+
+    def catch_up(self, primary, seconds_max=120):
+        wait_until(lambda: self.taken >= int(info(primary)["master_repl_offset"]), seconds_max, "the sink to take the stream")
+
+    def close(self):
+        self.stopped.set()
+        self.thread.join(5)
+        self.replica.close()
 
 
 def catch_up(primary, replica, seconds_max=120):
