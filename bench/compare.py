@@ -135,7 +135,8 @@ def in_turn(bench, workload, title, servers, arguments, requests, reference=None
         row = {
             "test": title, "server": server.name, "reference": reference.name, "load_busy": round(busy, 3),
             "void": bool(void and busy > BUSY_SHARE_MAX), "requests": requests, "arguments": arguments,
-            "wait_us": round(statistics.median(run.wait_us for run in mine), 3), "errors": sum(len(r.errors) for r in mine),
+            "wait_us": round(statistics.median(run.wait_us for run in mine), 3),
+            "serving_us": round(statistics.median(run.serving_us for run in mine), 4), "errors": sum(len(r.errors) for r in mine),
         }
         for measure, _ in MEASURES:
             row[measure] = round(statistics.median(getattr(run, measure) for run in mine), 4)
@@ -654,8 +655,11 @@ def replica(bench):
         if f"{name}-replica" in rows:
             alone, fed = rows[f"{name}-alone"], rows[f"{name}-replica"]
             rps, cpu = fed["rps"] / alone["rps"], fed["cpu_us"] / alone["cpu_us"]
-            bench.record("replica", {"test": "replica/alone", "server": name, "rps_share": round(rps, 3), "cpu_ratio": round(cpu, 3)})
-            print(f"{name}: {rps:.2f} of its throughput without a replica, {cpu:.2f} of its CPU per request", flush=True)
+            serving = fed["serving_us"] / alone["serving_us"]
+            bench.record("replica", {"test": "replica/alone", "server": name, "rps_share": round(rps, 3), "cpu_ratio": round(cpu, 3),
+                                     "serving_ratio": round(serving, 3)})
+            print(f"{name}: {rps:.2f} of its throughput without a replica, {cpu:.2f} of its CPU per request, {serving:.2f} of the threads "
+                  f"that run commands ({alone['serving_us']:.3f} and {fed['serving_us']:.3f} us)", flush=True)
 
 
 def sync(bench):
