@@ -14,6 +14,7 @@ use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::mesh::flow::Flow;
 use crate::persistence::Status;
 use crate::persistence::aof::log::Log;
+use crate::persistence::rdb::Restoring;
 use crate::pubsub::{News, Topic};
 use crate::resp::request::Key;
 use crate::script::Scripts;
@@ -129,6 +130,8 @@ pub struct Shard {
     pub slot_costs: Option<Box<SlotCosts>>,
     /// A full copy that is coming in.
     pub incoming: Option<Box<Keyspace>>,
+    /// The value of the RESTORE that runs next, if it was so large that it has been decoded before.
+    pub decoded: Option<Box<Restoring>>,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
     pub expires_actively: bool,
     /// Values to be freed in steps.
@@ -301,6 +304,7 @@ impl Shard {
             slot_map: None,
             slot_costs: None,
             incoming: None,
+            decoded: None,
             expires_actively: true,
             garbage: Vec::new(),
             evictor: Evictor::default(),
