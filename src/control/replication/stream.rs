@@ -57,9 +57,7 @@ impl Replication {
 
     /// Whether there is more to do, above all something of the shards to merge: asked before going to sleep.
     pub fn has_work(&mut self) -> bool {
-        self.is_trimming
-            || self.merge.has_more()
-            || self.flows.iter_mut().any(FlowEnd::has_some)
+        self.is_trimming || self.merge.has_more() || self.flows.iter_mut().any(FlowEnd::has_some)
     }
 
     /// Lets others have the processor where much has been moved since that was last done, and no shard hands on more than
