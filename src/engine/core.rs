@@ -977,8 +977,7 @@ impl Core {
 
     /// Wakes another core if it sleeps.
     pub(super) fn wake(&mut self, core: usize) {
-        let links = self.links.clone();
-        let link = links.core(core);
+        let link = self.links.core(core);
         if link.sleep.must_be_woken()
             && let Some(handle) = link.wake_handle()
         {

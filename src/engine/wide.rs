@@ -509,7 +509,6 @@ impl Core {
         if (!self.config.borrow && !only_home) || !self.to_schedule.is_empty() {
             return None;
         }
-        let links = self.links.clone();
         let mut held: Held = Vec::with_capacity(participants.len());
         for &participant in participants {
             let index = usize::from(participant);
@@ -518,7 +517,7 @@ impl Core {
             } else if self.outgoing[index].in_flight == 0
                 && self.outgoing[index].requests.is_empty()
             {
-                links.core(index).berth.borrow()
+                self.links.core(index).berth.borrow()
             } else {
                 None
             };
@@ -537,7 +536,7 @@ impl Core {
         // And what a blocked client is owed goes before everything.
         if participants
             .iter()
-            .any(|&one| links.core(usize::from(one)).has_scheduled())
+            .any(|&one| self.links.core(usize::from(one)).has_scheduled())
             || held.iter().any(|shard| shard.blocked.has_ready())
         {
             self.give_back(held);
@@ -551,12 +550,11 @@ impl Core {
         if self.to_schedule.is_empty() {
             return;
         }
-        let links = self.links.clone();
         let all = self
             .to_schedule
             .iter()
             .map(|transaction| (&transaction.participants[..], transaction.clone()));
-        if !links.schedule(all) {
+        if !self.links.schedule(all) {
             return; // another core is at it: next turn
         }
         for transaction in std::mem::take(&mut self.to_schedule) {

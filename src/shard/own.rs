@@ -216,24 +216,21 @@ impl Beside<'_> {
         }
     }
 
-    /// An entry is about to change: a walk may have to write it down first.
+    /// An entry is about to change, a string perhaps in `bytes` only, or at its end: a walk may have to write it down
+    /// first.
     #[inline]
-    pub(super) fn before_change(&mut self, db: usize, entry: &mut KeyEntry) {
-        if let Some(walk) = self.walk {
-            walk.before_change(db, entry, self.config, self.now);
-        }
-    }
-
-    /// The same where only these bytes of a string change, and others may be added at its end.
-    #[inline]
-    pub(super) fn before_bytes_change(
+    pub(super) fn before_change(
         &mut self,
         db: usize,
         entry: &mut KeyEntry,
-        bytes: Range<usize>,
+        bytes: Option<Range<usize>>,
     ) {
-        if let Some(walk) = self.walk {
-            walk.before_bytes_change(db, entry, bytes, self.config, self.now);
+        match (&mut *self.walk, bytes) {
+            (None, _) => {}
+            (Some(walk), None) => walk.before_change(db, entry, self.config, self.now),
+            (Some(walk), Some(bytes)) => {
+                walk.before_bytes_change(db, entry, bytes, self.config, self.now);
+            }
         }
     }
 
