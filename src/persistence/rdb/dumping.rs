@@ -140,7 +140,7 @@ impl Dumping {
             }
             (Payload::Boxed(Value::List(list)), At::Node(at)) => {
                 let mut nodes = list.walk_now().skip(*at).peekable();
-                while let Some(node) = nodes.next() {
+                for node in nodes.by_ref() {
                     writer.node(&node);
                     *at += 1;
                     if writer.out.len() >= STEP_BYTES {
@@ -335,7 +335,7 @@ mod tests {
         let config = Limits::of(&Config::default());
         round(&hash_of(20_000, 20), 10);
         // Elements that are longer than a step.
-        round(&hash_of(5, 300_000), 5);
+        round(&hash_of(5, 300_000), 1);
         let mut set = Set::new();
         let mut zset = crate::structures::zset::Zset::new();
         let mut list = List::new();
