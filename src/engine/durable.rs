@@ -70,6 +70,10 @@ pub(super) struct Durable {
     next_epoch: i64,
     /// Bytes of all logs at the last epoch; none when they have been switched to other files since.
     pub(super) epoch_bytes: Option<u64>,
+    /// The last epoch is marked in all logs.
+    epoch_is_cut: bool,
+    /// The manifest says `always` and is to say that no more is promised than an epoch, when the next one is on disk.
+    relaxing: bool,
 }
 
 /// What leaves when its marks are reached.
@@ -207,6 +211,9 @@ impl Core {
             shard.effects.clear();
             return;
         };
+        if self.durable.always {
+            log.seal_next();
+        }
         let is_slow = log.is_slow();
         if is_slow && !self.write_deferred(shard) {
             return;
@@ -217,7 +224,7 @@ impl Core {
         if !log.may_try(self.now) {
             return;
         }
-        if shard.effects.is_empty() && !log.has_left() {
+        if shard.effects.is_empty() && !log.has_left() && !log.has_to_seal() {
             return;
         }
         let second = shard
@@ -670,7 +677,34 @@ impl Core {
         for mark in &epoch {
             self.start_sync(mark.clone());
         }
+        if epoch.is_empty() && self.durable.relaxing && self.durable.epoch_is_cut {
+            self.durable.relaxing = false;
+            self.promise_less();
+        }
         self.durable.epoch = epoch;
+    }
+
+    /// From here on a start after a loss of power may go back to an epoch: what was acknowledged under `always` is in one
+    /// that is on disk.
+    #[cold]
+    fn promise_less(&self) {
+        let status = self.observatory.snapshots.clone();
+        let thread = std::thread::Builder::new().name("sync".to_owned());
+        let started = thread.spawn(move || {
+            let noted = match &mut *status.log.lock_set() {
+                // It may have changed again meanwhile.
+                Some(set) if !status.log.always.load(Relaxed) => {
+                    set.set_durability(Durability::Relaxed)
+                }
+                _ => Ok(()),
+            };
+            if let Err(error) = noted {
+                log::warn!("Can't note in the manifest that appendfsync is not always: {error}");
+            }
+        });
+        if let Err(error) = started {
+            log::warn!("Can't note in the manifest that appendfsync is not always: {error}");
+        }
     }
 
     /// Whether the last epoch took in all there is in the logs. The stream of the primary may have gone on without writing, or
@@ -700,10 +734,13 @@ impl Core {
             old_files |= log.stands_on_others();
         }
         // The first epoch in a new file comes when the file before it is on disk.
-        if self.shards > 1 && !old_files {
+        if !old_files {
             let number = self.observatory.snapshots.log.number();
-            for shard in held.iter_mut().filter(|shard| shard.log.is_some()) {
-                shard.effects.annotate(EPOCH_MARK, number);
+            for shard in held.iter_mut() {
+                if let Some(log) = &mut shard.log {
+                    log.seal_next();
+                    shard.effects.annotate(EPOCH_MARK, number);
+                }
             }
             self.settle_all(held);
             marks.clear();
@@ -712,6 +749,7 @@ impl Core {
             }
         }
         self.durable.epoch_bytes = (!old_files).then(|| self.log_bytes());
+        self.durable.epoch_is_cut = !old_files;
         if let Some(place) = self.feed_place() {
             self.durable.gates.push(Gate {
                 marks: marks.clone(),
@@ -730,6 +768,11 @@ impl Core {
             return;
         }
         self.durable.always = always;
+        if self.index == 0 {
+            self.durable.relaxing = !always && self.observatory.snapshots.log.on.load(Relaxed);
+            self.durable.epoch_is_cut = false;
+            self.durable.epoch_bytes = None;
+        }
         // What waits for the disk by now goes on waiting; when nothing does any more, answers leave at once again.
         self.durable.slow |= !always;
         self.gates.notes_reads = !always;
@@ -748,6 +791,12 @@ impl Core {
     /// All shards are in hand, and from now on nothing is answered before it is on disk. The manifest says so as soon as
     /// that holds for what came before, too.
     fn promise_always(&mut self, held: &mut Held) {
+        for shard in held.iter_mut() {
+            if let Some(log) = &mut shard.log {
+                log.seal_next(); // whatever came before: what is not sealed would not count
+            }
+            self.write_down(shard);
+        }
         self.settle_all(held);
         let marks: Vec<Mark> = held
             .iter()

@@ -227,6 +227,11 @@ def check_slow(options, directory):
                 kept[key] = value.encode()
 
             put(client, cold, "cold")
+            colds = [cold] + [key_of(shard, shards, 3) for shard in range(shards)]
+            for key in colds:
+                put(client, key, "cold")
+            light = [("PING",), ("ECHO", "x"), ("MGET", *colds), ("CONFIG", "GET", "maxmemory"), ("CLIENT", "ID"),
+                     ("INFO", "clients"), ("EXISTS", *colds), ("CLIENT", "LIST")]
             every = [key_of(shard, shards, 2) for shard in range(shards)]
 
             def slow_down(us):
@@ -239,11 +244,16 @@ def check_slow(options, directory):
             slow_down(200_000)
             put(client, hot, "0")
             # Nobody waits who has only read what is written; who writes, and who reads that, waits for the write.
+            passed = set()
             for number in range(1, 4):
                 writer.send("SET", hot, str(number))
                 began, reads, asked = time.monotonic(), 0, False
                 while not readable(writer):
                     expect(reader.call("GET", cold) == b"cold", "GET")
+                    if asked:
+                        said = reader.call(*light[reads % len(light)])
+                        expect(not isinstance(said, ErrorReply), f"{said}")
+                        passed.add(reads % len(light)) if not readable(writer) else None
                     reads += 1
                     if not asked and time.monotonic() > began + 0.05:  # the SET has been run by now
                         other.send("GET", hot)
@@ -251,6 +261,7 @@ def check_slow(options, directory):
                 expect(reads >= 20, f"{reads} reads while a write took 200 ms")
                 said = answer(writer), answer(other)
                 expect(said == (b"OK", str(number).encode()), f"{said} to SET and GET {number}")
+            expect(len(passed) == len(light), f"of {light} only {sorted(passed)} were answered meanwhile")
             kept[hot] = b"3"
             for number in range(4, 8):
                 writer.send("SET", hot, str(number))

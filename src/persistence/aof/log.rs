@@ -6,6 +6,9 @@
 //! what follows it there must not be acknowledged before the whole step is on disk, or recovery, which drops a step
 //! that is not whole together with what follows, would drop something acknowledged.
 //!
+//! *Seals* are lines with a checksum of all bytes since the one before (or the beginning of the file): a part of a sector
+//! that was lost with the power does not pass for a value. Under `always` each append ends with one, otherwise each epoch.
+//!
 //! On a slow disk a thread writes ([`super::writer`]), and what a reply waits for is that its mark is *written*.
 
 use std::borrow::Cow;
@@ -19,7 +22,8 @@ use std::time::Duration;
 use super::writer::{Deferred, Failure, Writer};
 use crate::base::number::format_i64;
 use crate::base::slot::Slot;
-use crate::effect::TIME_MARK;
+use crate::base::xxh64::Xxh64;
+use crate::effect::{SEAL_MARK, TIME_MARK};
 
 /// Bytes of a file that whoever lets go of it last closes itself.
 const CLOSED_HERE_MAX: u64 = 1 << 20;
@@ -263,6 +267,10 @@ pub struct Log {
     calm_ms: i64,
     /// When it last was, in Unix milliseconds.
     recovered_at: i64,
+    /// What has come since the last seal.
+    unsealed: Xxh64,
+    /// The next append ends with a seal.
+    seals: bool,
 }
 
 impl Log {
@@ -281,7 +289,20 @@ impl Log {
             left: Vec::new(),
             calm_ms: CALM_MIN_MS,
             recovered_at: 0,
+            unsealed: Xxh64::default(),
+            seals: false,
         }
+    }
+
+    /// The next append ends with a seal, if there is anything to seal.
+    #[inline]
+    pub fn seal_next(&mut self) {
+        self.seals = true;
+    }
+
+    /// Whether an append of nothing would write a seal.
+    pub fn has_to_seal(&self) -> bool {
+        self.seals && self.unsealed.length() > 0
     }
 
     /// Appends whole commands; `second` is written before them when it is a new one. After an error the file ends where
@@ -293,21 +314,31 @@ impl Log {
             self.left = Vec::new();
             self.file.give_up(false);
         }
-        let rest = self.stamped(bytes, second);
+        let (rest, unsealed) = self.stamped(bytes, second);
         self.file.append(&rest, self.length)?;
         self.length += rest.len() as u64;
+        self.unsealed = unsealed;
+        self.seals = false;
         Ok(())
     }
 
-    /// Whole commands, behind a second that has not been written before.
-    fn stamped<'a>(&mut self, bytes: &'a [u8], second: Option<i64>) -> Cow<'a, [u8]> {
-        match second.filter(|second| *second > self.last_second) {
+    /// Whole commands, behind a second that has not been written before, and sealed if that is wanted. What is unsealed
+    /// afterwards.
+    fn stamped<'a>(&mut self, bytes: &'a [u8], second: Option<i64>) -> (Cow<'a, [u8]>, Xxh64) {
+        let mut rest = match second.filter(|second| *second > self.last_second) {
             Some(second) => {
                 self.last_second = second;
                 Cow::Owned(stamp(second, bytes))
             }
             None => Cow::Borrowed(bytes),
+        };
+        let mut unsealed = self.unsealed.clone();
+        unsealed.update(&rest);
+        if self.seals && unsealed.length() > 0 {
+            seal(rest.to_mut(), &unsealed);
+            unsealed = Xxh64::default();
         }
+        (rest, unsealed)
     }
 
     // A slow disk.
@@ -348,10 +379,12 @@ impl Log {
 
     /// Hands whole commands to the thread. They have changed keys of these slots; none for "of any slot".
     pub fn hand_on(&mut self, bytes: &[u8], second: Option<i64>, slots: Option<&[Slot]>) {
-        let rest = self.stamped(bytes, second);
+        let (rest, unsealed) = self.stamped(bytes, second);
         let deferred = self.deferred.as_mut().expect("a thread writes");
         deferred.push(&self.file, &rest, self.length, slots);
         self.length += rest.len() as u64;
+        self.unsealed = unsealed;
+        self.seals = false;
     }
 
     /// Writes plainly again when the disk has been quick for a while and nothing is left to write. True when it does.
@@ -477,6 +510,7 @@ impl Log {
         self.before += self.length;
         self.file = Arc::new(LogFile::new(file, 0));
         self.length = 0;
+        self.unsealed = Xxh64::default();
         self.behind.push(old);
     }
 
@@ -531,6 +565,12 @@ impl Log {
     pub fn total_bytes(&self) -> u64 {
         self.before + self.length
     }
+}
+
+/// Appends the line that seals what has come.
+pub fn seal(out: &mut Vec<u8>, unsealed: &Xxh64) {
+    out.extend_from_slice(SEAL_MARK);
+    out.extend_from_slice(format!("{:016x}\r\n", unsealed.value()).as_bytes());
 }
 
 /// Commands with an annotation of time before them.
