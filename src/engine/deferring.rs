@@ -295,7 +295,7 @@ pub(super) fn are_light(parts: &[Box<Part>], own: Option<&Shard>, table: &Comman
 /// Whether the answer of a command rests on what is remembered of clients and the server alone.
 fn knows_no_data(spec: &Command) -> bool {
     matches!(spec.run, Run::Client(_))
-        && matches!(spec.group, Group::Connection | Group::Server)
+        && matches!(spec.docs.group, Group::Connection | Group::Server)
         && spec.name != "DEBUG"
 }
 

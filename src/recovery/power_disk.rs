@@ -1,8 +1,8 @@
 //! A disk in memory that knows what would be left of it: contents count when the file was synced, names when their
 //! directory was.
 //!
-//! What was not synced may be there or not, in any order: sectors of contents, creations, renames and removals. A rename may
-//! have left the old name beside the new one. At an operation that is chosen beforehand the power goes, or the process is
+//! What was not synced may be there or not, in any order: sectors of contents, creations, renames (each wholly or not at all)
+//! and removals. At an operation that is chosen beforehand the power goes, or the process is
 //! killed; nothing works from then on.
 
 use std::collections::BTreeMap;
@@ -104,6 +104,8 @@ struct State {
     pending: Vec<Change>,
     operations: usize,
     ends_at: usize,
+    /// It says that names are on the disk, and they are not.
+    lies: bool,
 }
 
 impl State {
@@ -148,6 +150,11 @@ impl PowerDisk {
         state.durable_directories = directories.to_vec();
         drop(state);
         disk
+    }
+
+    /// From here on it syncs no directories, without an error.
+    pub fn lies(&self) {
+        self.0.lock().unwrap().lies = true;
     }
 
     /// It ends after so many operations.
@@ -202,12 +209,7 @@ impl PowerDisk {
             }
         }
         for change in pending {
-            match change {
-                Change::Move(_, to, inode) if random.below(8) == 0 => {
-                    names.insert(to, inode);
-                }
-                change => change.make(&mut names, &mut directories),
-            }
+            change.make(&mut names, &mut directories);
         }
         let is_there = |path: &PathBuf| {
             let directory = path.parent().expect("files lie in directories");
@@ -337,6 +339,9 @@ impl Disk for PowerDisk {
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         self.operation(true, |state| {
+            if state.lies {
+                return Ok(());
+            }
             let pending = std::mem::take(&mut state.pending);
             for change in pending {
                 if change.directory() == Some(directory) {

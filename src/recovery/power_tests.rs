@@ -434,8 +434,9 @@ fn read_directory(path: &Path) -> Content {
     files
 }
 
-/// Lives of a server one after the other, in the same directory. How many units were lost in all.
-fn lives(seed: u64) -> usize {
+/// Lives of a server one after the other, in the same directory. How many units were lost in all, or what is wrong.
+/// `lies`: on a disk that does not do what it says.
+fn lives(seed: u64, lies: bool) -> Result<usize, String> {
     let mut random = Random::new(seed);
     let scratch = Scratch::new();
     let places = Places {
@@ -450,23 +451,24 @@ fn lives(seed: u64) -> usize {
     // What a start may find: moments, and the first one that is not too old.
     let (mut moments, mut safe) = (vec![World::new(1, 0).content()], 0);
     for life in 0..4 {
-        let fail = |text: String| -> ! { panic!("seed {seed}, life {life}: {text}") };
+        let failed = |text: &str| format!("seed {seed}, life {life}: {text}");
         let shards = 1 + random.below(4) as usize;
         let bring_back = |shards| {
-            let choice = choose_in(&places).unwrap_or_else(|text| fail(text));
+            let choice = choose_in(&places).map_err(|text| failed(&text))?;
             let recovered = recover(choice, &config, shards, &Status::default());
-            recovered.unwrap_or_else(|text| fail(text)).unwrap()
+            let recovered = recovered.map_err(|text| failed(&text))?;
+            Ok::<_, String>(recovered.expect("nobody stops it"))
         };
         let before = read_directory(&scratch.path);
-        let recovered = bring_back(shards);
+        let recovered = bring_back(shards)?;
         let after = read_directory(&scratch.path);
         let (manifest, needs_base) = (recovered.manifest, recovered.needs_base);
         let mut world = World::with(recovered.keyspaces, manifest.next_number);
         let content = world.content();
         let kept = moments.iter().rposition(|moment| *moment == content);
-        let kept = kept.unwrap_or_else(|| fail("what is left never was".to_owned()));
+        let kept = kept.ok_or_else(|| failed("what is left never was"))?;
         if kept < safe {
-            fail(format!("{kept} units are left, {safe} were on disk"));
+            return Err(failed(&format!("{kept} units are left, {safe} were on disk")));
         }
         lost += moments.len() - 1 - kept;
         if random.below(4) == 0 {
@@ -474,9 +476,9 @@ fn lives(seed: u64) -> usize {
             for (path, content) in before.iter().filter(|_| random.below(2) == 0) {
                 std::fs::write(path, content).unwrap();
             }
-            let mut again = World::with(bring_back(1 + shards % 4).keyspaces, 0);
+            let mut again = World::with(bring_back(1 + shards % 4)?.keyspaces, 0);
             if again.content() != content {
-                fail("a second recovery finds something else".to_owned());
+                return Err(failed("a second recovery finds something else"));
             }
             assert_eq!(read_directory(&scratch.path), after, "seed {seed}");
         }
@@ -486,6 +488,9 @@ fn lives(seed: u64) -> usize {
             disk.was_cut(&path, after[&path].len());
         }
         disk.ends_at(usize::MAX);
+        if lies {
+            disk.lies();
+        }
         if !manifest.generations.is_empty() {
             disk.sync_directory(&places.logs()).unwrap();
         }
@@ -520,10 +525,10 @@ fn lives(seed: u64) -> usize {
         if let Err(error) = ran
             && !disk.has_ended()
         {
-            fail(error.to_string());
+            return Err(failed(&error.to_string()));
         }
         if end == End::Stop {
-            this.stop().unwrap_or_else(|error| fail(error.to_string()));
+            this.stop().map_err(|error| failed(&error.to_string()))?;
         }
         if !this.complete {
             // There are no append-only files yet, so far as a start is concerned: a snapshot counts.
@@ -547,7 +552,7 @@ fn lives(seed: u64) -> usize {
         }
         (moments, safe) = (this.moments, this.safe);
     }
-    lost
+    Ok(lost)
 }
 
 /// Snapshots by themselves, in both forms, one after the other. What a start finds is the last that was completed, or one
@@ -583,7 +588,7 @@ fn saves(seed: u64) {
                 1 => (Files::one(shared, path.clone()), 1),
                 _ => (Files::set(shared, path.clone(), number as i64 * 10, parts), parts),
             };
-            let mut write = |files: &mut Files| {
+            let write = |files: &mut Files| {
                 for part in 0..parts {
                     let mut output = files.open(part)?;
                     output.append(format!("{number} {part} {parts}").as_bytes())?;
@@ -628,8 +633,15 @@ fn after_a_loss_of_power_nothing_that_was_synced_one_by_one_is_missing() {
 
 #[test]
 fn whenever_the_power_goes_or_the_process_is_killed_a_start_finds_all_that_was_promised() {
+    let lives = |seed| lives(seed, false).unwrap_or_else(|text| panic!("{text}"));
     let lost: usize = seeds().map(lives).sum();
     assert!(lost > 0, "the model loses something now and then");
+}
+
+#[test]
+fn a_disk_that_does_not_sync_its_directories_is_noticed() {
+    let noticed = (0..60).filter(|seed| lives(*seed, true).is_err());
+    assert!(noticed.count() > 5);
 }
 
 #[test]

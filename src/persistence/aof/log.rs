@@ -22,6 +22,7 @@ use std::time::Duration;
 use super::writer::{Deferred, Failure, Writer};
 use crate::base::number::format_i64;
 use crate::base::slot::Slot;
+use crate::base::sys::voluntary_waits;
 use crate::base::xxh64::Xxh64;
 use crate::effect::{SEAL_MARK, TIME_MARK};
 
@@ -44,6 +45,42 @@ const LOOK: Duration = Duration::from_millis(1);
 #[inline]
 pub fn is_slow(ns: u64, bytes: usize) -> bool {
     ns > SLOW_NS && ns > SLOW_NS + SLOW_NS_PER_BYTE * bytes as u64
+}
+
+/// An append that takes so long shows it whatever the reason.
+const SLOW_AT_ONCE_NS: u64 = 100_000_000;
+/// For so long after an append that was slow for one reason or the other it is looked at which, in milliseconds.
+const WARY_MS: i64 = 3000;
+
+/// Tells a disk that is slow from a processor that others want: both make an append take long, and only in the first case
+/// has the thread waited for something.
+///
+/// Asking the system each time would cost as much as a small append. So the first one that takes long is let pass, and for a
+/// while from then on it is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Watch {
+    wary_until_ms: i64,
+    waits: Option<i64>,
+}
+
+impl Watch {
+    /// An append begins.
+    #[inline]
+    pub fn begin(&mut self, now_ms: i64) {
+        self.waits = (now_ms < self.wary_until_ms).then(voluntary_waits);
+    }
+
+    /// An append of so many bytes has taken so long: whether the disk is slow.
+    #[inline]
+    pub fn is_slow(&mut self, now_ms: i64, ns: u64, bytes: usize) -> bool {
+        is_slow(ns, bytes) && self.was_the_disk(now_ms, ns)
+    }
+
+    #[cold]
+    fn was_the_disk(&mut self, now_ms: i64, ns: u64) -> bool {
+        self.wary_until_ms = now_ms + WARY_MS;
+        ns > SLOW_AT_ONCE_NS || self.waits.is_some_and(|waits| waits != voluntary_waits())
+    }
 }
 
 /// What a log asks of its file. Appending and syncing may come from different threads.
@@ -631,6 +668,25 @@ mod tests {
         assert_eq!(log.total_bytes(), 20);
         log.append(b"ten bytes.", None).unwrap();
         assert_eq!(log.total_bytes(), 30);
+    }
+
+    #[test]
+    fn a_thread_that_was_only_kept_from_running_shows_no_slow_disk() {
+        let (mut watch, slow) = (Watch::default(), 20_000_000);
+        watch.begin(1000);
+        assert!(!watch.is_slow(1000, slow, 100), "the first one");
+        watch.begin(1001);
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_millis(1) {}
+        assert!(!watch.is_slow(1001, slow, 100), "it has waited for nothing");
+        watch.begin(1002);
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(watch.is_slow(1002, slow, 100));
+        watch.begin(1003);
+        assert!(watch.is_slow(1003, 10 * slow, 100));
+        watch.begin(9000);
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(!watch.is_slow(9000, slow, 100), "long after the last one");
     }
 
     #[test]

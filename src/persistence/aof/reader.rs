@@ -293,7 +293,7 @@ mod tests {
         let sealed = log.len() as u64 / 2;
         log.extend_from_slice(TEXT);
         let (all, problem) = read_all(LogReader::new(&log[..], 0));
-        assert!(problem.is_none() && all.len() == 14, "{all:?}");
+        assert!(problem.is_none() && all.len() == 17, "{all:?}");
         let at = log.len() / 2 + 22; // the key of the second part
         log[at] ^= 1;
         match read_all(LogReader::new(Slow(&log), 0)).1 {
