@@ -933,3 +933,30 @@ impl Core {
         self.open_gates();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_waited_for_when_it_has_long_been_quick_and_longer_each_time_it_was_not() {
+        let mut patience = Patience::default();
+        let quick_until_it_waits = |patience: &mut Patience| {
+            let mut quick = 0;
+            while !patience.waits() {
+                patience.note(QUICK_SYNC_NS / 2);
+                quick += 1;
+            }
+            quick
+        };
+        assert_eq!(quick_until_it_waits(&mut patience), QUICK_SYNCS_MIN);
+        patience.note(QUICK_SYNC_NS * 2);
+        assert!(!patience.waits());
+        patience.note(QUICK_SYNC_NS * 2); // by the ring now: it holds up nobody
+        assert_eq!(quick_until_it_waits(&mut patience), 2 * QUICK_SYNCS_MIN);
+        for _ in 0..20 {
+            patience.note(QUICK_SYNC_NS * 2);
+            assert!(quick_until_it_waits(&mut patience) <= QUICK_SYNCS_MAX);
+        }
+    }
+}

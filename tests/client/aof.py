@@ -1,6 +1,7 @@
 """The append-only files as an operator meets them.
 
     switch    appendonly and appendfsync change at run time, and what was written meanwhile is there after a kill
+    begun     a kill while the first files are written leaves what was there before; beginning again takes no old file for new
     rewrite   BGREWRITEAOF and the automatic rewrite leave one generation of small files; redis-check agrees with them
     waitaof   WAITAOF answers when the logs are on disk
     full      a full disk: MISCONF, nothing acknowledged is lost, and writes go on by themselves once there is room
@@ -98,6 +99,45 @@ def check_switch(options, directory):
         with server.client() as client:
             expect(client.call("EXISTS", "unwritten") == 0, "what came after appendonly no is nowhere")
             expect(client.call("DBSIZE") == 253, "the rest is")
+
+
+def check_begun(options, directory):
+    saved = 100
+    with Run(options, directory) as server:
+        with server.client() as client:
+            for number in range(saved):
+                client.call("SET", f"saved:{number}", "x")
+            client.call("SAVE")
+    for round_number in range(2):
+        with Run(options, directory, "--rdb-key-save-delay", "100000") as server:
+            with server.client() as client:
+                expect(client.call("DBSIZE") == saved, f"{client.call('DBSIZE')} keys in round {round_number}")
+                client.call("CONFIG", "SET", "appendonly", "yes")
+                expect(wait_until(lambda: info(client, "aof_current_size") is not None, 5, "logs"), "they are begun")
+                client.call("SET", f"lost:{round_number}", "x")
+            kill(server)
+    with Run(options, directory, "--save", "") as server:
+        with server.client() as client:
+            expect(client.call("DBSIZE") == saved, "what was lost is lost")
+            client.call("CONFIG", "SET", "appendonly", "yes")
+            expect(rewritten(client), "the first files are written")
+            client.call("SET", "last", "x")
+        kill(server)
+    with Run(options, directory, "--appendonly", "yes") as server:
+        with server.client() as client:
+            found = client.call("DBSIZE"), client.call("EXISTS", "last", "lost:0", "lost:1")
+            expect(found == (saved + 1, 1), f"{found}")
+        kill(server)
+    shutil.rmtree(os.path.join(directory, "appendonlydir"))
+    with Run(options, directory, "--rdb-key-save-delay", "100000") as server:
+        with server.client() as client:
+            client.call("CONFIG", "SET", "appendonly", "yes")
+            expect(wait_until(lambda: info(client, "aof_current_size") is not None, 5, "logs"), "they are begun")
+            client.call("SET", "lost", "x")
+        kill(server)
+    with Run(options, directory, "--appendonly", "yes") as server:
+        with server.client() as client:
+            expect(client.call("DBSIZE") == saved, "a start from what was begun serves the snapshot")
 
 
 def check_rewrite(options, directory):
@@ -399,8 +439,8 @@ def check_torn(options, directory):
 
 
 CHECKS = {
-    "switch": check_switch, "rewrite": check_rewrite, "waitaof": check_waitaof, "full": check_full, "slow": check_slow,
-    "names": check_names, "alone": check_alone, "torn": check_torn,
+    "switch": check_switch, "begun": check_begun, "rewrite": check_rewrite, "waitaof": check_waitaof, "full": check_full,
+    "slow": check_slow, "names": check_names, "alone": check_alone, "torn": check_torn,
 }
 
 
