@@ -12,6 +12,8 @@ A ratio below 1 is better for CPU, latency, memory and pauses; above 1 is better
 """
 
 import argparse
+import binascii
+import itertools
 import json
 import math
 import os
@@ -36,6 +38,7 @@ from measure import (
 KEYS = 1_000_000
 VALUE = b"v" * 64
 REFERENCE = "redis"
+SLOTS = 16384
 
 
 class Bench:
@@ -135,7 +138,8 @@ def in_turn(bench, workload, title, servers, arguments, requests, reference=None
         row = {
             "test": title, "server": server.name, "reference": reference.name, "load_busy": round(busy, 3),
             "void": bool(void and busy > BUSY_SHARE_MAX), "requests": requests, "arguments": arguments,
-            "wait_us": round(statistics.median(run.wait_us for run in mine), 3), "errors": sum(len(r.errors) for r in mine),
+            "wait_us": round(statistics.median(run.wait_us for run in mine), 3),
+            "serving_us": round(statistics.median(run.serving_us for run in mine), 4), "errors": sum(len(r.errors) for r in mine),
         }
         for measure, _ in MEASURES:
             row[measure] = round(statistics.median(getattr(run, measure) for run in mine), 4)
@@ -280,13 +284,40 @@ def memory(bench):
             bench.record("memory", {"server": name, "mean_ratio": round(statistics.mean(values), 3),
                                     "worst_ratio": round(max(values), 3)})
             print(f"{'all':>9} {name:<11} mean ratio {statistics.mean(values):.3f}, worst {max(values):.3f}")
+    memory_of_sparse_slots(bench)
+
+
+def memory_of_sparse_slots(bench):
+    """Bytes of a database with one key in each slot, for which a table for each slot pays most."""
+    keys = {}
+    for number in itertools.count():
+        key = b"key:%016d" % number
+        keys.setdefault(binascii.crc_hqx(key, 0) % SLOTS, key)
+        if len(keys) == SLOTS:
+            break
+    of_redis = None
+    for server in bench.servers():
+        with server, server.client(timeout=60.0) as client:
+            warm_buffers(client)
+            empty = settled_rss_bytes(server.pid)
+            for key in keys.values():
+                client.must("SET", key, b"v" * 64)
+            full = settled_rss_bytes(server.pid)
+        of_redis = of_redis or full
+        bench.record("memory", {"keys": SLOTS, "one_in_each_slot": True, "server": server.name, "empty_bytes": empty,
+                                "bytes": full, "ratio": round(full / of_redis, 3)})
+        print(f"one key in each slot: {server.name:<11} {full / 1e6:.1f} MB in all, {full / of_redis:.3f} of Redis's,"
+              f" {(full - empty) / SLOTS:.1f} bytes/key")
+
+
+def warm_buffers(client):
+    """Makes a server's own buffers resident: they are no key's memory, and weigh as much as a small list's."""
+    for _ in range(300):
+        client.must("ECHO", b"e" * 16_000)
 
 
 def memory_types(bench):
-    """Resident bytes for each member of one big set, sorted set, hash and list, fresh servers for each.
-
-    The servers' own buffers are made resident first: they are no member's memory, and weigh as much as a small list's.
-    """
+    """Resident bytes for each member of one big set, sorted set, hash and list, fresh servers for each."""
     size = 200_000 if bench.options.quick else 1_000_000
     forms = [("set", "SADD", lambda n: [b"member:%d" % n]), ("sorted set", "ZADD", lambda n: [b"%d" % n, b"member:%d" % n]),
              ("hash", "HSET", lambda n: [b"field:%d" % n, b"value:%d" % n]), ("list", "RPUSH", lambda n: [b"element:%d" % n])]
@@ -298,8 +329,7 @@ def memory_types(bench):
         each = {}
         for server in bench.servers():
             with server, server.client(timeout=60.0) as client:
-                for _ in range(300):
-                    client.must("ECHO", b"e" * 16_000)
+                warm_buffers(client)
                 empty = settled_rss_bytes(server.pid)
                 for start in range(0, size, 1000):
                     client.must(command, "key", *(word for n in range(start, start + 1000) for word in words(n)))
@@ -654,8 +684,11 @@ def replica(bench):
         if f"{name}-replica" in rows:
             alone, fed = rows[f"{name}-alone"], rows[f"{name}-replica"]
             rps, cpu = fed["rps"] / alone["rps"], fed["cpu_us"] / alone["cpu_us"]
-            bench.record("replica", {"test": "replica/alone", "server": name, "rps_share": round(rps, 3), "cpu_ratio": round(cpu, 3)})
-            print(f"{name}: {rps:.2f} of its throughput without a replica, {cpu:.2f} of its CPU per request", flush=True)
+            serving = fed["serving_us"] / alone["serving_us"]
+            bench.record("replica", {"test": "replica/alone", "server": name, "rps_share": round(rps, 3), "cpu_ratio": round(cpu, 3),
+                                     "serving_ratio": round(serving, 3)})
+            print(f"{name}: {rps:.2f} of its throughput without a replica, {cpu:.2f} of its CPU per request, {serving:.2f} of the threads "
+                  f"that run commands ({alone['serving_us']:.3f} and {fed['serving_us']:.3f} us)", flush=True)
 
 
 def sync(bench):

@@ -34,6 +34,27 @@ def server_cpu_ns(pid):
     return cpu, wait
 
 
+def serving_cpu_ns(pid):
+    """CPU nanoseconds of the threads that run commands: a Slotwise's shards, of anything else its main thread."""
+    shards, main = 0, 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            name = Path(f"/proc/{pid}/task/{task}/comm").read_text()
+            cpu = int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0])
+        except OSError:
+            continue  # the thread ended between listing and reading
+        if name.startswith("shard-"):
+            shards += cpu
+        if int(task) == pid:
+            main = cpu
+    return shards or main
+
+
+def serving_of(server):
+    """The same of a server, or of all processes of one that is a cluster."""
+    return sum(serving_cpu_ns(pid) for pid in getattr(server, "pids", None) or [server.pid])
+
+
 def cpu_of(server):
     """The same of a server, or of all processes of one that is a cluster."""
     used = [server_cpu_ns(pid) for pid in getattr(server, "pids", None) or [server.pid]]
@@ -78,7 +99,7 @@ class Run:
 
     def __init__(self):
         self.rps = self.p50 = self.p99 = self.p999 = 0.0
-        self.cpu_us = self.wait_us = 0.0
+        self.cpu_us = self.wait_us = self.serving_us = 0.0
         self.load_busy = 0.0
         self.errors = []
 
@@ -127,13 +148,16 @@ def benchmark(server, load_cpus, requests, arguments, unix=False):
     run = Run()
     busy_before, total_before = core_ticks(load_cpus)
     cpu_before, wait_before = cpu_of(server)
+    serving_before = serving_of(server)
     status, text, wall, load_cpu = run_command(command, load_cpus)
     if not server.alive():
         raise RuntimeError(f"{server.name} ended during: {' '.join(command)}\n{server.log_tail()}")
     cpu_after, wait_after = cpu_of(server)
+    serving_after = serving_of(server)
     busy_after, total_after = core_ticks(load_cpus)
     run.errors = find_errors(status, text)
     run.cpu_us = (cpu_after - cpu_before) / requests / 1000
+    run.serving_us = (serving_after - serving_before) / requests / 1000
     run.wait_us = (wait_after - wait_before) / requests / 1000
     # Either the generator itself was at its limit, or something else on its core was: both make a rate worthless.
     core_busy = (busy_after - busy_before) / max(1, total_after - total_before)

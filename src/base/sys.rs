@@ -150,11 +150,45 @@ pub fn name_thread(name: &str) {
     unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) };
 }
 
-/// Asks for less processor time for the calling thread than others get: 1 (a little less) to 19.
-pub fn be_nice(niceness: i32) {
-    // SAFETY: no memory is involved. For Linux zero names the calling thread, not its process. Where it is refused, the
-    // thread runs as it did.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+/// The niceness `more` above the calling thread's.
+fn nicer_by(more: i32) -> i32 {
+    // SAFETY: no memory is involved. For Linux zero names the calling thread, not its process.
+    let own = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    (own + more).min(19)
+}
+
+/// What `sched_setattr` takes, as far as every kernel that has it knows it.
+#[repr(C)]
+#[derive(Default)]
+struct Scheduling {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime_ns: u64,
+    deadline_ns: u64,
+    period_ns: u64,
+}
+
+/// The calling thread does work that may wait: it asks for less processor time than others get (1, a little less, to 19), in
+/// slices of so many nanoseconds, and does not push others aside when it wakes. Kernels before 6.12 know no such slices and
+/// pass over them. What is refused leaves the thread as it was.
+pub fn be_background(nicer: i32, slice_ns: u64) {
+    let nice = nicer_by(nicer);
+    let wanted = Scheduling {
+        size: size_of::<Scheduling>() as u32,
+        policy: libc::SCHED_BATCH as u32,
+        nice,
+        runtime_ns: slice_ns,
+        ..Scheduling::default()
+    };
+    // SAFETY: the structure is live, says its size, and is only read. Zero names the calling thread.
+    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wanted, 0) };
+    if done != 0 {
+        // SAFETY: no memory is involved, and zero names the calling thread.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    }
 }
 
 /// How often the calling thread has let go of its processor because it had to wait for something, and not because others

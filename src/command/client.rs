@@ -1,5 +1,6 @@
 //! What is remembered of a client, and what the handlers of client commands may ask of their core.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::acl::{ChannelNeed, User, Users};
@@ -112,7 +113,7 @@ pub struct Migration {
     /// Host and port.
     pub target: (Vec<u8>, Vec<u8>),
     /// The keys to move.
-    pub keys: Vec<Box<[u8]>>,
+    pub keys: VecDeque<Box<[u8]>>,
     /// Their database here.
     pub db: u32,
     /// The database there.
@@ -237,6 +238,8 @@ pub struct Client {
     pub remembers: bool,
     /// Its commands need a second look: subscriptions forbid most of them, or CLIENT CACHING concerns the next one.
     pub special: bool,
+    /// Among the requests that have been cut out of its input and not run is one that is large.
+    pub heavy: bool,
     /// ASKING has been sent, and concerns the next command, a whole transaction included.
     pub asking: bool,
     /// READONLY: it reads from replicas in cluster mode.
@@ -375,6 +378,7 @@ impl Client {
             tracking_changed: false,
             remembers: false,
             special: false,
+            heavy: false,
             asking: false,
             readonly: false,
             closing: false,
@@ -541,6 +545,7 @@ impl Client {
         let tracking = self.tracking.as_ref();
         self.remembers = tracking.is_some_and(|tracking| tracking.remembers());
         self.special = self.asking
+            || self.heavy
             || self.subscribed && !self.resp3
             || tracking.is_some_and(|tracking| tracking.optin || tracking.optout);
     }

@@ -121,6 +121,8 @@ bits! {
         /// Needs nothing of the data, so that it is answered while they come in: where nodes and slots are. Redis never shows
         /// that state for a copy that takes no time.
         BESIDE_DATA = 30, "";
+        /// Its third argument is a value in the form of DUMP, which is decoded in steps before it runs when it is long.
+        DECODES = 31, "";
         /// Meant for the server's own use and for tests (COMMAND DOCS: `syscmd`).
         SYSTEM = 23, "";
     }

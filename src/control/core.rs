@@ -190,10 +190,11 @@ impl Control {
         self.held_before = self.allocation.balance();
         while !self.stopping {
             self.turn();
+            self.replication.breathe();
             self.links.control().sleep.going_to_sleep();
             let is_wanted = !self.mail.is_empty()
                 || self.links.control().has_mail()
-                || self.replication.has_blocks();
+                || self.replication.has_work();
             let left_ms = self.next_look_ms.saturating_sub(unix_ms());
             let limit = Duration::from_millis(left_ms.max(1) as u64).min(CRON);
             self.ring.turn((!is_wanted).then_some(limit));
@@ -236,7 +237,8 @@ impl Control {
         for message in self.mail.drain(..portion).collect::<Vec<_>>() {
             self.on_message(message);
         }
-        self.drain_stream();
+        self.drain_stream_on();
+        self.trim_backlog_on();
         let now = unix_ms();
         if now >= self.next_look_ms {
             let begun = ticks();

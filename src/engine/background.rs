@@ -67,6 +67,7 @@ impl Core {
                 || self.memory.pressing
                 || !self.chores_due.is_empty()
                 || !self.slots_to_drop.is_empty()
+                || !self.copying.is_empty()
         }) || self.can_walk()
     }
 
@@ -86,6 +87,9 @@ impl Core {
         }
         if !self.slots_to_drop.is_empty() {
             self.drop_some_keys();
+        }
+        if !self.copying.is_empty() {
+            self.copy_on();
         }
         self.mind_memory();
         if self.clients.are_limited() {

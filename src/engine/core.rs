@@ -188,6 +188,10 @@ pub struct Core {
     pub(super) migrations: HashMap<u32, Box<Migrating>>,
     /// The moment after a MIGRATE in which the next one is awaited without sleep.
     pub(super) lingering: Lingering,
+    /// MIGRATEs that go on copying in the next turn.
+    pub(super) copying: Vec<Place>,
+    /// A request waits for the next turn, in which more of its value is decoded.
+    pub(super) decodes: bool,
     /// Links to other servers.
     pub(super) targets: Vec<Box<Target>>,
     /// Full copies that wait for the same.
@@ -298,6 +302,8 @@ impl Core {
             cut_due: None,
             migrations: HashMap::new(),
             lingering: Lingering::default(),
+            copying: Vec::new(),
+            decodes: false,
             targets: Vec::new(),
             stream_cuts: VecDeque::new(),
             feed: None,
@@ -971,8 +977,7 @@ impl Core {
 
     /// Wakes another core if it sleeps.
     pub(super) fn wake(&mut self, core: usize) {
-        let links = self.links.clone();
-        let link = links.core(core);
+        let link = self.links.core(core);
         if link.sleep.must_be_woken()
             && let Some(handle) = link.wake_handle()
         {

@@ -19,6 +19,7 @@ use crate::ring::Completion;
 
 use super::core::{COMMANDS_MAX, Core};
 use super::evict::Room;
+use super::restoring::HEAVY;
 use super::slots::Judgement;
 
 /// Requests looked at together.
@@ -46,7 +47,7 @@ pub(super) struct Item {
 }
 
 /// What comes after a request.
-enum Flow {
+pub(super) enum Flow {
     /// The next one.
     Next,
     /// It did not run: something under way must end first.
@@ -69,7 +70,8 @@ impl Core {
         let used = self.process(connection, bytes, &mut budget);
         if used < bytes.len() && !connection.ending {
             connection.keep_input(&bytes[used..]);
-            if budget == 0 || self.shard.is_none() {
+            if budget == 0 || self.shard.is_none() || self.decodes {
+                self.decodes = false;
                 self.make_ready(connection);
             }
             self.limit_input(connection);
@@ -137,7 +139,8 @@ impl Core {
         }
         (connection.input, connection.input_at) = (input, at);
         connection.consumed(used);
-        if budget == 0 || self.shard.is_none() {
+        if budget == 0 || self.shard.is_none() || self.decodes {
+            self.decodes = false;
             self.make_ready(connection);
         }
         self.limit_input(connection);
@@ -242,6 +245,10 @@ impl Core {
             authenticated: connection.client.authenticated,
         };
         let mut at = from;
+        if connection.client.heavy {
+            connection.client.heavy = false;
+            connection.client.refresh();
+        }
         self.hints.clear();
         while items.len() < LOOKAHEAD {
             let known = spans.len();
@@ -256,6 +263,10 @@ impl Core {
             match connection.parser.next(bytes, at, limits, spans) {
                 Parsed::Request(length) => {
                     at += length;
+                    if length >= HEAVY {
+                        connection.client.heavy = true;
+                        connection.client.refresh();
+                    }
                     if spans.len() == known {
                         continue; // nothing on the line
                     }
@@ -680,6 +691,11 @@ impl Core {
             queue(multi, command, args);
             self.write_reply(connection, |reply| reply.simple("QUEUED"));
             return Some(Flow::Next);
+        }
+        if connection.client.heavy
+            && let Some(flow) = self.decode_ahead(connection, command, args)
+        {
+            return Some(flow);
         }
         if !self.monitors.is_empty() && self.shard.is_some() {
             // Shown now if it runs now. If another core runs it, that core shows it; but one that may block is shown as

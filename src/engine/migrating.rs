@@ -5,6 +5,9 @@
 //! its shards are kept in hand until the other server has answered, which is what Redis does with the whole server at each
 //! try. In EXEC they are in hand anyway.
 //!
+//! A large value is copied in pieces, one in each turn of the core, while its key is watched; when that changes it is copied
+//! anew, from the third time on at once. The pieces are sent when all are there, since their length comes first.
+//!
 //! Links to other servers are the core's own, are used in turn by all MIGRATEs that go there, and are closed when nobody has
 //! used them for a while. They have a place among the connections, for the ring's tokens, but are none: what comes is
 //! lines that answer what was sent, in order.
@@ -21,8 +24,8 @@ use crate::keyspace::watch::WatchToken;
 use crate::mesh::Place;
 use crate::mesh::message::CoreMessage;
 use crate::net::Connection;
-use crate::persistence::rdb;
-use crate::resp::request::{Args, Key, OwnedArgs};
+use crate::persistence::rdb::{self, Dumping};
+use crate::resp::request::{Args, Caller, Key, OwnedArgs, write_parts};
 use crate::resp::{ErrorReply, write_command};
 use crate::ring::Completion;
 use crate::shard::Class;
@@ -36,6 +39,8 @@ use super::wide::{Errand, Owners, Pending};
 const LINK_IDLE_MS: i64 = 10_000;
 /// Tries after which the shards are kept in hand.
 const TRIES_IN_PASSING: u32 = 2;
+/// What is to be sent is kept in pieces of about so many bytes.
+const PIECE_BYTES: usize = 64 * 1024;
 /// Bytes of an answer's line at most: longer ones come from no server that speaks the protocol.
 const LINE_MAX: usize = 64 * 1024;
 
@@ -82,6 +87,12 @@ pub(super) struct Migrating {
     begun: u64,
     /// Keys that are on their way, with what tells whether they have changed since.
     sent: Vec<(Box<[u8]>, Arc<WatchToken>)>,
+    /// What is to be sent: requests for those keys.
+    out: Vec<Vec<u8>>,
+    /// A large value of which a part has been copied.
+    copying: Option<Box<Copying>>,
+    /// How often such a value has changed meanwhile.
+    restarts: u32,
     tries: u32,
     /// The link broke before it said anything, and another was tried.
     retried: bool,
@@ -92,6 +103,14 @@ pub(super) struct Migrating {
     /// Shards kept in hand.
     held: Held,
     exec: Option<Box<Exec>>,
+}
+
+/// A large value that is copied in pieces.
+struct Copying {
+    name: Box<[u8]>,
+    token: Arc<WatchToken>,
+    dumping: Dumping,
+    pieces: Vec<Vec<u8>>,
 }
 
 /// What became of a batch.
@@ -119,7 +138,6 @@ struct Batch {
     lines: Vec<Vec<u8>>,
     /// Unix milliseconds.
     deadline: i64,
-    bytes: Vec<u8>,
 }
 
 /// A link to another server.
@@ -132,8 +150,10 @@ pub(super) struct Target {
     sending: bool,
     failed: Option<Failure>,
     batches: VecDeque<Batch>,
-    /// Batches whose bytes have been handed to the ring.
-    handed: usize,
+    /// What has not been handed to the ring.
+    out: VecDeque<Vec<u8>>,
+    /// How much of what the ring has is sent.
+    sent: usize,
     input: Vec<u8>,
     used_ms: i64,
 }
@@ -155,6 +175,9 @@ impl Core {
             args: OwnedArgs::copy_of(args),
             begun: self.last_ticks,
             sent: Vec::new(),
+            out: Vec::new(),
+            copying: None,
+            restarts: 0,
             tries: 0,
             retried: false,
             answer: None,
@@ -176,7 +199,8 @@ impl Core {
     fn gather_for(&mut self, connection: &mut Connection, migrating: Box<Migrating>) {
         let mut owners = Owners::new();
         let sent = migrating.sent.iter().map(|(name, _)| name);
-        for key in migrating.what.keys.iter().chain(sent) {
+        let copied = migrating.copying.iter().map(|copying| &copying.name);
+        for key in migrating.what.keys.iter().chain(sent).chain(copied) {
             self.add_owner(&mut owners, key);
         }
         owners.sort_unstable();
@@ -195,13 +219,20 @@ impl Core {
         if let Some(answer) = migrating.answer.take() {
             self.take_answer(&mut migrating, answer, &mut held);
         }
-        if migrating.error.is_none() && !migrating.what.keys.is_empty() {
-            let bytes = self.copy_keys(connection, &mut migrating, &mut held);
+        let has_keys = !migrating.what.keys.is_empty() || migrating.copying.is_some();
+        if migrating.error.is_none() && has_keys {
+            if !self.copy_keys(connection, &mut migrating, &mut held) {
+                // Others go on meanwhile.
+                connection.waiting = true;
+                self.copying.push(connection.place);
+                self.migrations.insert(connection.place.index, migrating);
+                return Some(held);
+            }
             if !migrating.sent.is_empty() {
                 migrating.tries += 1;
                 connection.waiting = true;
                 let keeps = migrating.exec.is_some() || migrating.tries > TRIES_IN_PASSING;
-                self.send_keys(connection.place, &migrating, bytes);
+                self.send_keys(connection.place, &mut migrating);
                 let given = if keeps {
                     self.settle_all(&mut held);
                     migrating.held = held;
@@ -263,20 +294,25 @@ impl Core {
         }
     }
 
-    /// Copies the values of the keys that are there, and watches them.
+    /// Copies the values of the keys that are there, and watches them. False if it is to go on in the next turn.
     fn copy_keys(
         &mut self,
         connection: &Connection,
         migrating: &mut Migrating,
         held: &mut Held,
-    ) -> Vec<u8> {
+    ) -> bool {
         let caller = connection.client.caller();
         let (db, replaces) = (
             migrating.what.db as usize,
             migrating.what.replace || migrating.tries > 0,
         );
-        let mut bytes = Vec::new();
-        for name in std::mem::take(&mut migrating.what.keys) {
+        loop {
+            if !self.copy_on_with(migrating, held, &caller, replaces) {
+                return false;
+            }
+            let Some(name) = migrating.next_key() else {
+                return true;
+            };
             let key = Key::new(&name);
             let owner = usize::from(key.slot) % self.shards;
             let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) else {
@@ -286,24 +322,119 @@ impl Core {
             let Some(entry) = shard.read(&caller, &key) else {
                 continue;
             };
-            let left = entry.expire_at().map_or(0, |at| (at - now).max(1));
+            let token = Arc::new(WatchToken::default());
+            if let Some(dumping) = Dumping::begin(&entry.payload(), compress) {
+                shard.watched.add(db, &name, &token);
+                migrating.copying = Some(Box::new(Copying {
+                    name,
+                    token,
+                    dumping,
+                    pieces: Vec::new(),
+                }));
+                continue;
+            }
+            let left = time_left(entry.expire_at(), now);
             let payload = rdb::dump(&entry.payload(), compress);
-            let left = left.to_string();
-            // To a node of a cluster, to which the slot is still on its way.
-            let restore: &[u8] = match self.config.cluster_enabled {
-                true => b"RESTORE-ASKING",
-                false => b"RESTORE",
-            };
-            let mut words: Vec<&[u8]> = vec![restore, &name, left.as_bytes(), &payload];
+            let mut words: Vec<&[u8]> = vec![self.restore_word(), &name, left.as_bytes(), &payload];
             if replaces {
                 words.push(b"REPLACE");
             }
-            write_command(&mut bytes, &words);
-            let token = Arc::new(WatchToken::default());
+            write_command(migrating.last_piece(), &words);
             shard.watched.add(db, &name, &token);
             migrating.sent.push((name, token));
         }
-        bytes
+    }
+
+    /// RESTORE, or its form for a node of a cluster, to which the slot is still on its way.
+    fn restore_word(&self) -> &'static [u8] {
+        match self.config.cluster_enabled {
+            true => b"RESTORE-ASKING",
+            false => b"RESTORE",
+        }
+    }
+
+    /// Goes on with a large value, if one is being copied: a piece of it, or all where the shards are kept in hand anyway.
+    /// False if it is not complete.
+    fn copy_on_with(
+        &mut self,
+        migrating: &mut Migrating,
+        held: &mut Held,
+        caller: &Caller,
+        replaces: bool,
+    ) -> bool {
+        let Some(mut copying) = migrating.copying.take() else {
+            return true;
+        };
+        let db = migrating.what.db as usize;
+        let key = Key::new(&copying.name);
+        let owner = usize::from(key.slot) % self.shards;
+        let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) else {
+            return true;
+        };
+        let in_passing = migrating.exec.is_none()
+            && migrating.tries < TRIES_IN_PASSING
+            && migrating.restarts < TRIES_IN_PASSING;
+        let now = shard.now;
+        let entry = match copying.token.is_broken() {
+            true => None,
+            false => shard.peek(caller.db as usize, &key),
+        };
+        let Some(entry) = entry else {
+            // It has changed or is gone: whatever it is now is copied from the beginning.
+            shard.watched.remove(db, &copying.name, &copying.token);
+            migrating.restarts += 1;
+            migrating.what.keys.push_back(copying.name);
+            return true;
+        };
+        let left = time_left(entry.expire_at(), now);
+        loop {
+            let is_done = copying.dumping.go_on(&entry.payload());
+            copying.pieces.push(copying.dumping.take());
+            if is_done {
+                break;
+            }
+            if in_passing {
+                migrating.copying = Some(copying);
+                return false;
+            }
+        }
+        let Copying {
+            name,
+            token,
+            pieces,
+            ..
+        } = *copying;
+        let length: usize = pieces.iter().map(Vec::len).sum();
+        let words: [&[u8]; 3] = [self.restore_word(), &name, left.as_bytes()];
+        let out = migrating.last_piece();
+        let count = words.len() + 1 + usize::from(replaces);
+        write_parts(out, count, words.into_iter());
+        out.extend_from_slice(format!("${length}\r\n").as_bytes());
+        migrating.out.extend(pieces);
+        let out = migrating.last_piece();
+        out.extend_from_slice(b"\r\n");
+        if replaces {
+            out.extend_from_slice(b"$7\r\nREPLACE\r\n");
+        }
+        migrating.sent.push((name, token));
+        true
+    }
+
+    /// The next turn of those who copy large values.
+    pub(super) fn copy_on(&mut self) {
+        for client in std::mem::take(&mut self.copying) {
+            let Some(mut connection) = self.take_connection(client) else {
+                // It has ended, and another one may have its place.
+                if self.connections[client.index as usize].is_none() {
+                    self.migrations.remove(&client.index);
+                }
+                continue;
+            };
+            if let Some(migrating) = self.migrations.remove(&client.index) {
+                self.gather_for(&mut connection, migrating);
+            }
+            self.put_back(connection);
+        }
     }
 
     /// The other server has answered: deletes what it has and what has not changed since; what has goes once more.
@@ -318,7 +449,7 @@ impl Core {
                     if let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) {
                         shard.watched.remove(db, &name, &token);
                     }
-                    migrating.what.keys.push(name);
+                    migrating.what.keys.push_back(name);
                 }
                 return;
             }
@@ -342,7 +473,7 @@ impl Core {
                     first_error.get_or_insert_with(|| line.clone());
                 }
                 Some(_) if refusal.is_some() || migrating.what.copy => {}
-                Some(_) if token.is_broken() => migrating.what.keys.push(name),
+                Some(_) if token.is_broken() => migrating.what.keys.push_back(name),
                 Some(_) if shard.delete(db, &key) => {
                     shard.changed(db, &key, Class::Generic, "del");
                     shard.effects.count(1);
@@ -366,7 +497,7 @@ impl Core {
     // Links.
 
     /// Puts a batch on the link to where it is to go.
-    fn send_keys(&mut self, client: Place, migrating: &Migrating, keys: Vec<u8>) {
+    fn send_keys(&mut self, client: Place, migrating: &mut Migrating) {
         let what = &migrating.what;
         let at = match self
             .targets
@@ -387,21 +518,44 @@ impl Core {
         // It is said each time: a batch in between may have been for another one, or refused.
         let db = what.target_db.to_string();
         write_command(&mut bytes, &[b"SELECT", db.as_bytes()]);
-        bytes.extend_from_slice(&keys);
+        let mut pieces = std::mem::take(&mut migrating.out).into_iter();
+        if let Some(first) = pieces.next() {
+            bytes.extend_from_slice(&first);
+        }
+        target.out.push_back(bytes);
+        target.out.extend(pieces);
         target.used_ms = now;
         target.batches.push_back(Batch {
             client,
             lines_due: migrating.lines_before() + migrating.sent.len(),
             lines: Vec::new(),
             deadline: now + what.timeout_ms,
-            bytes,
         });
         self.next_tick_ms = self.next_tick_ms.min(now + super::core::TICK_MS);
         self.send_on_link(at);
     }
 }
 
+/// Milliseconds that a key has left, in the form of RESTORE.
+fn time_left(expire_at: Option<i64>, now: i64) -> String {
+    expire_at.map_or(0, |at| (at - now).max(1)).to_string()
+}
+
 impl Migrating {
+    /// The key that is to be copied next.
+    fn next_key(&mut self) -> Option<Box<[u8]>> {
+        self.what.keys.pop_front()
+    }
+
+    /// Where what is to be sent goes on.
+    fn last_piece(&mut self) -> &mut Vec<u8> {
+        let is_full = self.out.last().is_none_or(|last| last.len() >= PIECE_BYTES);
+        if is_full {
+            self.out.push(Vec::new());
+        }
+        self.out.last_mut().expect("there is one now")
+    }
+
     /// Requests that are answered before those for keys: AUTH, SELECT.
     fn lines_before(&self) -> usize {
         1 + usize::from(!self.what.auth.is_empty())
@@ -420,7 +574,8 @@ impl Core {
             sending: false,
             failed: None,
             batches: VecDeque::new(),
-            handed: 0,
+            out: VecDeque::new(),
+            sent: 0,
             input: Vec::new(),
             used_ms: self.now,
         }));
@@ -477,16 +632,18 @@ impl Core {
         else {
             return;
         };
-        let mut bytes = Vec::new();
-        for batch in target.batches.iter_mut().skip(target.handed) {
-            match bytes.is_empty() {
-                true => bytes = std::mem::take(&mut batch.bytes),
-                false => bytes.append(&mut batch.bytes),
-            }
+        let Some(mut bytes) = target.out.pop_front() else {
+            return;
+        };
+        while let Some(next) = target.out.front()
+            && bytes.len() + next.len() <= PIECE_BYTES
+        {
+            bytes.extend_from_slice(next);
+            target.out.pop_front();
         }
-        target.handed = target.batches.len();
         if !bytes.is_empty() {
-            target.sending = true;
+            (target.sending, target.sent) = (true, 0);
+            self.follow_up |= !target.out.is_empty();
             self.ring.send(fd, target.place.token(), bytes, 0, false);
         }
     }
@@ -503,11 +660,11 @@ impl Core {
         if let Some(fd) = target.fd
             && target.failed.is_none()
             && (retry || completion.result > 0)
-            && sent < bytes.len()
+            && target.sent + sent < bytes.len()
         {
-            let mut rest = bytes;
-            rest.drain(..sent);
-            self.ring.send(fd, completion.token, rest, 0, true);
+            target.sent += sent;
+            let from = target.sent;
+            self.ring.send(fd, completion.token, bytes, from, true);
             return;
         }
         target.sending = false;
@@ -553,7 +710,6 @@ impl Core {
             if batch.lines.len() == batch.lines_due
                 && let Some(batch) = target.batches.pop_front()
             {
-                target.handed = target.handed.saturating_sub(1);
                 done.push((batch.client, Answer::Lines(batch.lines, None)));
             }
         }
@@ -579,6 +735,7 @@ impl Core {
         if let Some(fd) = target.fd {
             crate::base::sys::shutdown_socket(fd);
         }
+        target.out.clear();
         let batches = std::mem::take(&mut target.batches);
         self.drop_link(at);
         self.count_links();

@@ -18,6 +18,7 @@ use crate::keyspace::blocked::Wait;
 use crate::mesh::Place;
 use crate::mesh::message::{CoreAnswer, CoreMessage};
 use crate::net::Connection;
+use crate::persistence::rdb::Restoring;
 use crate::resp::request::{Args, OwnedArgs};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shard;
@@ -66,6 +67,8 @@ pub(super) enum Errand {
     Script(&'static Registered, OwnedArgs),
     /// Go on with moving keys to another server.
     Migrate(Box<Migrating>),
+    /// RESTORE of a value that has been decoded.
+    Restore(&'static Registered, OwnedArgs, Box<Restoring>),
 }
 
 pub(super) type Owners = SmallVec<[u16; 16]>;
@@ -397,7 +400,7 @@ impl Core {
     }
 
     /// Whether somebody monitors and the command is one to be shown as its plan runs.
-    fn is_shown_when_run(&self, command: &Registered) -> bool {
+    pub(super) fn is_shown_when_run(&self, command: &Registered) -> bool {
         !self.monitors.is_empty()
             && !matches!(command.spec.run, Run::Client(_))
             && !command.spec.flags.has(Flags::BLOCKING)
@@ -506,7 +509,6 @@ impl Core {
         if (!self.config.borrow && !only_home) || !self.to_schedule.is_empty() {
             return None;
         }
-        let links = self.links.clone();
         let mut held: Held = Vec::with_capacity(participants.len());
         for &participant in participants {
             let index = usize::from(participant);
@@ -515,7 +517,7 @@ impl Core {
             } else if self.outgoing[index].in_flight == 0
                 && self.outgoing[index].requests.is_empty()
             {
-                links.core(index).berth.borrow()
+                self.links.core(index).berth.borrow()
             } else {
                 None
             };
@@ -534,7 +536,7 @@ impl Core {
         // And what a blocked client is owed goes before everything.
         if participants
             .iter()
-            .any(|&one| links.core(usize::from(one)).has_scheduled())
+            .any(|&one| self.links.core(usize::from(one)).has_scheduled())
             || held.iter().any(|shard| shard.blocked.has_ready())
         {
             self.give_back(held);
@@ -548,12 +550,11 @@ impl Core {
         if self.to_schedule.is_empty() {
             return;
         }
-        let links = self.links.clone();
         let all = self
             .to_schedule
             .iter()
             .map(|transaction| (&transaction.participants[..], transaction.clone()));
-        if !links.schedule(all) {
+        if !self.links.schedule(all) {
             return; // another core is at it: next turn
         }
         for transaction in std::mem::take(&mut self.to_schedule) {
@@ -768,6 +769,14 @@ impl Core {
                 Some(held)
             }
             Errand::Migrate(migrating) => self.migrate_held(connection, migrating, held),
+            Errand::Restore(command, args, decoded) => {
+                connection.waiting = false;
+                let args = args.args(connection.client.caller());
+                self.restore_held(connection, &mut held, command, &args, decoded);
+                self.resume(connection);
+                self.serve_held(&mut held);
+                Some(held)
+            }
             Errand::Exec(mut exec) => {
                 exec.held = held;
                 self.run_exec(connection, exec)

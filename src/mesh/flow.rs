@@ -166,6 +166,11 @@ impl FlowEnd {
         !self.blocks.is_empty()
     }
 
+    /// Bytes handed on and not taken.
+    pub fn under_way(&self) -> usize {
+        self.shared.under_way.load(Ordering::Relaxed)
+    }
+
     /// Whether something was not handed on.
     pub fn is_lost(&self) -> bool {
         self.shared.lost.load(Ordering::Acquire)

@@ -9,6 +9,7 @@ use crate::command::table::Registered;
 use crate::keyspace::blocked::Waiter;
 use crate::mesh::Place;
 use crate::mesh::message::Have;
+use crate::persistence::rdb::Restoring;
 use crate::replication::SyncRequest;
 use crate::resp::parser::Parser;
 
@@ -46,6 +47,8 @@ pub struct Connection {
     pub held: bool,
     /// While a log is slow: what its answers of this turn rest on.
     pub light: Light,
+    /// The value of the RESTORE that comes next, as far as it is decoded.
+    pub restoring: Option<Box<Restoring>>,
     /// Waits in a blocking command.
     pub blocked: Option<Box<Blocking>>,
     /// It has asked for the stream, and leaves this core when nothing of it is under way any more.
@@ -185,6 +188,7 @@ impl Connection {
             light: Light::default(),
             blocked: None,
             leaving: None,
+            restoring: None,
             served: None,
             tracks: false,
             publishing: false,

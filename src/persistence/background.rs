@@ -33,6 +33,11 @@ use crate::base::sys;
 
 /// How much less of the core's time than others get the writer's thread asks for.
 const NICENESS: i32 = 5;
+/// How long the writer's thread works before it lets others have the processor. The kernel would look after them with its
+/// next tick only, which may be 4 ms away.
+const SLICE: Duration = Duration::from_micros(100);
+/// Bytes written between two looks at the clock.
+const STEP: usize = 32 * 1024;
 /// A line of progress is logged after so many bytes.
 const PROGRESS_EVERY: u64 = 4 << 30;
 /// No shard has this number.
@@ -373,7 +378,7 @@ pub fn start(
     std::thread::Builder::new()
         .name("snapshot".to_owned())
         .spawn(move || {
-            sys::be_nice(NICENESS);
+            sys::be_background(NICENESS, SLICE.as_nanos() as u64);
             fed.wait_for_opening();
             let ending = Writing::new(&fed, plan, consumer, outputs).run();
             on_end(&fed, ending);
@@ -405,6 +410,8 @@ struct Writing<'a> {
     next_line: u64,
     /// What it frees cores have allocated.
     account: Account,
+    /// Since when it has had the processor.
+    working: Instant,
 }
 
 impl<'a> Writing<'a> {
@@ -419,6 +426,15 @@ impl<'a> Writing<'a> {
             outputs,
             targets: Vec::new(),
             next_line: PROGRESS_EVERY,
+            working: Instant::now(),
+        }
+    }
+
+    /// Lets others have the processor when it has had it long enough.
+    fn breathe(&mut self) {
+        if self.working.elapsed() >= SLICE {
+            std::thread::yield_now();
+            self.working = Instant::now();
         }
     }
 
@@ -464,6 +480,7 @@ impl<'a> Writing<'a> {
         while let Some(chunk) = self.feed.next() {
             self.take(chunk)?;
             self.account.settle();
+            self.breathe();
         }
         if self.feed.is_over() {
             return Ok(());
@@ -628,12 +645,15 @@ impl<'a> Writing<'a> {
     }
 
     fn append(&mut self, number: usize, bytes: &[u8]) -> io::Result<()> {
-        let target = &mut self.targets[number];
-        if self.plan.check_sum {
-            target.sum = crc64::update(target.sum, bytes);
+        for part in bytes.chunks(STEP) {
+            let target = &mut self.targets[number];
+            if self.plan.check_sum {
+                target.sum = crc64::update(target.sum, part);
+            }
+            target.bytes += part.len() as u64;
+            target.output.append(part)?;
+            self.breathe();
         }
-        target.bytes += bytes.len() as u64;
-        target.output.append(bytes)?;
         let written: u64 = self.targets.iter().map(|target| target.bytes).sum();
         if written >= self.next_line {
             self.next_line += PROGRESS_EVERY;

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 /// Bytes of a block.
 const BLOCK: usize = 16 * 1024;
+/// Blocks given back at a time: a replica that has caught up leaves thousands, which take milliseconds.
+const TRIMMED_MAX: usize = 64;
 
 /// Bytes of the stream that one shard has brought about alone, or that nobody may do apart from the rest. It holds whole
 /// commands and whole transactions, and ends where the next one begins.
@@ -157,14 +159,21 @@ impl Backlog {
     }
 
     /// Lets go of what is beyond `size` bytes and before byte `needed`, the first one that a replica has yet to be sent.
-    pub fn trim(&mut self, size: u64, needed: Option<u64>) {
+    /// True when there is more to let go than is done at once.
+    pub fn trim(&mut self, size: u64, needed: Option<u64>) -> bool {
         let keep = self.next.saturating_sub(size).max(self.first);
         let keep = needed.map_or(keep, |needed| keep.min(needed.max(self.first)));
+        let (mut trimmed, mut has_more) = (0, false);
         while let Some(block) = self.blocks.front() {
             let end = self.block_from + block.len() as u64;
             if end > keep || block.len() < BLOCK {
                 break;
             }
+            has_more = trimmed == TRIMMED_MAX;
+            if has_more {
+                break;
+            }
+            trimmed += 1;
             self.block_from = end;
             self.blocks.pop_front();
         }
@@ -174,6 +183,7 @@ impl Backlog {
                 runs.pop_front();
             }
         }
+        has_more
     }
 
     /// Whether bytes from number `from` on can be had, or the next to come is meant.

@@ -65,6 +65,8 @@ pub struct Merge {
     db: Option<u32>,
     /// The last run merged blocks with stamps below this.
     below: u64,
+    /// It stopped before it had come to their end.
+    is_unfinished: bool,
 }
 
 /// How far each input has been handed over at one moment.
@@ -78,6 +80,7 @@ impl Merge {
             inputs: (0..shards).map(|_| Input::default()).collect(),
             db: None,
             below: 0,
+            is_unfinished: false,
         }
     }
 
@@ -117,8 +120,16 @@ impl Merge {
         self.inputs.iter().zip(&position.0).all(passed)
     }
 
+    /// Whether the last run stopped because it had merged enough: [`Merge::go_on`] comes before anything is taken.
+    pub fn is_unfinished(&self) -> bool {
+        self.is_unfinished
+    }
+
     /// Whether something is there that the last run left for the next: nothing was known of what may come before it.
     pub fn has_more(&self) -> bool {
+        if self.is_unfinished {
+            return true;
+        }
         let later = |input: &Input| {
             let block = input.blocks.front();
             block.is_some_and(|block| block.stamp >= self.below)
@@ -126,9 +137,18 @@ impl Merge {
         self.inputs.iter().any(later)
     }
 
-    /// Merges blocks with stamps below that, in their order; all of these must have been taken.
-    pub fn run(&mut self, below: u64, sink: &mut impl Sink) {
+    /// Merges blocks with stamps below that, in their order; all of these must have been taken. It stops early behind a
+    /// block with which it has merged so many bytes.
+    pub fn run(&mut self, below: u64, most: usize, sink: &mut impl Sink) {
         self.below = below;
+        self.go_on(most, sink);
+    }
+
+    /// Goes on with a run that has stopped early.
+    pub fn go_on(&mut self, most: usize, sink: &mut impl Sink) {
+        let below = self.below;
+        let mut merged = 0;
+        self.is_unfinished = false;
         let mut heads: Vec<Option<Head>> = Vec::new();
         heads.resize_with(self.inputs.len(), || None);
         loop {
@@ -141,7 +161,18 @@ impl Merge {
             let Some((_, shard)) = first else {
                 return;
             };
-            match self.run_own(shard, sink) {
+            if merged >= most {
+                self.is_unfinished = true;
+                return;
+            }
+            let input = &self.inputs[shard];
+            let length = input.blocks.front().map_or(0, |block| block.bytes.len());
+            let (at, done) = (input.at, input.done);
+            let head = self.run_own(shard, sink);
+            // What waits is met again by every run, and counts once.
+            let input = &self.inputs[shard];
+            merged += if input.done == done { input.at } else { length } - at;
+            match head {
                 Head::Nothing => {}
                 Head::Barrier(number) => {
                     heads[shard] = Some(Head::Barrier(number));
@@ -510,7 +541,7 @@ mod tests {
                 merge.take(shard, block);
             }
         }
-        merge.run(u64::MAX, &mut out);
+        merge.run(u64::MAX, usize::MAX, &mut out);
         out
     }
 
@@ -541,7 +572,7 @@ mod tests {
         let (mut merge, mut out) = (Merge::new(3), Out::default());
         merge.take(2, model.ways[2].pop_front().unwrap());
         let position = merge.position();
-        merge.run(u64::MAX, &mut out);
+        merge.run(u64::MAX, usize::MAX, &mut out);
         assert_eq!(
             (words(&out.bytes).len(), merge.has_passed(&position)),
             (0, false)
@@ -550,7 +581,7 @@ mod tests {
             model.hand_on(shard, None);
             merge.take(shard, model.ways[shard].pop_front().unwrap());
         }
-        merge.run(u64::MAX, &mut out);
+        merge.run(u64::MAX, usize::MAX, &mut out);
         let expected = "SELECT 1,SET before,MULTI,SET a,SET b,SELECT 2,SET c,EXEC,SET after";
         assert_eq!(words(&out.bytes).join(","), expected);
         assert!(merge.has_passed(&position));
@@ -630,13 +661,13 @@ mod tests {
                 merge.take(shard, block);
             }
         }
-        merge.run(4, &mut out);
+        merge.run(4, usize::MAX, &mut out);
         let expected = "SELECT 0,SET 0,SET 1,SET 2,SET 3";
         assert_eq!(
             (words(&out.bytes).join(",").as_str(), merge.has_more()),
             (expected, true)
         );
-        merge.run(6, &mut out);
+        merge.run(6, usize::MAX, &mut out);
         assert_eq!(
             words(&out.bytes).join(","),
             format!("{expected},SET 4,SET 5")
@@ -694,7 +725,11 @@ mod tests {
                         merge.take(shard, block);
                     }
                 }
-                merge.run(u64::MAX, &mut out);
+                merge.run(u64::MAX, 1 + below(200), &mut out);
+                while merge.is_unfinished() {
+                    assert!(merge.has_more());
+                    merge.go_on(1 + below(200), &mut out);
+                }
             }
             for shard in 0..shards {
                 model.hand_on(shard, None);
@@ -702,7 +737,7 @@ mod tests {
                     merge.take(shard, block);
                 }
             }
-            merge.run(u64::MAX, &mut out);
+            merge.run(u64::MAX, usize::MAX, &mut out);
             assert!(merge.has_passed(&merge.position()), "seed {seed}");
             let (mut db, mut multi, mut got) = (0, None, vec![Vec::new(); shards]);
             let mut passed = Vec::new();

@@ -261,16 +261,7 @@ impl Shard {
     /// A key for a writing command. Expired keys are deleted first. Its expiry changes through `set_expire_at` only.
     #[inline]
     pub fn write(&mut self, caller: &Caller, key: &Key<'_>) -> Option<&mut KeyEntry> {
-        let db = caller.db as usize;
-        let (keyspace, mut beside) = self.split();
-        let mut found = keyspace.found(db, key)?;
-        if beside.is_due(found.get()) && !beside.expiry_paused {
-            beside.on_expired(db, key, found.remove());
-            return None;
-        }
-        beside.before_change(db, found.get_mut());
-        beside.touch(caller, found.get_mut());
-        Some(found.into_mut())
+        self.change(caller, key, None)
     }
 
     /// A key for a command that changes a string where it is: these bytes of it at most, and others may be added at its
@@ -282,6 +273,16 @@ impl Shard {
         key: &Key<'_>,
         bytes: Range<usize>,
     ) -> Option<&mut KeyEntry> {
+        self.change(caller, key, Some(bytes))
+    }
+
+    #[inline]
+    fn change(
+        &mut self,
+        caller: &Caller,
+        key: &Key<'_>,
+        bytes: Option<Range<usize>>,
+    ) -> Option<&mut KeyEntry> {
         let db = caller.db as usize;
         let (keyspace, mut beside) = self.split();
         let mut found = keyspace.found(db, key)?;
@@ -289,7 +290,7 @@ impl Shard {
             beside.on_expired(db, key, found.remove());
             return None;
         }
-        beside.before_bytes_change(db, found.get_mut(), bytes);
+        beside.before_change(db, found.get_mut(), bytes);
         beside.touch(caller, found.get_mut());
         Some(found.into_mut())
     }
@@ -383,10 +384,7 @@ impl Shard {
                     beside.on_expired(db, key, old);
                     beside.notify(db, key, Class::New, "new");
                 } else {
-                    match bytes {
-                        Some(bytes) => beside.before_bytes_change(db, found.get_mut(), bytes),
-                        None => beside.before_change(db, found.get_mut()),
-                    }
+                    beside.before_change(db, found.get_mut(), bytes);
                     beside.touch(caller, found.get_mut());
                 }
                 (found.into_mut(), due)
@@ -585,7 +583,7 @@ impl Shard {
     ) -> Option<&mut KeyEntry> {
         let (keyspace, mut beside) = self.split();
         let mut found = keyspace.found(db, key)?;
-        beside.before_bytes_change(db, found.get_mut(), bytes);
+        beside.before_change(db, found.get_mut(), Some(bytes));
         Some(found.into_mut())
     }
 
@@ -594,7 +592,7 @@ impl Shard {
     pub fn edit(&mut self, db: usize, key: &Key<'_>) -> Option<&mut KeyEntry> {
         let (keyspace, mut beside) = self.split();
         let mut found = keyspace.found(db, key)?;
-        beside.before_change(db, found.get_mut());
+        beside.before_change(db, found.get_mut(), None);
         Some(found.into_mut())
     }
 

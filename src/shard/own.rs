@@ -14,6 +14,7 @@ use crate::keyspace::{Db, KeyEntry, Keyspace, Remains, Value};
 use crate::mesh::flow::Flow;
 use crate::persistence::Status;
 use crate::persistence::aof::log::Log;
+use crate::persistence::rdb::Restoring;
 use crate::pubsub::{News, Topic};
 use crate::resp::request::Key;
 use crate::script::Scripts;
@@ -129,6 +130,8 @@ pub struct Shard {
     pub slot_costs: Option<Box<SlotCosts>>,
     /// A full copy that is coming in.
     pub incoming: Option<Box<Keyspace>>,
+    /// The value of the RESTORE that runs next, if it was so large that it has been decoded before.
+    pub decoded: Option<Box<Restoring>>,
     /// Keys expire in the background too (DEBUG SET-ACTIVE-EXPIRE); else only when somebody meets them.
     pub expires_actively: bool,
     /// Values to be freed in steps.
@@ -213,24 +216,21 @@ impl Beside<'_> {
         }
     }
 
-    /// An entry is about to change: a walk may have to write it down first.
+    /// An entry is about to change, a string perhaps in `bytes` only, or at its end: a walk may have to write it down
+    /// first.
     #[inline]
-    pub(super) fn before_change(&mut self, db: usize, entry: &mut KeyEntry) {
-        if let Some(walk) = self.walk {
-            walk.before_change(db, entry, self.config, self.now);
-        }
-    }
-
-    /// The same where only these bytes of a string change, and others may be added at its end.
-    #[inline]
-    pub(super) fn before_bytes_change(
+    pub(super) fn before_change(
         &mut self,
         db: usize,
         entry: &mut KeyEntry,
-        bytes: Range<usize>,
+        bytes: Option<Range<usize>>,
     ) {
-        if let Some(walk) = self.walk {
-            walk.before_bytes_change(db, entry, bytes, self.config, self.now);
+        match (&mut *self.walk, bytes) {
+            (None, _) => {}
+            (Some(walk), None) => walk.before_change(db, entry, self.config, self.now),
+            (Some(walk), Some(bytes)) => {
+                walk.before_bytes_change(db, entry, bytes, self.config, self.now);
+            }
         }
     }
 
@@ -304,6 +304,7 @@ impl Shard {
             slot_map: None,
             slot_costs: None,
             incoming: None,
+            decoded: None,
             expires_actively: true,
             garbage: Vec::new(),
             evictor: Evictor::default(),

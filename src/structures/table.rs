@@ -37,7 +37,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use bucket::{BUCKET_BYTES, Bits, Meta, Node, tag_of};
+use bucket::{BUCKET_BYTES, Bits, Meta, Node, SMALL, SMALL_BYTES, SMALL_ENTRIES, tag_of};
 
 /// What a table holds: an owned handle of eight bytes (a thin box, as it were) that knows its key and its hash.
 ///
@@ -262,9 +262,7 @@ impl<'a, E: Element> Found<'a, E> {
     /// Takes the element out of the table.
     pub fn remove(self) -> E {
         // SAFETY: the place is occupied and belongs to this bucket's chain.
-        let element = unsafe { self.bucket.take(self.node, self.entry) };
-        self.table.on_removal();
-        element
+        unsafe { self.table.take_out(self.bucket, self.node, self.entry) }
     }
 }
 
@@ -377,6 +375,8 @@ impl<E: Element> Table<E> {
         if self.overloaded() {
             self.prefetch_bucket(hash);
             self.grow();
+        } else if self.len as usize == SMALL_ENTRIES + 1 && self.is_small() {
+            self.widen();
         }
         // SAFETY: there is a bucket now, and the table is borrowed exclusively for as long as the result.
         unsafe { &mut *self.bucket_of(hash).place(tag_of(hash), element) }
@@ -393,9 +393,7 @@ impl<E: Element> Table<E> {
     pub fn remove_by(&mut self, hash: u64, is_it: impl FnMut(&E) -> bool) -> Option<E> {
         let (bucket, node, entry) = self.locate(hash, is_it)?;
         // SAFETY: the place is occupied and belongs to this bucket's chain.
-        let element = unsafe { bucket.take(node, entry) };
-        self.on_removal();
-        Some(element)
+        Some(unsafe { self.take_out(bucket, node, entry) })
     }
 
     /// Puts `element` in the place of the one with the same key and hands that back; or hands `element` back as the
@@ -583,7 +581,7 @@ impl<E: Element> Table<E> {
         let mut steps = budget.saturating_mul(10).max(1);
         while self.buckets != 0 && steps != 0 {
             steps -= 1;
-            let bucket = self.bucket_at(self.buckets - 1);
+            let mut bucket = self.bucket_at(self.buckets - 1);
             // SAFETY: the chain is live; `any` answers with an occupied place. The length is counted down before the
             // element is handed out, so that a panic there leaves a sound table.
             unsafe {
@@ -592,8 +590,9 @@ impl<E: Element> Table<E> {
                     if spent >= budget {
                         return true;
                     }
-                    self.len -= 1;
-                    spent = spent.saturating_add(take(bucket.take(node, entry)));
+                    let element = self.lift(bucket, node, entry);
+                    bucket = self.bucket_at(self.buckets - 1); // an only one may have moved
+                    spent = spent.saturating_add(take(element));
                 }
             }
             self.drop_bucket();
@@ -650,6 +649,13 @@ impl<E: Element> Table<E> {
             }
         }
         assert_eq!(count, self.len(), "the length is the number of elements");
+        if self.buckets == 1 {
+            let fits = if self.is_small() { 0..=3 } else { 3..=7 };
+            assert!(
+                fits.contains(&self.len),
+                "an only bucket is as large as it has to be"
+            );
+        }
         assert!(
             self.len != 0 || self.buckets == 0,
             "an empty table has no heap"

@@ -66,11 +66,11 @@ class House:
         self.nodes.append(server)
         return server.start()
 
-    def single(self, redis):
+    def single(self, redis, extra=()):
         """A server that is no node of a cluster."""
         make = support.redis if redis else support.slotwise
         options = {} if redis else {"shards": self.options.shards}
-        server = make(self.options.redis if redis else self.options.slotwise, **options)
+        server = make(self.options.redis if redis else self.options.slotwise, extra=extra, **options)
         self.nodes.append(server)
         return server.start()
 

@@ -312,5 +312,97 @@ def text_of(server):
     return Path(server.log_path).read_text(errors="replace")
 
 
+class Waits:
+    """A client that asks all shards again and again, and notes the longest that it has waited."""
+
+    def __init__(self, server):
+        self.server, self.longest, self.stop = server, 0.0, threading.Event()
+        self.thread = threading.Thread(target=self.ask)
+
+    def ask(self):
+        with self.server.client(timeout=60) as client:
+            while not self.stop.is_set():
+                begun = time.monotonic()
+                client.pipeline([("GET", f"small:{number}") for number in range(16)])
+                self.longest = max(self.longest, time.monotonic() - begun)
+                time.sleep(0.0005)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+
+def fill_large(server, elements):
+    """Large keys of each type; their names."""
+    def words(form, first, last):
+        return [word for number in range(first, last) for word in form(number)]
+    forms = {
+        "hash": ("HSET", lambda number: (f"field:{number}", f"value:{number}")),
+        "set": ("SADD", lambda number: (f"member:{number}",)),
+        "zset": ("ZADD", lambda number: (number % 1000, f"member:{number}")),
+        "list": ("RPUSH", lambda number: (f"element:{number}",)),
+    }
+    with server.client(timeout=60) as client:
+        for name, (command, form) in forms.items():
+            for first in range(0, elements, 1000):
+                client.must(command, name, *words(form, first, first + 1000))
+        client.pipeline([("XADD", "stream", "*", "field", number) for number in range(elements // 10)])
+        client.must("SET", "string", bytes(number % 251 for number in range(1000)) * (elements // 20))
+    return [*forms, "stream", "string"]
+
+
+@test
+def large_keys_move_and_nobody_waits_for_them(house):
+    source, target = house.single(False, DEBUG), house.single(False, DEBUG)
+    names = fill_large(source, 200_000)
+    digests = {name: ask(source, "DEBUG", "DIGEST-VALUE", name) for name in names}
+    for name in names:
+        begun = time.monotonic()
+        with Waits(source) as at_source, Waits(target) as at_target:
+            equal(ask(source, "MIGRATE", "127.0.0.1", target.port, name, 0, 30000), b"OK")
+            took = time.monotonic() - begun
+        for waits in (at_source, at_target):
+            true(waits.longest < max(0.05, took / 4), f"{name} took {took:.3f} s, and a client waited {waits.longest:.3f} s")
+    equal({name: ask(target, "DEBUG", "DIGEST-VALUE", name) for name in names}, digests)
+    equal((ask(source, "DBSIZE"), ask(target, "DBSIZE")), (0, len(names)))
+    # All at once, and back from a real node.
+    redis = house.single(True, DEBUG)
+    for here, there in ((target, redis), (redis, target)):
+        equal(ask(here, "MIGRATE", "127.0.0.1", there.port, "", 0, 30000, "KEYS", *names), b"OK")
+    equal({name: ask(target, "DEBUG", "DIGEST-VALUE", name) for name in names}, digests)
+
+
+@test
+def a_large_key_that_changes_while_it_moves_arrives_as_it_is_in_the_end(house):
+    source, target = house.single(False, DEBUG), house.single(False, DEBUG)
+    fill_large(source, 100_000)
+    with source.client(timeout=60) as mover, source.client(timeout=60) as writer:
+        mover.send("MIGRATE", "127.0.0.1", target.port, "hash", 0, 30000)
+        count = 0
+        while writer.call("EXISTS", "hash") == 1:
+            # It may be gone by now, and then this makes a new one.
+            if writer.transaction([("EXISTS", "hash"), ("HSET", "hash", "changed", count)])[0] == 0:
+                break
+            count += 1
+        equal(mover.read()[0].value(), b"OK")
+    if count > 0:
+        equal(ask(target, "HGET", "hash", "changed"), str(count - 1).encode())
+    equal(ask(target, "HLEN", "hash"), 100_000 + (count > 0))
+    # Gone, or bound to go, before it has moved.
+    with source.client(timeout=60) as mover, source.client(timeout=60) as writer:
+        mover.send("MIGRATE", "127.0.0.1", target.port, "set", 0, 30000)
+        writer.call("DEL", "set")
+        true(mover.read()[0].value() in (b"OK", b"NOKEY"), "moved or gone")
+    with source.client(timeout=60) as client:
+        client.must("PEXPIRE", "zset", 60_000)
+        equal(client.transaction([("MIGRATE", "127.0.0.1", target.port, "zset", 0, 30000)]), [b"OK"])
+    true(50_000 < ask(target, "PTTL", "zset") <= 60_000, "the time that it had left")
+    equal(ask(target, "ZCARD", "zset"), 100_000)
+
+
 if __name__ == "__main__":
     sys.exit(run(TESTS, __doc__, alone=[the_control_core_stays_alive_under_load], connections=500, seconds=6.0))

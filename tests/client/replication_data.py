@@ -149,6 +149,22 @@ def values_of_more_than_64_mb_are_carried(bench):
     equal(digest(replica), digest(primary))
 
 
+@test("both", full=True)
+def a_data_set_of_a_gigabyte_is_carried_in_both_forms(bench):
+    primary = bench.primary()
+    with primary.client(timeout=120) as client:
+        client.must("DEBUG", "POPULATE", 950_000, "many", 1000)
+    found = digest(primary)
+    for diskless in ("yes", "no"):
+        primary.config(repl_diskless_sync=diskless)
+        replica = bench.replica()
+        replica.follow(primary)
+        replica.wait_up(120)
+        wait_same_offset(primary, replica)
+        equal(digest(replica), found, f"DEBUG DIGEST, diskless {diskless}")
+        replica.end(9)
+
+
 @test()
 def big_values_and_binary_keys_are_carried(bench):
     primary, replica = bench.pair()

@@ -570,3 +570,23 @@ def a_slow_link_catches_up(bench):
     proxy.release()
     equal_digests(primary, replica)
     equal(primary.syncs()[:2], (1, 0), "full and partial syncs")
+
+
+@test("both", full=True)
+def a_copy_and_a_load_that_outlast_the_timeout_are_kept_alive(bench):
+    """By files, since a copy straight to the sockets is in motion all the time; both ends take longer than repl-timeout."""
+    keys, each_us = 1500, 2500
+    primary = bench.primary("--repl-timeout", "2", "--repl-diskless-sync", "no")
+    fill_many(primary, keys)
+    primary.config(rdb_key_save_delay=each_us)
+    replica = bench.replica(None, "--repl-timeout", "2")
+    replica.config(key_load_delay=each_us)
+    began = time.monotonic()
+    replica.follow(primary)
+    replica.wait_up(60)
+    spent = time.monotonic() - began
+    true(spent > 6, f"the copy took {spent:.1f} s only")
+    equal(primary.syncs()[0], 1, "full syncs")
+    replica.config(key_load_delay=0)
+    primary.must("SET", "after", 1)
+    wait_same(primary, replica)

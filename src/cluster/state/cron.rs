@@ -23,16 +23,21 @@ impl Cluster {
             self.save_durably();
         }
         self.pfail_count = 0;
-        for key in self.nodes.keys() {
-            self.keep_link(key);
+        let due = self.nodes.due(now_ms);
+        for key in &due {
+            self.keep_link(*key);
         }
         if self.ticks.is_multiple_of(RANDOM_PING_TICKS) {
             self.ping_somebody();
         }
-        for key in self.nodes.keys() {
-            let flags = self.nodes[key].flags;
-            if !flags.has(NodeFlags::MYSELF | NodeFlags::NO_ADDRESS | NodeFlags::HANDSHAKE) {
+        for key in due {
+            let Some(node) = self.nodes.get(key) else {
+                continue; // a handshake that took too long
+            };
+            let unknown = NodeFlags::MYSELF | NodeFlags::NO_ADDRESS | NodeFlags::HANDSHAKE;
+            if !node.flags.has(unknown) {
                 self.look_after(key);
+                self.let_rest(key);
             }
         }
         self.check_manual_timeout();
@@ -109,6 +114,21 @@ impl Cluster {
         }
         if is_waiting && silent_ms > timeout_ms {
             self.suspect(key);
+        }
+    }
+
+    /// A node that has answered, as nearly all have at any time, is not looked at until its next ping is due: that is what
+    /// ticks of a large cluster would be spent on. One that cannot be reached is looked at, and counted, in every tick.
+    fn let_rest(&mut self, key: NodeKey) {
+        let node = &self.nodes[key];
+        let is_at_rest = node.outbound.is_some()
+            && node.ping_sent_ms == 0
+            && !node.flags.has(NodeFlags::PFAIL)
+            && !self.manual.is_for(key);
+        if is_at_rest {
+            let after_ms = self.settings.ping_after_ms();
+            let due_ms = node.pong_received_ms.saturating_add(after_ms) + 1;
+            self.nodes.set_due(key, due_ms);
         }
     }
 

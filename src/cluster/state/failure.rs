@@ -13,7 +13,7 @@ impl Cluster {
     /// `from` says that it cannot reach `about`.
     pub(super) fn add_report(&mut self, about: NodeKey, from: NodeKey) {
         let now_ms = self.now_ms;
-        let reports = &mut self.nodes[about].reports;
+        let reports = &mut self.nodes.aside(about).reports;
         match reports.iter_mut().find(|(key, _)| *key == from) {
             Some((_, at_ms)) => *at_ms = now_ms,
             None => {
@@ -31,7 +31,7 @@ impl Cluster {
 
     /// `from` can reach `about`.
     pub(super) fn remove_report(&mut self, about: NodeKey, from: NodeKey) {
-        let reports = &mut self.nodes[about].reports;
+        let reports = &mut self.nodes.aside(about).reports;
         let before = reports.len();
         reports.retain(|(key, _)| *key != from);
         if reports.len() < before {
@@ -48,7 +48,7 @@ impl Cluster {
     /// How many others say that they cannot reach `about`; what they said too long ago is dropped.
     pub(super) fn report_count(&mut self, about: NodeKey) -> usize {
         let (now_ms, valid_ms) = (self.now_ms, self.settings.timeout_ms() * TIMEOUTS);
-        let reports = &mut self.nodes[about].reports;
+        let reports = &mut self.nodes.aside(about).reports;
         reports.retain(|(_, at_ms)| now_ms - at_ms <= valid_ms);
         reports.len()
     }

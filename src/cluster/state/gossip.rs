@@ -51,7 +51,7 @@ impl Cluster {
             // Friends' pongs count, which is why not everybody is pinged every second.
             let pong_ms = i64::from(entry.pong_received_s) * 1000;
             let newest_ms = self.now_ms.saturating_add(AHEAD_MS);
-            let node = &mut self.nodes[key];
+            let node = self.nodes.aside(key);
             if pong_ms <= newest_ms && pong_ms > node.pong_received_ms {
                 node.pong_received_ms = pong_ms;
             }

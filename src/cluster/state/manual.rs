@@ -59,6 +59,7 @@ impl Cluster {
         self.end_manual_failover();
         self.manual.ends_ms = Some(self.now_ms + TIMEOUT_MS);
         self.manual.replica = Some(sender);
+        self.nodes.set_due(sender, 0);
         self.act(Action::PauseWrites {
             until_ms: self.now_ms + TIMEOUT_MS * PAUSES,
         });

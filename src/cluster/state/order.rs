@@ -18,6 +18,15 @@ pub(super) fn in_order(mut actions: Vec<Action>) -> Vec<Action> {
             at > last || !matches!(action, Action::ResumeWrites)
         });
     }
+    // Of roles the last one counts: a node that steps down and is reset in one turn must not follow anybody in the end.
+    let stops = |action: &Action| matches!(action, Action::StopReplicating);
+    if let Some(last) = actions.iter().rposition(stops) {
+        let mut at = 0;
+        actions.retain(|action| {
+            at += 1;
+            at > last || !matches!(action, Action::Replicate { .. })
+        });
+    }
     actions.sort_by_key(|action| match action {
         Action::Replicate { .. } => 1,
         Action::ResumeWrites => 2,
@@ -54,6 +63,15 @@ mod tests {
         assert_eq!(found, "..rw");
         let found = letters(vec![Action::StopReplicating, other(), Action::DropAllKeys]);
         assert_eq!(found, "s..");
+        let found = letters(vec![
+            replicate(),
+            other(),
+            Action::StopReplicating,
+            other(),
+        ]);
+        assert_eq!(found, ".s.", "the last role counts");
+        let found = letters(vec![Action::StopReplicating, replicate(), other()]);
+        assert_eq!(found, "s.r");
         assert_eq!(letters(vec![Action::ResumeWrites, pause(), other()]), "p.");
         assert_eq!(letters(vec![pause(), Action::ResumeWrites, other()]), "p.w");
     }

@@ -183,6 +183,7 @@ impl Cluster {
         self.now_ms = now_ms;
         let announced_before = self.settings.announce_ip;
         self.settings = settings;
+        self.nodes.set_all_due();
         let settings = &self.settings;
         let (no_failover, announced) = (settings.replica_no_failover, settings.announce_ip);
         let (hostname, node_name) = (settings.hostname.clone(), settings.node_name.clone());

@@ -136,7 +136,7 @@ impl Cluster {
                 continue;
             }
             entries.push(self.entry(node));
-            self.nodes[key].gossiped_in = round;
+            self.nodes.aside(key).gossiped_in = round;
             hoped -= 1;
         }
         let unreachable = self.nodes.iter().filter(|(_, node)| {

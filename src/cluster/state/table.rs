@@ -18,6 +18,9 @@ pub struct NodeKey {
 /// A place for a node.
 struct Place {
     turn: NonZeroU32,
+    /// A tick has nothing to do for the node before then (Unix milliseconds). It stands here and not in the node, so that
+    /// a tick of a large cluster, in which hardly anything is due, does not have to fetch every node.
+    due_ms: i64,
     node: Option<Box<Node>>,
 }
 
@@ -39,6 +42,7 @@ impl Nodes {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {
                 turn: NonZeroU32::MIN,
+                due_ms: 0,
                 node: None,
             });
             (self.places.len() - 1) as u32
@@ -46,6 +50,7 @@ impl Nodes {
         let at = &mut self.places[place as usize];
         assert!(at.node.is_none(), "a free place is empty");
         at.node = Some(Box::new(node));
+        at.due_ms = 0;
         let key = NodeKey {
             place,
             turn: at.turn,
@@ -102,6 +107,30 @@ impl Nodes {
         self.order.clone()
     }
 
+    /// Nodes for which a tick may have something to do.
+    pub fn due(&self, now_ms: i64) -> Vec<NodeKey> {
+        let is_due = |key: &&NodeKey| self.places[key.place as usize].due_ms <= now_ms;
+        self.order.iter().filter(is_due).copied().collect()
+    }
+
+    /// Nothing is due for a node before then, unless it is changed.
+    pub fn set_due(&mut self, key: NodeKey, due_ms: i64) {
+        self.places[key.place as usize].due_ms = due_ms;
+    }
+
+    /// Something may be due for every node at once.
+    pub fn set_all_due(&mut self) {
+        self.places.iter_mut().for_each(|place| place.due_ms = 0);
+    }
+
+    /// A node, for a change that makes nothing due sooner: what gossip says of it, in how many packets it was. Any other
+    /// change goes by the index, and makes the node due.
+    pub fn aside(&mut self, key: NodeKey) -> &mut Node {
+        let at = &mut self.places[key.place as usize];
+        assert_eq!(at.turn, key.turn, "the key of a node that is gone");
+        at.node.as_deref_mut().expect("a key's place is taken")
+    }
+
     /// All nodes.
     pub fn iter(&self) -> impl Iterator<Item = (NodeKey, &Node)> {
         self.order.iter().map(|key| (*key, &self[*key]))
@@ -122,9 +151,8 @@ impl Index<NodeKey> for Nodes {
 
 impl IndexMut<NodeKey> for Nodes {
     fn index_mut(&mut self, key: NodeKey) -> &mut Node {
-        let at = &mut self.places[key.place as usize];
-        assert_eq!(at.turn, key.turn, "the key of a node that is gone");
-        at.node.as_deref_mut().expect("a key's place is taken")
+        self.set_due(key, 0);
+        self.aside(key)
     }
 }
 
@@ -132,6 +160,23 @@ impl IndexMut<NodeKey> for Nodes {
 mod tests {
     use super::super::super::flags::NodeFlags;
     use super::*;
+
+    #[test]
+    fn a_node_is_due_again_when_it_changes_and_not_when_it_is_talked_about() {
+        let node = |digit| Node::new(NodeId([digit; 40]), NodeId::NONE, NodeFlags::NONE, 0);
+        let mut nodes = Nodes::default();
+        let (a, b) = (nodes.insert(node(b'a')), nodes.insert(node(b'b')));
+        assert_eq!(nodes.due(10), [a, b]);
+        nodes.set_due(a, 20);
+        nodes.set_due(b, 20);
+        nodes.aside(a).gossiped_in += 1;
+        assert_eq!(nodes.due(19), []);
+        assert_eq!(nodes.due(20), [a, b]);
+        nodes[b].ping_sent_ms = 15;
+        assert_eq!(nodes.due(19), [b]);
+        nodes.set_all_due();
+        assert_eq!(nodes.due(19), [a, b]);
+    }
 
     #[test]
     fn the_key_of_a_node_that_is_gone_finds_nobody_else() {

@@ -63,7 +63,7 @@ const RESTORE_HISTORY: &[(&str, &str)] = &[
 pub(super) const RESTORE: Command = Command {
     name: "RESTORE",
     arity: Arity::AtLeast(4),
-    flags: Flags::WRITE.and(Flags::DENYOOM),
+    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::DECODES),
     acl: Acl::KEYSPACE.and(Acl::DANGEROUS),
     keys: &[KeySpec::one(1, Access::OW.and(Access::UPDATE))],
     docs: Docs {
@@ -147,6 +147,7 @@ fn restore_options(args: &Args<'_>) -> Result<Options, ErrorReply> {
 }
 
 fn restore(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
+    let ahead = shard.decoded.take();
     let options = restore_options(args)?;
     let (db, key) = (args.db(), args.key(1));
     if !options.replace && shard.write(&args.caller, &key).is_some() {
@@ -156,9 +157,15 @@ fn restore(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<
     if ttl < 0 {
         return Err(ErrorReply::RESTORE_TTL);
     }
-    let verify = !shard.snapshots.skip_checksums.load(Relaxed);
-    let limits = Limits::of(&shard.config);
-    let content = rdb::restore(args.get(3), &limits, verify).map_err(|error| match error {
+    let payload = args.get(3);
+    let ahead = ahead.filter(|ahead| ahead.is_of(payload));
+    let found = ahead
+        .and_then(|ahead| ahead.into_found())
+        .unwrap_or_else(|| {
+            let verify = !shard.snapshots.skip_checksums.load(Relaxed);
+            rdb::restore(payload, &Limits::of(&shard.config), verify)
+        });
+    let content = found.map_err(|error| match error {
         PayloadError::Footer => ErrorReply::DUMP_FOOTER,
         PayloadError::Content(problem) => {
             log::warn!("RESTORE: integrity check failed: {problem}");

@@ -347,6 +347,9 @@ mod tests {
                 ("SADD o 1 2 3", "SMOVE none o 1", "o", 1),
                 ("SADD p 1 2 3", "SPOP p 2", "p", 1),
                 ("ZADD q 1 a", "ZINCRBY q 1 a", "q", 1),
+                ("ZADD q1 1 a 2 b", "ZMPOP 2 none q1 MIN", "q1", 1),
+                ("ZADD q2 1 a 2 b", "BZMPOP 0 2 none q2 MIN", "q2", 2),
+                ("ZADD q3 1 a 2 b", "BZPOPMAX none q3 0", "q3", 2),
                 ("SET r 1", "TYPE r", "r", 0),
                 ("SET s 1", "EXPIRE s 100", "s", 1),
             ] {

@@ -79,8 +79,9 @@ fn pop(
     take_or_wait::<Zset>(shards, args, 1..last, wait, reply, |shard, key, reply| {
         reply.array(3);
         reply.bulk(key.bytes);
+        // To look for a set and to pop from it count as two uses, as in Redis.
         let zset = shard
-            .write_as::<Zset>(&args.caller.again(), key)?
+            .write_as::<Zset>(&args.caller, key)?
             .ok_or(ErrorReply::NO_SUCH_KEY)?;
         let emptied = take(zset, end, 1, false, reply);
         taken(shard, args, key, end, 1, emptied);
@@ -128,7 +129,7 @@ fn bzmpop(
     let until = parse::timeout_seconds(args, 1, shards.any().now)?;
     let wait = (Awaits::Zset, until);
     take_or_wait::<Zset>(shards, args, keys, wait, reply, |shard, key, reply| {
-        zmpop_from(shard, args, key, end, count, reply)
+        zmpop_from(shard, args, &args.caller, key, end, count, reply)
     })
 }
 

@@ -7,7 +7,7 @@ use crate::command::parse;
 use crate::command::spec::{
     Access, Acl, Argument, Arity, Command, Docs, Flags, Group, KeySpec, Run,
 };
-use crate::resp::request::{Args, Key};
+use crate::resp::request::{Args, Caller, Key};
 use crate::resp::{ErrorReply, Reply};
 use crate::shard::{Class, Shard, Shards};
 use crate::structures::zset::{Pair, Zset};
@@ -158,7 +158,7 @@ fn zmpop(
         let key = args.key(at);
         let shard = shards.of(&key);
         if shard.write_as::<Zset>(&args.caller, &key)?.is_some() {
-            return zmpop_from(shard, args, &key, end, count, reply);
+            return zmpop_from(shard, args, &args.caller.again(), &key, end, count, reply);
         }
     }
     reply.null_array();
@@ -190,17 +190,19 @@ pub(super) fn zmpop_arguments(
     Ok((numkeys + 1..end_at, end, count.unwrap_or(1)))
 }
 
-/// Takes members from a sorted set that is there and replies the key with them.
+/// Takes members from a sorted set that is there and replies the key with them. Whether that counts as one more use of
+/// it is up to `caller`.
 pub(super) fn zmpop_from(
     shard: &mut Shard,
     args: &Args<'_>,
+    caller: &Caller,
     key: &Key<'_>,
     end: End,
     count: usize,
     reply: &mut Reply<'_>,
 ) -> Result<(), ErrorReply> {
     let zset = shard
-        .write_as::<Zset>(&args.caller.again(), key)?
+        .write_as::<Zset>(caller, key)?
         .ok_or(ErrorReply::NO_SUCH_KEY)?;
     let count = count.min(zset.len());
     reply.array(2);

@@ -343,7 +343,8 @@ impl Control {
                 }
             }
             Action::StopReplicating => {
-                if self.is_replica() {
+                // A change to a replica may be under way, or wait for the one before.
+                if self.will_be_replica() {
                     self.promote("this node is a primary of its cluster");
                 }
             }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use crate::base::crc64;
+use crate::base::sys;
 use crate::engine::SharedLinks;
 use crate::mesh::message::{CopyOutcome, CoreMessage};
 use crate::persistence::background::{Consumer, Ending};
@@ -28,8 +29,11 @@ use crate::replication::{Copy, OnEnd, Status};
 
 /// How long a write may wait before `repl-timeout` is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Bytes of a file sent at a time.
-const CHUNK: usize = 256 * 1024;
+/// Bytes of a file sent at a time, after which others may have the processor.
+const CHUNK: usize = 64 * 1024;
+/// See `persistence/background.rs`, whose writer sends copies that go through no file.
+const NICENESS: i32 = 5;
+const SLICE_NS: u64 = 100_000;
 
 /// A replica that gets a copy.
 pub(super) struct Target {
@@ -377,6 +381,7 @@ pub(super) fn send_file(
 ) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("copy".to_owned());
     thread.spawn(move || {
+        sys::be_background(NICENESS, SLICE_NS);
         let _ = socket.set_write_timeout(Some(LOOK_EVERY));
         let sent: io::Result<()> = (|| {
             let mut left = file.metadata()?.len();
@@ -391,6 +396,7 @@ pub(super) fn send_file(
                 }
                 write_all(&socket, &chunk[..count], status)?;
                 left -= count as u64;
+                std::thread::yield_now();
             }
             Ok(())
         })();

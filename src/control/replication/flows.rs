@@ -260,6 +260,7 @@ impl Control {
         let mut has_ended = false;
         if let Some(bytes) = bytes {
             flow.sent += result.max(0) as usize;
+            self.replication.moved += result.max(0) as usize;
             let sent_in_all = &self.observatory.replication.bytes_out;
             sent_in_all.fetch_add(result.max(0) as u64, Relaxed);
             if is_closed || (result <= 0 && !again) {

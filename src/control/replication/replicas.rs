@@ -36,7 +36,7 @@ use super::flows::{FlowPlaces, Flows};
 /// Tokens of replicas' operations bear this, and twice their place in the lower half: what lies between is their flows'.
 const TOKEN: u64 = 1 << 32;
 /// Bytes of the stream handed to a socket at a time.
-pub(super) const SEND_MAX: usize = 256 * 1024;
+pub(super) const SEND_MAX: usize = 128 * 1024;
 /// Bytes of memory for the next block that a replica keeps while there is none.
 pub(super) const SPARE_MAX: usize = 64 * 1024;
 /// Bytes of unfinished input of a replica at most: what it may say is short.
@@ -496,10 +496,18 @@ impl Control {
 
     pub(super) fn trim_backlog(&mut self) {
         let (size, needed) = (self.config.repl_backlog_size, self.replicas.needed());
-        if let Some(backlog) = &mut self.replication.backlog {
-            backlog.trim(size, needed);
-        }
+        self.replication.is_trimming = match &mut self.replication.backlog {
+            Some(backlog) => backlog.trim(size, needed),
+            None => false,
+        };
         self.publish_backlog();
+    }
+
+    /// Goes on with what was too much for one go.
+    pub(in crate::control) fn trim_backlog_on(&mut self) {
+        if self.replication.is_trimming {
+            self.trim_backlog();
+        }
     }
 
     /// Sends a replica what it lacks, unless that is under way.
@@ -633,6 +641,7 @@ impl Control {
         };
         let sent = completion.result.max(0) as usize;
         replica.sent += sent;
+        self.replication.moved += sent;
         self.observatory
             .replication
             .bytes_out

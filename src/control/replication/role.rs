@@ -214,12 +214,20 @@ impl Control {
 
     /// Whether this server is a replica of that one, or about to be.
     pub(in crate::control) fn is_following(&self, host: &str, port: u16) -> bool {
+        self.primary_to_be()
+            .is_some_and(|known| known.0 == host.as_bytes() && known.1 == port)
+    }
+
+    /// Whether it is a replica when all changes under way are done.
+    pub(in crate::control) fn will_be_replica(&self) -> bool {
+        self.primary_to_be().is_some()
+    }
+
+    fn primary_to_be(&self) -> Option<&(Vec<u8>, u16)> {
         let following = &self.replication.following;
         let last = following.changes.back();
         let primary = last.map_or(&following.primary, |last| &last.primary);
-        primary
-            .as_ref()
-            .is_some_and(|known| known.0 == host.as_bytes() && known.1 == port)
+        primary.as_ref()
     }
 
     /// Makes this server a replica, or a primary, in a moment.

@@ -14,6 +14,12 @@ use crate::replication::{Backlog, Copy, Cut, History, Merge, Replid, Sink, Strea
 /// Bytes of one shard's effects that may be on their way here at least. A replica that is fed through a short backlog
 /// must not need a full copy because this core did not run for a moment.
 const FLOW_LIMIT_MIN: usize = 64 << 20;
+/// Bytes merged in one turn of this core: replicas, the bus and whoever shares its processor get their turn in between.
+const MERGED_AT_ONCE: usize = 256 * 1024;
+/// Bytes merged and sent before others may have the processor: some hundred microseconds.
+const MOVED_AT_ONCE: usize = 256 * 1024;
+/// When a shard has so many bytes under way this core gives nothing of its time away.
+const HURRY_FROM: usize = FLOW_LIMIT_MIN / 8;
 
 /// What the control core knows of replication.
 pub(in crate::control) struct Replication {
@@ -28,6 +34,10 @@ pub(in crate::control) struct Replication {
     flows: Vec<FlowEnd>,
     /// The number of the last cut asked for.
     last_cut: u64,
+    /// Bytes merged and sent since this core last let others have its processor.
+    pub(super) moved: usize,
+    /// The backlog has more to give back than was done at once.
+    pub(super) is_trimming: bool,
 }
 
 impl Replication {
@@ -40,12 +50,28 @@ impl Replication {
             following: Following::default(),
             flows: Vec::new(),
             last_cut: 0,
+            moved: 0,
+            is_trimming: false,
         }
     }
 
-    /// Whether something of the shards waits to be merged: asked before going to sleep.
-    pub fn has_blocks(&mut self) -> bool {
-        self.merge.has_more() || self.flows.iter_mut().any(FlowEnd::has_some)
+    /// Whether there is more to do, above all something of the shards to merge: asked before going to sleep.
+    pub fn has_work(&mut self) -> bool {
+        self.is_trimming
+            || self.merge.has_more()
+            || self.flows.iter_mut().any(FlowEnd::has_some)
+    }
+
+    /// Lets others have the processor where much has been moved since that was last done, and no shard hands on more than
+    /// this core can take. The kernel would look after them with its next tick only, which may be 4 ms away.
+    pub fn breathe(&mut self) {
+        if self.moved < MOVED_AT_ONCE {
+            return;
+        }
+        self.moved = 0;
+        if self.flows.iter().all(|flow| flow.under_way() < HURRY_FROM) {
+            std::thread::yield_now();
+        }
     }
 
     /// Whether the shards hand on what they do.
@@ -97,8 +123,22 @@ impl Sink for Merged<'_> {
 }
 
 impl Control {
-    /// Takes what the shards have handed on, merges it and lets replicas have it.
+    /// Takes all that the shards have handed on, merges it and lets replicas have it.
     pub(in crate::control) fn drain_stream(&mut self) {
+        if self.replication.merge.is_unfinished() {
+            self.merge_stream(usize::MAX);
+        }
+        self.merge_stream(usize::MAX);
+    }
+
+    /// The same in a turn's portion; what is left keeps the core from sleeping.
+    pub(in crate::control) fn drain_stream_on(&mut self) {
+        self.merge_stream(MERGED_AT_ONCE);
+    }
+
+    /// Merges about so many bytes. Nothing more is taken before all that was taken is merged, so what waits is counted by
+    /// the flows.
+    fn merge_stream(&mut self, most: usize) {
         let Replication {
             history,
             backlog,
@@ -109,29 +149,34 @@ impl Control {
         let Some(first) = flows.first() else {
             return;
         };
-        // Before anything is taken: what was handed on until now is there then, and what it rests on with it.
-        let stamps = first.stamps();
         let before = history.offset;
         let mut lost = false;
-        for (shard, flow) in flows.iter_mut().enumerate() {
-            while let Some(block) = flow.take() {
-                merge.take(shard, block);
+        let mut below = None;
+        if !merge.is_unfinished() {
+            // Before anything is taken: what was handed on until now is there then, and what it rests on with it.
+            let stamps = first.stamps();
+            for (shard, flow) in flows.iter_mut().enumerate() {
+                while let Some(block) = flow.take() {
+                    merge.take(shard, block);
+                }
+                lost |= flow.is_lost();
+                if flow.is_stuck() {
+                    self.links.core(shard).wake_by_event(); // it hands on the rest at the end of its turn
+                }
             }
-            lost |= flow.is_lost();
-            if flow.is_stuck() {
-                self.links.core(shard).wake_by_event(); // it hands on the rest at the end of its turn
-            }
+            let complete = |below, flow: &FlowEnd| flow.complete_below(below);
+            below = Some(flows.iter().fold(stamps, complete));
         }
-        let complete = |below, flow: &FlowEnd| flow.complete_below(below);
-        let below = flows.iter().fold(stamps, complete);
         let mut merged = Merged {
             backlog: backlog.as_mut(),
             history,
             flows,
             barriers: VecDeque::new(),
         };
-        if !lost {
-            merge.run(below, &mut merged);
+        match below {
+            _ if lost => {}
+            Some(below) => merge.run(below, most, &mut merged),
+            None => merge.go_on(most, &mut merged),
         }
         for (number, offset, db) in merged.barriers {
             self.on_barrier(number, offset, db);
@@ -139,6 +184,7 @@ impl Control {
         if lost {
             self.on_stream_lost();
         } else if self.replication.history.offset > before {
+            self.replication.moved += (self.replication.history.offset - before) as usize;
             self.stream_grew();
         }
     }

@@ -10,12 +10,14 @@
 //! is every version and type up to Redis 7.2, older encodings being turned into ours on the way.
 //!
 //! `code.rs` has the numbers, `write.rs` the writer, `input.rs` the ground of the reader, `value.rs` its values,
-//! `stream.rs` streams, `old.rs` the forms that nobody writes any more, `payload.rs` DUMP payloads and `read.rs` whole files.
+//! `stream.rs` streams, `old.rs` the forms that nobody writes any more, `payload.rs` DUMP payloads, `dumping.rs` those of large values
+//! in steps, and `read.rs` whole files.
 //!
 //! The reader trusts nothing: every length is believed only as far as bytes are there, every packed form is walked to
 //! its end, and what is wrong is refused with its offset ([`Problem`]).
 
 pub mod code;
+mod dumping;
 mod input;
 mod lzf;
 mod old;
@@ -29,6 +31,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use dumping::{Dumping, Restoring};
 pub use lzf::Compressor;
 pub use payload::{
     PayloadError, dump, dump_bytes, dump_functions, restore, restore_functions, seal,

@@ -10,7 +10,7 @@ use crate::keyspace::Value;
 use crate::structures::entry::Payload;
 
 /// Version and checksum.
-const FOOTER_BYTES: usize = 10;
+pub(super) const FOOTER_BYTES: usize = 10;
 
 /// Why a payload is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ fn open(payload: &[u8], verify: bool) -> Result<&[u8], PayloadError> {
     Ok(body)
 }
 
-fn refused(halt: Halt) -> PayloadError {
+pub(super) fn refused(halt: Halt) -> PayloadError {
     PayloadError::Content(match halt {
         Halt::Bad(problem) => problem,
         Halt::More(_) => Problem {
@@ -89,7 +89,12 @@ pub fn restore(payload: &[u8], limits: &Limits, verify: bool) -> Result<Content,
         let mut building = Building::begin(kind, &mut input, limits)?;
         building.go_on(&mut input, limits)
     };
-    match read().map_err(refused)? {
+    restored(read().map_err(refused)?)
+}
+
+/// What has been read of a payload, if a key may hold it.
+pub(super) fn restored(content: Content) -> Result<Content, PayloadError> {
+    match content {
         Content::Empty => Err(PayloadError::Content(Problem {
             offset: 0,
             what: What::Truncated,

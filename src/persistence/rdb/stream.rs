@@ -179,6 +179,24 @@ impl Writer {
             self.piece(Walked::Node(id, node));
             spill(&mut self.out);
         }
+        self.stream_rest(stream, spill);
+    }
+
+    /// Nodes from the `from`th on until `bytes` or more are in the buffer; how many.
+    pub(super) fn stream_nodes(&mut self, stream: &Stream, from: usize, bytes: usize) -> usize {
+        let mut written = 0;
+        for (id, node) in stream.nodes().skip(from) {
+            self.piece(Walked::Node(id, node));
+            written += 1;
+            if self.out.len() >= bytes {
+                break;
+            }
+        }
+        written
+    }
+
+    /// What stands behind a stream's nodes.
+    pub(super) fn stream_rest(&mut self, stream: &Stream, spill: &mut impl FnMut(&mut Vec<u8>)) {
         self.piece(Walked::Numbers(Numbers {
             length: stream.length(),
             last_id: stream.last_id,

@@ -43,6 +43,8 @@ pub struct Writer {
     put_off_from: usize,
     /// Compress strings (`rdbcompression`).
     compress: bool,
+    /// Longer ones are not.
+    compressed_max: usize,
     compressor: Compressor,
     scratch: Vec<u8>,
 }
@@ -55,9 +57,16 @@ impl Writer {
             put_off: Vec::new(),
             put_off_from: usize::MAX,
             compress,
+            compressed_max: usize::MAX,
             compressor: Compressor::default(),
             scratch: Vec::new(),
         }
+    }
+
+    /// Strings of more than `length` bytes are written as they are.
+    pub fn compressing_up_to(mut self, length: usize) -> Self {
+        self.compressed_max = length;
+        self
     }
 
     /// Strings of `length` bytes and more are copied and put off, for a writer elsewhere to encode: compressing takes a
@@ -166,7 +175,8 @@ impl Writer {
             self.put_off.push((self.out.len(), bytes.into()));
             return;
         }
-        if self.compress && bytes.len() >= COMPRESSED_MIN {
+        let may_gain = (COMPRESSED_MIN..=self.compressed_max).contains(&bytes.len());
+        if self.compress && may_gain {
             let mut packed = std::mem::take(&mut self.scratch);
             packed.clear();
             let max = bytes.len() - GAIN_MIN;
@@ -283,7 +293,8 @@ impl Writer {
         spill(&mut self.out);
     }
 
-    fn item(&mut self, item: Item<'_>) {
+    /// One element, field or value.
+    pub(super) fn item(&mut self, item: Item<'_>) {
         match item {
             Item::Int(value) => self.integer(value),
             Item::Bytes(bytes) => self.string(bytes),

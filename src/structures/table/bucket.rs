@@ -27,6 +27,10 @@
 //!
 //! The small node is what makes high load affordable: at seven elements a bucket, two of five buckets overflow, most
 //! of them by two or three elements, and half a line apiece is enough for those.
+//!
+//! The only bucket of a table may be a small node, too: 16384 tables with a key or two each are not rare. Such a table
+//! has no room to say so but the bucket itself: it is small when none of the entries 3 to 6 is occupied and the chain
+//! does not go on. A full one therefore keeps one of them occupied ([`Node::settle`]).
 
 #![allow(unsafe_code)]
 
@@ -41,19 +45,19 @@ pub(super) const ENTRIES: usize = 7;
 /// The entry that gives way to the address of the next node.
 const LAST: usize = ENTRIES - 1;
 /// Entries of a small overflow node.
-const SMALL_ENTRIES: usize = 3;
+pub(super) const SMALL_ENTRIES: usize = 3;
 /// A full overflow node shrinks to a small one at this count: one below what fits, so that it does not flap.
 const SMALL_AGAIN: u32 = 2;
 
 /// What tag 6 says of the next node: 64 bytes, seven entries.
 const FULL: u8 = 0;
 /// What tag 6 says of the next node: 32 bytes, three entries.
-const SMALL: u8 = 1;
+pub(super) const SMALL: u8 = 1;
 
 /// Memory of one bucket: one cache line.
 pub(super) const BUCKET_BYTES: usize = 64;
 const BUCKET_LAYOUT: Layout = layout(BUCKET_BYTES);
-const SMALL_BYTES: usize = 32;
+pub(super) const SMALL_BYTES: usize = 32;
 const SMALL_LAYOUT: Layout = layout(SMALL_BYTES);
 
 const _: () = assert!(BUCKET_BYTES == 8 * (1 + ENTRIES));
@@ -91,6 +95,12 @@ impl Meta {
     #[inline]
     pub(super) fn count(self) -> u32 {
         self.occupied().count_ones()
+    }
+
+    /// Whether all of it has room in a small node.
+    #[inline]
+    pub(super) fn fits_small(self) -> bool {
+        self.0 >> (56 + SMALL_ENTRIES) == 0
     }
 
     /// Whether entry 6 is the address of a next node.
@@ -225,6 +235,11 @@ impl<E: Element> Node<E> {
         }
     }
 
+    /// The address as a table keeps it.
+    pub(super) fn root(self) -> NonNull<u8> {
+        self.words.cast()
+    }
+
     #[inline]
     pub(super) fn address(self) -> *const u8 {
         self.words.as_ptr() as *const u8
@@ -301,7 +316,8 @@ impl<E: Element> Node<E> {
         }
     }
 
-    fn allocate(kind: u8) -> Self {
+    /// An empty node.
+    pub(super) fn allocate(kind: u8) -> Self {
         let layout = layout_of(kind);
         // SAFETY: the layout has a size.
         let Some(address) = NonNull::new(unsafe { alloc(layout) }) else {
@@ -313,10 +329,51 @@ impl<E: Element> Node<E> {
         node
     }
 
-    /// Frees an overflow node, not its elements.
-    unsafe fn free(self, kind: u8) {
-        // SAFETY: overflow nodes come from `allocate` with the kind that is kept in their parent.
+    /// Frees an overflow node or an only bucket, not its elements.
+    pub(super) unsafe fn free(self, kind: u8) {
+        // SAFETY: overflow nodes come from `allocate` with the kind that is kept in their parent; an only bucket has the
+        // layout of its kind, too.
         unsafe { dealloc(self.words.as_ptr().cast(), layout_of(kind)) }
+    }
+
+    /// A full node in the place of this small one, with all that is in it.
+    pub(super) unsafe fn widened(self) -> Self {
+        let full = Node::allocate(FULL);
+        // SAFETY: a small node ends after its third entry; what is copied has one owner, since this one is freed.
+        unsafe {
+            ptr::copy_nonoverlapping(self.words.as_ptr(), full.words.as_ptr(), 1 + SMALL_ENTRIES);
+            self.free(SMALL);
+        }
+        full
+    }
+
+    /// A small node in the place of this full one, with all that is in it.
+    unsafe fn narrowed(self) -> Self {
+        let small = Node::allocate(SMALL);
+        // SAFETY: the caller knows that it ends the chain and has room in a small one; each element is moved once.
+        unsafe {
+            let meta = self.meta();
+            for (to, from) in Bits(meta.occupied()).enumerate() {
+                small.put(to, meta.tag(from), self.lift(from));
+            }
+            self.free(FULL);
+        }
+        small
+    }
+
+    /// An only bucket that is a full node, after elements have left it: it becomes a small one when that leaves room
+    /// for one more, or shows by an entry behind the third that it is none. Answers which node the bucket is now.
+    pub(super) unsafe fn settle(self) -> Self {
+        // SAFETY: the node is live and full-sized, by the caller's word, so entry 3 is within it.
+        unsafe {
+            let meta = self.meta();
+            if meta.fits_small() && meta.count() > SMALL_AGAIN {
+                self.put(SMALL_ENTRIES, meta.tag(0), self.lift(0));
+            } else if !meta.goes_on() && meta.count() <= SMALL_AGAIN {
+                return self.narrowed();
+            }
+        }
+        self
     }
 
     /// The first element of the chain with this tag for which `is_it` answers yes: its node and entry.
@@ -459,13 +516,7 @@ impl<E: Element> Node<E> {
             if kind == FULL {
                 return last.extend(tag, element);
             }
-            let bigger = Node::allocate(FULL);
-            ptr::copy_nonoverlapping(
-                last.words.as_ptr(),
-                bigger.words.as_ptr(),
-                1 + SMALL_ENTRIES,
-            );
-            last.free(SMALL);
+            let bigger = last.widened();
             parent.link(bigger, FULL);
             bigger.put(SMALL_ENTRIES, tag, element)
         }
@@ -528,12 +579,7 @@ impl<E: Element> Node<E> {
                 parent.set_meta(parent.meta().ending());
                 parent.put(LAST, rest.tag(from), element);
             } else if kind == FULL && rest.count() <= SMALL_AGAIN {
-                let smaller = Node::allocate(SMALL);
-                for (to, from) in Bits(rest.occupied()).enumerate() {
-                    smaller.put(to, rest.tag(from), last.lift(from));
-                }
-                last.free(FULL);
-                parent.link(smaller, SMALL);
+                parent.link(last.narrowed(), SMALL);
             }
         }
     }

@@ -60,17 +60,61 @@ impl<E: Element> Table<E> {
         u64::from(self.len) * 100 < bound
     }
 
-    /// Counts one removal; merges buckets when few enough elements are left.
+    /// Whether the table has one bucket, and that is a small node.
     #[inline]
-    pub(super) fn on_removal(&mut self) {
+    pub(super) fn is_small(&self) -> bool {
+        // SAFETY: the only bucket is live.
+        self.buckets == 1 && unsafe { self.bucket_at(0).meta() }.fits_small()
+    }
+
+    /// The only bucket, a small node, becomes a full one.
+    #[cold]
+    pub(super) fn widen(&mut self) {
+        // SAFETY: the only bucket is live and small, and the table is borrowed exclusively.
+        self.root = unsafe { self.bucket_at(0).widened() }.root();
+    }
+
+    /// The only bucket, a full node, has lost elements.
+    #[cold]
+    fn settle(&mut self) {
+        // SAFETY: as in `widen`, and it is full.
+        self.root = unsafe { self.bucket_at(0).settle() }.root();
+    }
+
+    /// Takes the element of `entry` in `node` out of the chain of `bucket`, and leaves all buckets.
+    ///
+    /// # Unsafe
+    ///
+    /// The entry must be occupied and belong to that chain.
+    #[inline]
+    pub(super) unsafe fn lift(&mut self, bucket: Node<E>, node: Node<E>, entry: usize) -> E {
+        let was_full = self.buckets == 1 && !self.is_small();
+        // SAFETY: by the caller's word.
+        let element = unsafe { bucket.take(node, entry) };
         self.len -= 1;
+        if was_full && self.len as usize <= SMALL_ENTRIES {
+            self.settle();
+        }
+        element
+    }
+
+    /// The same, and merges buckets when few enough elements are left.
+    ///
+    /// # Unsafe
+    ///
+    /// As for `lift`.
+    #[inline]
+    pub(super) unsafe fn take_out(&mut self, bucket: Node<E>, node: Node<E>, entry: usize) -> E {
+        // SAFETY: by the caller's word.
+        let element = unsafe { self.lift(bucket, node, entry) };
         if self.len == 0 || self.underloaded() {
             self.shrink();
         }
+        element
     }
 
     #[cold]
-    pub(super) fn shrink(&mut self) {
+    fn shrink(&mut self) {
         let buckets = self.buckets as usize;
         let target = if self.len == 0 {
             0
@@ -130,17 +174,24 @@ impl<E: Element> Table<E> {
         }
         self.buckets = last;
         self.release_room();
+        if last == 1 {
+            self.settle();
+        }
     }
 
     /// Memory for bucket number `buckets`, which is not counted yet.
     pub(super) fn make_room(&mut self) {
         let buckets = self.buckets as usize;
+        if buckets == 0 {
+            self.root = Node::<E>::allocate(SMALL).root();
+            return;
+        }
         if buckets < SEGMENT {
             let capacity = last_capacity(buckets);
             if capacity == buckets {
-                // SAFETY: with no buckets there is no root; otherwise the root has this capacity.
+                // SAFETY: the root has this capacity: an only bucket was widened before it was full.
                 unsafe {
-                    let old = (buckets != 0).then(|| (self.root, buckets_layout(capacity)));
+                    let old = Some((self.root, buckets_layout(capacity)));
                     self.root = resize(old, buckets_layout(last_capacity(buckets + 1)));
                 }
             }
@@ -177,7 +228,7 @@ impl<E: Element> Table<E> {
             if buckets < SEGMENT {
                 let (old, new) = (last_capacity(buckets + 1), last_capacity(buckets));
                 if buckets == 0 {
-                    dealloc(self.root.as_ptr(), buckets_layout(old));
+                    Node::<E>::at(self.root).free(SMALL); // what it is when it is empty
                     self.root = NonNull::dangling();
                 } else if old != new {
                     self.root = resize(Some((self.root, buckets_layout(old))), buckets_layout(new));
@@ -221,6 +272,9 @@ impl<E: Element> Table<E> {
 
     /// Bytes of directory and segments.
     pub(super) fn array_bytes(&self) -> usize {
+        if self.is_small() {
+            return SMALL_BYTES;
+        }
         let buckets = self.buckets as usize;
         let segments = buckets.div_ceil(SEGMENT);
         let directory = if segments > 1 {
