@@ -378,13 +378,32 @@ mod tests {
                 words.iter().map(|word| word.as_bytes()).collect();
             let args = owned.args(Caller::default());
             let command = crate::command::admit::find(commands(), &args).unwrap();
-            (knows_no_data(command.spec), read_slots(command.spec, &args).map(|s| s.len()))
+            (
+                knows_no_data(command.spec),
+                read_slots(command.spec, &args).map(|s| s.len()),
+            )
         };
-        for words in ["PING", "ECHO x", "INFO", "CONFIG GET x", "CLIENT ID", "SELECT 1", "TIME"] {
+        for words in [
+            "PING",
+            "ECHO x",
+            "INFO",
+            "CONFIG GET x",
+            "CLIENT ID",
+            "SELECT 1",
+            "TIME",
+        ] {
             let words: Vec<&str> = words.split(' ').collect();
             assert_eq!(spec(&words), (true, None), "{words:?}");
         }
-        for words in ["WAIT 0 0", "DEBUG SLEEP 0", "DBSIZE", "EXEC", "SET a b", "MSET a b", "BLPOP a 0"] {
+        for words in [
+            "WAIT 0 0",
+            "DEBUG SLEEP 0",
+            "DBSIZE",
+            "EXEC",
+            "SET a b",
+            "MSET a b",
+            "BLPOP a 0",
+        ] {
             let words: Vec<&str> = words.split(' ').collect();
             assert_eq!(spec(&words), (false, None), "{words:?}");
         }

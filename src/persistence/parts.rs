@@ -115,7 +115,9 @@ impl Files {
             self.rename(temporary, named)?;
             return self.sync();
         };
-        let passing = self.path.with_file_name(name_of(&self.path, last + 1, 0, 1));
+        let passing = self
+            .path
+            .with_file_name(name_of(&self.path, last + 1, 0, 1));
         self.rename(temporary, &passing)?;
         self.sync()?;
         self.remove_older(earlier)?;
@@ -129,13 +131,14 @@ impl Files {
 
     /// The set takes the place of one file, or of sets.
     fn commit_set(&self, number: i64, earlier: &[PathBuf]) -> io::Result<()> {
-        self.sync()?; // the temporary name of the first file tells that the set does not count yet
         for (temporary, named) in self.temporary.iter().zip(&self.named).skip(1) {
             self.rename(temporary, named)?;
         }
         let mut earlier = earlier.to_vec();
         if let Some(one) = earlier.iter_mut().find(|file| **file == self.path) {
-            let sets = self.path.with_file_name(name_of(&self.path, number - 1, 0, 1));
+            let sets = self
+                .path
+                .with_file_name(name_of(&self.path, number - 1, 0, 1));
             self.rename(one, &sets)?;
             *one = sets;
         }
@@ -157,6 +160,9 @@ impl Consumer for Files {
     }
 
     fn commit(&mut self) -> io::Result<()> {
+        // What a process that was killed has renamed comes before, and the temporary name of a set's first file tells that
+        // the set does not count yet.
+        self.sync()?;
         let mut earlier = self.disk.list(self.directory())?;
         earlier.retain(|file| {
             file.file_name() == self.path.file_name() || part_of(&self.path, file).is_some()

@@ -171,7 +171,11 @@ impl PowerDisk {
 
     /// An operation. Of the last one the outcome is not known to who asks for it, and what waits for the disk has not
     /// waited long enough.
-    fn operation<T>(&self, waits: bool, work: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+    fn operation<T>(
+        &self,
+        waits: bool,
+        work: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut state = self.0.lock().unwrap();
         if state.operations >= state.ends_at {
             return Err(gone());
@@ -198,7 +202,8 @@ impl PowerDisk {
     /// What is left when the power goes.
     pub fn left(&self, random: &mut Random) -> (Files, Vec<PathBuf>) {
         let state = self.0.lock().unwrap();
-        let (mut names, mut directories) = (state.durable.clone(), state.durable_directories.clone());
+        let (mut names, mut directories) =
+            (state.durable.clone(), state.durable_directories.clone());
         let mut pending = state.pending.clone();
         // Most of the time all, or none, or any in any order.
         let share = [0, 1, 1, 2][random.below(4) as usize];

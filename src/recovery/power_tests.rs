@@ -317,8 +317,13 @@ impl Life {
             };
             let files = std::mem::take(&mut rewrite.logs);
             match &mut self.logs {
-                Some(logs) => logs.iter_mut().zip(files).for_each(|(log, file)| log.switch_to(file)),
-                None => self.logs = Some(files.into_iter().map(|file| Log::new(file, 0, 0)).collect()),
+                Some(logs) => logs
+                    .iter_mut()
+                    .zip(files)
+                    .for_each(|(log, file)| log.switch_to(file)),
+                None => {
+                    self.logs = Some(files.into_iter().map(|file| Log::new(file, 0, 0)).collect())
+                }
             }
             for shard in &mut self.world.harness.shards {
                 shard.effects.forget_db();
@@ -468,7 +473,9 @@ fn lives(seed: u64, lies: bool) -> Result<usize, String> {
         let kept = moments.iter().rposition(|moment| *moment == content);
         let kept = kept.ok_or_else(|| failed("what is left never was"))?;
         if kept < safe {
-            return Err(failed(&format!("{kept} units are left, {safe} were on disk")));
+            return Err(failed(&format!(
+                "{kept} units are left, {safe} were on disk"
+            )));
         }
         lost += moments.len() - 1 - kept;
         if random.below(4) == 0 {
@@ -483,7 +490,12 @@ fn lives(seed: u64, lies: bool) -> Result<usize, String> {
             assert_eq!(read_directory(&scratch.path), after, "seed {seed}");
         }
         // What recovery has cut and synced.
-        for file in manifest.generations.last().iter().flat_map(|last| &last.files) {
+        for file in manifest
+            .generations
+            .last()
+            .iter()
+            .flat_map(|last| &last.files)
+        {
             let path = places.logs().join(&file.name);
             disk.was_cut(&path, after[&path].len());
         }
@@ -569,13 +581,21 @@ fn saves(seed: u64) {
         let mut texts: Vec<String> = Vec::new();
         for file in &found {
             let mut text = String::new();
-            disk.open(file).unwrap().0.read_to_string(&mut text).unwrap();
+            disk.open(file)
+                .unwrap()
+                .0
+                .read_to_string(&mut text)
+                .unwrap();
             texts.push(text);
         }
         let read = |text: &String| text.split(' ').map(|word| word.parse().unwrap()).collect();
         let facts: Vec<Vec<usize>> = texts.iter().map(read).collect();
         let of = facts.first().map_or(0, |facts| facts[0]);
-        if of < done || facts.iter().any(|facts| facts[0] != of || facts[2] != found.len()) {
+        if of < done
+            || facts
+                .iter()
+                .any(|facts| facts[0] != of || facts[2] != found.len())
+        {
             fail(format!("{done} was complete, found {facts:?}"));
         }
         disk.ends_at(1 + random.below(60) as usize);
@@ -586,7 +606,10 @@ fn saves(seed: u64) {
             let (mut files, parts) = match random.below(3) {
                 0 => (Files::alone(shared, path.clone()), 1),
                 1 => (Files::one(shared, path.clone()), 1),
-                _ => (Files::set(shared, path.clone(), number as i64 * 10, parts), parts),
+                _ => (
+                    Files::set(shared, path.clone(), number as i64 * 10, parts),
+                    parts,
+                ),
             };
             let write = |files: &mut Files| {
                 for part in 0..parts {

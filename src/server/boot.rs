@@ -478,8 +478,7 @@ fn run(
             outcome = start::load(&snapshot, &config, &links, &observatory);
         }
         if let Some(choice) = choice {
-            outcome =
-                choice.and_then(|choice| logs::start(choice, &config, &links, &observatory));
+            outcome = choice.and_then(|choice| logs::start(choice, &config, &links, &observatory));
         }
         // Told to stop meanwhile, it has not got all of the data, and nobody may see that.
         if outcome.is_ok() && !observatory.snapshots.stopping.load(Ordering::Relaxed) {

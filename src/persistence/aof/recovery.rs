@@ -342,7 +342,9 @@ mod tests {
 
     /// All logs as they are written, with a seal behind each epoch.
     fn sealed(logs: &mut [Effects]) -> Vec<Vec<u8>> {
-        logs.iter_mut().map(|log| sealed_bytes(log.recorded())).collect()
+        logs.iter_mut()
+            .map(|log| sealed_bytes(log.recorded()))
+            .collect()
     }
 
     fn sealed_bytes(bytes: &[u8]) -> Vec<u8> {
