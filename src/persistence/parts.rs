@@ -111,9 +111,17 @@ impl Files {
     fn commit_one(&self, earlier: &[PathBuf]) -> io::Result<()> {
         let (temporary, named) = (&self.temporary[0], &self.named[0]);
         let numbers = earlier.iter().filter_map(|file| part_of(&self.path, file));
-        let Some((last, ..)) = numbers.max() else {
-            self.rename(temporary, named)?;
-            return self.sync();
+        let last = match numbers.max() {
+            Some((last, ..)) if !earlier.contains(named) => last,
+            _ => {
+                self.rename(temporary, named)?;
+                self.sync()?;
+                // Parts of a set that never counted.
+                if let Err(error) = self.remove_older(earlier) {
+                    log::warn!("Can't remove an older snapshot: {error}");
+                }
+                return Ok(());
+            }
         };
         let passing = self
             .path
@@ -121,9 +129,6 @@ impl Files {
         self.rename(temporary, &passing)?;
         self.sync()?;
         self.remove_older(earlier)?;
-        if earlier.contains(named) {
-            self.disk.remove(named)?;
-        }
         self.sync()?;
         self.rename(&passing, named)?;
         self.sync()

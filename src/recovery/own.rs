@@ -451,10 +451,14 @@ fn is_torn(survey: &Survey, path: &Path, offset: u64) -> Result<bool, Halt> {
 fn cut_after_loss(set: &Logs<'_>, surveys: &[Survey]) -> Result<CutTo, Halt> {
     let last = common_epochs(surveys).first().copied();
     if let [survey] = surveys {
-        // A single log may be kept to its end, when nothing is missing behind the last seal. A value that is full of
-        // zeros looks as if something were; then it is no older than what is promised.
-        let hole = hole_between(set, 0, survey.sealed(), survey.end());
-        if !hole.map_err(|error| failed("read", set.directory, &error))? {
+        // A single log may be kept to its end, when nothing is missing behind the last epoch: in its file, since another one
+        // may be there though the end of this one is not. A value that is full of zeros looks as if something were missing;
+        // then it is no older than what is promised.
+        let proven = last.and_then(|number| survey.epoch_end(number));
+        let proven = proven.unwrap_or_default();
+        let has_gap = proven.file < survey.end().file;
+        let hole = hole_between(set, 0, proven, survey.end());
+        if !has_gap && !hole.map_err(|error| failed("read", set.directory, &error))? {
             return Ok(CutTo::Ends);
         }
     }
