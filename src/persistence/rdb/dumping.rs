@@ -140,7 +140,7 @@ impl Dumping {
             }
             (Payload::Boxed(Value::List(list)), At::Node(at)) => {
                 let mut nodes = list.walk_now().skip(*at).peekable();
-                while let Some(node) = nodes.next() {
+                for node in nodes.by_ref() {
                     writer.node(&node);
                     *at += 1;
                     if writer.out.len() >= STEP_BYTES {
