@@ -455,6 +455,8 @@ fn lives(seed: u64, lies: bool) -> Result<usize, String> {
     let mut lost = 0;
     // What a start may find: moments, and the first one that is not too old.
     let (mut moments, mut safe) = (vec![World::new(1, 0).content()], 0);
+    // The same after a loss of power, where the process of that life was killed.
+    let mut on_disk = 0;
     for life in 0..4 {
         let failed = |text: &str| format!("seed {seed}, life {life}: {text}");
         let shards = 1 + random.below(4) as usize;
@@ -546,6 +548,10 @@ fn lives(seed: u64, lies: bool) -> Result<usize, String> {
             // There are no append-only files yet, so far as a start is concerned: a snapshot counts.
             this.safe = this.saved;
         }
+        let has_begun = this.logs.is_some() || late;
+        if has_begun {
+            on_disk = this.safe;
+        }
         if end == End::Kill && this.complete {
             // The system has all of it; of the last unit perhaps only a part.
             this.safe = this.safe.max(this.moments.len().saturating_sub(2));
@@ -562,7 +568,12 @@ fn lives(seed: u64, lies: bool) -> Result<usize, String> {
         if end != End::Kill {
             disk = PowerDisk::holding(&files, &directories);
         }
-        (moments, safe) = (this.moments, this.safe);
+        if has_begun {
+            (moments, safe) = (this.moments, this.safe);
+        } else if end != End::Kill {
+            // The files say nothing of this life: a start goes back to an epoch of the one before, though that was killed.
+            safe = on_disk;
+        }
     }
     Ok(lost)
 }
