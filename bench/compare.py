@@ -661,34 +661,45 @@ def ends(bench):
 
 
 def replica(bench):
-    """SET at c=50 P=16 with one replica (redis-server, on the load's CPU) beside none."""
+    """SET at c=50 P=16 with one replica beside none. The replica is a sink on the load's CPU, and then redis-server there, whose
+    work takes from the load's: only the first says something of throughput where there are two CPUs."""
     keys = KEYS // 10
     makers = ends(bench)
-    primaries = {f"{name}-{kind}": make(name=f"{name}-{kind}") for name, make in makers.items() for kind in ("alone", "replica")}
+    kinds = ("alone", "sink", "replica")
+    primaries = {f"{name}-{kind}": make(name=f"{name}-{kind}") for name, make in makers.items() for kind in kinds}
     followers = {f"{name}-replica": support.redis(cpus=bench.load_cpus, name=f"of-{name}") for name in makers}
+    sinks = {}
     with Started([*primaries.values(), *followers.values()]):
         for name, server in primaries.items():
             preload(server, keys)
             if name in followers:
                 replication.attach(followers[name], server)
+            elif name.endswith("-sink"):
+                sinks[name] = replication.Sink(server, bench.load_cpus)
         print_head(f"replica: 64-byte values, {keys} random keys, one replica beside none")
 
         def after(server):
             if server.name in followers:
                 replication.catch_up(server, followers[server.name])
+            elif server.name in sinks:
+                sinks[server.name].catch_up(server)
 
         arguments = ["-t", "set", "-c", "50", "-P", "16", "-r", str(keys), "-d", "64"]
         in_turn(bench, "replica", "SET c=50 P=16", list(primaries.values()), arguments, bench.requests(1_500_000), void=False, after=after)
+        for sink in sinks.values():
+            sink.close()
     rows = {row["server"]: row for row in bench.results.get("replica", [])}
     for name in makers:
-        if f"{name}-replica" in rows:
-            alone, fed = rows[f"{name}-alone"], rows[f"{name}-replica"]
+        for kind in kinds[1:]:
+            if f"{name}-{kind}" not in rows:
+                continue
+            alone, fed = rows[f"{name}-alone"], rows[f"{name}-{kind}"]
             rps, cpu = fed["rps"] / alone["rps"], fed["cpu_us"] / alone["cpu_us"]
             serving = fed["serving_us"] / alone["serving_us"]
-            bench.record("replica", {"test": "replica/alone", "server": name, "rps_share": round(rps, 3), "cpu_ratio": round(cpu, 3),
+            bench.record("replica", {"test": f"{kind}/alone", "server": name, "rps_share": round(rps, 3), "cpu_ratio": round(cpu, 3),
                                      "serving_ratio": round(serving, 3)})
-            print(f"{name}: {rps:.2f} of its throughput without a replica, {cpu:.2f} of its CPU per request, {serving:.2f} of the threads "
-                  f"that run commands ({alone['serving_us']:.3f} and {fed['serving_us']:.3f} us)", flush=True)
+            print(f"{name}, {kind}: {rps:.2f} of its throughput without a replica, {cpu:.2f} of its CPU per request, {serving:.2f} of the "
+                  f"threads that run commands ({alone['serving_us']:.3f} and {fed['serving_us']:.3f} us)", flush=True)
 
 
 def sync(bench):

@@ -6,15 +6,16 @@ made by hand, so that only the end under test differs; it shares the load's CPU.
 the same run only.
 """
 
+import os
 import sys
 import threading
 import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "client"))  # after bench: some names stand in both
-from measure import probed, server_cpu_ns  # noqa: E402
-from replication_kit import FakePrimary, snapshot  # noqa: E402
-from snapshots import Load, resident  # noqa: E402
+from measure import probed, rss_bytes, server_cpu_ns  # noqa: E402
+from replication_kit import FakePrimary, FakeReplica, snapshot  # noqa: E402
+from snapshots import Load  # noqa: E402
 from support import encode, load_pipelined, wait_until  # noqa: E402
 
 SYNC_NOW = ["--repl-diskless-sync-delay", "0"]
@@ -36,6 +37,43 @@ def attach(replica, primary, seconds_max=ATTACH_SECONDS_MAX):
     wait_until(lambda: info(replica).get("master_link_status") == "up", seconds_max, "the link to be up")
 
 
+class Sink:
+    """A replica that takes the stream and does nothing with it: what is left is what it costs the primary to have one."""
+
+    def __init__(self, primary, cpus):
+        self.replica = FakeReplica(primary, capa=("eof", "psync2"), port=1, timeout=ATTACH_SECONDS_MAX)
+        self.replica.sync()
+        self.taken, self.stopped = self.replica.offset, threading.Event()
+        self.thread = threading.Thread(target=self.drain, args=(cpus,), daemon=True)
+        self.thread.start()
+
+    def drain(self, cpus):
+        os.sched_setaffinity(0, cpus)
+        replica, told = self.replica, 0.0
+        self.taken += len(replica.buffer)
+        block = bytearray(1 << 20)
+        replica.socket.settimeout(0.5)
+        while not self.stopped.is_set():
+            try:
+                count = replica.socket.recv_into(block)
+                if not count:
+                    return
+                self.taken += count
+            except TimeoutError:
+                pass
+            if time.monotonic() - told > 0.5:
+                told = time.monotonic()
+                replica.ack(self.taken)
+
+    def catch_up(self, primary, seconds_max=120):
+        wait_until(lambda: self.taken >= int(info(primary)["master_repl_offset"]), seconds_max, "the sink to take the stream")
+
+    def close(self):
+        self.stopped.set()
+        self.thread.join(5)
+        self.replica.close()
+
+
 def catch_up(primary, replica, seconds_max=120):
     """Seconds until the replica has applied all; the next run begins with nothing owed."""
     began = time.perf_counter()
@@ -43,18 +81,29 @@ def catch_up(primary, replica, seconds_max=120):
     return time.perf_counter() - began
 
 
+def copied_on_write(primary):
+    """Bytes beside a server's own that its last child has had copied: Redis's own figure; Slotwise has no child."""
+    found = info(primary, "persistence")
+    return 0 if "slotwise" in primary.name else int(found["rdb_last_cow_size"])
+
+
 def sync(primary, replica, keys, load_cpus):
-    """A full sync under half of the load that the primary takes. `primary` runs and is filled, `replica` runs empty."""
+    """A full sync under half of the load that the primary takes. `primary` runs and is filled, `replica` runs empty.
+
+    What asks and looks stays off the primary's CPU: there its turns were the longest pauses. Memory is therefore not read
+    from smaps, which takes milliseconds in the kernel and holds up the server's own calls for memory.
+    """
+    os.sched_setaffinity(0, load_cpus)
     load = Load(primary, keys)
     full, _ = load.run(0, lambda spent: spent > 1.5)
     before, _ = load.run(full / 2, lambda spent: spent > 1.5)
     stop, ended = threading.Event(), threading.Event()
-    peak = memory = resident(primary)
+    peak = memory = rss_bytes(primary.pid)
 
     def watch():
         nonlocal peak
         while not stop.wait(0.1):
-            peak = max(peak, resident(primary))
+            peak = max(peak, rss_bytes(primary.pid))
 
     quiet = probed(primary, load_cpus, 500, lambda: load.run(full / 2, lambda spent: spent > 2))
     seconds = during = 0.0
@@ -82,6 +131,7 @@ def sync(primary, replica, keys, load_cpus):
     watcher.join()
     if not seconds:
         raise RuntimeError("the sync did not come to its end")
+    peak += copied_on_write(primary)
     return {
         "seconds": round(seconds, 2), "share_during": round(during / before, 3),
         "p9999_ms": round(probing["p9999_ms"], 3), "max_ms": round(probing["max_ms"], 3),

@@ -56,9 +56,10 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
         check 400 python3 "$clients/partitions.py" --kinds $kinds --rounds 12
     done
     for shards in 1 4; do
-        check 600 python3 "$clients/cluster_tools.py" --shards $shards --slotwise "$SLOTWISE"
+        check 1500 python3 "$clients/cluster_tools.py" --shards $shards --slotwise "$SLOTWISE" --slots 5000
     done
     check 1500 python3 "$clients/replication_chaos.py" --rounds 20 --seconds 60
+    check 1500 python3 "$clients/replication_chaos.py" --rounds 10 --seconds 60 --flows --kinds s2,s4,s4
     check 900 python3 "$clients/replication_chaos.py" --netns --rounds 8
     for nodes in s4,r,s1 r,s4,s4 s2,s2,r; do
         check 600 python3 "$clients/sentinel.py" --nodes $nodes

@@ -217,8 +217,9 @@ lane_waiting() {
     step sentinel 120 "${client_python:-python3}" "$clients/sentinel.py" --jobs 5
     client cluster-4 90 cluster --shards 4 --jobs 4 --slotwise "$SLOTWISE"
     client cluster-tools-2 90 cluster_tools --shards 2 --jobs 4 --slotwise "$SLOTWISE" \
-        mends covers added imported killed by_hand
+        mends covers added imported killed by_hand redis_benchmark_and
     client cluster-node 120 cluster_node --shards 2 --slotwise "$SLOTWISE" --jobs 3 --seconds 4
+    client cluster-words 30 cluster_words
     client partitions 90 partitions --seed 7200
 }
 

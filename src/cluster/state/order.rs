@@ -63,12 +63,7 @@ mod tests {
         assert_eq!(found, "..rw");
         let found = letters(vec![Action::StopReplicating, other(), Action::DropAllKeys]);
         assert_eq!(found, "s..");
-        let found = letters(vec![
-            replicate(),
-            other(),
-            Action::StopReplicating,
-            other(),
-        ]);
+        let found = letters(vec![replicate(), other(), Action::StopReplicating, other()]);
         assert_eq!(found, ".s.", "the last role counts");
         let found = letters(vec![Action::StopReplicating, replicate(), other()]);
         assert_eq!(found, "s.r");

@@ -134,7 +134,7 @@ impl Cluster {
         node.repl_offset = header.offset;
         if header.config_epoch > node.config_epoch {
             node.config_epoch = header.config_epoch;
-            self.save_by_tick();
+            self.save_durably();
         }
         if self.me().is_replica()
             && self.me().primary == Some(sender)

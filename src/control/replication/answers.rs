@@ -24,7 +24,11 @@ impl Control {
         let status = self.observatory.replication.clone();
         let now = unix_ms();
         status.good_replicas.store(self.good_replicas(now), Relaxed);
-        status.replicas.store(self.replicas.count() as u32, Relaxed);
+        let count = self.replicas.count();
+        status.replicas.store(count as u32, Relaxed);
+        let online = self.replicas.iter().filter(|replica| replica.is_online());
+        let known = (count, online.count());
+        self.replicas.report_due |= std::mem::replace(&mut self.replicas.known, known) != known;
         let own = |replica: &Replica| replica.memory() - replica.buffers();
         let memory: usize = self.replicas.iter().map(own).sum();
         status.replica_bytes.store(memory as u64, Relaxed);

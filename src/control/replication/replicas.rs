@@ -195,6 +195,10 @@ pub(in crate::control) struct Replicas {
     looked_s: i64,
     /// GETACK goes into the stream at the end of the turn.
     pub ack_wanted: bool,
+    /// How many there were, and how many of them online, when that was last looked at.
+    pub(super) known: (usize, usize),
+    /// That has changed: scripts, which cannot ask this core, are to see it soon.
+    pub(super) report_due: bool,
     /// The end of the stream as far as this core has put it there itself: offsets before and behind.
     own: Option<(u64, u64)>,
 }
@@ -835,6 +839,15 @@ impl Control {
             self.append_own(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n");
         }
         self.answer_waiting();
+        if std::mem::take(&mut self.replicas.report_due) {
+            self.share_report();
+        }
+    }
+
+    /// Shares how replication stands with those who cannot wait for an answer.
+    fn share_report(&mut self) {
+        let report = self.report();
+        self.observatory.replication.set_report(report);
     }
 
     /// Puts something into the stream that changes no data.
@@ -893,8 +906,7 @@ impl Control {
         }
         self.trim_backlog();
         self.publish_replicas();
-        let report = self.report();
-        self.observatory.replication.set_report(report);
+        self.share_report();
     }
 
     /// Tells those who wait that this server is there.

@@ -335,7 +335,7 @@ mod tests {
         let config = Limits::of(&Config::default());
         round(&hash_of(20_000, 20), 10);
         // Elements that are longer than a step.
-        round(&hash_of(5, 300_000), 5);
+        round(&hash_of(5, 300_000), 1);
         let mut set = Set::new();
         let mut zset = crate::structures::zset::Zset::new();
         let mut list = List::new();
