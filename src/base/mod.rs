@@ -19,3 +19,4 @@ pub mod sys;
 pub mod system;
 pub mod title;
 pub mod words;
+pub mod xxh64;

@@ -191,6 +191,17 @@ pub fn be_background(nicer: i32, slice_ns: u64) {
     }
 }
 
+/// How often the calling thread has let go of its processor because it had to wait for something, and not because others
+/// wanted it.
+pub fn voluntary_waits() -> i64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel fills in a value of this type, of which all zeros are one.
+    unsafe {
+        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+        usage.assume_init().ru_nvcsw
+    }
+}
+
 /// Where a report of a fault goes beside standard error; negative for nowhere.
 static REPORT_FD: AtomicI32 = AtomicI32::new(-1);
 

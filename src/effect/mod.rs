@@ -8,4 +8,4 @@ mod block;
 mod stream;
 
 pub use block::{Block, Mark, Marked, Part};
-pub use stream::{Audience, EPOCH_MARK, Effects, Step, TIME_MARK, TRANSACTION_MARK};
+pub use stream::{Audience, EPOCH_MARK, Effects, SEAL_MARK, Step, TIME_MARK, TRANSACTION_MARK};

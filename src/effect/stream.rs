@@ -17,6 +17,9 @@ use crate::resp::request::{Args, write_parts};
 pub const TRANSACTION_MARK: &[u8] = b"#TX:";
 /// First word of the annotation that says that all shards' files up to here make one cut: `#EPOCH number`.
 pub const EPOCH_MARK: &[u8] = b"#EPOCH:";
+/// What an annotation begins with that bears a checksum: XXH64 of all bytes of the file since the one before, in
+/// hexadecimal digits.
+pub const SEAL_MARK: &[u8] = b"#SEAL:";
 /// First word of Redis's annotation of time, in Unix seconds.
 pub const TIME_MARK: &[u8] = b"#TS:";
 

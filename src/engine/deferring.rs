@@ -2,15 +2,16 @@
 //!
 //! The mode of a log travels with its shard, so whoever holds the shard meets it. A core that meets a log of which something
 //! is not written yet begins to hold back what it answers, as it always does under `appendfsync always`; it stops when
-//! nothing is held back any more. Who has only read, and only in slots all of whose changes are written, waits for nobody.
+//! nothing is held back any more. Who has only read, and only in slots all of whose changes are written, waits for nobody;
+//! nor does who has asked for nothing that is in the data (PING, CONFIG GET, CLIENT, INFO).
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::base::slot::{Slot, key_slot};
 use crate::command::keys::key_places;
-use crate::command::spec::{Flags, Run};
+use crate::command::spec::{Command, Flags, Group, Run};
 use crate::command::table::{CommandTable, Registered};
 use crate::mesh::message::Part;
 use crate::net::Connection;
@@ -103,13 +104,13 @@ impl Core {
             );
             return true;
         }
-        if !shard.effects.is_empty() {
+        if !shard.effects.is_empty() || log.has_to_seal() {
             let second = shard
                 .config
                 .aof_timestamp_enabled
                 .then_some(shard.now / 1000);
             let bytes = shard.effects.recorded();
-            if !bytes.is_empty() {
+            if !bytes.is_empty() || log.has_to_seal() {
                 log.set_buffer_limit(shard.config.aof_buffer_limit);
                 let slots = slots_of(self.table, bytes);
                 log.hand_on(bytes, second, slots.as_deref());
@@ -187,19 +188,54 @@ impl Core {
         }
     }
 
-    /// A command for one key is about to run here, and some logs are slow: notes what its answer rests on.
+    /// A command is about to run here, and some logs are slow: notes what its answer rests on, if that is little.
     #[cold]
     pub(super) fn note_read(
         &mut self,
         connection: &mut Connection,
         command: &'static Registered,
+        args: &Args<'_>,
         slot: Slot,
     ) {
-        let is_read = matches!(command.spec.run, Run::Shard(_))
-            && command.spec.flags.has(Flags::READONLY)
-            && connection.wave.is_none();
-        if is_read && self.is_light(connection) {
-            connection.light.slots.push(slot);
+        if connection.wave.is_some() {
+            return;
+        }
+        let is_own = |slot: &Slot| usize::from(*slot) % self.shards == self.index;
+        let slots = match command.spec.run {
+            Run::Shard(_) if command.spec.flags.has(Flags::READONLY) => Some(smallvec![slot]),
+            _ if knows_no_data(command.spec) => Some(SmallVec::new()),
+            _ => read_slots(command.spec, args),
+        };
+        if let Some(slots) = slots
+            && slots.iter().all(is_own)
+            && self.is_light(connection)
+        {
+            connection.light.noted += 1;
+            connection.light.slots.extend_from_slice(&slots);
+        }
+    }
+
+    /// The same for a read of keys on several shards, which are in hand.
+    #[cold]
+    pub(super) fn note_read_of(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Registered,
+        args: &Args<'_>,
+        held: &Held,
+    ) {
+        let is_clean_in = |slot: Slot| {
+            let owner = usize::from(slot) % self.shards;
+            let shard = held.iter().find(|shard| shard.index == owner);
+            is_clean(shard.map(|shard| &**shard), slot)
+        };
+        if let Some(slots) = read_slots(command.spec, args)
+            && slots.iter().all(|&slot| is_clean_in(slot))
+        {
+            let others = u64::from(connection.light.is);
+            if self.is_light(connection) {
+                connection.light.noted += others; // the first one is among those before
+            }
         }
     }
 
@@ -221,6 +257,7 @@ impl Core {
         }
         connection.light.is = true;
         connection.light.commands = connection.commands;
+        connection.light.noted = 0;
         connection.light.slots.clear();
         true
     }
@@ -231,7 +268,7 @@ impl Core {
 pub(super) fn takes_light(connection: &mut Connection, own: Option<&Shard>) -> bool {
     let light = &mut connection.light;
     std::mem::take(&mut light.is)
-        && connection.commands == light.commands + light.slots.len() as u64
+        && connection.commands == light.commands + light.noted
         && light.slots.iter().all(|&slot| is_clean(own, slot))
 }
 
@@ -242,12 +279,39 @@ pub(super) fn are_light(parts: &[Box<Part>], own: Option<&Shard>, table: &Comman
             && part.blocked.is_none()
             && part.requests.iter().all(|request| {
                 let spec = table.by_id(request.command).spec;
-                request.key > 0
-                    && matches!(spec.run, Run::Shard(_))
-                    && spec.flags.has(Flags::READONLY)
-                    && is_clean(own, request.slot)
+                match spec.run {
+                    Run::Shard(_) => {
+                        request.key > 0
+                            && spec.flags.has(Flags::READONLY)
+                            && is_clean(own, request.slot)
+                    }
+                    _ => read_slots(spec, &part.args(request))
+                        .is_some_and(|slots| slots.iter().all(|&slot| is_clean(own, slot))),
+                }
             })
     })
+}
+
+/// Whether the answer of a command rests on what is remembered of clients and the server alone.
+fn knows_no_data(spec: &Command) -> bool {
+    matches!(spec.run, Run::Client(_))
+        && matches!(spec.docs.group, Group::Connection | Group::Server)
+        && spec.name != "DEBUG"
+}
+
+/// The slots of the keys that a command reads and does nothing else but answer. None when it is no such command.
+fn read_slots(spec: &Command, args: &Args<'_>) -> Slots {
+    let reads = matches!(spec.run, Run::Keys { .. } | Run::Plan(_))
+        && spec.flags.has(Flags::READONLY)
+        && !spec.flags.has(Flags::BLOCKING);
+    if !reads {
+        return None;
+    }
+    let places = key_places(spec, args).filter(|places| !places.is_empty())?;
+    let slots = places
+        .iter()
+        .map(|(place, _)| key_slot(args.get(*place as usize)));
+    Some(slots.collect())
 }
 
 fn is_clean(own: Option<&Shard>, slot: Slot) -> bool {
@@ -305,6 +369,47 @@ mod tests {
             write_parts(&mut bytes, command.len(), parts);
         }
         bytes
+    }
+
+    #[test]
+    fn what_rests_on_no_data_and_which_reads_tell_their_keys() {
+        let spec = |words: &[&str]| {
+            let owned: crate::resp::request::OwnedArgs =
+                words.iter().map(|word| word.as_bytes()).collect();
+            let args = owned.args(Caller::default());
+            let command = crate::command::admit::find(commands(), &args).unwrap();
+            (
+                knows_no_data(command.spec),
+                read_slots(command.spec, &args).map(|s| s.len()),
+            )
+        };
+        for words in [
+            "PING",
+            "ECHO x",
+            "INFO",
+            "CONFIG GET x",
+            "CLIENT ID",
+            "SELECT 1",
+            "TIME",
+        ] {
+            let words: Vec<&str> = words.split(' ').collect();
+            assert_eq!(spec(&words), (true, None), "{words:?}");
+        }
+        for words in [
+            "WAIT 0 0",
+            "DEBUG SLEEP 0",
+            "DBSIZE",
+            "EXEC",
+            "SET a b",
+            "MSET a b",
+            "BLPOP a 0",
+        ] {
+            let words: Vec<&str> = words.split(' ').collect();
+            assert_eq!(spec(&words), (false, None), "{words:?}");
+        }
+        assert_eq!(spec(&["MGET", "a", "b"]), (false, Some(2)));
+        assert_eq!(spec(&["SINTERCARD", "2", "a", "b"]), (false, Some(2)));
+        assert_eq!(spec(&["XREAD", "STREAMS", "a", "0"]).1, None, "it may wait");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::config::AppendFsync;
 use crate::effect::{EPOCH_MARK, Step};
 use crate::mesh::Place;
 use crate::mesh::message::{CoreMessage, Part};
-use crate::persistence::aof::log::{LogFile, Mark, Need, is_slow as is_slow_append};
+use crate::persistence::aof::log::{LogFile, Mark, Need, Watch};
 use crate::persistence::aof::manifest::Durability;
 use crate::ring::Completion;
 use crate::shard::Shard;
@@ -70,6 +70,14 @@ pub(super) struct Durable {
     next_epoch: i64,
     /// Bytes of all logs at the last epoch; none when they have been switched to other files since.
     pub(super) epoch_bytes: Option<u64>,
+    /// Whether appends take long, and whose fault it is.
+    watch: Watch,
+    /// Whether this core may wait for the disk by itself.
+    patience: Patience,
+    /// The last epoch is marked in all logs.
+    epoch_is_cut: bool,
+    /// The manifest says `always` and is to say that no more is promised than an epoch, when the next one is on disk.
+    relaxing: bool,
 }
 
 /// What leaves when its marks are reached.
@@ -93,6 +101,46 @@ struct Sync {
     file: Arc<LogFile>,
     /// Bytes that are on disk when it is over.
     to: u64,
+    /// Clock ticks when it began.
+    began: u64,
+}
+
+/// A sync that takes no longer is quick.
+const QUICK_SYNC_NS: u64 = 2_000_000;
+/// So many quick ones in a row make a disk one that is waited for, at first and at most.
+const QUICK_SYNCS_MIN: u32 = 32;
+const QUICK_SYNCS_MAX: u32 = 4096;
+
+/// Whether the one core that there is may sync its log by itself.
+///
+/// A sync by the ring costs a thread of the kernel and two switches to it and back, more than the sync itself on a disk that
+/// answers in a fraction of a millisecond. Under `always` and with a single shard nothing could be answered meanwhile. So the
+/// core waits where the disk has shown to be quick, until it is not; then the ring must show it again, twice as often.
+#[derive(Default)]
+struct Patience {
+    /// Quick ones in a row.
+    quick: u32,
+    /// How many it takes.
+    needed: u32,
+}
+
+impl Patience {
+    fn waits(&self) -> bool {
+        self.needed > 0 && self.quick >= self.needed
+    }
+
+    /// A sync has taken so long.
+    fn note(&mut self, ns: u64) {
+        self.needed = self.needed.max(QUICK_SYNCS_MIN);
+        if ns <= QUICK_SYNC_NS {
+            self.quick = self.quick.saturating_add(1);
+            return;
+        }
+        if self.waits() {
+            self.needed = (self.needed * 2).min(QUICK_SYNCS_MAX);
+        }
+        self.quick = 0;
+    }
 }
 
 impl Durable {
@@ -207,6 +255,9 @@ impl Core {
             shard.effects.clear();
             return;
         };
+        if self.durable.always {
+            log.seal_next();
+        }
         let is_slow = log.is_slow();
         if is_slow && !self.write_deferred(shard) {
             return;
@@ -217,7 +268,7 @@ impl Core {
         if !log.may_try(self.now) {
             return;
         }
-        if shard.effects.is_empty() && !log.has_left() {
+        if shard.effects.is_empty() && !log.has_left() && !log.has_to_seal() {
             return;
         }
         let second = shard
@@ -225,6 +276,7 @@ impl Core {
             .aof_timestamp_enabled
             .then_some(shard.now / 1000);
         let begun = ticks();
+        self.durable.watch.begin(self.now);
         let delay_us = self.observatory.snapshots.log.write_delay_us.load(Relaxed);
         if delay_us > 0 {
             std::thread::sleep(Duration::from_micros(delay_us));
@@ -257,7 +309,7 @@ impl Core {
                 .latency
                 .record("aof-write", self.now, ns / 1_000_000, threshold);
         }
-        if is_slow_append(ns, length) && is_well {
+        if self.durable.watch.is_slow(self.now, ns, length) && is_well {
             self.defer_log(shard, Some(ns));
         }
     }
@@ -379,6 +431,9 @@ impl Core {
         marks.extend(own.iter().cloned());
         let mut marks = std::mem::take(&mut self.durable.marks);
         marks.retain(|mark| !mark.is_reached());
+        if self.shards == 1 && self.durable.patience.waits() && self.durable.gates.is_empty() {
+            self.sync_here(&mut marks);
+        }
         let notes_reads = self.gates.notes_reads;
         let shard = self.shard.as_deref().or(self.held_shard.as_deref());
         for index in &self.dirty {
@@ -438,6 +493,23 @@ impl Core {
             self.await_writes();
         }
         self.release();
+    }
+
+    /// Waits for the disk, which is quick.
+    fn sync_here(&mut self, marks: &mut Vec<Mark>) {
+        let [mark] = &marks[..] else {
+            return; // a file that ends, with much to sync perhaps
+        };
+        if mark.need != Need::Synced || mark.file.written_of(mark.to) < mark.to {
+            return;
+        }
+        let began = ticks();
+        if let Err(error) = mark.file.sync_now(mark.to) {
+            self.sync_failed(error.raw_os_error().unwrap_or(libc::EIO));
+        }
+        let ns = self.observatory.scale.ns(ticks().wrapping_sub(began));
+        self.durable.patience.note(ns);
+        marks.retain(|mark| !mark.is_reached());
     }
 
     /// What gates have let out joins what leaves now.
@@ -578,7 +650,8 @@ impl Core {
             }
         };
         let Mark { file, to, .. } = mark;
-        syncs[number] = Some(Sync { file, to });
+        let began = ticks();
+        syncs[number] = Some(Sync { file, to, began });
         let status = &self.observatory.snapshots.log;
         status.pending_syncs.fetch_add(1, Relaxed);
         self.ring.sync(fd, number as u64);
@@ -598,6 +671,10 @@ impl Core {
         match -completion.result {
             error if error > 0 => self.sync_failed(error),
             _ => sync.file.on_synced(sync.to),
+        }
+        if self.durable.always {
+            let ns = self.observatory.scale.ns(ticks().wrapping_sub(sync.began));
+            self.durable.patience.note(ns);
         }
         self.open_gates();
         if !self.durable.always {
@@ -670,7 +747,34 @@ impl Core {
         for mark in &epoch {
             self.start_sync(mark.clone());
         }
+        if epoch.is_empty() && self.durable.relaxing && self.durable.epoch_is_cut {
+            self.durable.relaxing = false;
+            self.promise_less();
+        }
         self.durable.epoch = epoch;
+    }
+
+    /// From here on a start after a loss of power may go back to an epoch: what was acknowledged under `always` is in one
+    /// that is on disk.
+    #[cold]
+    fn promise_less(&self) {
+        let status = self.observatory.snapshots.clone();
+        let thread = std::thread::Builder::new().name("sync".to_owned());
+        let started = thread.spawn(move || {
+            let noted = match &mut *status.log.lock_set() {
+                // It may have changed again meanwhile.
+                Some(set) if !status.log.always.load(Relaxed) => {
+                    set.set_durability(Durability::Relaxed)
+                }
+                _ => Ok(()),
+            };
+            if let Err(error) = noted {
+                log::warn!("Can't note in the manifest that appendfsync is not always: {error}");
+            }
+        });
+        if let Err(error) = started {
+            log::warn!("Can't note in the manifest that appendfsync is not always: {error}");
+        }
     }
 
     /// Whether the last epoch took in all there is in the logs. The stream of the primary may have gone on without writing, or
@@ -700,10 +804,13 @@ impl Core {
             old_files |= log.stands_on_others();
         }
         // The first epoch in a new file comes when the file before it is on disk.
-        if self.shards > 1 && !old_files {
+        if !old_files {
             let number = self.observatory.snapshots.log.number();
-            for shard in held.iter_mut().filter(|shard| shard.log.is_some()) {
-                shard.effects.annotate(EPOCH_MARK, number);
+            for shard in held.iter_mut() {
+                if let Some(log) = &mut shard.log {
+                    log.seal_next();
+                    shard.effects.annotate(EPOCH_MARK, number);
+                }
             }
             self.settle_all(held);
             marks.clear();
@@ -712,6 +819,7 @@ impl Core {
             }
         }
         self.durable.epoch_bytes = (!old_files).then(|| self.log_bytes());
+        self.durable.epoch_is_cut = !old_files;
         if let Some(place) = self.feed_place() {
             self.durable.gates.push(Gate {
                 marks: marks.clone(),
@@ -730,6 +838,11 @@ impl Core {
             return;
         }
         self.durable.always = always;
+        if self.index == 0 {
+            self.durable.relaxing = !always && self.observatory.snapshots.log.on.load(Relaxed);
+            self.durable.epoch_is_cut = false;
+            self.durable.epoch_bytes = None;
+        }
         // What waits for the disk by now goes on waiting; when nothing does any more, answers leave at once again.
         self.durable.slow |= !always;
         self.gates.notes_reads = !always;
@@ -748,6 +861,12 @@ impl Core {
     /// All shards are in hand, and from now on nothing is answered before it is on disk. The manifest says so as soon as
     /// that holds for what came before, too.
     fn promise_always(&mut self, held: &mut Held) {
+        for shard in held.iter_mut() {
+            if let Some(log) = &mut shard.log {
+                log.seal_next(); // whatever came before: what is not sealed would not count
+            }
+            self.write_down(shard);
+        }
         self.settle_all(held);
         let marks: Vec<Mark> = held
             .iter()
@@ -812,5 +931,32 @@ impl Core {
             }
         }
         self.open_gates();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_waited_for_when_it_has_long_been_quick_and_longer_each_time_it_was_not() {
+        let mut patience = Patience::default();
+        let quick_until_it_waits = |patience: &mut Patience| {
+            let mut quick = 0;
+            while !patience.waits() {
+                patience.note(QUICK_SYNC_NS / 2);
+                quick += 1;
+            }
+            quick
+        };
+        assert_eq!(quick_until_it_waits(&mut patience), QUICK_SYNCS_MIN);
+        patience.note(QUICK_SYNC_NS * 2);
+        assert!(!patience.waits());
+        patience.note(QUICK_SYNC_NS * 2); // by the ring now: it holds up nobody
+        assert_eq!(quick_until_it_waits(&mut patience), 2 * QUICK_SYNCS_MIN);
+        for _ in 0..20 {
+            patience.note(QUICK_SYNC_NS * 2);
+            assert!(quick_until_it_waits(&mut patience) <= QUICK_SYNCS_MAX);
+        }
     }
 }

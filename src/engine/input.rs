@@ -461,8 +461,8 @@ impl Core {
             }
             return flow;
         }
-        if self.gates.notes_reads && usize::from(slot) % self.shards == self.index {
-            self.note_read(connection, command, slot);
+        if self.gates.notes_reads {
+            self.note_read(connection, command, &args, slot);
         }
         connection.commands += 1;
         connection.has_written |= command.spec.flags.any(Flags::CHANGES);

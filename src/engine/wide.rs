@@ -717,6 +717,9 @@ impl Core {
                 if self.is_shown_when_run(command) {
                     self.feed_monitors(&connection.client, command, &args);
                 }
+                if self.gates.notes_reads {
+                    self.note_read_of(connection, command, &args, &held);
+                }
                 let wait =
                     self.plan_held(&mut held, command, plan, &args, connection.output.buffer());
                 if let Some(wait) = wait {

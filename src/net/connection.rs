@@ -109,13 +109,15 @@ impl Default for Written {
     }
 }
 
-/// Reads alone, which wait for no disk if all changes to what they read are written.
+/// What rests on no data, and reads, which wait for no disk if all changes to what they read are written.
 #[derive(Clone, Debug, Default)]
 pub struct Light {
     /// Nothing else so far.
     pub is: bool,
     /// Commands that the connection had run before.
     pub commands: u64,
+    /// Commands noted since then.
+    pub noted: u64,
     /// The slots that were read.
     pub slots: Vec<u16>,
 }

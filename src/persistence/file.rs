@@ -25,9 +25,9 @@ pub trait Output: Send {
 pub trait Disk: Send + Sync {
     /// Makes a file, or empties one that is there.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Output>>;
-    /// Opens a file to append to, and makes it if it is not there.
+    /// Makes a file to append to. What has its name counts for nothing and goes.
     fn grow(&self, path: &Path) -> io::Result<Box<dyn Growing>>;
-    /// Makes a directory if it is not there.
+    /// Makes a directory if it is not there. It is on the disk when this returns, whoever has made it.
     fn make_directory(&self, path: &Path) -> io::Result<()>;
     /// Gives a file another name, replacing what has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -69,21 +69,27 @@ impl Disk for RealDisk {
     }
 
     fn grow(&self, path: &Path) -> io::Result<Box<dyn Growing>> {
-        let file = fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)?;
+        let open = || {
+            let mut options = fs::OpenOptions::new();
+            options.append(true).create_new(true).open(path)
+        };
+        let file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(path)?;
+                open()?
+            }
+            opened => opened?,
+        };
         Ok(Box::new(file))
     }
 
     fn make_directory(&self, path: &Path) -> io::Result<()> {
         match fs::create_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => {
-                made?;
-                self.sync_directory(path.parent().unwrap_or(Path::new(".")))
-            }
+            // Perhaps by a process that was killed before it could do the rest.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
         }
+        self.sync_directory(directory_of(path))
     }
 
     fn hold(&self, directory: &Path) -> io::Result<Option<fs::File>> {
@@ -170,6 +176,14 @@ impl Output for Syncing {
 /// what it is.
 pub(super) fn temporary_in(directory: &Path) -> PathBuf {
     directory.join(format!("temp-{}.rdb", std::process::id()))
+}
+
+/// Whether a save that was not completed has left the first of its parts among these files.
+pub(super) fn has_unfinished(files: &[PathBuf]) -> bool {
+    files.iter().any(|file| {
+        let name = name_of(file);
+        name.starts_with("temp-bg-") && name.ends_with(".0.rdb")
+    })
 }
 
 /// The same for the parts of save number `number` that runs beside others.
@@ -302,8 +316,7 @@ pub(crate) mod tests {
 
         fn grow(&self, path: &Path) -> io::Result<Box<dyn Growing>> {
             self.operation()?;
-            let mut files = self.files.lock().unwrap();
-            files.entry(path.into()).or_default();
+            self.files.lock().unwrap().insert(path.into(), Vec::new());
             Ok(Box::new(FaultyFile(self.clone(), path.into())))
         }
 
@@ -314,7 +327,7 @@ pub(crate) mod tests {
         fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
             self.operation()?;
             let mut files = self.files.lock().unwrap();
-            let content = files.remove(from).unwrap();
+            let content = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
             files.insert(to.into(), content);
             Ok(())
         }

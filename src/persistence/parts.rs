@@ -5,9 +5,12 @@
 //!   dump.1700000000000.0-of-2.rdb  dump.1700000000000.1-of-2.rdb        snapshot-files per-shard
 //! ```
 //!
-//! The number of a set is the time of its cut in Unix milliseconds. The files of a set get their names one after the
-//! other, all of them being on the disk by then; a set counts when it is complete, and of complete sets the newest. Once it
-//! counts, what an earlier save left in either form is removed. So whenever the machine stops, one whole snapshot is there.
+//! The number of a set is the time of its cut in Unix milliseconds. The files of a set get their names when all of them are
+//! on the disk, the first one last; a set counts when it is complete, and of complete sets the newest. A set whose first
+//! file still has a temporary name never counted. Once a set counts, what an earlier save left in either form is removed.
+//!
+//! Where the form changes both kinds would lie side by side for a moment, so the one file is a set of one file meanwhile.
+//! Whenever the machine stops, one whole snapshot is there, and it is clear which.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::background::Consumer;
-use super::file::{Disk, Output, directory_of, temporary_in, temporary_part};
+use super::file::{Disk, Output, directory_of, has_unfinished, temporary_in, temporary_part};
 
 /// Numbers for temporary names: a save that was given up may still be clearing away when the next one begins.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -76,17 +79,81 @@ impl Files {
         self.temporary[0].clone()
     }
 
+    fn directory(&self) -> &Path {
+        directory_of(&self.path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to).map_err(|error| {
+            log::warn!(
+                "Error moving temp DB file {} on the final destination {}: {error}",
+                from.display(),
+                to.display()
+            );
+            error
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync_directory(self.directory())
+    }
+
     /// Removes what earlier saves have left in the directory.
-    fn remove_older(&self) -> io::Result<()> {
-        let mut older = Vec::new();
-        for path in self.disk.list(directory_of(&self.path))? {
-            let is_ours =
-                path.file_name() == self.path.file_name() || part_of(&self.path, &path).is_some();
-            if is_ours && !self.named.contains(&path) {
-                older.push(path);
-            }
+    fn remove_older(&self, earlier: &[PathBuf]) -> io::Result<()> {
+        let older = earlier.iter().filter(|path| !self.named.contains(path));
+        for path in older {
+            self.disk.remove(path)?;
         }
-        older.iter().try_for_each(|path| self.disk.remove(path))
+        Ok(())
+    }
+
+    /// The one file takes the place of one, or of sets.
+    fn commit_one(&self, earlier: &[PathBuf]) -> io::Result<()> {
+        let (temporary, named) = (&self.temporary[0], &self.named[0]);
+        let numbers = earlier.iter().filter_map(|file| part_of(&self.path, file));
+        let last = match numbers.max() {
+            Some((last, ..)) if !earlier.contains(named) => last,
+            _ => {
+                self.rename(temporary, named)?;
+                self.sync()?;
+                // Parts of a set that never counted.
+                if let Err(error) = self.remove_older(earlier) {
+                    log::warn!("Can't remove an older snapshot: {error}");
+                }
+                return Ok(());
+            }
+        };
+        let passing = self
+            .path
+            .with_file_name(name_of(&self.path, last + 1, 0, 1));
+        self.rename(temporary, &passing)?;
+        self.sync()?;
+        self.remove_older(earlier)?;
+        self.sync()?;
+        self.rename(&passing, named)?;
+        self.sync()
+    }
+
+    /// The set takes the place of one file, or of sets.
+    fn commit_set(&self, number: i64, earlier: &[PathBuf]) -> io::Result<()> {
+        for (temporary, named) in self.temporary.iter().zip(&self.named).skip(1) {
+            self.rename(temporary, named)?;
+        }
+        let mut earlier = earlier.to_vec();
+        if let Some(one) = earlier.iter_mut().find(|file| **file == self.path) {
+            let sets = self
+                .path
+                .with_file_name(name_of(&self.path, number - 1, 0, 1));
+            self.rename(one, &sets)?;
+            *one = sets;
+        }
+        self.sync()?;
+        self.rename(&self.temporary[0], &self.named[0])?;
+        self.sync()?;
+        if let Err(error) = self.remove_older(&earlier) {
+            log::warn!("Can't remove an older snapshot: {error}");
+        }
+        Ok(())
     }
 }
 
@@ -98,24 +165,28 @@ impl Consumer for Files {
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        for (temporary, named) in self.temporary.iter().zip(&self.named) {
-            self.disk.rename(temporary, named).map_err(|error| {
-                log::warn!(
-                    "Error moving temp DB file {} on the final destination {}: {error}",
-                    temporary.display(),
-                    named.display()
-                );
-                error
-            })?;
+        // What a process that was killed has renamed comes before, and the temporary name of a set's first file tells that
+        // the set does not count yet.
+        self.sync()?;
+        let mut earlier = self.disk.list(self.directory())?;
+        earlier.retain(|file| {
+            file.file_name() == self.path.file_name() || part_of(&self.path, file).is_some()
+        });
+        match part_of(&self.path, &self.named[0]) {
+            Some((number, ..)) => self.commit_set(number, &earlier),
+            None => self.commit_one(&earlier),
         }
-        self.disk.sync_directory(directory_of(&self.path))?;
-        if let Err(error) = self.remove_older() {
-            log::warn!("Can't remove an older snapshot: {error}");
-        }
-        Ok(())
     }
 
     fn abandon(&mut self) {
+        // What cannot be removed stays and does not count.
+        if part_of(&self.path, &self.named[0]).is_some() {
+            let _ = self.disk.rename(&self.named[0], &self.temporary[0]);
+            for named in &self.named[1..] {
+                let _ = self.disk.remove(named);
+            }
+            let _ = self.sync(); // the first one's temporary name tells what the others are
+        }
         for path in &self.temporary[..self.opened] {
             let _ = self.disk.remove(path);
         }
@@ -205,6 +276,8 @@ pub fn find(disk: &dyn Disk, path: &Path) -> Result<Vec<PathBuf>, Unclear> {
             sets.entry((number, parts)).or_default().push(part);
         }
     }
+    let is_unfinished = has_unfinished(&listed);
+    sets.retain(|_, found| found.contains(&0) || !is_unfinished);
     let files_of = |(number, parts): (i64, usize)| -> Vec<PathBuf> {
         (0..parts)
             .map(|part| path.with_file_name(name_of(path, number, part, parts)))
@@ -271,13 +344,16 @@ mod tests {
     fn what_is_unclear_is_said() {
         let error = found(&["dump.30.1-of-2.rdb"]).unwrap_err();
         assert!(error.contains("dump.30.0-of-2.rdb"), "{error}");
+        // A save that was under way tells why a set has no first file.
+        let files = ["temp-bg-7.0.0.rdb", "dump.30.1-of-2.rdb"];
+        assert_eq!(found(&files), Ok(vec![]));
         let error = found(&["dump.30.0-of-1.rdb", "dump.rdb"]).unwrap_err();
         assert!(error.contains("dump.30.0-of-1.rdb"), "{error}");
     }
 
     #[test]
     fn a_set_that_counts_replaces_what_was_there_and_one_that_fails_nothing() {
-        for fails_at in [None, Some(0), Some(2), Some(3)] {
+        for fails_at in [None, Some(0), Some(2), Some(3), Some(4)] {
             let mut disk = disk_with(&["dump.rdb", "dump.10.0-of-1.rdb", "mine.txt"]);
             disk.fails_at = fails_at;
             let mut files = Files::set(Arc::new(disk.clone()), "/data/dump.rdb".into(), 20, 2);

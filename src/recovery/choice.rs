@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::base::sys::error_text;
 use crate::config::Config;
 use crate::persistence::aof::manifest::{self, Manifest, Taken};
+use crate::persistence::file::RealDisk;
+use crate::persistence::parts;
 
 use super::feed::SNAPSHOT_MAGIC;
 use super::redis_set::RedisManifest;
@@ -152,7 +154,10 @@ pub fn choose(config: &Config) -> Result<Choice, String> {
 pub fn choose_in(places: &Places) -> Result<Choice, String> {
     let logs = places.logs();
     let redis = redis_set(places)?;
-    if let Some(manifest) = own_manifest(&logs)? {
+    let manifest = own_manifest(&logs)?;
+    // One that lists nothing was written before the first files: they were not complete.
+    let was_begun = manifest.is_some();
+    if let Some(manifest) = manifest.filter(|manifest| !manifest.generations.is_empty()) {
         ask_about_strangers(places, &manifest, redis.as_ref())?;
         return Ok(Choice::Own {
             directory: logs,
@@ -162,26 +167,35 @@ pub fn choose_in(places: &Places) -> Result<Choice, String> {
     if let Some(foreign) = redis {
         return Ok(Choice::Foreign(foreign));
     }
-    orphans(places)?;
-    let alone = |path: PathBuf, is_snapshot| {
-        Choice::Foreign(Foreign {
+    if !was_begun {
+        orphans(places)?;
+    }
+    if is_file(&places.single_log()) {
+        let path = places.single_log();
+        return Ok(Choice::Foreign(Foreign {
             taken: places.note(&path).into_iter().collect(),
             files: vec![path],
             has_base: true,
-            is_snapshot,
-        })
+            is_snapshot: false,
+        }));
+    }
+    if places.snapshot.is_empty() {
+        return Ok(Choice::Nothing);
+    }
+    let files = parts::find(&RealDisk, &places.snapshot_file()).map_err(|why| why.to_string())?;
+    let Some(first) = files.first() else {
+        return Ok(Choice::Nothing);
     };
-    if is_file(&places.single_log()) {
-        return Ok(alone(places.single_log(), false));
-    }
-    if !places.snapshot.is_empty() && is_file(&places.snapshot_file()) {
-        log::info!(
-            "There are no append-only files yet: the data set is loaded from {}",
-            places.snapshot_file().display()
-        );
-        return Ok(alone(places.snapshot_file(), true));
-    }
-    Ok(Choice::Nothing)
+    log::info!(
+        "There are no append-only files yet: the data set is loaded from {}",
+        first.display()
+    );
+    Ok(Choice::Foreign(Foreign {
+        taken: files.iter().filter_map(|path| places.note(path)).collect(),
+        files,
+        has_base: true,
+        is_snapshot: true,
+    }))
 }
 
 /// Our manifest in a directory, if there is one.

@@ -45,6 +45,11 @@ pub enum Source {
 
 /// Finds out what lies at a path: a file, a directory of append-only files, or a server's directory.
 pub fn find(path: &Path) -> Result<Source, String> {
+    // A manifest that lists nothing was written before the first files were complete.
+    let listing = |path: &Path| {
+        let manifest = own_manifest(path)?;
+        Ok::<_, String>(manifest.filter(|manifest| !manifest.generations.is_empty()))
+    };
     if path.is_file() {
         return match path.file_name() {
             Some(name) if name == manifest::NAME => find(path.parent().unwrap_or(Path::new("."))),
@@ -59,7 +64,7 @@ pub fn find(path: &Path) -> Result<Source, String> {
         };
     }
     let entries = fs::read_dir(path).map_err(|error| cannot_read(path, &error))?;
-    if let Some(manifest) = own_manifest(path)? {
+    if let Some(manifest) = listing(path)? {
         return Ok(Source::Own(path.to_owned(), manifest));
     }
     let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -82,7 +87,7 @@ pub fn find(path: &Path) -> Result<Source, String> {
         }
     }
     let mut below = found.iter().filter(|path| path.is_dir());
-    if let Some(directory) = below.find(|path| path.join(manifest::NAME).is_file()) {
+    if let Some(directory) = below.find(|path| !matches!(listing(path), Ok(None))) {
         return find(directory);
     }
     let snapshots = with("rdb");

@@ -22,6 +22,8 @@ pub mod redis_set;
 mod script;
 
 #[cfg(test)]
+mod power_disk;
+#[cfg(test)]
 mod power_tests;
 #[cfg(test)]
 mod tests;

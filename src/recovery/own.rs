@@ -318,7 +318,8 @@ pub(super) fn judge(
     let surveyed = survey_all(set, tolerance, status)?;
     let cut = |surveys: &[Survey]| match lost {
         Some(Durability::Relaxed) => cut_after_loss(set, surveys),
-        _ => Ok(CutTo::Ends),
+        Some(Durability::Always) => Ok(CutTo::Seals),
+        None => Ok(CutTo::Ends),
     };
     judge_surveyed(surveyed, cut)
 }
@@ -446,42 +447,32 @@ fn is_torn(survey: &Survey, path: &Path, offset: u64) -> Result<bool, Halt> {
     look().map_err(|error| failed("read", path, &error))
 }
 
-/// Where to cut after a loss of power: at the last epoch that is whole in all logs.
+/// Where to cut after a loss of power: at the last epoch that all logs hold. Its seal says that it is whole.
 fn cut_after_loss(set: &Logs<'_>, surveys: &[Survey]) -> Result<CutTo, Halt> {
-    let look = || -> std::io::Result<CutTo> {
-        let epochs = common_epochs(surveys);
-        let start = Position::default();
-        if let [survey] = surveys {
-            // A single log may be kept to its end, when nothing is missing from it.
-            let proven = epochs.get(1).and_then(|number| survey.epoch_end(*number));
-            if !hole_between(set, 0, proven.unwrap_or(start), survey.end())? {
-                return Ok(CutTo::Ends);
-            }
+    let last = common_epochs(surveys).first().copied();
+    if let [survey] = surveys {
+        // A single log may be kept to its end, when nothing is missing behind the last epoch: in its file, since another one
+        // may be there though the end of this one is not. A value that is full of zeros looks as if something were missing;
+        // then it is no older than what is promised.
+        let proven = last.and_then(|number| survey.epoch_end(number));
+        let proven = proven.unwrap_or_default();
+        let has_gap = proven.file < survey.end().file;
+        let hole = hole_between(set, 0, proven, survey.end());
+        if !has_gap && !hole.map_err(|error| failed("read", set.directory, &error))? {
+            return Ok(CutTo::Ends);
         }
-        for (at, number) in epochs.iter().enumerate() {
-            let mut is_whole = true;
-            for (shard, survey) in surveys.iter().enumerate() {
-                let end = survey.epoch_end(*number).unwrap_or(start);
-                let before = epochs.get(at + 1).and_then(|one| survey.epoch_end(*one));
-                is_whole &= !hole_between(set, shard, before.unwrap_or(start), end)?;
-            }
-            if is_whole || at + 1 >= EPOCHS_UNSURE {
-                return Ok(CutTo::Epoch(*number));
-            }
-        }
-        Ok(CutTo::Start)
-    };
-    let cut = look().map_err(|error| failed("read", set.directory, &error))?;
-    if cut == CutTo::Start
-        && let Some(shard) = surveys.iter().position(Survey::has_forgotten)
-    {
+    }
+    if let Some(number) = last {
+        return Ok(CutTo::Epoch(number));
+    }
+    if let Some(shard) = surveys.iter().position(Survey::has_forgotten) {
         return Err(Halt::Fatal(format!(
             "The logs in '{}' have no epoch in common, though that of shard {shard} holds many: one of them is not what it \
              was. Restore the directory from a backup, or have 'slotwise-dump check' tell what each file holds.",
             set.directory.display()
         )));
     }
-    Ok(cut)
+    Ok(CutTo::Start)
 }
 
 /// Whether a shard's log has a hole between two places.

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::own::Files;
 use super::{Choice, Halt, Recovered, check, choice, inspect, own, recover};
 use crate::base::random::Random;
+use crate::base::xxh64::Xxh64;
 use crate::command::harness::Harness;
 use crate::config::Config;
 use crate::effect::{EPOCH_MARK, Step};
 use crate::keyspace::Keyspace;
 use crate::persistence::Status;
+use crate::persistence::aof::log::seal;
 use crate::persistence::aof::manifest::{
     self, Durability, FileEntry, FileKind, Generation, Manifest,
 };
@@ -44,7 +46,8 @@ pub struct World {
     pub harness: Harness,
     /// What each shard's log holds.
     pub logs: Vec<Vec<u8>>,
-    number: u64,
+    unsealed: Vec<Xxh64>,
+    pub number: u64,
 }
 
 impl World {
@@ -54,6 +57,7 @@ impl World {
         World {
             harness,
             logs: vec![Vec::new(); shards],
+            unsealed: vec![Xxh64::default(); shards],
             number,
         }
     }
@@ -96,8 +100,8 @@ impl World {
         self.write()
     }
 
-    /// Marks an epoch in all logs.
-    pub fn epoch(&mut self) -> Vec<Vec<u8>> {
+    /// Marks an epoch in all logs, without its seal.
+    pub fn mark(&mut self) -> Vec<Vec<u8>> {
         self.number += 1;
         for shard in &mut self.harness.shards {
             shard.effects.annotate(EPOCH_MARK, self.number);
@@ -105,13 +109,30 @@ impl World {
         self.write()
     }
 
+    /// Marks an epoch in all logs.
+    pub fn epoch(&mut self) {
+        self.mark();
+        self.seal();
+    }
+
+    /// Seals all logs that hold something new.
+    pub fn seal(&mut self) {
+        for (log, unsealed) in self.logs.iter_mut().zip(&mut self.unsealed) {
+            if unsealed.length() > 0 {
+                seal(log, &std::mem::take(unsealed));
+            }
+        }
+    }
+
     fn write(&mut self) -> Vec<Vec<u8>> {
         let shards = self.harness.shards.iter_mut().zip(&mut self.logs);
         shards
-            .map(|(shard, log)| {
+            .zip(&mut self.unsealed)
+            .map(|((shard, log), unsealed)| {
                 let bytes = shard.effects.recorded().to_vec();
                 shard.effects.clear();
                 log.extend_from_slice(&bytes);
+                unsealed.update(&bytes);
                 bytes
             })
             .collect()

@@ -448,6 +448,11 @@ fn run(
     };
     let terminate_all = terminate;
     let port = config.port;
+    let choice = config.appendonly.then(|| recovery::choose(&config));
+    // Where there is nothing to load nobody is told that it is being loaded: clients are let in when the files are there.
+    let (lets_in, let_in) = std::sync::mpsc::channel::<()>();
+    let begins_empty = matches!(&choice, Some(Ok(choice)) if choice.is_nothing());
+    let mut lets_in = begins_empty.then_some(lets_in);
     let control = LocalExecutorBuilder::new(Pinning::Unbound)
         .name("control")
         .io_memory(EXECUTOR_IO_MEMORY)
@@ -455,6 +460,7 @@ fn run(
             match Control::new(parts) {
                 Ok(control) => {
                     let _ = ready.send(Ok(()));
+                    let _ = let_in.recv(); // nothing is ever sent: it ends
                     control.run().await;
                     Ok(())
                 }
@@ -471,9 +477,8 @@ fn run(
         if !snapshot.is_empty() {
             outcome = start::load(&snapshot, &config, &links, &observatory);
         }
-        if config.appendonly {
-            outcome = recovery::choose(&config)
-                .and_then(|choice| logs::start(choice, &config, &links, &observatory));
+        if let Some(choice) = choice {
+            outcome = choice.and_then(|choice| logs::start(choice, &config, &links, &observatory));
         }
         // Told to stop meanwhile, it has not got all of the data, and nobody may see that.
         if outcome.is_ok() && !observatory.snapshots.stopping.load(Ordering::Relaxed) {
@@ -488,6 +493,7 @@ fn run(
             terminate_all.store(true, Ordering::Relaxed);
         }
     }
+    lets_in.take();
     control
         .join()
         .map_err(|error| format!("The control thread failed: {error}"))??;

@@ -1,6 +1,7 @@
 """The append-only files as an operator meets them.
 
     switch    appendonly and appendfsync change at run time, and what was written meanwhile is there after a kill
+    begun     a kill while the first files are written leaves what was there before; beginning again takes no old file for new
     rewrite   BGREWRITEAOF and the automatic rewrite leave one generation of small files; redis-check agrees with them
     waitaof   WAITAOF answers when the logs are on disk
     full      a full disk: MISCONF, nothing acknowledged is lost, and writes go on by themselves once there is room
@@ -98,6 +99,45 @@ def check_switch(options, directory):
         with server.client() as client:
             expect(client.call("EXISTS", "unwritten") == 0, "what came after appendonly no is nowhere")
             expect(client.call("DBSIZE") == 253, "the rest is")
+
+
+def check_begun(options, directory):
+    saved = 100
+    with Run(options, directory) as server:
+        with server.client() as client:
+            for number in range(saved):
+                client.call("SET", f"saved:{number}", "x")
+            client.call("SAVE")
+    for round_number in range(2):
+        with Run(options, directory, "--rdb-key-save-delay", "100000") as server:
+            with server.client() as client:
+                expect(client.call("DBSIZE") == saved, f"{client.call('DBSIZE')} keys in round {round_number}")
+                client.call("CONFIG", "SET", "appendonly", "yes")
+                expect(wait_until(lambda: info(client, "aof_current_size") is not None, 5, "logs"), "they are begun")
+                client.call("SET", f"lost:{round_number}", "x")
+            kill(server)
+    with Run(options, directory, "--save", "") as server:
+        with server.client() as client:
+            expect(client.call("DBSIZE") == saved, "what was lost is lost")
+            client.call("CONFIG", "SET", "appendonly", "yes")
+            expect(rewritten(client), "the first files are written")
+            client.call("SET", "last", "x")
+        kill(server)
+    with Run(options, directory, "--appendonly", "yes") as server:
+        with server.client() as client:
+            found = client.call("DBSIZE"), client.call("EXISTS", "last", "lost:0", "lost:1")
+            expect(found == (saved + 1, 1), f"{found}")
+        kill(server)
+    shutil.rmtree(os.path.join(directory, "appendonlydir"))
+    with Run(options, directory, "--rdb-key-save-delay", "100000") as server:
+        with server.client() as client:
+            client.call("CONFIG", "SET", "appendonly", "yes")
+            expect(wait_until(lambda: info(client, "aof_current_size") is not None, 5, "logs"), "they are begun")
+            client.call("SET", "lost", "x")
+        kill(server)
+    with Run(options, directory, "--appendonly", "yes") as server:
+        with server.client() as client:
+            expect(client.call("DBSIZE") == saved, "a start from what was begun serves the snapshot")
 
 
 def check_rewrite(options, directory):
@@ -227,6 +267,11 @@ def check_slow(options, directory):
                 kept[key] = value.encode()
 
             put(client, cold, "cold")
+            colds = [cold] + [key_of(shard, shards, 3) for shard in range(shards)]
+            for key in colds:
+                put(client, key, "cold")
+            light = [("PING",), ("ECHO", "x"), ("MGET", *colds), ("CONFIG", "GET", "maxmemory"), ("CLIENT", "ID"),
+                     ("INFO", "clients"), ("EXISTS", *colds), ("CLIENT", "LIST")]
             every = [key_of(shard, shards, 2) for shard in range(shards)]
 
             def slow_down(us):
@@ -239,11 +284,16 @@ def check_slow(options, directory):
             slow_down(200_000)
             put(client, hot, "0")
             # Nobody waits who has only read what is written; who writes, and who reads that, waits for the write.
+            passed = set()
             for number in range(1, 4):
                 writer.send("SET", hot, str(number))
                 began, reads, asked = time.monotonic(), 0, False
                 while not readable(writer):
                     expect(reader.call("GET", cold) == b"cold", "GET")
+                    if asked:
+                        said = reader.call(*light[reads % len(light)])
+                        expect(not isinstance(said, ErrorReply), f"{said}")
+                        passed.add(reads % len(light)) if not readable(writer) else None
                     reads += 1
                     if not asked and time.monotonic() > began + 0.05:  # the SET has been run by now
                         other.send("GET", hot)
@@ -251,6 +301,7 @@ def check_slow(options, directory):
                 expect(reads >= 20, f"{reads} reads while a write took 200 ms")
                 said = answer(writer), answer(other)
                 expect(said == (b"OK", str(number).encode()), f"{said} to SET and GET {number}")
+            expect(len(passed) == len(light), f"of {light} only {sorted(passed)} were answered meanwhile")
             kept[hot] = b"3"
             for number in range(4, 8):
                 writer.send("SET", hot, str(number))
@@ -388,8 +439,8 @@ def check_torn(options, directory):
 
 
 CHECKS = {
-    "switch": check_switch, "rewrite": check_rewrite, "waitaof": check_waitaof, "full": check_full, "slow": check_slow,
-    "names": check_names, "alone": check_alone, "torn": check_torn,
+    "switch": check_switch, "begun": check_begun, "rewrite": check_rewrite, "waitaof": check_waitaof, "full": check_full,
+    "slow": check_slow, "names": check_names, "alone": check_alone, "torn": check_torn,
 }
 
 

@@ -6,6 +6,9 @@
 //! what follows it there must not be acknowledged before the whole step is on disk, or recovery, which drops a step
 //! that is not whole together with what follows, would drop something acknowledged.
 //!
+//! *Seals* are lines with a checksum of all bytes since the one before (or the beginning of the file): a part of a sector
+//! that was lost with the power does not pass for a value. Under `always` each append ends with one, otherwise each epoch.
+//!
 //! On a slow disk a thread writes ([`super::writer`]), and what a reply waits for is that its mark is *written*.
 
 use std::borrow::Cow;
@@ -19,7 +22,9 @@ use std::time::Duration;
 use super::writer::{Deferred, Failure, Writer};
 use crate::base::number::format_i64;
 use crate::base::slot::Slot;
-use crate::effect::TIME_MARK;
+use crate::base::sys::voluntary_waits;
+use crate::base::xxh64::Xxh64;
+use crate::effect::{SEAL_MARK, TIME_MARK};
 
 /// Bytes of a file that whoever lets go of it last closes itself.
 const CLOSED_HERE_MAX: u64 = 1 << 20;
@@ -40,6 +45,42 @@ const LOOK: Duration = Duration::from_millis(1);
 #[inline]
 pub fn is_slow(ns: u64, bytes: usize) -> bool {
     ns > SLOW_NS && ns > SLOW_NS + SLOW_NS_PER_BYTE * bytes as u64
+}
+
+/// An append that takes so long shows it whatever the reason.
+const SLOW_AT_ONCE_NS: u64 = 100_000_000;
+/// For so long after an append that was slow for one reason or the other it is looked at which, in milliseconds.
+const WARY_MS: i64 = 3000;
+
+/// Tells a disk that is slow from a processor that others want: both make an append take long, and only in the first case
+/// has the thread waited for something.
+///
+/// Asking the system each time would cost as much as a small append. So the first one that takes long is let pass, and for a
+/// while from then on it is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Watch {
+    wary_until_ms: i64,
+    waits: Option<i64>,
+}
+
+impl Watch {
+    /// An append begins.
+    #[inline]
+    pub fn begin(&mut self, now_ms: i64) {
+        self.waits = (now_ms < self.wary_until_ms).then(voluntary_waits);
+    }
+
+    /// An append of so many bytes has taken so long: whether the disk is slow.
+    #[inline]
+    pub fn is_slow(&mut self, now_ms: i64, ns: u64, bytes: usize) -> bool {
+        is_slow(ns, bytes) && self.was_the_disk(now_ms, ns)
+    }
+
+    #[cold]
+    fn was_the_disk(&mut self, now_ms: i64, ns: u64) -> bool {
+        self.wary_until_ms = now_ms + WARY_MS;
+        ns > SLOW_AT_ONCE_NS || self.waits.is_some_and(|waits| waits != voluntary_waits())
+    }
 }
 
 /// What a log asks of its file. Appending and syncing may come from different threads.
@@ -263,6 +304,10 @@ pub struct Log {
     calm_ms: i64,
     /// When it last was, in Unix milliseconds.
     recovered_at: i64,
+    /// What has come since the last seal.
+    unsealed: Xxh64,
+    /// The next append ends with a seal.
+    seals: bool,
 }
 
 impl Log {
@@ -281,7 +326,20 @@ impl Log {
             left: Vec::new(),
             calm_ms: CALM_MIN_MS,
             recovered_at: 0,
+            unsealed: Xxh64::default(),
+            seals: false,
         }
+    }
+
+    /// The next append ends with a seal, if there is anything to seal.
+    #[inline]
+    pub fn seal_next(&mut self) {
+        self.seals = true;
+    }
+
+    /// Whether an append of nothing would write a seal.
+    pub fn has_to_seal(&self) -> bool {
+        self.seals && self.unsealed.length() > 0
     }
 
     /// Appends whole commands; `second` is written before them when it is a new one. After an error the file ends where
@@ -293,21 +351,31 @@ impl Log {
             self.left = Vec::new();
             self.file.give_up(false);
         }
-        let rest = self.stamped(bytes, second);
+        let (rest, unsealed) = self.stamped(bytes, second);
         self.file.append(&rest, self.length)?;
         self.length += rest.len() as u64;
+        self.unsealed = unsealed;
+        self.seals = false;
         Ok(())
     }
 
-    /// Whole commands, behind a second that has not been written before.
-    fn stamped<'a>(&mut self, bytes: &'a [u8], second: Option<i64>) -> Cow<'a, [u8]> {
-        match second.filter(|second| *second > self.last_second) {
+    /// Whole commands, behind a second that has not been written before, and sealed if that is wanted. What is unsealed
+    /// afterwards.
+    fn stamped<'a>(&mut self, bytes: &'a [u8], second: Option<i64>) -> (Cow<'a, [u8]>, Xxh64) {
+        let mut rest = match second.filter(|second| *second > self.last_second) {
             Some(second) => {
                 self.last_second = second;
                 Cow::Owned(stamp(second, bytes))
             }
             None => Cow::Borrowed(bytes),
+        };
+        let mut unsealed = self.unsealed.clone();
+        unsealed.update(&rest);
+        if self.seals && unsealed.length() > 0 {
+            seal(rest.to_mut(), &unsealed);
+            unsealed = Xxh64::default();
         }
+        (rest, unsealed)
     }
 
     // A slow disk.
@@ -348,10 +416,12 @@ impl Log {
 
     /// Hands whole commands to the thread. They have changed keys of these slots; none for "of any slot".
     pub fn hand_on(&mut self, bytes: &[u8], second: Option<i64>, slots: Option<&[Slot]>) {
-        let rest = self.stamped(bytes, second);
+        let (rest, unsealed) = self.stamped(bytes, second);
         let deferred = self.deferred.as_mut().expect("a thread writes");
         deferred.push(&self.file, &rest, self.length, slots);
         self.length += rest.len() as u64;
+        self.unsealed = unsealed;
+        self.seals = false;
     }
 
     /// Writes plainly again when the disk has been quick for a while and nothing is left to write. True when it does.
@@ -477,6 +547,7 @@ impl Log {
         self.before += self.length;
         self.file = Arc::new(LogFile::new(file, 0));
         self.length = 0;
+        self.unsealed = Xxh64::default();
         self.behind.push(old);
     }
 
@@ -531,6 +602,12 @@ impl Log {
     pub fn total_bytes(&self) -> u64 {
         self.before + self.length
     }
+}
+
+/// Appends the line that seals what has come.
+pub fn seal(out: &mut Vec<u8>, unsealed: &Xxh64) {
+    out.extend_from_slice(SEAL_MARK);
+    out.extend_from_slice(format!("{:016x}\r\n", unsealed.value()).as_bytes());
 }
 
 /// Commands with an annotation of time before them.
@@ -591,6 +668,25 @@ mod tests {
         assert_eq!(log.total_bytes(), 20);
         log.append(b"ten bytes.", None).unwrap();
         assert_eq!(log.total_bytes(), 30);
+    }
+
+    #[test]
+    fn a_thread_that_was_only_kept_from_running_shows_no_slow_disk() {
+        let (mut watch, slow) = (Watch::default(), 20_000_000);
+        watch.begin(1000);
+        assert!(!watch.is_slow(1000, slow, 100), "the first one");
+        watch.begin(1001);
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_millis(1) {}
+        assert!(!watch.is_slow(1001, slow, 100), "it has waited for nothing");
+        watch.begin(1002);
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(watch.is_slow(1002, slow, 100));
+        watch.begin(1003);
+        assert!(watch.is_slow(1003, 10 * slow, 100));
+        watch.begin(9000);
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(!watch.is_slow(9000, slow, 100), "long after the last one");
     }
 
     #[test]

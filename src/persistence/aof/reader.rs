@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use crate::base::xxh64::Xxh64;
+use crate::effect::SEAL_MARK;
 use crate::resp::parser::{Limits, Parsed, Parser};
 use crate::resp::request::{Args, Caller, Span};
 
@@ -63,6 +65,9 @@ pub struct LogReader<R> {
     ended: bool,
     /// Every argument must end with a line end, which Redis does not look at.
     strict: bool,
+    /// What has been read since the last seal, and where that ended.
+    unsealed: Xxh64,
+    sealed_to: u64,
 }
 
 impl<R: Read> LogReader<R> {
@@ -77,6 +82,8 @@ impl<R: Read> LogReader<R> {
             spans: Vec::new(),
             ended: false,
             strict: false,
+            unsealed: Xxh64::default(),
+            sealed_to: offset,
         }
     }
 
@@ -87,6 +94,11 @@ impl<R: Read> LogReader<R> {
             strict: true,
             ..self
         }
+    }
+
+    /// Where the last seal ends: all before it is what was written.
+    pub fn sealed_to(&self) -> u64 {
+        self.sealed_to
     }
 
     /// The offset of the next item.
@@ -133,6 +145,7 @@ impl<R: Read> LogReader<R> {
                         }
                         Parsed::Request(length) => {
                             self.at += length;
+                            self.unsealed.update(&self.buffer[start..][..length]);
                             return Ok(Some(Item::Command(Args::new(
                                 &self.buffer,
                                 &self.spans,
@@ -175,9 +188,25 @@ impl<R: Read> LogReader<R> {
             }
         };
         self.at = end;
-        Ok(Some(Item::Annotation(
-            self.buffer[start..end].trim_ascii_end(),
-        )))
+        let line = &self.buffer[start..end];
+        let text = line.trim_ascii_end();
+        match text.strip_prefix(SEAL_MARK) {
+            Some(seal) => {
+                let unsealed = std::mem::take(&mut self.unsealed);
+                if seal != format!("{:016x}", unsealed.value()).as_bytes() {
+                    return Err(LogProblem::Malformed {
+                        offset: self.sealed_to,
+                        reason: format!(
+                            "the {} bytes from there on are not those that were written, says their checksum",
+                            unsealed.length()
+                        ),
+                    });
+                }
+                self.sealed_to = self.base + end as u64;
+            }
+            None => self.unsealed.update(line),
+        }
+        Ok(Some(Item::Annotation(text)))
     }
 
     /// Reads on; false at the end of the file. What has been handed out is dropped from the buffer.
@@ -250,6 +279,26 @@ mod tests {
                     all.push((offset, words.join(" ")));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_seal_is_compared_with_what_stands_before_it() {
+        let (mut log, mut unsealed) = (Vec::new(), Xxh64::default());
+        for _ in 0..2 {
+            unsealed.update(TEXT);
+            log.extend_from_slice(TEXT);
+            crate::persistence::aof::log::seal(&mut log, &std::mem::take(&mut unsealed));
+        }
+        let sealed = log.len() as u64 / 2;
+        log.extend_from_slice(TEXT);
+        let (all, problem) = read_all(LogReader::new(&log[..], 0));
+        assert!(problem.is_none() && all.len() == 17, "{all:?}");
+        let at = log.len() / 2 + 22; // the key of the second part
+        log[at] ^= 1;
+        match read_all(LogReader::new(Slow(&log), 0)).1 {
+            Some(LogProblem::Malformed { offset, .. }) => assert_eq!(offset, sealed),
+            other => panic!("{other:?}"),
         }
     }
 

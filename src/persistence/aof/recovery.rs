@@ -6,14 +6,15 @@
 //! step without a part, so this goes on until nothing changes.
 //!
 //! After a loss of power under a relaxed fsync policy the logs may also end at different times. Then all are cut to the
-//! last *epoch* that all of them hold: a mark written into all logs while one core held all shards.
+//! last *epoch* that all of them hold: a mark written into all logs while one core held all shards, with a seal behind it.
+//! Under `always` each append is sealed, and what is behind the last seal was not acknowledged.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Read;
 
 use super::reader::{Item, LogProblem, LogReader};
 use crate::base::number::parse_i64;
-use crate::effect::{EPOCH_MARK, TRANSACTION_MARK};
+use crate::effect::{EPOCH_MARK, SEAL_MARK, TRANSACTION_MARK};
 
 /// Epochs remembered from the end of a log, about one a second. Logs of one machine differ by one or two; the rest is
 /// for a disk that hung.
@@ -49,6 +50,8 @@ pub struct Survey {
     parts: Vec<Part>,
     /// Where the last unit ends that is whole.
     end: Position,
+    /// Where the last seal ends.
+    sealed: Position,
     /// The greatest number seen.
     pub number_max: u64,
 }
@@ -67,12 +70,26 @@ impl Survey {
         self.end
     }
 
+    /// Where the log's last seal ends.
+    pub fn sealed(&self) -> Position {
+        self.sealed
+    }
+
+    /// What a seal has shown not to be what was written does not count.
+    fn rewind(&mut self, to: Position) {
+        self.end = self.end.min(to);
+        self.parts.retain(|part| part.at < to);
+    }
+
     /// Reads one more file of the log. A file that ends within a command or a unit is no error here: `end` tells. The
     /// value says whether it ended where it should.
     pub fn read(&mut self, file: usize, input: impl Read) -> Result<bool, LogProblem> {
         let mut reader = LogReader::new(input, 0).strict();
         let mut unit = Unit::default();
         self.end = Position { file, offset: 0 };
+        self.sealed = self.end;
+        // An epoch that has been marked counts with the seal behind it.
+        let mut marked = None;
         loop {
             let at = Position {
                 file,
@@ -81,14 +98,20 @@ impl Survey {
             match reader.next_item() {
                 Ok(None) => return Ok(unit.from.is_none()),
                 Err(LogProblem::Truncated { .. }) => return Ok(false),
+                Err(LogProblem::Malformed { offset, reason }) => {
+                    self.rewind(Position { file, offset });
+                    return Err(LogProblem::Malformed { offset, reason });
+                }
                 Err(problem) => return Err(problem),
                 Ok(Some(Item::Annotation(text))) => {
                     if let Some(number) = number_after(EPOCH_MARK, text) {
-                        let end = Position {
-                            file,
-                            offset: reader.offset(),
-                        };
-                        self.on_epoch(number, end);
+                        self.number_max = self.number_max.max(number);
+                        marked = Some(number);
+                    } else if text.starts_with(SEAL_MARK) {
+                        self.sealed.offset = reader.offset();
+                        if let Some(number) = marked.take() {
+                            self.on_epoch(number, self.sealed);
+                        }
                     } else if let Some(part) = step_of(text) {
                         unit.from.get_or_insert(at);
                         unit.part = Some(part);
@@ -96,6 +119,7 @@ impl Survey {
                     }
                 }
                 Ok(Some(Item::Command(args))) => {
+                    marked = None;
                     let name = args.get(0);
                     unit.from.get_or_insert(at);
                     if name.eq_ignore_ascii_case(b"MULTI") {
@@ -129,7 +153,6 @@ impl Survey {
     }
 
     fn on_epoch(&mut self, number: u64, end: Position) {
-        self.number_max = self.number_max.max(number);
         self.epochs.push_back((number, end));
         if self.epochs.len() > EPOCHS_MAX {
             self.epochs.pop_front();
@@ -200,6 +223,8 @@ pub struct Verdict {
 pub enum CutTo {
     /// Where each ends.
     Ends,
+    /// Where the last seal of each ends: power was lost, and each append was sealed.
+    Seals,
     /// An epoch that all hold.
     Epoch(u64),
     /// Where each begins: power was lost before the first epoch was on disk everywhere.
@@ -231,6 +256,11 @@ pub fn decide(surveys: &[Survey], cut: CutTo) -> Verdict {
     };
     match cut {
         CutTo::Ends => {}
+        CutTo::Seals => {
+            for (keep, survey) in verdict.keep.iter_mut().zip(surveys) {
+                *keep = survey.sealed();
+            }
+        }
         CutTo::Epoch(number) => {
             verdict.cut_to_epoch = Some(number);
             for (keep, survey) in verdict.keep.iter_mut().zip(surveys) {
@@ -310,6 +340,25 @@ mod tests {
         logs
     }
 
+    /// All logs as they are written, with a seal behind each epoch.
+    fn sealed(logs: &mut [Effects]) -> Vec<Vec<u8>> {
+        logs.iter_mut()
+            .map(|log| sealed_bytes(log.recorded()))
+            .collect()
+    }
+
+    fn sealed_bytes(bytes: &[u8]) -> Vec<u8> {
+        let (mut sealed, mut unsealed) = (Vec::new(), crate::base::xxh64::Xxh64::default());
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            sealed.extend_from_slice(line);
+            unsealed.update(line);
+            if line.starts_with(EPOCH_MARK) {
+                crate::persistence::aof::log::seal(&mut sealed, &std::mem::take(&mut unsealed));
+            }
+        }
+        sealed
+    }
+
     fn survey(bytes: &[u8]) -> Survey {
         let mut survey = Survey::default();
         survey.read(0, bytes).unwrap();
@@ -366,7 +415,7 @@ mod tests {
             }
         }
         set(&mut logs[1], "lost");
-        let bytes: Vec<Vec<u8>> = logs.iter_mut().map(|log| log.recorded().to_vec()).collect();
+        let bytes = sealed(&mut logs);
         let surveys: Vec<Survey> = bytes.iter().map(|bytes| survey(bytes)).collect();
         let verdict = decide(&surveys, CutTo::Epoch(common_epochs(&surveys)[0]));
         assert_eq!(verdict.cut_to_epoch, Some(98));

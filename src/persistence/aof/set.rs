@@ -20,6 +20,12 @@ pub struct Set {
     manifest: Manifest,
     /// Keeps other processes away, from the first write on.
     held: Option<fs::File>,
+    /// The set is being begun, for so many shards: the manifest does not say yet what they write to.
+    beginning: Option<usize>,
+    /// What shards have written to since then.
+    strays: Vec<String>,
+    /// The last number a generation was given.
+    number: u64,
 }
 
 /// Files that are to take the place of all there are.
@@ -38,8 +44,11 @@ impl Set {
             disk,
             directory,
             prefix: prefix.to_owned(),
+            number: manifest.generations.last().map_or(0, |last| last.number),
             manifest,
             held: None,
+            beginning: None,
+            strays: Vec::new(),
         }
     }
 
@@ -68,10 +77,15 @@ impl Set {
     /// Begins a set from nothing, which replaces what there is once its bases are written: see `finish`.
     pub fn begin_anew(&mut self, shards: usize) -> io::Result<Rewrite> {
         self.hold()?;
+        if self.manifest.generations.is_empty() {
+            self.publish()?; // what lies here without being listed counts for nothing
+        }
+        self.beginning = Some(shards);
         let number = self.next_generation();
         let names: Vec<String> = (0..shards)
             .map(|shard| self.name(number, shard, 1, FileKind::Incremental))
             .collect();
+        self.strays.extend(names.iter().cloned());
         self.rewrite_into(number, names)
     }
 
@@ -90,6 +104,9 @@ impl Set {
     /// Prepares to replace all files: each shard gets another one to go on in, which counts as soon as something is
     /// written to it, so it stands in the manifest before.
     pub fn prepare(&mut self) -> io::Result<Rewrite> {
+        if let Some(shards) = self.beginning {
+            return self.begin_anew(shards); // the last attempt has failed
+        }
         let before = self.manifest.clone();
         let logs = match self.add_incrementals() {
             Ok(logs) => logs,
@@ -126,12 +143,15 @@ impl Set {
             self.manifest = old; // what is on disk may be either; both describe the same data
             return Err(error);
         }
+        self.beginning = None;
         let kept = &self.manifest.generations[0].files;
-        for file in old.generations.iter().flat_map(|old| &old.files) {
-            if kept.iter().all(|kept| kept.name != file.name)
-                && let Err(error) = self.disk.remove(&self.path(&file.name))
+        let old = old.generations.iter().flat_map(|old| &old.files);
+        let strays = std::mem::take(&mut self.strays);
+        for name in old.map(|file| &file.name).chain(&strays) {
+            if kept.iter().all(|kept| kept.name != *name)
+                && let Err(error) = self.disk.remove(&self.path(name))
             {
-                log::warn!("Can't remove the old file '{}': {error}", file.name);
+                log::warn!("Can't remove the old file '{name}': {error}");
             }
         }
         Ok(())
@@ -172,9 +192,9 @@ impl Set {
         })
     }
 
-    fn next_generation(&self) -> u64 {
-        let last = self.manifest.generations.last();
-        last.map_or(0, |generation| generation.number) + 1
+    fn next_generation(&mut self) -> u64 {
+        self.number += 1;
+        self.number
     }
 
     fn name(&self, generation: u64, shard: usize, sequence: u64, kind: FileKind) -> String {
@@ -328,6 +348,26 @@ mod tests {
         unique.sort_unstable();
         unique.dedup();
         assert_eq!(unique.len(), all.len());
+    }
+
+    #[test]
+    fn a_set_that_could_not_be_begun_is_begun_again_in_other_files() {
+        let disk = FaultyDisk::default();
+        let mut set = on(&disk, Manifest::default());
+        let failed = set.begin_anew(2).unwrap();
+        assert!(read_back(&disk).generations.is_empty());
+        set.abandon(&failed);
+        let again = set.prepare().unwrap();
+        assert_eq!(again.logs.len(), 2);
+        for base in &again.bases {
+            assert!(!failed.bases.contains(base));
+            let mut files = disk.files.lock().unwrap();
+            files.insert(base.clone(), b"base".to_vec());
+        }
+        set.finish(again).unwrap();
+        assert_eq!(names(&set)[0].len(), 4);
+        assert_eq!(disk.files.lock().unwrap().len(), 5, "nothing else is left");
+        assert_eq!(set.prepare().unwrap().logs.len(), 2);
     }
 
     #[test]

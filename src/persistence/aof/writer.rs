@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::log::{LogFile, is_slow};
 use crate::base::slot::{SLOTS, Slot};
+use crate::base::sys::voluntary_waits;
 use crate::persistence::Status;
 use crate::persistence::background::Wake;
 
@@ -124,7 +125,7 @@ impl Writer {
             };
             queue.busy = true;
             drop(queue);
-            let begun = Instant::now();
+            let (begun, waits) = (Instant::now(), voluntary_waits());
             let delay_us = self.status.log.write_delay_us.load(Relaxed);
             if delay_us > 0 {
                 std::thread::sleep(Duration::from_micros(delay_us));
@@ -141,7 +142,7 @@ impl Writer {
             let mut queue = self.queue();
             queue.busy = false;
             queue.bytes -= length as u64;
-            if is_slow(ns, length) {
+            if is_slow(ns, length) && waits != voluntary_waits() {
                 queue.slow_at = Instant::now();
                 queue.was_quick = false;
             } else {
