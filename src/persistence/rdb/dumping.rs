@@ -357,7 +357,7 @@ mod tests {
         }
         round(&Value::Set(set), 4);
         round(&Value::Zset(zset), 4);
-        round(&Value::List(list), 3);
+        round(&Value::List(list), 2);
     }
 
     #[test]
