@@ -355,9 +355,9 @@ mod tests {
                 config.list,
             );
         }
-        round(&Value::Set(set), 10);
-        round(&Value::Zset(zset), 10);
-        round(&Value::List(list), 3);
+        round(&Value::Set(set), 4);
+        round(&Value::Zset(zset), 4);
+        round(&Value::List(list), 2);
     }
 
     #[test]
