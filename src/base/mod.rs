@@ -19,4 +19,3 @@ pub mod sys;
 pub mod system;
 pub mod title;
 pub mod words;
-pub mod xxh64;

@@ -7,16 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::own::Files;
 use super::{Choice, Halt, Recovered, check, choice, inspect, own, recover};
 use crate::base::random::Random;
-use crate::base::xxh64::Xxh64;
 use crate::command::harness::Harness;
 use crate::config::Config;
 use crate::effect::{EPOCH_MARK, Step};
 use crate::keyspace::Keyspace;
 use crate::persistence::Status;
-use crate::persistence::aof::log::seal;
 use crate::persistence::aof::manifest::{
     self, Durability, FileEntry, FileKind, Generation, Manifest,
 };
+use crate::persistence::aof::seal::Unsealed;
 use crate::persistence::aof::set::boot_id;
 
 /// A directory that goes with the test.
@@ -46,7 +45,7 @@ pub struct World {
     pub harness: Harness,
     /// What each shard's log holds.
     pub logs: Vec<Vec<u8>>,
-    unsealed: Vec<Xxh64>,
+    unsealed: Vec<Unsealed>,
     pub number: u64,
 }
 
@@ -57,7 +56,7 @@ impl World {
         World {
             harness,
             logs: vec![Vec::new(); shards],
-            unsealed: vec![Xxh64::default(); shards],
+            unsealed: vec![Unsealed::default(); shards],
             number,
         }
     }
@@ -119,7 +118,7 @@ impl World {
     pub fn seal(&mut self) {
         for (log, unsealed) in self.logs.iter_mut().zip(&mut self.unsealed) {
             if unsealed.length() > 0 {
-                seal(log, &std::mem::take(unsealed));
+                unsealed.seal(log);
             }
         }
     }

@@ -19,12 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::seal::Unsealed;
 use super::writer::{Deferred, Failure, Writer};
 use crate::base::number::format_i64;
 use crate::base::slot::Slot;
 use crate::base::sys::voluntary_waits;
-use crate::base::xxh64::Xxh64;
-use crate::effect::{SEAL_MARK, TIME_MARK};
+use crate::effect::TIME_MARK;
 
 /// Bytes of a file that whoever lets go of it last closes itself.
 const CLOSED_HERE_MAX: u64 = 1 << 20;
@@ -305,7 +305,7 @@ pub struct Log {
     /// When it last was, in Unix milliseconds.
     recovered_at: i64,
     /// What has come since the last seal.
-    unsealed: Xxh64,
+    unsealed: Unsealed,
     /// The next append ends with a seal.
     seals: bool,
 }
@@ -326,7 +326,7 @@ impl Log {
             left: Vec::new(),
             calm_ms: CALM_MIN_MS,
             recovered_at: 0,
-            unsealed: Xxh64::default(),
+            unsealed: Unsealed::default(),
             seals: false,
         }
     }
@@ -361,7 +361,7 @@ impl Log {
 
     /// Whole commands, behind a second that has not been written before, and sealed if that is wanted. What is unsealed
     /// afterwards.
-    fn stamped<'a>(&mut self, bytes: &'a [u8], second: Option<i64>) -> (Cow<'a, [u8]>, Xxh64) {
+    fn stamped<'a>(&mut self, bytes: &'a [u8], second: Option<i64>) -> (Cow<'a, [u8]>, Unsealed) {
         let mut rest = match second.filter(|second| *second > self.last_second) {
             Some(second) => {
                 self.last_second = second;
@@ -372,8 +372,7 @@ impl Log {
         let mut unsealed = self.unsealed.clone();
         unsealed.update(&rest);
         if self.seals && unsealed.length() > 0 {
-            seal(rest.to_mut(), &unsealed);
-            unsealed = Xxh64::default();
+            unsealed.seal(rest.to_mut());
         }
         (rest, unsealed)
     }
@@ -547,7 +546,7 @@ impl Log {
         self.before += self.length;
         self.file = Arc::new(LogFile::new(file, 0));
         self.length = 0;
-        self.unsealed = Xxh64::default();
+        self.unsealed = Unsealed::default();
         self.behind.push(old);
     }
 
@@ -602,12 +601,6 @@ impl Log {
     pub fn total_bytes(&self) -> u64 {
         self.before + self.length
     }
-}
-
-/// Appends the line that seals what has come.
-pub fn seal(out: &mut Vec<u8>, unsealed: &Xxh64) {
-    out.extend_from_slice(SEAL_MARK);
-    out.extend_from_slice(format!("{:016x}\r\n", unsealed.value()).as_bytes());
 }
 
 /// Commands with an annotation of time before them.

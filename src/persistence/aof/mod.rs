@@ -5,6 +5,7 @@ pub mod manifest;
 pub mod reader;
 pub mod recovery;
 pub mod rewrite;
+pub mod seal;
 pub mod set;
 pub mod status;
 pub mod writer;

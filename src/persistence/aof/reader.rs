@@ -2,10 +2,11 @@
 
 use std::io::{self, Read};
 
-use crate::base::xxh64::Xxh64;
 use crate::effect::SEAL_MARK;
 use crate::resp::parser::{Limits, Parsed, Parser};
 use crate::resp::request::{Args, Caller, Span};
+
+use super::seal::Unsealed;
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 * 1024;
@@ -66,7 +67,7 @@ pub struct LogReader<R> {
     /// Every argument must end with a line end, which Redis does not look at.
     strict: bool,
     /// What has been read since the last seal, and where that ended.
-    unsealed: Xxh64,
+    unsealed: Unsealed,
     sealed_to: u64,
 }
 
@@ -82,7 +83,7 @@ impl<R: Read> LogReader<R> {
             spans: Vec::new(),
             ended: false,
             strict: false,
-            unsealed: Xxh64::default(),
+            unsealed: Unsealed::default(),
             sealed_to: offset,
         }
     }
@@ -193,7 +194,7 @@ impl<R: Read> LogReader<R> {
         match text.strip_prefix(SEAL_MARK) {
             Some(seal) => {
                 let unsealed = std::mem::take(&mut self.unsealed);
-                if seal != format!("{:016x}", unsealed.value()).as_bytes() {
+                if seal != unsealed.text().as_bytes() {
                     return Err(LogProblem::Malformed {
                         offset: self.sealed_to,
                         reason: format!(
@@ -284,11 +285,11 @@ mod tests {
 
     #[test]
     fn a_seal_is_compared_with_what_stands_before_it() {
-        let (mut log, mut unsealed) = (Vec::new(), Xxh64::default());
+        let (mut log, mut unsealed) = (Vec::new(), Unsealed::default());
         for _ in 0..2 {
             unsealed.update(TEXT);
             log.extend_from_slice(TEXT);
-            crate::persistence::aof::log::seal(&mut log, &std::mem::take(&mut unsealed));
+            unsealed.seal(&mut log);
         }
         let sealed = log.len() as u64 / 2;
         log.extend_from_slice(TEXT);

@@ -348,12 +348,15 @@ mod tests {
     }
 
     fn sealed_bytes(bytes: &[u8]) -> Vec<u8> {
-        let (mut sealed, mut unsealed) = (Vec::new(), crate::base::xxh64::Xxh64::default());
+        let (mut sealed, mut unsealed) = (
+            Vec::new(),
+            crate::persistence::aof::seal::Unsealed::default(),
+        );
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             sealed.extend_from_slice(line);
             unsealed.update(line);
             if line.starts_with(EPOCH_MARK) {
-                crate::persistence::aof::log::seal(&mut sealed, &std::mem::take(&mut unsealed));
+                unsealed.seal(&mut sealed);
             }
         }
         sealed
