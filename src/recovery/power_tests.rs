@@ -451,7 +451,7 @@ fn lives(seed: u64, lies: bool) -> Result<usize, String> {
         snapshot: "dump.rdb".to_owned(),
     };
     let config = Arc::new(Config::default());
-    let mut disk = PowerDisk::holding(&Content::new(), &[scratch.path.clone()]);
+    let mut disk = PowerDisk::holding(&Content::new(), std::slice::from_ref(&scratch.path));
     let mut lost = 0;
     // What a start may find: moments, and the first one that is not too old.
     let (mut moments, mut safe) = (vec![World::new(1, 0).content()], 0);
@@ -582,7 +582,7 @@ fn saves(seed: u64) {
     let mut random = Random::new(seed);
     let directory = PathBuf::from("/data");
     let path = directory.join("dump.rdb");
-    let mut disk = PowerDisk::holding(&Content::new(), &[directory.clone()]);
+    let mut disk = PowerDisk::holding(&Content::new(), std::slice::from_ref(&directory));
     let (mut done, mut number) = (0, 0);
     for life in 0..6 {
         let fail = |text: String| -> ! { panic!("seed {seed}, life {life}: {text}") };
