@@ -109,13 +109,15 @@ struct Sync {
 const QUICK_SYNC_NS: u64 = 2_000_000;
 /// So many quick ones in a row make a disk one that is waited for, at first and at most.
 const QUICK_SYNCS_MIN: u32 = 32;
-const QUICK_SYNCS_MAX: u32 = 4096;
+const QUICK_SYNCS_MAX: u32 = 1 << 17;
+/// How many more it takes each time that it was not: on a disk that stumbles now and then nobody is to wait but who writes.
+const RELAPSE: u32 = 16;
 
 /// Whether the one core that there is may sync its log by itself.
 ///
 /// A sync by the ring costs a thread of the kernel and two switches to it and back, more than the sync itself on a disk that
 /// answers in a fraction of a millisecond. Under `always` and with a single shard nothing could be answered meanwhile. So the
-/// core waits where the disk has shown to be quick, until it is not; then the ring must show it again, twice as often.
+/// core waits where the disk has shown to be quick, until it is not; then the ring must show it again, for much longer.
 #[derive(Default)]
 struct Patience {
     /// Quick ones in a row.
@@ -137,7 +139,7 @@ impl Patience {
             return;
         }
         if self.waits() {
-            self.needed = (self.needed * 2).min(QUICK_SYNCS_MAX);
+            self.needed = (self.needed * RELAPSE).min(QUICK_SYNCS_MAX);
         }
         self.quick = 0;
     }
@@ -953,7 +955,10 @@ mod tests {
         patience.note(QUICK_SYNC_NS * 2);
         assert!(!patience.waits());
         patience.note(QUICK_SYNC_NS * 2); // by the ring now: it holds up nobody
-        assert_eq!(quick_until_it_waits(&mut patience), 2 * QUICK_SYNCS_MIN);
+        assert_eq!(
+            quick_until_it_waits(&mut patience),
+            RELAPSE * QUICK_SYNCS_MIN
+        );
         for _ in 0..20 {
             patience.note(QUICK_SYNC_NS * 2);
             assert!(quick_until_it_waits(&mut patience) <= QUICK_SYNCS_MAX);
