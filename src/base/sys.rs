@@ -3,6 +3,7 @@
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 /// Ends both directions of a socket; pending receives on it complete.
 pub fn shutdown_socket(fd: RawFd) {
@@ -171,16 +172,22 @@ struct Scheduling {
     period_ns: u64,
 }
 
-/// The calling thread does work that may wait: it asks for less processor time than others get (1, a little less, to 19), in
-/// slices of so many nanoseconds, and does not push others aside when it wakes. Kernels before 6.12 know no such slices and
-/// pass over them. What is refused leaves the thread as it was.
-pub fn be_background(nicer: i32, slice_ns: u64) {
-    let nice = nicer_by(nicer);
+/// How much less of the processor's time than others get a thread in the background asks for, as niceness.
+const NICENESS: i32 = 5;
+/// How long it works at a time before it lets others have the processor. The kernel would look after them with its next
+/// tick only, which may be 4 ms away.
+pub const BACKGROUND_SLICE: Duration = Duration::from_micros(100);
+
+/// The calling thread does work that may wait: it asks for less processor time than others get, in short slices, and does
+/// not push others aside when it wakes. Kernels before 6.12 know no such slices and pass over them. What is refused leaves
+/// the thread as it was.
+pub fn be_background() {
+    let nice = nicer_by(NICENESS);
     let wanted = Scheduling {
         size: size_of::<Scheduling>() as u32,
         policy: libc::SCHED_BATCH as u32,
         nice,
-        runtime_ns: slice_ns,
+        runtime_ns: BACKGROUND_SLICE.as_nanos() as u64,
         ..Scheduling::default()
     };
     // SAFETY: the structure is live, says its size, and is only read. Zero names the calling thread.

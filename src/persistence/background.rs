@@ -31,11 +31,6 @@ use crate::base::clock::unix_ms;
 use crate::base::crc64;
 use crate::base::sys;
 
-/// How much less of the core's time than others get the writer's thread asks for.
-const NICENESS: i32 = 5;
-/// How long the writer's thread works before it lets others have the processor. The kernel would look after them with its
-/// next tick only, which may be 4 ms away.
-const SLICE: Duration = Duration::from_micros(100);
 /// Bytes written between two looks at the clock.
 const STEP: usize = 32 * 1024;
 /// A line of progress is logged after so many bytes.
@@ -378,7 +373,7 @@ pub fn start(
     std::thread::Builder::new()
         .name("snapshot".to_owned())
         .spawn(move || {
-            sys::be_background(NICENESS, SLICE.as_nanos() as u64);
+            sys::be_background();
             fed.wait_for_opening();
             let ending = Writing::new(&fed, plan, consumer, outputs).run();
             on_end(&fed, ending);
@@ -432,7 +427,7 @@ impl<'a> Writing<'a> {
 
     /// Lets others have the processor when it has had it long enough.
     fn breathe(&mut self) {
-        if self.working.elapsed() >= SLICE {
+        if self.working.elapsed() >= sys::BACKGROUND_SLICE {
             std::thread::yield_now();
             self.working = Instant::now();
         }

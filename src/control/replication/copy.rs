@@ -31,9 +31,6 @@ use crate::replication::{Copy, OnEnd, Status};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Bytes of a file sent at a time, after which others may have the processor.
 const CHUNK: usize = 64 * 1024;
-/// See `persistence/background.rs`, whose writer sends copies that go through no file.
-const NICENESS: i32 = 5;
-const SLICE_NS: u64 = 100_000;
 
 /// A replica that gets a copy.
 pub(super) struct Target {
@@ -381,7 +378,7 @@ pub(super) fn send_file(
 ) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("copy".to_owned());
     thread.spawn(move || {
-        sys::be_background(NICENESS, SLICE_NS);
+        sys::be_background();
         let _ = socket.set_write_timeout(Some(LOOK_EVERY));
         let sent: io::Result<()> = (|| {
             let mut left = file.metadata()?.len();
