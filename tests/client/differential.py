@@ -237,9 +237,11 @@ def draw_step(draw, names, weights):
         name, arguments, _, _ = draw.random.choices(names, weights)[0]
         words = arguments(draw)
         if draw.random.random() < 0.01 and words:
-            words = words[:-1] if draw.random.random() < 0.5 else [*words, draw.member()]
+            words = list(words[:-1]) if draw.random.random() < 0.5 else [*words, draw.member()]
         if (name, len(words)) in NEWER_WORDS or (name == "COMMAND" and len(words) == 5 and (words[1].decode(), 3) in NEWER_WORDS):
             words = words[:-1]
+        if name == "COMMAND" and len(words) == 2:
+            words.append(b"x")  # see grammar.command_words
         commands.append((name, *words))
     return "pipeline", which, commands
 
