@@ -383,29 +383,13 @@ mod tests {
                 read_slots(command.spec, &args).map(|s| s.len()),
             )
         };
-        for words in [
-            "PING",
-            "ECHO x",
-            "INFO",
-            "CONFIG GET x",
-            "CLIENT ID",
-            "SELECT 1",
-            "TIME",
-        ] {
-            let words: Vec<&str> = words.split(' ').collect();
-            assert_eq!(spec(&words), (true, None), "{words:?}");
-        }
-        for words in [
-            "WAIT 0 0",
-            "DEBUG SLEEP 0",
-            "DBSIZE",
-            "EXEC",
-            "SET a b",
-            "MSET a b",
-            "BLPOP a 0",
-        ] {
-            let words: Vec<&str> = words.split(' ').collect();
-            assert_eq!(spec(&words), (false, None), "{words:?}");
+        let tell_nothing = "PING, ECHO x, INFO, CONFIG GET x, CLIENT ID, SELECT 1, TIME";
+        let are_neither = "WAIT 0 0, DEBUG SLEEP 0, DBSIZE, EXEC, SET a b, MSET a b, BLPOP a 0";
+        for (requests, knows_nothing) in [(tell_nothing, true), (are_neither, false)] {
+            for request in requests.split(", ") {
+                let words: Vec<&str> = request.split(' ').collect();
+                assert_eq!(spec(&words), (knows_nothing, None), "{request}");
+            }
         }
         assert_eq!(spec(&["MGET", "a", "b"]), (false, Some(2)));
         assert_eq!(spec(&["SINTERCARD", "2", "a", "b"]), (false, Some(2)));

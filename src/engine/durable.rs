@@ -760,22 +760,36 @@ impl Core {
     /// that is on disk.
     #[cold]
     fn promise_less(&self) {
+        self.note_promise(Durability::Relaxed, Vec::new());
+    }
+
+    /// Notes in the manifest what a start may count on, once these marks are on disk.
+    fn note_promise(&self, promise: Durability, marks: Vec<Mark>) {
+        let always = promise == Durability::Always;
+        let failed = move |error: std::io::Error| {
+            let what = if always { "always" } else { "not always" };
+            log::warn!("Can't note in the manifest that appendfsync is {what}: {error}");
+        };
         let status = self.observatory.snapshots.clone();
         let thread = std::thread::Builder::new().name("sync".to_owned());
         let started = thread.spawn(move || {
-            let noted = match &mut *status.log.lock_set() {
+            let synced = marks.iter().try_for_each(|mark| {
+                if !mark.wait_until_written() {
+                    return Err(std::io::Error::other("they could not be written"));
+                }
+                mark.file.sync_now(mark.to)
+            });
+            let noted = synced.and_then(|()| match &mut *status.log.lock_set() {
                 // It may have changed again meanwhile.
-                Some(set) if !status.log.always.load(Relaxed) => {
-                    set.set_durability(Durability::Relaxed)
+                Some(set) if status.log.always.load(Relaxed) == always => {
+                    set.set_durability(promise)
                 }
                 _ => Ok(()),
-            };
-            if let Err(error) = noted {
-                log::warn!("Can't note in the manifest that appendfsync is not always: {error}");
-            }
+            });
+            noted.unwrap_or_else(failed);
         });
         if let Err(error) = started {
-            log::warn!("Can't note in the manifest that appendfsync is not always: {error}");
+            failed(error);
         }
     }
 
@@ -874,29 +888,7 @@ impl Core {
             .iter()
             .filter_map(|shard| Some(shard.log.as_ref()?.mark()))
             .collect();
-        let status = self.observatory.snapshots.clone();
-        let thread = std::thread::Builder::new().name("sync".to_owned());
-        let started = thread.spawn(move || {
-            let synced = marks.iter().try_for_each(|mark| {
-                if !mark.wait_until_written() {
-                    return Err(std::io::Error::other("they could not be written"));
-                }
-                mark.file.sync_now(mark.to)
-            });
-            let noted = synced.and_then(|()| match &mut *status.log.lock_set() {
-                // It may have changed again meanwhile.
-                Some(set) if status.log.always.load(Relaxed) => {
-                    set.set_durability(Durability::Always)
-                }
-                _ => Ok(()),
-            });
-            if let Err(error) = noted {
-                log::warn!("Can't note in the manifest that appendfsync is always: {error}");
-            }
-        });
-        if let Err(error) = started {
-            log::warn!("Can't note in the manifest that appendfsync is always: {error}");
-        }
+        self.note_promise(Durability::Always, marks);
     }
 
     /// The server ends: everything is on disk before the last answers leave.

@@ -241,7 +241,9 @@ impl Core {
     ) -> (usize, usize) {
         self.hints.clear();
         let (mut at, mut index) = from;
-        fetch_parts(&parts[at..], Part::prefetch_requests);
+        // Of a part that has been begun the processor sees the rest coming.
+        let fresh = at + usize::from(index > 0);
+        fetch_parts(&parts[fresh..], Part::prefetch_requests);
         while let Some(part) = parts.get(at)
             && self.hints.len() < LOOKAHEAD
         {
