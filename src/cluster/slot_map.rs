@@ -73,8 +73,9 @@ pub struct MapFacts {
 /// Who owns which slot.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SlotMap {
-    /// Slots that are served here without any further question.
-    serves: SlotSet,
+    /// Slots that are served here without any further question, a bit for each. They lie in the map itself, whose address a
+    /// core has: a request follows no second pointer.
+    serves: [u8; SLOTS / 8],
     /// The owner's place among the nodes, or [`NOBODY`].
     owners: Box<[u16; SLOTS]>,
     facts: MapFacts,
@@ -101,7 +102,7 @@ impl SlotMap {
             serves.remove(open.slot);
         }
         SlotMap {
-            serves,
+            serves: *serves.to_wire(),
             owners,
             facts,
         }
@@ -110,7 +111,7 @@ impl SlotMap {
     /// Whether a request for this slot is served here and nothing else needs to be asked.
     #[inline]
     pub fn serves(&self, slot: Slot) -> bool {
-        self.serves.contains(slot)
+        self.serves[usize::from(slot) / 8] & (1 << (slot % 8)) != 0
     }
 
     /// Whether the slot is this node's, or keys of it come here.
@@ -160,7 +161,7 @@ impl SlotMap {
 impl std::fmt::Debug for SlotMap {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         to.debug_struct("SlotMap")
-            .field("serves", &self.serves)
+            .field("serves", &SlotSet::from_wire(&self.serves))
             .field("facts", &self.facts)
             .finish_non_exhaustive()
     }

@@ -55,6 +55,32 @@ impl GossipEntry {
     }
 }
 
+/// An entry as it lies in its packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a>(&'a [u8]);
+
+impl Told<'_> {
+    /// Whose it is.
+    pub fn id(&self) -> NodeId {
+        NodeId(array_at(self.0, 0))
+    }
+
+    /// What it is.
+    pub fn flags(&self) -> NodeFlags {
+        NodeFlags(u16_at(self.0, GOSSIP_FLAGS))
+    }
+
+    /// When it last answered, Unix seconds.
+    pub fn pong_received_s(&self) -> u32 {
+        u32_at(self.0, GOSSIP_PONG_RECEIVED)
+    }
+
+    /// All of it.
+    pub fn entry(&self) -> GossipEntry {
+        GossipEntry::read(self.0)
+    }
+}
+
 /// The entries of one packet, as they lie there.
 #[derive(Clone, Copy, Debug)]
 pub struct GossipSection<'a>(pub(super) &'a [u8]);
@@ -63,6 +89,11 @@ impl<'a> GossipSection<'a> {
     /// The entries in order.
     pub fn iter(&self) -> impl Iterator<Item = GossipEntry> + 'a {
         self.0.chunks_exact(GOSSIP).map(GossipEntry::read)
+    }
+
+    /// The entries in order, of which only what is asked for is read: of most of them that is little.
+    pub fn told(&self) -> impl Iterator<Item = Told<'a>> + 'a {
+        self.0.chunks_exact(GOSSIP).map(Told)
     }
 
     /// How many there are.

@@ -18,7 +18,7 @@ pub use decode::{Body, Ignored, Light, Message, ModuleMessage, Packet, decode};
 pub use encode::{fail, gossip, light_publish, module, plain, publish, publish_fits, update};
 pub use extension::{Extension, Extensions};
 pub use frame::{BadFrame, Frame, frame};
-pub use gossip::{GossipEntry, GossipSection};
+pub use gossip::{GossipEntry, GossipSection, Told};
 pub use header::{Header, MessageFlags};
 
 /// What a packet is for: the number in its header.

@@ -22,7 +22,7 @@ impl Cluster {
         if self.owes_save {
             self.save_durably();
         }
-        self.pfail_count = 0;
+        self.suspects.clear();
         let due = self.nodes.due(now_ms);
         if cfg!(debug_assertions) {
             self.check_those_at_rest(&due);
@@ -66,8 +66,11 @@ impl Cluster {
             self.remove_node(key);
             return;
         }
-        self.pfail_count += usize::from(node.flags.has(NodeFlags::PFAIL));
-        if node.outbound.is_none() {
+        let (is_suspect, is_linked) = (node.flags.has(NodeFlags::PFAIL), node.outbound.is_some());
+        if is_suspect {
+            self.suspects.push(key);
+        }
+        if !is_linked {
             self.open_link(key);
         }
     }
@@ -162,7 +165,7 @@ impl Cluster {
             return;
         }
         flags.put(NodeFlags::PFAIL, true);
-        self.pfail_count += 1;
+        self.suspects.push(key);
         let text = format!("Node {} possibly failing", self.nodes[key].name_for_log());
         self.note(log::Level::Debug, text);
         self.look_soon();

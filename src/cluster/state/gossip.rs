@@ -3,7 +3,7 @@
 use super::super::address::Address;
 use super::super::flags::NodeFlags;
 use super::super::node_id::NodeId;
-use super::super::packet::{Extension, Extensions, GossipEntry, GossipSection};
+use super::super::packet::{Extension, Extensions, GossipEntry, GossipSection, Told};
 use super::node::Node;
 use super::table::NodeKey;
 use super::{Cluster, NODES_MAX};
@@ -18,38 +18,42 @@ impl Cluster {
     /// Reads gossip; `sender` is `None` in the MEET of a stranger, which refreshes what is known and adds nothing.
     pub(super) fn on_gossip(&mut self, sender: Option<NodeKey>, gossip: GossipSection<'_>) {
         // One name that is none, and the whole is not believed (Valkey 8).
-        if gossip.iter().any(|entry| !entry.id.is_valid()) {
+        if gossip.told().any(|told| !told.id().is_valid()) {
             return;
         }
-        for entry in gossip.iter() {
-            match self.nodes.find(&entry.id) {
-                Some(key) => self.on_known(sender, key, &entry),
+        let is_from_primary = sender.is_some_and(|sender| self.nodes[sender].is_primary());
+        let reporter = sender.filter(|_| is_from_primary);
+        for told in gossip.told() {
+            match self.nodes.find(&told.id()) {
+                Some(key) => self.on_known(reporter, key, told),
                 None => {
                     if let Some(sender) = sender {
-                        self.on_unknown(sender, &entry);
+                        self.on_unknown(sender, &told.entry());
                     }
                 }
             }
         }
     }
 
-    fn on_known(&mut self, sender: Option<NodeKey>, key: NodeKey, entry: &GossipEntry) {
+    /// `reporter` is the sender if its word counts where nodes cannot be reached.
+    fn on_known(&mut self, reporter: Option<NodeKey>, key: NodeKey, told: Told<'_>) {
         if key == self.myself {
             return;
         }
-        let is_failing = entry.flags.has(NodeFlags::PFAIL | NodeFlags::FAIL);
-        if let Some(sender) = sender.filter(|sender| self.nodes[*sender].is_primary()) {
+        let flags = told.flags();
+        let is_failing = flags.has(NodeFlags::PFAIL | NodeFlags::FAIL);
+        if let Some(reporter) = reporter {
             if is_failing {
-                self.add_report(key, sender);
+                self.add_report(key, reporter);
                 self.fail_if_agreed(key);
             } else {
-                self.remove_report(key, sender);
+                self.remove_report(key, reporter);
             }
         }
         let is_quiet = !is_failing && self.nodes[key].ping_sent_ms == 0;
         if is_quiet && self.report_count(key) == 0 {
             // Friends' pongs count, which is why not everybody is pinged every second.
-            let pong_ms = i64::from(entry.pong_received_s) * 1000;
+            let pong_ms = i64::from(told.pong_received_s()) * 1000;
             let newest_ms = self.now_ms.saturating_add(AHEAD_MS);
             let node = self.nodes.aside(key);
             if pong_ms <= newest_ms && pong_ms > node.pong_received_ms {
@@ -59,9 +63,9 @@ impl Cluster {
         let is_lost = self.nodes[key]
             .flags
             .has(NodeFlags::PFAIL | NodeFlags::FAIL);
-        if is_lost && !is_failing && !entry.flags.has(NodeFlags::NO_ADDRESS) {
+        if is_lost && !is_failing && !flags.has(NodeFlags::NO_ADDRESS) {
             // Somebody reaches it, maybe elsewhere.
-            if let Some(address) = self.entry_address(entry) {
+            if let Some(address) = self.entry_address(&told.entry()) {
                 self.move_to(key, address);
             }
         }

@@ -115,8 +115,8 @@ pub struct Cluster {
     now_ms: i64,
     next_link: u64,
     ticks: u64,
-    /// Nodes that the last tick found unreachable: so many go into every ping.
-    pfail_count: usize,
+    /// Nodes that the last tick found unreachable: those that still are go into every ping.
+    suspects: Vec<NodeKey>,
     /// Counts packets with gossip.
     gossip_round: u64,
     /// Slots bound anew in this turn that were of this node's replica group.

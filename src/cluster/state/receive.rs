@@ -132,7 +132,9 @@ impl Cluster {
         let node = &mut self.nodes[sender];
         node.data_received_ms = now_ms;
         node.repl_offset = header.offset;
-        if header.config_epoch > node.config_epoch {
+        // What a replica says is its primary's epoch: of no meaning as its own, and no reason to save. A large cluster that
+        // starts would write as many files as it has replicas.
+        if header.primary.is_none() && header.config_epoch > node.config_epoch {
             node.config_epoch = header.config_epoch;
             self.save_durably();
         }
@@ -154,6 +156,12 @@ impl Cluster {
         gossip: GossipSection<'_>,
         extensions: Extensions<'_>,
     ) {
+        if let Some(key) = sender.filter(|key| *key != self.myself) {
+            // Known before the answer goes, which then says what this node is called to the first ping of another.
+            let reads_extensions = header.message.has(MessageFlags::EXTENSIONS);
+            let flags = &mut self.nodes[key].flags;
+            flags.put(NodeFlags::EXTENSIONS, reads_extensions);
+        }
         if kind != Kind::Pong {
             self.learn_own_address(link, kind);
             if sender.is_none() && kind == Kind::Meet {
@@ -182,8 +190,6 @@ impl Cluster {
         let flags = &mut self.nodes[sender].flags;
         let no_failover = header.flags.has(NodeFlags::NO_FAILOVER);
         flags.put(NodeFlags::NO_FAILOVER, no_failover);
-        let reads_extensions = header.message.has(MessageFlags::EXTENSIONS);
-        flags.put(NodeFlags::EXTENSIONS, reads_extensions);
         let reads_light = header.flags.has(NodeFlags::LIGHT_PUBLISH);
         flags.put(NodeFlags::LIGHT_PUBLISH, reads_light);
         if kind == Kind::Ping {

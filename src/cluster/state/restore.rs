@@ -86,7 +86,7 @@ impl Cluster {
             now_ms,
             next_link: 0,
             ticks: 0,
-            pfail_count: 0,
+            suspects: Vec::new(),
             gossip_round: 0,
             unbound: SlotSet::default(),
             todo: Default::default(),

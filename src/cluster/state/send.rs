@@ -36,7 +36,8 @@ impl Cluster {
             port,
             other_port,
             bus_port: me.address.bus_port,
-            flags: me.flags & NodeFlags::ON_THE_WIRE,
+            // Valkey 8 spares itself 2 KB of header with every message that is published, towards whoever says this.
+            flags: me.flags & NodeFlags::ON_THE_WIRE | NodeFlags::LIGHT_PUBLISH,
             is_down: self.health.is_down,
             message,
         }
@@ -117,7 +118,7 @@ impl Cluster {
         let round = self.gossip_round;
         let mut hoped = self.nodes.len().saturating_sub(2);
         let wanted = (self.nodes.len() / 10).max(3).min(hoped);
-        let mut entries = Vec::with_capacity(wanted + self.pfail_count);
+        let mut entries = Vec::with_capacity(wanted + self.suspects.len());
         for _ in 0..wanted * 3 {
             if entries.len() >= wanted || hoped == 0 {
                 break;
@@ -139,14 +140,15 @@ impl Cluster {
             self.nodes.aside(key).gossiped_in = round;
             hoped -= 1;
         }
-        let unreachable = self.nodes.iter().filter(|(_, node)| {
+        let room = ENTRIES_MAX - entries.len();
+        let suspects = self.suspects.iter().filter_map(|key| self.nodes.get(*key));
+        let unreachable = suspects.filter(|node| {
             node.flags.has(NodeFlags::PFAIL)
                 && !node.flags.has(NodeFlags::HANDSHAKE | NodeFlags::NO_ADDRESS)
         });
-        let room = self.pfail_count.min(ENTRIES_MAX - entries.len());
         let unreachable: Vec<GossipEntry> = unreachable
             .take(room)
-            .map(|(_, node)| self.entry(node))
+            .map(|node| self.entry(node))
             .collect();
         entries.extend(unreachable);
         entries
