@@ -327,6 +327,11 @@ impl Stream {
         self.groups.iter().map(|group| &**group)
     }
 
+    /// The group of this number, in the order of names.
+    pub fn group_at(&self, number: usize) -> Option<&Group> {
+        self.groups.get(number).map(|group| &**group)
+    }
+
     fn search(&self, name: &[u8]) -> Result<usize, usize> {
         self.groups.binary_search_by(|group| group.name().cmp(name))
     }

@@ -2,13 +2,13 @@
 //! core while it moves to another server (MIGRATE, RESTORE).
 //!
 //! [`Dumping`] asks that the value be the same from the first step to the last; whoever dumps it watches the key.
-//! [`Restoring`] is given the same payload each time. What they do not cut up: a stream's consumer groups, and one string of a
-//! payload.
+//! [`Restoring`] is given the same payload each time. What it does not cut up: a string within a value, and a compressed one.
 
-use super::code::{VERSION, VERSION_MAX};
+use super::code::{VERSION, VERSION_MAX, value_type};
 use super::input::Input;
 use super::payload::{FOOTER_BYTES, PayloadError, refused, restored};
 use super::problem::Halt;
+use super::stream::GroupsAt;
 use super::value::{Building, Content, Limits};
 use super::write::Writer;
 use crate::base::crc64;
@@ -22,12 +22,17 @@ use crate::structures::set::Set;
 /// Bytes after which a step ends, and elements.
 const STEP_BYTES: usize = 64 * 1024;
 const STEP_ELEMENTS: usize = 512;
+/// What a stream's groups hold is small and of one form.
+const STEP_PENDING: usize = 2048;
 /// A string that is longer is copied in pieces, and not compressed.
 const LONG_STRING: usize = 256 * 1024;
 /// Longer elements are not compressed: it takes a hundred times as long as copying.
 const COMPRESSED_MAX: usize = 16 * 1024;
-/// Bytes of which a step forms the checksum: that is quicker than decoding.
+/// Bytes of which a step forms the checksum, or that it copies as they are: that is quicker than decoding.
 const SUMMED_BYTES: usize = 512 * 1024;
+/// Before the bytes of a long string: its type, and its length as four bytes that follow this one.
+const TEXT_AT: usize = 6;
+const LENGTH_32: u8 = 0x80;
 
 /// How far a value has been written.
 enum At {
@@ -41,6 +46,8 @@ enum At {
     Node(usize),
     /// Nodes of a stream.
     StreamNode(usize),
+    /// Its consumer groups.
+    Groups(GroupsAt),
 }
 
 /// The payload of a large value, under way.
@@ -154,8 +161,14 @@ impl Dumping {
                     *at += writer.stream_nodes(stream, *at, STEP_BYTES);
                     return false;
                 }
-                writer.stream_rest(stream, &mut |_| {});
-                true
+                writer.stream_numbers(stream);
+                let mut groups = GroupsAt::default();
+                let is_done = writer.stream_groups(stream, &mut groups, STEP_PENDING);
+                self.at = At::Groups(groups);
+                is_done
+            }
+            (Payload::Boxed(Value::Stream(stream)), At::Groups(at)) => {
+                writer.stream_groups(stream, at, STEP_PENDING)
             }
             _ => panic!("a value that is dumped in steps stays as it is"),
         }
@@ -173,7 +186,20 @@ pub struct Restoring {
     /// Bytes that a step looks at: more when an element is longer.
     window: usize,
     building: Option<Building>,
+    /// What is there of a long string.
+    text: Vec<u8>,
     found: Option<Result<Content, PayloadError>>,
+}
+
+/// Whether a payload without its footer is one long string as it is, and nothing else.
+fn is_long_text(body: &[u8]) -> bool {
+    let Some((head, text)) = body.split_first_chunk::<TEXT_AT>() else {
+        return false;
+    };
+    let length = u32::from_be_bytes([head[2], head[3], head[4], head[5]]);
+    text.len() > LONG_STRING
+        && head[..2] == [value_type::STRING, LENGTH_32]
+        && usize::try_from(length) == Ok(text.len())
 }
 
 /// The end of a payload: its footer, if it has one.
@@ -192,6 +218,7 @@ impl Restoring {
             at: 0,
             window: STEP_BYTES,
             building: None,
+            text: Vec::new(),
             found: None,
         }
     }
@@ -236,6 +263,9 @@ impl Restoring {
         if version > VERSION_MAX || is_wrong {
             return Some(Err(PayloadError::Footer));
         }
+        if is_long_text(body) {
+            return self.copy_text(&body[TEXT_AT..]);
+        }
         let end = body.len().min(self.at + self.window);
         let mut input = Input::new(&body[self.at..end], self.at as u64, end == body.len());
         let read = self.read(&mut input, limits);
@@ -253,6 +283,16 @@ impl Restoring {
             Err(halt) => Some(Err(refused(halt))),
             Ok(content) => Some(restored(content)),
         }
+    }
+
+    /// Goes on with a long string that is not compressed, of which all bytes are there.
+    fn copy_text(&mut self, text: &[u8]) -> Option<Result<Content, PayloadError>> {
+        self.text.reserve_exact(text.len() - self.text.len());
+        let begun = self.text.len();
+        let end = text.len().min(begun + SUMMED_BYTES);
+        self.text.extend_from_slice(&text[begun..end]);
+        let is_done = end == text.len();
+        is_done.then(|| restored(Content::Bytes(std::mem::take(&mut self.text))))
     }
 
     fn read(&mut self, input: &mut Input<'_>, limits: &Limits) -> Result<Content, Halt> {
@@ -361,14 +401,57 @@ mod tests {
     }
 
     #[test]
+    fn groups_of_a_stream_come_back_from_steps_as_they_were() {
+        use crate::structures::stream::{StreamBuilder, StreamId};
+        let mut builder = StreamBuilder::new();
+        builder.numbers(0, StreamId::new(90_000, 0)).unwrap();
+        for (name, consumers, owned) in
+            [("a", 3, 3000u64), ("b", 5000, 1), ("c", 0, 0), ("d", 1, 1)]
+        {
+            let id = |consumer, entry| StreamId::new(1 + consumer * owned + entry, 7);
+            let mut group = builder
+                .group(name.as_bytes(), StreamId::new(80_000, 1), Some(5))
+                .unwrap();
+            for consumer in 0..consumers {
+                for entry in 0..owned {
+                    group.pending(id(consumer, entry), 1000, 1 + entry).unwrap();
+                }
+            }
+            for consumer in 0..consumers {
+                let place = group
+                    .consumer(format!("consumer {consumer:05}").as_bytes(), 77, 77)
+                    .unwrap();
+                for entry in 0..owned {
+                    group.own(place, id(consumer, entry)).unwrap();
+                }
+            }
+        }
+        let stream = builder.finish().unwrap();
+        round(&Value::Stream(Box::new(stream)), 10);
+    }
+
+    #[test]
     fn a_long_string_goes_in_pieces() {
         let text: Vec<u8> = (0..1_000_000u32).map(|number| number as u8).collect();
         let (payload, steps) = in_steps(&Payload::Bytes(&text));
         assert!(steps > 10);
-        let (Ok(Content::Bytes(found)), _) = back(&payload, true) else {
+        let (Ok(Content::Bytes(found)), steps) = back(&payload, true) else {
             panic!("a string");
         };
         assert_eq!(found, text);
+        assert!(steps >= 4, "two for the checksum, two for the bytes");
+        // A length that is not the payload's is left to the reader of all others.
+        let with_length = |length: u32| {
+            let mut other = payload.clone();
+            other[2..6].copy_from_slice(&length.to_be_bytes());
+            back(&other, false).0
+        };
+        assert!(matches!(
+            with_length(1_000_001),
+            Err(PayloadError::Content(_))
+        ));
+        let shorter = with_length(999_999);
+        assert!(matches!(shorter, Ok(Content::Bytes(found)) if found[..] == text[..999_999]));
     }
 
     #[test]

@@ -43,6 +43,30 @@ enum Phase {
     Owned(ConsumerPlace, u64),
 }
 
+/// How far a stream's groups have been written.
+#[derive(Default)]
+pub(super) struct GroupsAt {
+    group: usize,
+    part: GroupPart,
+}
+
+/// What of a group comes next.
+#[derive(Clone, Copy, Default)]
+enum GroupPart {
+    /// Its name and numbers.
+    #[default]
+    Head,
+    /// What is pending from this id on.
+    Pending(StreamId),
+    /// The consumer of this number.
+    Consumer(usize),
+    /// What that consumer owns, from this id on.
+    Owned(usize, StreamId),
+}
+
+/// Elements of groups after which a buffer may be spilled.
+const SPILLED: usize = 1024;
+
 impl Reading {
     pub fn begin(kind: u8, input: &mut Input<'_>) -> Result<Reading, Halt> {
         Ok(Reading {
@@ -179,7 +203,12 @@ impl Writer {
             self.piece(Walked::Node(id, node));
             spill(&mut self.out);
         }
-        self.stream_rest(stream, spill);
+        self.stream_numbers(stream);
+        let mut at = GroupsAt::default();
+        while !self.stream_groups(stream, &mut at, SPILLED) {
+            spill(&mut self.out);
+        }
+        spill(&mut self.out);
     }
 
     /// Nodes from the `from`th on until `bytes` or more are in the buffer; how many.
@@ -195,8 +224,8 @@ impl Writer {
         written
     }
 
-    /// What stands behind a stream's nodes.
-    pub(super) fn stream_rest(&mut self, stream: &Stream, spill: &mut impl FnMut(&mut Vec<u8>)) {
+    /// What stands behind a stream's nodes and before its groups.
+    pub(super) fn stream_numbers(&mut self, stream: &Stream) {
         self.piece(Walked::Numbers(Numbers {
             length: stream.length(),
             last_id: stream.last_id,
@@ -205,26 +234,69 @@ impl Writer {
             entries_added: stream.entries_added,
             groups: stream.groups().len(),
         }));
-        for group in stream.groups() {
-            self.group(
-                group.name(),
-                group.last_id,
-                group.entries_read,
-                group.pending_len(),
-            );
-            for (id, pending) in group.pending_from(StreamId::MIN) {
-                self.piece(Walked::Pending(id, pending));
-                spill(&mut self.out);
-            }
-            self.count(group.consumers_len());
-            for consumer in group.consumers() {
-                self.consumer(consumer.name(), consumer.seen_time, consumer.pending_len());
-                for id in consumer.pending_from(StreamId::MIN) {
-                    self.piece(Walked::Owned(id));
-                    spill(&mut self.out);
+    }
+
+    /// Up to `most` elements of a stream's groups, from where `at` stands; true when there are no more. The stream is the
+    /// same each time.
+    pub(super) fn stream_groups(
+        &mut self,
+        stream: &Stream,
+        at: &mut GroupsAt,
+        most: usize,
+    ) -> bool {
+        let mut left = most;
+        while let Some(group) = stream.group_at(at.group) {
+            at.part = match at.part {
+                GroupPart::Head => {
+                    self.group(
+                        group.name(),
+                        group.last_id,
+                        group.entries_read,
+                        group.pending_len(),
+                    );
+                    GroupPart::Pending(StreamId::MIN)
                 }
-            }
+                GroupPart::Pending(from) => {
+                    for (id, pending) in group.pending_from(from) {
+                        if left == 0 {
+                            at.part = GroupPart::Pending(id);
+                            return false;
+                        }
+                        left -= 1;
+                        self.piece(Walked::Pending(id, pending));
+                    }
+                    self.count(group.consumers_len());
+                    GroupPart::Consumer(0)
+                }
+                GroupPart::Consumer(number) => match group.consumer_at(number) {
+                    Some(_) if left == 0 => return false,
+                    Some(consumer) => {
+                        left -= 1;
+                        let pending = consumer.pending_len();
+                        self.consumer(consumer.name(), consumer.seen_time, pending);
+                        GroupPart::Owned(number, StreamId::MIN)
+                    }
+                    None => {
+                        at.group += 1;
+                        GroupPart::Head
+                    }
+                },
+                GroupPart::Owned(number, from) => {
+                    let consumer = group.consumer_at(number);
+                    let consumer = consumer.expect("a stream that is written stays as it is");
+                    for id in consumer.pending_from(from) {
+                        if left == 0 {
+                            at.part = GroupPart::Owned(number, id);
+                            return false;
+                        }
+                        left -= 1;
+                        self.piece(Walked::Owned(id));
+                    }
+                    GroupPart::Consumer(number + 1)
+                }
+            };
         }
+        true
     }
 
     fn group(&mut self, name: &[u8], last_id: StreamId, entries_read: i64, pending: usize) {

@@ -139,6 +139,12 @@ impl Group {
             .map(|place| self.consumer(ConsumerPlace(*place)))
     }
 
+    /// The consumer of this number, in the order of names.
+    pub fn consumer_at(&self, number: usize) -> Option<&Consumer> {
+        let place = self.order.get(number)?;
+        Some(self.consumer(ConsumerPlace(*place)))
+    }
+
     /// The consumer at a place.
     ///
     /// # Panics
