@@ -11,25 +11,34 @@ use crate::base::slot::{SLOTS, Slot};
 pub const SLOT_SET_BYTES: usize = SLOTS / 8;
 const _: () = assert!(SLOT_SET_BYTES == 2048);
 
-/// A set of slots.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SlotSet(Box<[u8; SLOT_SET_BYTES]>);
+/// What a set without slots is on the wire.
+static NO_SLOTS: [u8; SLOT_SET_BYTES] = [0; SLOT_SET_BYTES];
 
-impl Default for SlotSet {
-    fn default() -> Self {
-        SlotSet(Box::new([0; SLOT_SET_BYTES]))
+/// A set of slots. One into which none has ever been put takes no memory: in a large cluster half of the nodes are replicas.
+#[derive(Clone, Default)]
+pub struct SlotSet(Option<Box<[u8; SLOT_SET_BYTES]>>);
+
+impl PartialEq for SlotSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_wire() == other.to_wire()
     }
 }
+
+impl Eq for SlotSet {}
 
 impl SlotSet {
     /// The set that the wire holds.
     pub fn from_wire(bytes: &[u8; SLOT_SET_BYTES]) -> Self {
-        SlotSet(Box::new(*bytes))
+        SlotSet(Some(Box::new(*bytes)))
     }
 
     /// The set as the wire holds it.
     pub fn to_wire(&self) -> &[u8; SLOT_SET_BYTES] {
-        &self.0
+        self.0.as_deref().unwrap_or(&NO_SLOTS)
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8; SLOT_SET_BYTES] {
+        self.0.get_or_insert_with(|| Box::new(NO_SLOTS))
     }
 
     /// All slots from `first` to `last`.
@@ -44,12 +53,12 @@ impl SlotSet {
     /// Whether `slot` is in the set.
     #[inline]
     pub fn contains(&self, slot: Slot) -> bool {
-        self.0[usize::from(slot) / 8] & (1 << (slot % 8)) != 0
+        self.to_wire()[usize::from(slot) / 8] & (1 << (slot % 8)) != 0
     }
 
     /// Adds `slot`; whether it was not there.
     pub fn insert(&mut self, slot: Slot) -> bool {
-        let byte = &mut self.0[usize::from(slot) / 8];
+        let byte = &mut self.bytes_mut()[usize::from(slot) / 8];
         let before = *byte;
         *byte |= 1 << (slot % 8);
         *byte != before
@@ -57,7 +66,10 @@ impl SlotSet {
 
     /// Takes `slot` out; whether it was there.
     pub fn remove(&mut self, slot: Slot) -> bool {
-        let byte = &mut self.0[usize::from(slot) / 8];
+        let Some(bytes) = &mut self.0 else {
+            return false;
+        };
+        let byte = &mut bytes[usize::from(slot) / 8];
         let before = *byte;
         *byte &= !(1 << (slot % 8));
         *byte != before
@@ -65,22 +77,23 @@ impl SlotSet {
 
     /// Takes all slots out.
     pub fn clear(&mut self) {
-        self.0.fill(0);
+        self.0 = None;
     }
 
     /// Whether there is no slot in it.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|byte| *byte == 0)
+        self.to_wire().iter().all(|byte| *byte == 0)
     }
 
     /// How many slots are in it.
     pub fn len(&self) -> usize {
-        self.0.iter().map(|byte| byte.count_ones() as usize).sum()
+        let bytes = self.to_wire().iter();
+        bytes.map(|byte| byte.count_ones() as usize).sum()
     }
 
     /// The slots, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.0.iter().enumerate().flat_map(|(at, byte)| {
+        self.to_wire().iter().enumerate().flat_map(|(at, byte)| {
             let mut bits = *byte;
             std::iter::from_fn(move || {
                 (bits != 0).then(|| {
@@ -107,7 +120,7 @@ impl SlotSet {
 
     /// The first slot from `from` on that is in the set, or is not; the number of slots if there is none.
     fn next(&self, from: usize, is_in: bool) -> usize {
-        let (words, _) = self.0.as_chunks::<8>();
+        let (words, _) = self.to_wire().as_chunks::<8>();
         let mut known = !0 << (from % 64); // slots before `from` do not count
         for (at, word) in words.iter().enumerate().skip(from / 64) {
             let word = u64::from_le_bytes(*word);
@@ -181,6 +194,9 @@ mod tests {
         assert_eq!(set.len(), 3);
         assert!(set.remove(0) && !set.remove(0) && !set.contains(0) && !set.is_empty());
         set.clear();
-        assert!(set.is_empty());
+        assert!(set.is_empty() && set == SlotSet::default() && !set.remove(1));
+        set.insert(5);
+        set.remove(5);
+        assert_eq!(set, SlotSet::default(), "whatever was in it before");
     }
 }
