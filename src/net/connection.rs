@@ -18,6 +18,8 @@ use super::wave::Wave;
 
 /// Kept input up to this size grows as vectors do; beyond it, no further than the request at hand takes.
 const INPUT_EXACT: usize = 32 * 1024;
+/// From here on it gets room for all of its request at once.
+const INPUT_EARNEST: usize = 16 * 1024 * 1024;
 /// Memory beyond what is kept that an idle connection may go on holding for input.
 const INPUT_SPARE: usize = 32 * 1024;
 
@@ -237,9 +239,16 @@ impl Connection {
         }
         let length = self.input.len() + bytes.len();
         if length > INPUT_EXACT && length > self.input.capacity() {
-            // A long request is on its way: room for it is made in doubles, but never for more than it will take.
+            // A long request is on its way: room for it is made in doubles, but never for more than it will take. Whoever has
+            // sent a good part gets all of it, which is only addresses until it comes: to copy hundreds of megabytes when
+            // they outgrow their room would hold up the core.
             let whole = (self.input_at + self.needs).max(length);
-            let room = (2 * length).min(whole) - self.input.len();
+            let most = if length >= INPUT_EARNEST {
+                whole
+            } else {
+                2 * length
+            };
+            let room = most.min(whole) - self.input.len();
             self.input.reserve_exact(room);
         }
         self.input.extend_from_slice(bytes);
