@@ -222,21 +222,34 @@ def a_client_that_reads_slowly_gets_everything(house):
 
 @test
 def a_reply_larger_than_the_socket_takes_does_not_wait_for_the_clock(house):
-    with house.server("--hz", "1") as server, server.client() as client:
-        for size in (40_000, 1_000_000, 10_000_000):
-            client.call("SET", "v", b"y" * size)
+    server = house.common()
+
+    def middle(times, work):
+        """The middle one of so many durations: a busy machine may stretch some of them."""
+        durations = []
+        for _ in range(times):
             start = time.monotonic()
-            for _ in range(20):
-                client.send("GET", "v")
-                equal(len(read_exactly(client.socket, size + len(f"${size}\r\n\r\n"))), size + len(f"${size}\r\n\r\n"))
-            took = time.monotonic() - start
-            true(took < 8, f"20 replies of {size} bytes took {took:.1f} s")  # a tick of the clock for each would be 10 s
-        start = time.monotonic()
+            work()
+            durations.append(time.monotonic() - start)
+        return sorted(durations)[times // 2]
+
+    def fetch():
+        client.send("GET", "v")
+        equal(len(read_exactly(client.socket, size + len(f"${size}\r\n\r\n"))), size + len(f"${size}\r\n\r\n"))
+
+    def fetch_many():
+        client.send_raw(encode("GET", "v") * 1000)
+        read_exactly(client.socket, 1000 * 1009)
+
+    # Each that waited for the next tick would take about 100 ms, four of them the largest.
+    with server.client() as client:
+        for size, most in ((40_000, 0.05), (1_000_000, 0.05), (10_000_000, 0.35)):
+            client.call("SET", "v", b"y" * size)
+            took = middle(15, fetch)
+            true(took < most, f"a reply of {size} bytes took {took:.3f} s")
         client.call("SET", "v", b"y" * 1000)
-        client.send_raw(encode("GET", "v") * 10_000)
-        read_exactly(client.socket, 10_000 * 1009)
-        took = time.monotonic() - start
-        true(took < 8, f"10,000 replies of 1000 bytes took {took:.1f} s")
+        took = middle(15, fetch_many)
+        true(took < 0.05, f"1000 replies of 1000 bytes took {took:.3f} s")
 
 
 @test
@@ -642,23 +655,25 @@ def work_over_several_shards_by_many_clients_ends_in_peace(house):
 
 @test
 def transactions_that_queue_up_do_not_wait_for_the_clock(house):
-    with house.server("--hz", "1") as server:
-        queue_up(server)
-
-
-def queue_up(server):
+    server = house.common()
     keys = [f"t:{n}" for n in range(40)]
     request = encode("MSET", *(word for key in keys for word in (key, "v")))
-    socks = [connect(server) for _ in range(100)]
-    start = time.monotonic()
-    for _ in range(10):
+
+    def queue_up():
+        socks = [connect(server) for _ in range(100)]
+        start = time.monotonic()
+        for _ in range(10):
+            for sock in socks:
+                sock.sendall(request)
         for sock in socks:
-            sock.sendall(request)
-    for sock in socks:
-        equal(read_exactly(sock, 50), b"+OK\r\n" * 10)
-        sock.close()
-    took = time.monotonic() - start
-    true(took < 8, f"1000 commands over all shards took {took:.1f} s")
+            equal(read_exactly(sock, 50), b"+OK\r\n" * 10)
+            sock.close()
+        return time.monotonic() - start
+
+    took = queue_up()
+    for _ in range(4):  # something else may have had the processors
+        took = took if took < 2 else queue_up()
+    true(took < 2, f"1000 commands over all shards took {took:.1f} s, five times")
 
 
 @test
