@@ -428,7 +428,7 @@ impl Core {
                 if self.connections[client.index as usize].is_none()
                     && let Some(migrating) = self.migrations.remove(&client.index)
                 {
-                    self.give_up(migrating);
+                    self.forget_migration(migrating);
                 }
                 continue;
             };
@@ -440,7 +440,7 @@ impl Core {
     }
 
     /// Nobody is there any more whose MIGRATE this is. (A client that only goes away keeps its place until it is over.)
-    fn give_up(&mut self, migrating: Box<Migrating>) {
+    fn forget_migration(&mut self, migrating: Box<Migrating>) {
         let Migrating {
             what,
             sent,
@@ -796,7 +796,7 @@ impl Core {
             return;
         };
         let Some(mut connection) = self.take_connection(client) else {
-            self.give_up(migrating);
+            self.forget_migration(migrating);
             return;
         };
         migrating.answer = Some(answer);

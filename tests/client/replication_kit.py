@@ -333,7 +333,9 @@ def same_data(a, b, encodings=False, strict=False):
     """Two nodes hold the same: keys, content, expiry; and with `encodings` the same forms, but for those newer than 7.0."""
     left, right = picture(a, strict), picture(b, strict)
     lost, added = sorted(set(left) - set(right)), sorted(set(right) - set(left))
-    true(not lost and not added, f"keys missing on {b.kind}: {lost[:5]} ({len(lost)}), there in addition: {added[:5]} ({len(added)})")
+    held = [str((left if name in left else right)[name])[:200] for name in (*lost[:2], *added[:2])]
+    true(not lost and not added, f"keys missing on {b.kind} {b.port}: {lost[:5]} ({len(lost)}), there in addition: {added[:5]} ({len(added)});"
+         f" they hold {held}")
     for name, (value, form) in left.items():
         if right[name][0] != value:
             raise AssertionError(f"{name} ({value[0].decode()}) on {a.kind} and {b.kind}: {difference(value, right[name][0])}")

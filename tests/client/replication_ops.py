@@ -69,6 +69,26 @@ def wait_does_not_return_for_a_replica_that_stands_still(bench):
 
 
 @test()
+def wait_does_not_wait_for_what_others_have_written_since(bench):
+    primary, replica = bench.pair()
+    with primary.client() as client, primary.client() as other:
+        client.must("SET", "a", 1)
+        offset = int(primary.info()["master_repl_offset"])
+        wait_until(lambda: int(re.search(r"offset=(\d+)", primary.info()["slave0"])[1]) >= offset, 10, "the acknowledgement")
+        replica.stop_running()
+        try:
+            other.must("SET", "b", 1)
+            equal(other.must("WAIT", 1, 100), 0, "the replica stands still")
+            equal(client.must("WAIT", 1, 100), 1, "a client whose write has been acknowledged before")
+            if bench.primary_kind != "r":  # see above
+                equal(client.must("WAIT", 1, 100), 1, "and once more")
+            client.must("SET", "a", 2)
+            equal(client.must("WAIT", 1, 100), 0, "the same client after another write")
+        finally:
+            replica.go_on()
+
+
+@test()
 def waits_may_be_pipelined_and_many(bench):
     primary, replica = bench.pair()
     with primary.client() as client:
