@@ -703,19 +703,29 @@ def replica(bench):
 
 
 def sync(bench):
-    """A full sync (to redis-server) of many small keys under half of the write load that a server can take."""
+    """A full sync of many small keys under half of the write load that a server can take, to redis-server and to a sink."""
     keys = 300_000 if bench.options.quick else 5_000_000
     rounds = 1 if bench.options.quick else min(3, bench.rounds)
-    print(f"\n== sync: {keys} keys of 64 bytes, one client that overwrites, one that probes each 0.5 ms")
+    print(f"\n== sync: {keys} keys of 64 bytes, one client that overwrites, one that probes each 0.5 ms; the sink (bench/sink.py)"
+          " takes no time from the latter")
     for turn in range(rounds):
         makers = ends(bench)
         for name in makers if turn % 2 == 0 else reversed(makers):
-            primary, follower = makers[name](), support.redis(cpus=bench.load_cpus, name="follower")
-            with Started([primary, follower]):
-                preload(primary, keys)
-                row = {"server": name, **replication.sync(primary, follower, keys, bench.load_cpus)}
-            bench.record("sync", row)
-            print("  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+            for to in ("sink", "redis"):
+                row = {"server": name, "to": to, **sync_to(bench, makers[name], to, keys)}
+                bench.record("sync", row)
+                print("  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+
+
+def sync_to(bench, make, to, keys):
+    """One full sync to a replica of this kind."""
+    with make() as primary:
+        preload(primary, keys)
+        if to == "sink":
+            with replication.IdleSink(bench.load_cpus) as sink:
+                return replication.sync(primary, sink.follow, keys, bench.load_cpus)
+        with support.redis(cpus=bench.load_cpus, name="follower") as follower:
+            return replication.sync(primary, lambda _: replication.attach(follower, primary), keys, bench.load_cpus)
 
 
 def apply(bench):

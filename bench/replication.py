@@ -7,6 +7,7 @@ the same run only.
 """
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -87,11 +88,38 @@ def copied_on_write(primary):
     return 0 if "slotwise" in primary.name else int(found["rdb_last_cow_size"])
 
 
-def sync(primary, replica, keys, load_cpus):
-    """A full sync under half of the load that the primary takes. `primary` runs and is filled, `replica` runs empty.
+class IdleSink:
+    """bench/sink.py as the replica of a full sync: what it does not do takes no time from whoever asks and measures."""
+
+    def __init__(self, cpus):
+        self.cpus, self.process = cpus, None
+
+    def follow(self, primary, seconds_max=ATTACH_SECONDS_MAX):
+        """Takes the copy, and returns when the primary streams."""
+        program = Path(__file__).resolve().parent / "sink.py"
+        self.process = subprocess.Popen([sys.executable, str(program), str(primary.port)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, self.cpus))
+        if not self.process.stdout.readline():
+            raise RuntimeError("the sink got no copy")
+        wait_until(lambda: "state=online" in info(primary).get("slave0", ""), seconds_max, "the sink to be online")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process is not None:
+            self.process.stdin.close()
+            self.process.wait(20)
+
+
+def sync(primary, follow, keys, load_cpus):
+    """A full sync under half of the load that the primary takes. `primary` runs and is filled; `follow` makes an empty replica
+    follow it, and returns when it is synced.
 
     What asks and looks stays off the primary's CPU: there its turns were the longest pauses. Memory is therefore not read
-    from smaps, which takes milliseconds in the kernel and holds up the server's own calls for memory.
+    from smaps, which takes milliseconds in the kernel and holds up the server's own calls for memory; and the server is
+    asked for what it keeps for the replica (its part of the stream, by configuration up to the output buffer limit) only
+    once a second.
     """
     os.sched_setaffinity(0, load_cpus)
     load = Load(primary, keys)
@@ -99,11 +127,17 @@ def sync(primary, replica, keys, load_cpus):
     before, _ = load.run(full / 2, lambda spent: spent > 1.5)
     stop, ended = threading.Event(), threading.Event()
     peak = memory = rss_bytes(primary.pid)
+    kept = beside = 0
 
     def watch():
-        nonlocal peak
+        nonlocal peak, kept, beside
+        looks = 0
         while not stop.wait(0.1):
-            peak = max(peak, rss_bytes(primary.pid))
+            now = rss_bytes(primary.pid)
+            peak, looks = max(peak, now), looks + 1
+            if looks % 10 == 0:
+                buffers = int(info(primary, "memory")["mem_total_replication_buffers"])
+                kept, beside = max(kept, buffers), max(beside, now - memory - buffers)
 
     quiet = probed(primary, load_cpus, 500, lambda: load.run(full / 2, lambda spent: spent > 2))
     seconds = during = 0.0
@@ -112,7 +146,7 @@ def sync(primary, replica, keys, load_cpus):
         nonlocal seconds
         began = time.perf_counter()
         try:
-            attach(replica, primary)
+            follow(primary)
             seconds = time.perf_counter() - began
         finally:
             ended.set()
@@ -131,12 +165,14 @@ def sync(primary, replica, keys, load_cpus):
     watcher.join()
     if not seconds:
         raise RuntimeError("the sync did not come to its end")
-    peak += copied_on_write(primary)
+    copied = copied_on_write(primary)
+    share = lambda bytes_more: round(100 * bytes_more / memory, 2)  # noqa: E731 (three times below)
     return {
         "seconds": round(seconds, 2), "share_during": round(during / before, 3),
         "p9999_ms": round(probing["p9999_ms"], 3), "max_ms": round(probing["max_ms"], 3),
         "quiet_p9999_ms": round(quiet["p9999_ms"], 3), "quiet_max_ms": round(quiet["max_ms"], 3),
-        "extra_memory_percent": round(100 * (peak - memory) / memory, 2),
+        "extra_memory_percent": share(peak + copied - memory), "kept_for_replica_percent": share(kept),
+        "beside_it_percent": share(beside + copied),
     }
 
 

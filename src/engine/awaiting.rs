@@ -57,6 +57,7 @@ impl Core {
             replicas: wanted.replicas,
             on_disk: wanted.on_disk.is_some(),
             offset: (!connection.has_written).then_some(connection.written.offset),
+            stamp: connection.stamp_behind(1),
         })));
     }
 

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::keyspace::Hint;
 use crate::mesh::message::{CoreMessage, Part, Role, SlowRun};
 use crate::mesh::{Batch, CoreLink, Links, Place, Receiver, Sender, Waiting};
-use crate::net::{Connection, Wave};
+use crate::net::{Connection, Sent, Wave};
 use crate::observe::{CoreCounters, Observatory};
 use crate::persistence::aof::set::Rewrite;
 use crate::persistence::snapshot::StreamPlace;
@@ -814,6 +814,10 @@ impl Core {
     /// Hands every connection's output to the ring.
     pub(super) fn send_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
+        if dirty.is_empty() {
+            return;
+        }
+        let stamp = self.links.stamps.load(Relaxed);
         for index in dirty.drain(..) {
             let Some(mut connection) = self.connections[index as usize].take() else {
                 continue;
@@ -822,6 +826,11 @@ impl Core {
             if connection.output.can_send() && !connection.closed {
                 let spare = &mut self.spare_buffers;
                 let block = connection.output.take(|| spare.pop().unwrap_or_default());
+                let rests = !connection.waiting && connection.wave.is_none();
+                connection.sent = Sent {
+                    stamp,
+                    commands: if rests { connection.commands } else { 0 },
+                };
                 self.observatory.core(self.index).writes.add(1);
                 self.ring
                     .send(connection.fd, connection.place.token(), block, 0, false);

@@ -425,8 +425,10 @@ impl Core {
         for client in std::mem::take(&mut self.copying) {
             let Some(mut connection) = self.take_connection(client) else {
                 // It has ended, and another one may have its place.
-                if self.connections[client.index as usize].is_none() {
-                    self.migrations.remove(&client.index);
+                if self.connections[client.index as usize].is_none()
+                    && let Some(migrating) = self.migrations.remove(&client.index)
+                {
+                    self.forget_migration(migrating);
                 }
                 continue;
             };
@@ -435,6 +437,28 @@ impl Core {
             }
             self.put_back(connection);
         }
+    }
+
+    /// Nobody is there any more whose MIGRATE this is. (A client that only goes away keeps its place until it is over.)
+    fn forget_migration(&mut self, migrating: Box<Migrating>) {
+        let Migrating {
+            what,
+            sent,
+            copying,
+            held,
+            ..
+        } = *migrating;
+        self.give_back(held);
+        let copied = copying.map(|copying| (copying.name, copying.token));
+        let watches: Vec<_> = sent.into_iter().chain(copied).collect();
+        self.begin_chore(move |core, held| {
+            for (name, token) in watches {
+                let owner = usize::from(Key::new(&name).slot) % core.shards;
+                if let Some(shard) = held.iter_mut().find(|shard| shard.index == owner) {
+                    shard.watched.remove(what.db as usize, &name, &token);
+                }
+            }
+        });
     }
 
     /// The other server has answered: deletes what it has and what has not changed since; what has goes once more.
@@ -772,7 +796,7 @@ impl Core {
             return;
         };
         let Some(mut connection) = self.take_connection(client) else {
-            self.give_back(migrating.held);
+            self.forget_migration(migrating);
             return;
         };
         migrating.answer = Some(answer);

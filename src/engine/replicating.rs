@@ -5,7 +5,7 @@
 //! on, a barrier follows in every flow, and the walk of a copy begins: so the copy is the data set at exactly the offset
 //! that the barrier has in the merged stream.
 
-use crate::mesh::flow::{Stamps, flow};
+use crate::mesh::flow::flow;
 use crate::mesh::message::CoreMessage;
 use crate::persistence::background::Layout;
 use crate::persistence::status::Purpose;
@@ -73,9 +73,8 @@ impl Core {
     fn begin_flows(&mut self, held: &mut Held, limit: usize) {
         let mut ends = Vec::with_capacity(held.len());
         held.sort_unstable_by_key(|shard| shard.index);
-        let stamps = Stamps::default();
         for shard in held.iter_mut() {
-            let (producer, end) = flow(limit, stamps.clone());
+            let (producer, end) = flow(limit, self.links.stamps.clone());
             shard.effects.set_streamed(true);
             shard.flow = Some(Box::new(producer));
             ends.push(end);

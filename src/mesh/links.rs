@@ -7,6 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use crate::ring::WakeHandle;
 
 use super::berth::Berth;
+use super::flow::Stamps;
 use super::message::CoreMessage;
 use super::sleep::Sleep;
 
@@ -118,6 +119,8 @@ pub struct Links<S, T> {
     messages: Mutex<()>,
     /// Transactions so far.
     pub transactions: AtomicUsize,
+    /// What is handed on for replicas draws its stamps from here, whichever stream it is for.
+    pub stamps: Stamps,
 }
 
 impl<S, T: Clone> Links<S, T> {
@@ -128,6 +131,7 @@ impl<S, T: Clone> Links<S, T> {
             order: Mutex::new(()),
             messages: Mutex::new(()),
             transactions: AtomicUsize::new(0),
+            stamps: Stamps::default(),
         }
     }
 

@@ -501,8 +501,10 @@ pub struct AwaitReplicas {
     pub replicas: i64,
     /// They are to have it on disk.
     pub on_disk: bool,
-    /// What it has written is known to stand before this offset; else all counts that was written by now.
+    /// What it has written is known to stand before this offset.
     pub offset: Option<u64>,
+    /// Else a stamp above those of all that it has written; without, all counts that was written by now.
+    pub stamp: Option<u64>,
 }
 
 /// FAILOVER.

@@ -87,12 +87,23 @@ pub struct Connection {
     pub bytes_out: u64,
     /// Commands run.
     pub commands: u64,
+    /// When its output was handed to the ring last.
+    pub sent: Sent,
     /// It has run what may change data since `written` was found out.
     pub has_written: bool,
     /// Where its last change stands, as far as WAIT and WAITAOF have found out.
     pub written: Written,
     /// Memory that its core has counted for it, and how large a client that makes it.
     pub counted: Counted,
+}
+
+/// A moment at which a connection's output left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Higher than the stamps of all that had been handed on for replicas (`mesh/flow.rs`).
+    pub stamp: u64,
+    /// Commands that it had run, all of them to their end; zero when some had not come to it.
+    pub commands: u64,
 }
 
 /// Where the last change of a connection stands.
@@ -210,6 +221,7 @@ impl Connection {
             bytes_in: 0,
             bytes_out: 0,
             commands: 0,
+            sent: Sent::default(),
             has_written: false,
             written: Written::default(),
             counted: Counted::default(),
@@ -233,6 +245,13 @@ impl Connection {
     /// Whether it waits for something or for its turn: then what is kept of its input may hold whole requests.
     pub fn has_work(&self) -> bool {
         self.waiting || self.ready || self.held
+    }
+
+    /// A stamp above those of all that it has written, which has been answered; nothing when that is not known. `running`
+    /// commands of those that it has begun are not asked about.
+    pub fn stamp_behind(&self, running: u64) -> Option<u64> {
+        let is_answered = self.output.is_done() && self.sent.commands + running == self.commands;
+        (is_answered && self.sent.commands > 0).then_some(self.sent.stamp)
     }
 
     /// Keeps bytes for later.

@@ -4,6 +4,6 @@ mod connection;
 mod output;
 mod wave;
 
-pub use connection::{Awaiting, Blocking, Connection, Written};
+pub use connection::{Awaiting, Blocking, Connection, Sent, Written};
 pub use output::Output;
 pub use wave::Wave;

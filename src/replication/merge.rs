@@ -120,6 +120,13 @@ impl Merge {
         self.inputs.iter().zip(&position.0).all(passed)
     }
 
+    /// All blocks with stamps below this have been merged.
+    pub fn merged_below(&self) -> u64 {
+        let first = |input: &Input| input.blocks.front().map(|block| block.stamp);
+        let left = self.inputs.iter().filter_map(first).min();
+        left.map_or(self.below, |left| left.min(self.below))
+    }
+
     /// Whether the last run stopped because it had merged enough: [`Merge::go_on`] comes before anything is taken.
     pub fn is_unfinished(&self) -> bool {
         self.is_unfinished

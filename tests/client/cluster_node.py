@@ -402,6 +402,11 @@ def a_large_key_that_changes_while_it_moves_arrives_as_it_is_in_the_end(house):
         equal(client.transaction([("MIGRATE", "127.0.0.1", target.port, "zset", 0, 30000)]), [b"OK"])
     true(50_000 < ask(target, "PTTL", "zset") <= 60_000, "the time that it had left")
     equal(ask(target, "ZCARD", "zset"), 100_000)
+    # Nobody waits for the answer any more, and it goes on to its end.
+    with source.client(timeout=60) as mover:
+        mover.send("MIGRATE", "127.0.0.1", target.port, "list", 0, 30000)
+    wait_until(lambda: ask(source, "EXISTS", "list") == 0, 30, "the list to be gone")
+    equal(ask(target, "LLEN", "list"), 100_000)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Do Slotwise and Redis replicate each other, whichever stands at which end?
 
     tests/client/replication.py [WORD ...] [--ends s4:r] [--jobs N] [--full] [--slotwise PATH] [--redis PATH] [--list]
+    tests/client/replication.py --peer PATH [--peer-options WORDS] --ends s4:v,v:s4 ...
 
 Each test is a function whose name is the sentence it proves; WORDs select those whose name holds one of them. --ends names
-what stands at the primary's and at the replica's end: r for redis-server, sN for Slotwise with N shards; a chain is
-primary, replica, primary. Tests about one end alone (with a peer made by hand at the other) run where Slotwise stands at
-that end and Redis at the other, so that each is run once. With r:r everything runs, and everything passes: a test that
+what stands at the primary's and at the replica's end: r for redis-server, sN for Slotwise with N shards, v for the server
+that --peer names (Valkey, or another Redis, started with --peer-options); a chain is primary, replica, primary. Tests about one end alone (with a peer made by hand at the other) run where Slotwise stands at
+that end and redis-server at the other, so that each is run once. With r:r or v:v everything runs, and everything passes: a test that
 Redis does not pass against itself is wrong.
 
 The tests: replication_data.py (what is carried), replication_link.py (links that break, chains, promotion, restart),
@@ -21,12 +22,11 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import replication_kit as kit
-import support
 
 
 def concerns(one, primary, replica):
     """Whether a test is to run with these ends."""
-    if one.end in ("both", "chain") or primary == replica == "r":
+    if one.end in ("both", "chain") or primary == replica and kit.is_foreign(primary):
         return True
     if one.end == "primary":
         return replica == "r" or primary == replica
@@ -60,8 +60,7 @@ def main():
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--ends", default="s4:r", help="primary:replica, several comma-separated")
     parser.add_argument("--jobs", type=int, default=4, help="tests at a time: most of their time is waiting")
-    parser.add_argument("--slotwise", default=support.default_slotwise())
-    parser.add_argument("--redis", default="redis-server")
+    kit.add_peers(parser)
     parser.add_argument("--full", action="store_true", help="also the tests of big sizes and long waits")
     parser.add_argument("--flows", action="store_true", help="every Slotwise node with repl-parallel-flows yes")
     parser.add_argument("--list", action="store_true")

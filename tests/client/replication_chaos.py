@@ -5,7 +5,8 @@ they remember (SET and WAIT). Meanwhile links are cut in proxies or by CLIENT KI
 moment, killed and started again, moved to another parent, or take over. At each quiet point all data sets and all offsets
 are equal, and what WAIT has acknowledged is there, also after the promotion of a replica that had acknowledged it.
 
-    tests/client/replication_chaos.py [--seed N] [--seconds N] [--kinds r,s1,s4] [--netns] [--slotwise PATH] [--redis PATH]
+    tests/client/replication_chaos.py [--seed N] [--seconds N] [--kinds r,s1,s4,v] [--netns] [--slotwise PATH] [--redis PATH]
+    [--peer PATH, which v in --kinds stands for]
 
 --netns puts each node into a network namespace of its own, with delay, loss and little bandwidth drawn by the seed; it
 needs the right to make them, and says so where it is not given.
@@ -94,7 +95,7 @@ class Chaos:
         for name, kind in zip("ABCD", kinds):
             load = self.random.choice(("disabled", "swapdb", "on-empty-db"))
             more = ("--save", "3600 1000000") if self.random.random() < 0.5 else ()
-            if kind != "r":
+            if not kit.is_foreign(kind):
                 more = (*more, "--repl-parallel-flows", self.random.choice(("yes", "yes", "no")))
             node = self.bench.node(kind, *extra, "--repl-diskless-load", load, *more)
             self.places.append(Place(node, name, Proxy(node.port)))
@@ -406,8 +407,7 @@ def over_a_bad_network(options):
             address = ("127.0.0.1", proxy.port)
         else:
             arguments = [*kit.DEBUG, *kit.QUICK, *open_to_all]
-            server = (support.redis(options.redis, extra=arguments) if kind == "r" else
-                      support.slotwise(options.slotwise, shards=int(kind[1:]), extra=arguments))
+            server = bench.server(kind, arguments)
             server.command = ["ip", "netns", "exec", net.name, *server.command]
             replica = NodeElsewhere(server, kind, net.inner)
             bench.nodes.append(replica)
@@ -461,11 +461,10 @@ class NodeElsewhere(kit.Node):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slotwise", default=support.default_slotwise())
-    parser.add_argument("--redis", default="redis-server")
+    kit.add_peers(parser)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--kinds", default="r,s1,s4", help="what nodes are drawn from")
+    parser.add_argument("--kinds", default="r,s1,s4", help="what nodes are drawn from; v is --peer, which may not read what r writes or the other way round")
     parser.add_argument("--rounds", type=int, default=1, help="fresh nodes, seeds counted up")
     parser.add_argument("--netns", action="store_true")
     parser.add_argument("--flows", action="store_true", help="every Slotwise node with repl-parallel-flows yes")

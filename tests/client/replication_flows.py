@@ -5,7 +5,7 @@ import socket
 import time
 
 from replication_kit import (
-    FakeReplica, Proxy, Writers, equal, equal_digest, starts, test, true, wait_same_offset,
+    FakeReplica, Proxy, Writers, equal, equal_digest, is_foreign, starts, test, true, wait_same_offset,
 )
 from support import encode, wait_until
 
@@ -17,7 +17,7 @@ NONE = "there are no flows between these"
 
 
 def shards_of_kind(kind):
-    return 1 if kind == "r" else int(kind[1:])
+    return 1 if is_foreign(kind) else int(kind[1:])
 
 
 def shards_of(node):
@@ -97,7 +97,7 @@ def pair(bench, *extra):
 
 def said_to(kind):
     """The directives for a node: Redis does not know of flows."""
-    return FLOWS if kind != "r" else FLOWS[2:]
+    return FLOWS[2:] if is_foreign(kind) else FLOWS
 
 
 @test("both")

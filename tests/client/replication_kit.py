@@ -1,6 +1,6 @@
 """What the replication suites stand on: nodes of either kind, data sets compared, a fake replica, a fake primary, a proxy.
 
-A node is "r" (redis-server) or "sN" (Slotwise with N shards). A test gets a `Bench` that starts nodes and ends them with
+A node is "r" (redis-server), "sN" (Slotwise with N shards) or "v" (a peer of another make, such as Valkey: --peer). A test gets a `Bench` that starts nodes and ends them with
 the test; which kinds stand at which end is the run's choice (`--ends s4:r`), so that every test is a sentence about both.
 What a fake peer says on the wire is written out here by hand: it shares no code with any server.
 """
@@ -96,6 +96,19 @@ def starts(found, prefix, what=""):
         raise AssertionError(f"{what}: {str(found)[:300]} instead of {prefix}...")
 
 
+def add_peers(parser):
+    """The options that say what nodes are made of."""
+    parser.add_argument("--slotwise", default=support.default_slotwise())
+    parser.add_argument("--redis", default="redis-server")
+    parser.add_argument("--peer", default="valkey-server", help="what v stands for")
+    parser.add_argument("--peer-options", default="", help="more of its configuration, as on its command line")
+
+
+def is_foreign(kind):
+    """Whether a node of this kind is no Slotwise."""
+    return kind in ("r", "v")
+
+
 # --- nodes ---------------------------------------------------------------------------------------------------------------
 
 class Node:
@@ -115,7 +128,7 @@ class Node:
 
     @property
     def is_redis(self):
-        return self.kind == "r"
+        return is_foreign(self.kind)
 
     def start(self):
         self.server.start()
@@ -163,7 +176,9 @@ class Node:
         return Path(self.server.log_path).read_text(errors="replace")
 
     def logged(self, text, seconds=10):
-        wait_until(lambda: text in self.log(), seconds, f"{text!r} in the log of {self.kind}")
+        """Waits for a text in the log; Valkey says "primary" where Redis says "master"."""
+        texts = {text, text.replace("MASTER", "PRIMARY").replace("master", "primary")} if self.kind == "v" else {text}
+        wait_until(lambda: any(one in self.log() for one in texts), seconds, f"{text!r} in the log of {self.kind}")
 
     def end(self, number=signal.SIGTERM, seconds=20):
         """Ends the process and keeps the directory; `start()` begins again there."""
@@ -215,15 +230,18 @@ class Bench:
         self.options, self.primary_kind, self.replica_kind = options, primary, replica
         self.nodes, self.others = [], []
 
-    def node(self, kind, *extra, quick=True):
-        arguments = [*DEBUG, *(QUICK if quick else ()), *extra]
+    def server(self, kind, arguments):
+        """A server of a kind, not yet started."""
         if kind == "r":
-            server = support.redis(self.options.redis, extra=arguments)
-        else:
-            if getattr(self.options, "flows", False):
-                arguments = ["--repl-parallel-flows", "yes", *arguments]
-            server = support.slotwise(self.options.slotwise, shards=int(kind[1:]), extra=arguments)
-        node = Node(server, kind)
+            return support.redis(self.options.redis, extra=arguments)
+        if kind == "v":
+            return support.redis(self.options.peer, extra=[*arguments, *self.options.peer_options.split()], name="peer")
+        if getattr(self.options, "flows", False):
+            arguments = ["--repl-parallel-flows", "yes", *arguments]
+        return support.slotwise(self.options.slotwise, shards=int(kind[1:]), extra=arguments)
+
+    def node(self, kind, *extra, quick=True):
+        node = Node(self.server(kind, [*DEBUG, *(QUICK if quick else ()), *extra]), kind)
         self.nodes.append(node)
         return node.start()
 
@@ -315,7 +333,9 @@ def same_data(a, b, encodings=False, strict=False):
     """Two nodes hold the same: keys, content, expiry; and with `encodings` the same forms, but for those newer than 7.0."""
     left, right = picture(a, strict), picture(b, strict)
     lost, added = sorted(set(left) - set(right)), sorted(set(right) - set(left))
-    true(not lost and not added, f"keys missing on {b.kind}: {lost[:5]} ({len(lost)}), there in addition: {added[:5]} ({len(added)})")
+    held = [str((left if name in left else right)[name])[:200] for name in (*lost[:2], *added[:2])]
+    true(not lost and not added, f"keys missing on {b.kind} {b.port}: {lost[:5]} ({len(lost)}), there in addition: {added[:5]} ({len(added)});"
+         f" they hold {held}")
     for name, (value, form) in left.items():
         if right[name][0] != value:
             raise AssertionError(f"{name} ({value[0].decode()}) on {a.kind} and {b.kind}: {difference(value, right[name][0])}")
@@ -333,8 +353,9 @@ def digest(node):
 
 
 def equal_digest(a, b):
-    """The same by DEBUG DIGEST; 7.0 writes scores otherwise than 7.2, so between the kinds key by key."""
-    if a.is_redis == b.is_redis:
+    """The same by DEBUG DIGEST; between the kinds key by key, 7.0 writing scores otherwise than 7.2, and streams of either make
+    not telling the same of what groups have read."""
+    if a.is_redis == b.is_redis and (a.kind == b.kind or not a.is_redis):
         equal(digest(b), digest(a), f"DEBUG DIGEST of {b.kind} {b.port} and {a.kind} {a.port}")
     else:
         same_data(a, b)

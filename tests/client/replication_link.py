@@ -32,7 +32,7 @@ def links_killed_under_load(bench, kill):
     with Load(primary) as load:
         for n in range(3):
             time.sleep(0.3)
-            true(kill(primary, replica) in (1, replica.kind != "r" and int(replica.kind[1:])), "links killed")
+            true(kill(primary, replica) in (1, not replica.is_redis and int(replica.kind[1:])), "links killed")
             wait_until(lambda: primary.syncs()[1] > n, RECONNECT_SECONDS_MAX, "the partial resync")
         load.stop()
     equal_digests(primary, replica)
@@ -145,8 +145,10 @@ def a_chain_carries_the_same_bytes_to_the_last(bench):
         load.stop()
     wait_same_offset(top, middle)
     wait_same_offset(middle, bottom)
+    # Valkey keeps the sign of a zero where Redis does not, when a sorted set begins with a long member: no other difference counts.
+    equals = same_data if "v" in (top.kind, middle.kind) else equal_digest
     for node in (middle, bottom):
-        equal_digest(top, node)
+        equals(top, node)
     # The middle passes on bytes: what its sub-replica is at is what the top counts.
     true(int(bottom.info()["slave_repl_offset"]) > 10_000, "the offset of the last")
 

@@ -209,8 +209,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--nodes", default="s4,r,s1")
-    parser.add_argument("--slotwise", default=support.default_slotwise())
-    parser.add_argument("--redis", default="redis-server")
+    kit.add_peers(parser)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     options.full = False

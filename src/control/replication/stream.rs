@@ -9,7 +9,7 @@ use crate::control::Control;
 use crate::effect::Block;
 use crate::mesh::flow::FlowEnd;
 use crate::mesh::message::CoreMessage;
-use crate::replication::{Backlog, Copy, Cut, History, Merge, Replid, Sink, Streaming};
+use crate::replication::{Backlog, Copy, Cut, History, Merge, Milestones, Replid, Sink, Streaming};
 
 /// Bytes of one shard's effects that may be on their way here at least. A replica that is fed through a short backlog
 /// must not need a full copy because this core did not run for a moment.
@@ -29,6 +29,8 @@ pub(in crate::control) struct Replication {
     pub backlog: Option<Backlog>,
     /// The merge of the shards' streams, while this server is a primary whose stream is wanted.
     pub merge: Merge,
+    /// Where that was at moments of the past.
+    pub milestones: Milestones,
     /// What this server follows, if it does.
     pub following: Following,
     flows: Vec<FlowEnd>,
@@ -47,6 +49,7 @@ impl Replication {
             history,
             backlog: None,
             merge: Merge::new(shards),
+            milestones: Milestones::default(),
             following: Following::default(),
             flows: Vec::new(),
             last_cut: 0,
@@ -181,7 +184,16 @@ impl Control {
         }
         if lost {
             self.on_stream_lost();
-        } else if self.replication.history.offset > before {
+            return;
+        }
+        if !self.replication.merge.is_unfinished() {
+            let offset = self.offset_of_changes();
+            let Replication {
+                merge, milestones, ..
+            } = &mut self.replication;
+            milestones.note(merge.merged_below(), offset);
+        }
+        if self.replication.history.offset > before {
             self.replication.moved += (self.replication.history.offset - before) as usize;
             self.stream_grew();
         }
@@ -251,12 +263,14 @@ impl Control {
     /// The shards have begun to hand on what they do.
     pub(in crate::control) fn on_flows(&mut self, flows: Vec<FlowEnd>) {
         self.replication.merge.reset();
+        self.replication.milestones.clear();
         self.replication.flows = flows;
     }
 
     /// Nobody follows the stream any more and it is given up.
     pub(in crate::control) fn on_stream_ended(&mut self) {
         self.replication.merge.reset();
+        self.replication.milestones.clear();
         self.replication.flows.clear();
     }
 }

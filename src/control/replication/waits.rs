@@ -2,7 +2,8 @@
 //!
 //! A client's core has handed on all that it has written before its question comes here. Where that has been merged, the
 //! offset then is what replicas must acknowledge; the parts of a step over several shards may come one by one, so it is
-//! not always at once.
+//! not always at once. Of a client whose answers had left before it asked it is known what the stream was then, so what others
+//! have written since is not waited for.
 
 use crate::control::Control;
 use crate::mesh::Place;
@@ -26,9 +27,10 @@ impl Control {
     /// A client begins to wait.
     pub(super) fn await_replicas(&mut self, asked: AwaitReplicas) {
         self.drain_stream();
+        let known = |stamp| self.replication.milestones.behind(stamp);
         self.waits.0.push(Wait {
             position: self.replication.merge.position(),
-            offset: asked.offset,
+            offset: asked.offset.or_else(|| known(asked.stamp?)),
             asked,
         });
         let before = self.waits.0.len();
