@@ -33,6 +33,8 @@ pub struct Gates {
     pub notes_reads: bool,
     /// Too few replicas are well: `min-replicas-to-write`.
     pub lacks_replicas: bool,
+    /// A snapshot's walk keeps as much as it may because of writes: those that would add to it wait for the disk.
+    pub crowded: bool,
 }
 
 /// The command that `args` name, checked for existence and arity: what is wrong with the request itself.

@@ -447,7 +447,8 @@ impl Core {
             if let Some(connection) = &mut self.connections[*index as usize] {
                 let blocks = connection.output.close();
                 let is_light = notes_reads && takes_light(connection, shard);
-                if marks.is_empty() || is_light {
+                // What is behind a gate waits for that, whatever has come of this turn.
+                if (marks.is_empty() || is_light) && !connection.held {
                     connection.output.clear_to(blocks);
                 }
             }
@@ -477,8 +478,13 @@ impl Core {
             if let Some(connection) = &mut self.connections[*index as usize]
                 && connection.output.has_uncleared()
             {
-                connection.held = true;
                 let blocks = connection.output.close();
+                if connection.held && blocks == connection.gated_to {
+                    continue; // all of it is behind a gate
+                }
+                connection.held = true;
+                connection.gates += 1;
+                connection.gated_to = blocks;
                 gate.connections.push((connection.place, blocks));
             }
         }
@@ -554,7 +560,8 @@ impl Core {
         for gate in open {
             for (place, blocks) in gate.connections {
                 if let Some(mut connection) = self.take_connection(place) {
-                    connection.held = false;
+                    connection.gates -= 1;
+                    connection.held = connection.gates > 0;
                     connection.output.clear_to(blocks);
                     self.resume(&mut connection);
                     self.put_back(connection);

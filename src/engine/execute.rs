@@ -50,7 +50,11 @@ impl Core {
             }
         }
         shard.effects.end(args);
-        if shard.news.has_some() | args.caller.remembers | shard.slot_costs.is_some() {
+        if shard.news.has_some()
+            | args.caller.remembers
+            | shard.slot_costs.is_some()
+            | shard.walk().is_some()
+        {
             self.follow_up_on(shard, command, args, out.len() - start);
         }
     }
@@ -66,6 +70,9 @@ impl Core {
     ) {
         if shard.slot_costs.is_some() {
             self.charge([&mut *shard], command, args, bytes);
+        }
+        if shard.count_kept() && !self.gates.crowded {
+            self.crowd(true);
         }
         if shard.news.has_some() | args.caller.remembers {
             remember_reads(&mut Shards::new(&mut [shard], self.shards), command, args);
@@ -109,6 +116,11 @@ impl Core {
         }
         if is_step {
             self.end_unit_on(shards.all());
+        }
+        for shard in shards.iter_mut() {
+            if shard.count_kept() && !self.gates.crowded {
+                self.crowd(true);
+            }
         }
         if audible {
             remember_reads(&mut shards, command, args);

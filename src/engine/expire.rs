@@ -68,6 +68,7 @@ impl Core {
         }
         if !shard.expiry_paused
             && !shard.follows
+            && !self.gates.crowded
             && shard.expires_actively
             && (0..shard.keyspace.databases()).any(|db| shard.keyspace.db(db).expires() > 0)
         {

@@ -304,6 +304,7 @@ impl Core {
             && !self.pushing.choked
             && !self.gates.busy
             && self.gates.trouble != Some(Trouble::Behind)
+            && !self.gates.crowded
             && (self.pause.until_ms == 0 || !feed.pauses(connection))
             && !connection.ending
             && !feed.holds(connection);
@@ -364,7 +365,8 @@ impl Core {
         // A transaction that has begun is let to its end: whatever waits for a rest in the stream waits for that.
         let paused = self.pause.until_ms > 0 && feed.pauses(connection);
         // The disk does not keep pace: neither does the stream.
-        let busy = self.gates.busy || paused || self.gates.trouble == Some(Trouble::Behind);
+        let behind = self.gates.trouble == Some(Trouble::Behind) || self.gates.crowded;
+        let busy = self.gates.busy || paused || behind;
         if busy || feed.holds(connection) {
             feed.stalled = true; // it goes on when the script, the pause or the cut is over, or the disk has caught up
             return;
@@ -396,7 +398,7 @@ impl Core {
     /// Now and then: goes on after a script that ran too long, or a pause.
     pub(super) fn mind_feed(&mut self) {
         let in_pieces = self.feed.as_ref().is_some_and(|feed| feed.pieces.is_some());
-        let behind = self.gates.trouble == Some(Trouble::Behind);
+        let behind = self.gates.trouble == Some(Trouble::Behind) || self.gates.crowded;
         let busy = self.gates.busy || self.pause.until_ms > 0 && !in_pieces || behind;
         if self.index == 0
             && (self.durable.always || self.logs_are_covered())

@@ -642,6 +642,7 @@ impl Core {
         if connection.client.is_plain_but_restricted()
             && !self.has_gates()
             && !self.gates.read_only
+            && !self.gates.crowded
             && room == Room::Enough
         {
             // Permissions depend on nothing that is under way.
@@ -681,7 +682,9 @@ impl Core {
             self.wait_for_memory(connection);
             return Some(Flow::Hold);
         }
-        if self.is_paused(command, args, &connection.client) {
+        if self.is_paused(command, args, &connection.client)
+            || self.gates.crowded && self.waits_for_walk(command, args, &connection.client)
+        {
             return Some(self.keep_waiting(connection));
         }
         if let Some(multi) = &mut connection.client.multi

@@ -35,11 +35,16 @@ impl Core {
         } = self.role;
         self.gates.read_only = is_replica && self.config.replica_read_only;
         self.gates.stale = is_replica && !link_is_up && !self.config.replica_serve_stale_data;
-        self.gates.refused = match self.gates.read_only {
+        self.look_at_writes();
+        self.settle_expiry();
+    }
+
+    /// Commands that write need a look at the gates where those may hold them up.
+    pub(super) fn look_at_writes(&mut self) {
+        self.gates.refused = match self.gates.read_only || self.gates.crowded {
             true => Flags::WRITE.and(Flags::MAY_REPLICATE),
             false => Flags::NONE,
         };
-        self.settle_expiry();
     }
 
     /// Says to the own shard whether what is due goes, stays for those who read, or stays altogether.

@@ -2,15 +2,23 @@
 //!
 //! While requests come, the walk gets a fifth of the core's time, in slices of a fraction of a millisecond: each turn it
 //! may use a quarter of what the turns since its last step have taken. While none come it goes on in short steps, with a
-//! look at the ring after each. When the writer has to catch up the core sleeps, and is woken.
+//! look at the ring after each. When the writer has to catch up the core sleeps, and is woken. Where writes make the walk keep
+//! more than it may, those that would add to it wait as in a pause ([`Core::waits_for_walk`]); a disk that takes nothing at all
+//! has the save given up.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::ticks;
+use crate::command::client::Client;
+use crate::command::keys::key_places;
 use crate::command::server::save_here;
+use crate::command::spec::Group;
+use crate::command::table::Registered;
+use crate::command::transactions::is_exec;
 use crate::mesh::message::CoreAnswer;
 use crate::persistence::snapshot::StreamPlace;
 use crate::persistence::status::Purpose;
+use crate::resp::request::Args;
 use crate::shard::{Shard, Shards, saving};
 
 use super::core::Core;
@@ -84,10 +92,53 @@ impl Core {
         self.pace.worked = 0;
     }
 
+    /// The walk of a snapshot keeps as much as it may because of writes, or no longer: those that would add to it wait.
+    #[cold]
+    pub(super) fn crowd(&mut self, crowded: bool) {
+        self.gates.crowded = crowded;
+        self.look_at_writes();
+        if !crowded {
+            self.let_go();
+        }
+    }
+
+    /// Whether a command waits until the disk has taken more of a snapshot: it would make the walk keep more than it may. Of
+    /// keys on other shards that is not known, nor is it of what transactions and scripts will touch.
+    pub(super) fn waits_for_walk(
+        &self,
+        command: &Registered,
+        args: &Args<'_>,
+        client: &Client,
+    ) -> bool {
+        if client.multi.is_some() && !is_exec(command) || !self.writes(command, args, client) {
+            return false; // what is queued runs later
+        }
+        let reaches = is_exec(command) || matches!(command.spec.docs.group, Group::Scripting);
+        let Some(places) = key_places(command.spec, args).filter(|_| !reaches) else {
+            return true;
+        };
+        let Some(shard) = &self.shard else {
+            return true;
+        };
+        places.iter().any(|(place, _)| {
+            let key = args.key(*place as usize);
+            let is_own = usize::from(key.slot) % self.shards == self.index;
+            !is_own || shard.would_keep(client.db as usize, &key)
+        })
+    }
+
     /// On the first core: begins a snapshot when one is scheduled, or when a save point says so.
     pub(super) fn mind_saves(&mut self) {
         let status = self.observatory.snapshots.clone();
         let saves = &status.saves;
+        if let Some(purpose) = saves.give_up_stalled(self.now) {
+            log::warn!(
+                "The disk has taken nothing for ten seconds, and writes wait for it: what was being saved is given up"
+            );
+            if purpose == Purpose::Snapshot {
+                saves.set_failed(true);
+            }
+        }
         if self.gates.loading || self.stopping || saves.under_way().is_some() {
             return;
         }

@@ -47,6 +47,10 @@ pub struct Connection {
     pub waiting: bool,
     /// What it has been answered waits for the disk; it executes nothing meanwhile.
     pub held: bool,
+    /// Behind how many gates, and up to which block of its output.
+    pub gates: u32,
+    /// See `gates`.
+    pub gated_to: u64,
     /// While a log is slow: what its answers of this turn rest on.
     pub light: Light,
     /// The value of the RESTORE that comes next, as far as it is decoded.
@@ -198,6 +202,8 @@ impl Connection {
             wave: None,
             waiting: false,
             held: false,
+            gates: 0,
+            gated_to: 0,
             light: Light::default(),
             blocked: None,
             leaving: None,

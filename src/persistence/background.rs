@@ -1,8 +1,10 @@
 //! A snapshot that is written while the server goes on: walks hand over chunks, one thread writes them.
 //!
 //! Every shard's walk (`shard/walk.rs`) fills chunks and leaves them in the [`Feed`], a queue with a bound. No core ever
-//! waits for it: when it is full the walk pauses, and the writer wakes the core when there is room. What commands make a
-//! walk hand over goes beyond the bound, since they cannot wait either.
+//! waits for it: when the queue is half full the walk pauses, and the writer wakes the core when there is room. The other half
+//! is for what commands make a walk hand over or keep, which has to be taken at once. When that fills it, the feed is
+//! *crowded* ([`Bound`]): commands that would make a walk keep more wait before they begin, until the disk has taken enough;
+//! or the whole is given up, where it is for replicas that are too slow. The walk goes on meanwhile, so the queue empties.
 //!
 //! A chunk holds whole records, or a piece of one big value. Pieces of two values never mix: a walk that wants to hand
 //! over a big value asks for the output first ([`Feed::claim`]), and has it alone until the last piece. Whole records of
@@ -31,6 +33,8 @@ use crate::base::clock::unix_ms;
 use crate::base::crc64;
 use crate::base::sys;
 
+/// The walk's part of what may be under way is one in so many; the rest is for what writes make it hand over or keep.
+const WALK_SHARE: usize = 2;
 /// Bytes written between two looks at the clock.
 const STEP: usize = 32 * 1024;
 /// A line of progress is logged after so many bytes.
@@ -113,8 +117,10 @@ pub struct Plan {
     pub incremental_sync: bool,
     /// Microseconds to wait for each key (`rdb-key-save-delay`).
     pub key_delay_us: Arc<AtomicU64>,
-    /// Bytes under way beyond which walks pause.
+    /// Bytes that may be under way, or be kept by walks.
     pub memory_limit: usize,
+    /// What becomes of writers, or of the whole, beyond that.
+    pub bound: Bound,
     /// Where files are made.
     pub disk: Arc<dyn Disk>,
     /// Where records may be put aside; names are made from it.
@@ -123,6 +129,15 @@ pub struct Plan {
     pub wake: Wake,
     /// Where the writer says that it frees what cores have allocated.
     pub beside: Beside,
+}
+
+/// What happens when writes have made walks hand over and keep more than may be.
+#[derive(Clone, Debug)]
+pub enum Bound {
+    /// Writes that would add to it wait: this counts the feeds that say so.
+    Wait(Arc<AtomicUsize>),
+    /// Nobody waits for those it is for. Beyond so many bytes it is given up.
+    GiveUp(usize),
 }
 
 /// Wakes the core of a shard, from any thread.
@@ -158,7 +173,16 @@ pub struct Feed {
     queue: Mutex<Queue>,
     arrived: Condvar,
     in_flight: AtomicUsize,
+    /// Bytes that walks keep because of writes, and will hand over later.
+    kept: AtomicUsize,
     limit: usize,
+    bound: Bound,
+    /// Writes that would add to it wait.
+    crowded: AtomicBool,
+    /// It was given up since it could not keep pace.
+    outrun: AtomicBool,
+    /// Rises with all that the writer gets done.
+    progress: AtomicU64,
     /// Given up or failed: nobody needs more chunks.
     over: AtomicBool,
     /// Held while what is written is made to count: who gives it up waits for the end of that.
@@ -193,7 +217,7 @@ impl Feed {
 
     /// Whether a walk may hand over more. If not, its core will be woken when it may.
     pub fn has_room(&self, shard: usize) -> bool {
-        let full = || self.in_flight.load(Ordering::SeqCst) >= self.limit;
+        let full = || self.in_flight.load(Ordering::SeqCst) >= self.limit / WALK_SHARE;
         if !full() {
             return true;
         }
@@ -234,6 +258,80 @@ impl Feed {
             self.claims[self.output_of(shard)].store(NOBODY, Ordering::SeqCst);
             self.wake_waiting();
         }
+        self.settle();
+    }
+
+    /// A walk keeps so many bytes because of writes, after so many before.
+    pub fn keeps(&self, before: usize, now: usize) {
+        match now.checked_sub(before) {
+            Some(more) => self.kept.fetch_add(more, Ordering::SeqCst),
+            None => self.kept.fetch_sub(before - now, Ordering::SeqCst),
+        };
+        self.settle();
+    }
+
+    /// Bytes that walks keep because of writes, beside what is under way.
+    pub fn kept(&self) -> usize {
+        self.kept.load(Ordering::SeqCst)
+    }
+
+    /// What a value of so many bytes counts for that was taken out whole. It is no copy, and letting others wait until all of a
+    /// very big one is on the disk would cost more than it spares: so a few of them may be kept, whatever their size.
+    pub fn whole(&self, bytes: usize) -> usize {
+        bytes.min(self.limit / 4)
+    }
+
+    /// Whether writes that would add to it wait.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::SeqCst)
+    }
+
+    /// Something has been added or taken away: says whether it is crowded now, or gives up what is outrun.
+    fn settle(&self) {
+        let all = || self.in_flight.load(Ordering::SeqCst) + self.kept.load(Ordering::SeqCst);
+        match &self.bound {
+            Bound::GiveUp(most) if all() > *most && !self.outrun.swap(true, Ordering::SeqCst) => {
+                self.over.store(true, Ordering::SeqCst);
+                drop(self.queue()); // the writer looks before it waits
+                self.arrived.notify_one();
+                self.wake_waiting();
+            }
+            Bound::GiveUp(_) => {}
+            Bound::Wait(crowds) => {
+                if all() >= self.limit
+                    && !self.over.load(Ordering::SeqCst)
+                    && !self.crowded.swap(true, Ordering::SeqCst)
+                {
+                    crowds.fetch_add(1, Ordering::SeqCst);
+                }
+                // Also after it has just been said: the writer may have taken the last of it in between.
+                if all() <= self.limit / 4 * 3 || self.over.load(Ordering::SeqCst) {
+                    self.ends_crowd();
+                }
+            }
+        }
+    }
+
+    /// Nobody waits any more.
+    fn ends_crowd(&self) {
+        if let Bound::Wait(crowds) = &self.bound
+            && self.crowded.swap(false, Ordering::SeqCst)
+        {
+            crowds.fetch_sub(1, Ordering::SeqCst);
+            for shard in 0..self.waiting.len() {
+                (self.wake)(shard);
+            }
+        }
+    }
+
+    /// It was given up since those it was for could not keep pace with what is written.
+    pub fn was_outrun(&self) -> bool {
+        self.outrun.load(Ordering::SeqCst)
+    }
+
+    /// Rises as long as the writer gets anything done.
+    pub fn progress_made(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
     }
 
     /// Frees the output: what it was claimed for has been handed over as a whole record after all.
@@ -262,6 +360,7 @@ impl Feed {
         drop(self.queue());
         self.arrived.notify_one();
         self.wake_waiting();
+        self.settle();
     }
 
     /// Whether it was given up or has failed: walks end.
@@ -335,9 +434,11 @@ impl Feed {
         let weight = chunk.weight();
         let before = self.in_flight.fetch_sub(weight, Ordering::SeqCst);
         // Half empty: waking for every chunk would have the walk run and pause in turns.
-        if before - weight <= self.limit / 2 {
+        if before - weight <= self.limit / WALK_SHARE / 2 {
             self.wake_waiting();
         }
+        self.progress.fetch_add(1, Ordering::Relaxed);
+        self.settle();
         Some(chunk)
     }
 }
@@ -358,7 +459,12 @@ pub fn start(
         queue: Mutex::default(),
         arrived: Condvar::new(),
         in_flight: AtomicUsize::new(0),
+        kept: AtomicUsize::new(0),
         limit: plan.memory_limit,
+        bound: plan.bound.clone(),
+        crowded: AtomicBool::new(false),
+        outrun: AtomicBool::new(false),
+        progress: AtomicU64::new(0),
         over: AtomicBool::new(false),
         committing: Mutex::default(),
         waiting: (0..shards).map(|_| AtomicBool::new(false)).collect(),
@@ -437,6 +543,9 @@ impl<'a> Writing<'a> {
         let written = self.write();
         let committing = self.feed.commit_lock();
         let ending = match written {
+            _ if self.feed.was_outrun() => Ending::Failed(io::Error::other(
+                "what was written meanwhile came faster than it was taken (client-output-buffer-limit)",
+            )),
             _ if self.feed.is_over() => Ending::Cancelled,
             Err(error) => Ending::Failed(error),
             Ok(()) => match self.consumer.commit() {
@@ -454,6 +563,8 @@ impl<'a> Writing<'a> {
             self.consumer.abandon();
             // What is still under way takes memory.
             self.feed.queue().chunks.clear();
+        } else {
+            self.feed.ends_crowd(); // all of it is written
         }
         ending
     }
@@ -616,6 +727,7 @@ impl<'a> Writing<'a> {
             let mut us = few.saturating_mul(each);
             while us > 0 && delay() > 0 && !self.feed.is_over() {
                 std::thread::sleep(Duration::from_micros(us.min(LOOK_US)));
+                self.feed.progress.fetch_add(1, Ordering::Relaxed); // the disk has no part in it
                 us = us.saturating_sub(LOOK_US);
             }
             done(few);
@@ -647,6 +759,7 @@ impl<'a> Writing<'a> {
             }
             target.bytes += part.len() as u64;
             target.output.append(part)?;
+            self.feed.progress.fetch_add(1, Ordering::Relaxed);
             self.breathe();
         }
         let written: u64 = self.targets.iter().map(|target| target.bytes).sum();

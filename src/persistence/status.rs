@@ -4,7 +4,7 @@
 //! draws conclusions from two of them together but INFO, which may be a moment behind.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -89,6 +89,9 @@ pub enum Purpose {
     Sync,
 }
 
+/// So long writes wait for a disk that takes nothing at all, milliseconds.
+const STALLED_MS: i64 = 10_000;
+
 /// Snapshots in the background: what is under way, and how the last one ended.
 #[derive(Default)]
 pub struct Saves {
@@ -105,6 +108,10 @@ pub struct Saves {
     took: AtomicI64,
     /// Bytes that writes made the last one copy or keep.
     pub copied: AtomicU64,
+    /// Feeds that have writes wait; there may be one that is under way, and one that is being given up.
+    pub crowds: Arc<AtomicUsize>,
+    /// How far the writer was when that was last looked at, and since when it has not come further, Unix milliseconds.
+    stalled: Mutex<(u64, i64)>,
     wake: OnceLock<Wake>,
     /// Writers' threads that have not ended, also of what was given up.
     writers: Mutex<usize>,
@@ -196,6 +203,29 @@ impl Saves {
             }
             _ => false,
         }
+    }
+
+    /// Whether writes that would make a walk keep more wait for the disk.
+    #[inline]
+    pub fn is_crowded(&self) -> bool {
+        self.crowds.load(Relaxed) > 0
+    }
+
+    /// Gives up what is under way when writes wait for it and the disk has taken nothing for a long time. To be called now and
+    /// then. What it was for.
+    pub fn give_up_stalled(&self, now_ms: i64) -> Option<Purpose> {
+        let (purpose, feed) = self.under_way()?;
+        let progress = feed.progress_made();
+        let mut stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
+        if !feed.is_crowded() || stalled.0 != progress || stalled.1 == 0 {
+            *stalled = (progress, now_ms);
+            return None;
+        }
+        if now_ms - stalled.1 < STALLED_MS {
+            return None;
+        }
+        drop(stalled);
+        self.cancel(purpose).then_some(purpose)
     }
 
     /// How the last snapshot ended.

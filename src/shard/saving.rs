@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::access::usage;
 use super::own::Shard;
 use super::shards::Shards;
-use crate::persistence::background::{self, Consumer, Ending, Feed, Layout, Plan, Wake};
+use crate::persistence::background::{self, Bound, Consumer, Ending, Feed, Layout, Plan, Wake};
 use crate::persistence::file::{Disk, Output, RealDisk};
 use crate::persistence::parts::Files;
 use crate::persistence::snapshot::{self, About, Header, StreamPlace};
@@ -73,6 +73,7 @@ pub fn cut(
     };
     let nobody: Wake = Arc::new(|_| ());
     status.set_key_delay(&config);
+    let memory_limit = config.snapshot_memory_limit as usize * shards.total();
     let plan = Plan {
         header: header(now, &status, cut.purpose == Purpose::Rewrite),
         sizes,
@@ -80,7 +81,15 @@ pub fn cut(
         compress: config.rdbcompression,
         check_sum: config.rdbchecksum,
         incremental_sync: config.rdb_save_incremental_fsync,
-        memory_limit: config.snapshot_memory_limit as usize * shards.total(),
+        memory_limit,
+        bound: match cut.purpose {
+            Purpose::Snapshot | Purpose::Rewrite => Bound::Wait(status.saves.crowds.clone()),
+            // What is kept for a replica that is slow counts like its output buffer.
+            Purpose::Sync => Bound::GiveUp(match config.client_output_buffer_limit[1].hard_bytes {
+                0 => usize::MAX,
+                most => memory_limit.saturating_add(most as usize),
+            }),
+        },
         key_delay_us: status.key_delay_us.clone(),
         disk: cut.disk,
         spill: cut.spill,

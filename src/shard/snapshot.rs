@@ -29,6 +29,23 @@ impl Shard {
         self.walk.as_deref()
     }
 
+    /// After a command that may have made the walk keep something. Whether writes that would add to it are to wait.
+    pub fn count_kept(&mut self) -> bool {
+        let Some(walk) = &mut self.walk else {
+            return false;
+        };
+        walk.count_kept(&self.keyspace);
+        walk.feed().is_crowded()
+    }
+
+    /// Whether a command that changes a key may make the walk keep something.
+    pub fn would_keep(&self, db: usize, key: &Key<'_>) -> bool {
+        self.walk.as_ref().is_some_and(|walk| {
+            let entry = self.keyspace.find(db, key);
+            entry.is_some_and(|entry| walk.would_keep(entry))
+        })
+    }
+
     /// Goes on with the walk while `more` says so. For the owner of the shard.
     pub fn step_walk(&mut self, more: &mut dyn FnMut() -> bool) -> Progress {
         let Some(walk) = &mut self.walk else {

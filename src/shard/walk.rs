@@ -17,7 +17,9 @@
 //! **Names.** Databases have the numbers of the cut (`numbers`), whatever SWAPDB does. Open values are found by database
 //! and name, and by the address of their box when they move: RENAME and MOVE take the box along.
 //!
-//! Only the owner of a shard makes steps; whoever holds the shard may make it copy. `Feed` is where all of it goes.
+//! Only the owner of a shard makes steps; whoever holds the shard may make it copy. `Feed` is where all of it goes, and where
+//! what is kept is counted: blocks, what structures keep, and in part values that were taken out whole (but not what a flushed
+//! database held, of which nobody makes more). Before commands that would add to that begin, [`Walk::would_keep`] is asked.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -55,6 +57,8 @@ const PIECE_ELEMENTS: usize = 64;
 const OPEN_MAX: usize = 64;
 /// Entries of a flushed database dealt with between two looks at the clock.
 const FLUSHED_STEP: usize = 16;
+/// Elements looked at to estimate how much a value takes that is kept whole.
+const SIZE_SAMPLES: usize = 5;
 /// Walks given up in a row before stamps are made alike.
 const UNFINISHED_MAX: u8 = STAMPS - 2;
 
@@ -97,6 +101,8 @@ struct Open {
     length: usize,
     /// Blocks of it as they were then, by number; the others have not changed.
     blocks: BTreeMap<usize, Box<[u8]>>,
+    /// Bytes that are kept because of writes, as far as the feed knows.
+    kept: usize,
 }
 
 /// Where the walk over the keyspace is. Databases go by their numbers at the cut.
@@ -105,6 +111,15 @@ struct Place {
     number: usize,
     table: usize,
     cursor: u64,
+}
+
+impl Open {
+    /// So many bytes are kept of it now because of writes.
+    fn keeps(&mut self, feed: &Feed, bytes: usize) {
+        if bytes != self.kept {
+            feed.keeps(std::mem::replace(&mut self.kept, bytes), bytes);
+        }
+    }
 }
 
 /// See the head of the file.
@@ -129,6 +144,8 @@ pub struct Walk {
     trash: Vec<Box<Value>>,
     /// A long string that has been taken out to be put in elsewhere: where it was, and its stamp.
     moving: Option<(usize, Box<[u8]>, u8)>,
+    /// Addresses of values under way that commands have changed since it was last looked at what they keep.
+    touched: Vec<usize>,
 }
 
 fn address_of(value: &Value) -> usize {
@@ -176,6 +193,7 @@ impl Walk {
             current: None,
             trash: Vec::new(),
             moving: None,
+            touched: Vec::new(),
         }
     }
 
@@ -211,6 +229,7 @@ impl Walk {
         now: i64,
     ) {
         if entry.stamp() == self.stamp || self.feed.is_over() {
+            self.note_touched(entry);
             return;
         }
         if is_long_string(entry) {
@@ -219,10 +238,57 @@ impl Walk {
             entry.set_stamp(self.stamp);
             return;
         }
-        let before = self.writer.out.len();
+        self.deal_with_now(db, entry, config, now);
+        self.note_touched(entry);
+    }
+
+    /// Writes an entry down, or opens it, because of a write.
+    fn deal_with_now(&mut self, db: usize, entry: &mut KeyEntry, config: &Config, now: i64) {
+        let before = self.gathered();
         self.deal_with(db, entry, config, now);
-        self.feed
-            .on_copied(self.writer.out.len().saturating_sub(before));
+        let more = self.gathered().saturating_sub(before);
+        self.feed.on_copied(more);
+        // It waits in the buffer like what is under way: long strings may make that much.
+        if more >= BYTES_AT_ONCE {
+            self.flush_if(0);
+        }
+    }
+
+    /// Bytes in the writer's buffer.
+    fn gathered(&self) -> usize {
+        let strings = self.writer.put_off.iter();
+        self.writer.out.len() + strings.map(|(_, string)| string.len()).sum::<usize>()
+    }
+
+    /// A command is about to change a value that is walked, which may make it keep something.
+    fn note_touched(&mut self, entry: &KeyEntry) {
+        if let Some(value) = entry.boxed()
+            && value.is_walking()
+        {
+            let address = address_of(value);
+            if self.touched.last() != Some(&address) {
+                self.touched.push(address);
+            }
+        }
+    }
+
+    /// After commands: tells the feed what the values that they have changed keep now.
+    pub(super) fn count_kept(&mut self, keyspace: &Keyspace) {
+        for address in std::mem::take(&mut self.touched) {
+            let feed = self.feed.clone();
+            let open = self.find_open(|open| open.address == address);
+            if let Some(open) = open
+                && let Source::Live(db, key) = &open.source
+                && let Some(value) = keyspace.find(*db, &Key::new(key)).and_then(KeyEntry::boxed)
+            {
+                open.keeps(&feed, value.walk_kept_bytes());
+            }
+        }
+    }
+
+    /// Whether a command that changes or takes out this entry may make the walk hand over or keep more.
+    pub(super) fn would_keep(&self, entry: &KeyEntry) -> bool {
+        entry.stamp() != self.stamp || entry.boxed().is_some_and(Value::is_walking)
     }
 
     /// Bytes of an entry are about to change where they are, these at most, and others may be added at the end.
@@ -256,7 +322,12 @@ impl Walk {
                 block.into()
             });
         }
-        self.feed.on_copied(copied);
+        let kept = open.kept + copied;
+        let feed = self.feed.clone();
+        if let Some(open) = self.live_string(db, entry.key()) {
+            open.keeps(&feed, kept);
+        }
+        feed.on_copied(copied);
     }
 
     /// The expiry of an entry is about to change. A long string's bytes stay as they are.
@@ -289,15 +360,15 @@ impl Walk {
             return Some(entry);
         }
         if entry.stamp() != self.stamp && is_long_string(&entry) {
+            let feed = self.feed.clone();
             let open = self.open_string(db, &entry, config, now);
+            let left = open.length - open.at;
             open.source = Source::KeptString(entry);
+            open.keeps(&feed, feed.whole(left));
             return None;
         }
         if entry.stamp() != self.stamp {
-            let before = self.writer.out.len();
-            self.deal_with(db, &mut entry, config, now);
-            self.feed
-                .on_copied(self.writer.out.len().saturating_sub(before));
+            self.deal_with_now(db, &mut entry, config, now);
         }
         let value = entry.boxed()?;
         if !value.is_walking() {
@@ -305,10 +376,12 @@ impl Walk {
         }
         let address = address_of(value);
         let value = entry.take_boxed().expect("a boxed value was seen here");
+        let (feed, bytes) = (self.feed.clone(), value.allocated(SIZE_SAMPLES));
         let open = self
             .find_open(|open| open.address == address)
             .expect("a value that is walked is on the list");
         open.source = Source::Kept(value);
+        open.keeps(&feed, feed.whole(bytes));
         None
     }
 
@@ -360,6 +433,7 @@ impl Walk {
             self.trash.extend(value.end_walk());
             return;
         };
+        open.keeps(&self.feed, 0); // it is written now
         if claimed {
             // Part of it is on its way: the rest follows as pieces.
             while !self.piece(value, &mut open, config, usize::MAX) {}
@@ -474,6 +548,7 @@ impl Walk {
             at: 0,
             length: 0,
             blocks: BTreeMap::new(),
+            kept: 0,
         });
     }
 
@@ -677,6 +752,20 @@ impl Walk {
             Source::KeptString(entry) => self.string_piece(entry, &mut open),
             Source::KeptBlocks => self.bytes_piece(&[], &mut open),
         };
+        let kept = match &source {
+            _ if over => 0,
+            Source::Live(db, key) => {
+                let value = keyspace.find(*db, &Key::new(key));
+                let value = value.and_then(KeyEntry::boxed);
+                value.map_or(0, Value::walk_kept_bytes)
+            }
+            Source::Kept(_) => open.kept,
+            Source::LiveString(..) | Source::KeptBlocks => {
+                open.blocks.values().map(|block| block.len()).sum()
+            }
+            Source::KeptString(_) => open.kept.min(open.length - open.at), // nothing if it was flushed
+        };
+        open.keeps(&self.feed, kept);
         if !over {
             open.source = source;
             return Some(open);

@@ -440,9 +440,40 @@ def check_torn(options, directory):
             expect(client.call("DBSIZE") == 100, "everything but the torn end is there")
 
 
+def check_gates(options, directory):
+    """An answer that rests on what other shards have not written waits for that, whatever else the connection does."""
+    shards = options.shards
+    if shards < 3:
+        return "needs two shards besides that of the connection"
+    every = [key_of(shard, shards, 0) for shard in range(shards)]
+    with Run(options, directory, "--appendonly", "yes", "--enable-debug-command", "yes") as server:
+        with server.client() as client, server.client() as writer:
+            client.call("DEBUG", "AOF-FLUSH-SLEEP", "120000")
+            for key in every:
+                expect(client.call("SET", key, "slow") == b"OK", "SET")
+            expect(wait_until(lambda: len(threads(server)) == shards, 5, "threads that write"), "no threads write")
+            delay = 1.5
+            client.call("DEBUG", "AOF-FLUSH-SLEEP", str(int(delay * 1e6)))
+            # The connection is at home on one shard: one of the pairs leaves that out.
+            pairs = [every[:2], every[-2:]] if shards > 3 else [every[:2], every[1:], every[::2]]
+            for pair in pairs:
+                began = time.monotonic()
+                writer.send("MSET", *[word for key in pair for word in (key, "step")])
+                for _ in range(6):
+                    time.sleep(0.05)
+                    writer.send("PING")  # it has to do with the connection, and nothing is to come of it
+                    early = readable(writer, 0.02)
+                    # If this test was kept from running until then, it says nothing.
+                    expect(not early or time.monotonic() > began + delay, "an answer left before what it rests on was written")
+                expect(answer(writer) == b"OK", "MSET")
+                expect([answer(writer) for _ in range(6)] == [b"PONG"] * 6, "PING")
+            client.call("DEBUG", "AOF-FLUSH-SLEEP", "0")
+    return None
+
+
 CHECKS = {
     "switch": check_switch, "begun": check_begun, "rewrite": check_rewrite, "waitaof": check_waitaof, "full": check_full,
-    "slow": check_slow, "names": check_names, "alone": check_alone, "torn": check_torn,
+    "slow": check_slow, "gates": check_gates, "names": check_names, "alone": check_alone, "torn": check_torn,
 }
 
 

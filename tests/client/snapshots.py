@@ -5,6 +5,7 @@
     errors    a disk that fails: MISCONF, INFO, and recovery by itself
     points    save points begin saves, SAVE and BGSAVE do not run beside one
     shutdown  SHUTDOWN with its options, SIGTERM with save points, a save that fails
+    crowd     a disk that is slow: what writes make the save keep is bounded, who would keep more waits, who reads does not
     parts     a file for each shard: complete or refused, whatever the number of shards at the next start
 
     tests/client/snapshots.py [--slotwise PATH] [--redis PATH] [--shards N] [--seed N] [CHECK ...]
@@ -253,6 +254,51 @@ def full_disk(options):
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def check_crowd(options):
+    """Strings that a small change makes a save copy whole, and a writer that takes nothing."""
+    def used(client):
+        lines = client.must("INFO", "memory").decode().splitlines()
+        return int(next(line for line in lines if line.startswith("used_memory:")).split(":")[1])
+
+    count, size = 400, 60_000
+    with Place() as place:
+        slow = ("--snapshot-memory-limit", "1mb", "--rdb-key-save-delay", "0", "--rdbcompression", "no", "--save", "")
+        with slotwise(options.slotwise, options.shards, place.args(*slow)) as ours:
+            client = ours.client()
+            for start in range(0, count, 50):
+                client.pipeline([("SET", f"key:{n}", b"v" * size) for n in range(start, start + 50)])
+            client.must("SET", "read", "me")
+            digest = client.must("DEBUG", "DIGEST")
+            before = used(client)
+            client.must("CONFIG", "SET", "rdb-key-save-delay", 2_000_000)
+            client.must("BGSAVE")
+            done = threading.Event()
+
+            def write():
+                with ours.client() as writer:
+                    for n in range(count):
+                        writer.must("SETRANGE", f"key:{n}", 0, "new")
+                done.set()
+
+            writer = threading.Thread(target=write)
+            writer.start()
+            # Somebody waits for the disk. What is kept is the bound, a value, and what was on its way.
+            wait_until(lambda: b"blocked_clients:1" in client.must("INFO", "clients"), 20, "a writer that waits")
+            more = used(client) - before
+            expect(more < options.shards * (1 << 20) + (4 << 20), f"{more} bytes are kept")
+            expect(not done.is_set(), "the writer has not waited")
+            expect(client.must("GET", "read") == b"me", "nobody reads")
+            expect(len(client.must("GET", f"key:{count - 1}")) == size, "nobody reads what the save has not seen")
+            client.must("SET", "fresh", "what was not there is nothing to keep") if options.shards == 1 else None
+            client.must("CONFIG", "SET", "rdb-key-save-delay", 0)
+            writer.join(30)
+            expect(done.is_set(), "the writer waits for ever")
+            expect(saved(client), "the save failed")
+            expect(b"blocked_clients:0" in client.must("INFO", "clients"), "somebody waits still")
+        with slotwise(options.slotwise, options.shards, place.args()) as ours:
+            expect(ours.client().must("DEBUG", "DIGEST") == digest, "the file is not the data set at the cut")
+
+
 def check_points(options):
     with Place() as place:
         with slotwise(options.slotwise, options.shards, place.args("--save", "1 3")) as ours:
@@ -407,7 +453,8 @@ def refused(options, place, text):
 
 
 CHECKS = {
-    "cut": check_cut, "wild": check_wild, "flush": check_flush, "errors": check_errors, "points": check_points,
+    "cut": check_cut, "wild": check_wild, "flush": check_flush, "errors": check_errors, "crowd": check_crowd,
+    "points": check_points,
     "shutdown": check_shutdown, "parts": check_parts, "memory": check_memory,
 }
 

@@ -19,6 +19,7 @@ use crate::persistence::file::{Disk, Output};
 use crate::persistence::load::{self, Plan};
 use crate::persistence::rdb::{self, Content, Limits};
 use crate::persistence::status::Purpose;
+use crate::resp::request::Key;
 use crate::shard::saving::{Cut, cut};
 use crate::shard::{Progress, Shard, Shards};
 use crate::structures::entry::Payload;
@@ -66,10 +67,15 @@ fn state(shards: &[Shard]) -> State {
 /// Files in memory.
 struct Target {
     disk: FaultyDisk,
+    /// It takes nothing before something comes here, or nothing can come any more.
+    gate: Option<Receiver<()>>,
 }
 
 impl Consumer for Target {
     fn open(&mut self, number: usize) -> io::Result<Box<dyn Output>> {
+        if let Some(gate) = self.gate.take() {
+            let _ = gate.recv();
+        }
         self.disk.create(&path(number))
     }
 
@@ -119,22 +125,32 @@ impl World {
     }
 
     fn begin(&mut self, layout: Layout) -> (Arc<Feed>, Receiver<bool>) {
+        let target = Target {
+            disk: self.disk.clone(),
+            gate: None,
+        };
+        self.begin_for(Purpose::Snapshot, layout, target)
+    }
+
+    fn begin_for(
+        &mut self,
+        purpose: Purpose,
+        layout: Layout,
+        target: Target,
+    ) -> (Arc<Feed>, Receiver<bool>) {
         let (sender, ended) = channel();
         let mut held: Vec<&mut Shard> = self.h.shards.iter_mut().collect();
         let total = held.len();
         let what = Cut {
-            purpose: Purpose::Snapshot,
+            purpose,
             layout,
             disk: Arc::new(self.disk.clone()),
             spill: "/data/aside".into(),
         };
-        let target = Box::new(Target {
-            disk: self.disk.clone(),
-        });
         let feed = cut(
             &mut Shards::new(&mut held, total),
             what,
-            target,
+            Box::new(target),
             move |ending| {
                 let _ = sender.send(matches!(ending, Ending::Done { .. }));
             },
@@ -328,6 +344,9 @@ fn what_is_written_is_the_data_set_at_the_cut() {
             while over.contains(&false) {
                 for _ in 0..world.below(writes) {
                     world.write(seed % 4 == 0);
+                    world.h.shards.iter_mut().for_each(|shard| {
+                        shard.count_kept();
+                    });
                 }
                 for (shard, over) in over.iter_mut().enumerate() {
                     let steps = 1 + world.below(steps);
@@ -339,7 +358,8 @@ fn what_is_written_is_the_data_set_at_the_cut() {
                 }
             }
             assert!(ended.recv().unwrap(), "seed {seed}");
-            assert!(!feed.is_over());
+            assert!(!feed.is_over() && !feed.is_crowded());
+            assert_eq!(feed.kept(), 0, "seed {seed}: all that was kept is written");
             let found = world.read(layout);
             assert_same(&found, &expected);
             assert_eq!(
@@ -534,4 +554,101 @@ fn a_disk_that_fails_ends_the_walk_and_says_so() {
         assert_eq!(*outcome.lock().unwrap(), Some(false), "{fails_at}");
         assert!(feed.is_over() && world.h.shards.iter().all(|shard| shard.walk().is_none()));
     }
+}
+
+/// A world with strings of 50 KB and one set, and a key of each kind of command that makes a walk keep something.
+fn world_of_big_keys(directives: &[(&[u8], &[u8])]) -> World {
+    let mut world = World::new(1, 1, directives);
+    for n in 0..200 {
+        let value = "v".repeat(50_000);
+        world.h.run(&["SET", &format!("string:{n}"), &value]);
+    }
+    for n in 0..40 {
+        let members: Vec<String> = (0..500)
+            .map(|m| format!("member:{n}:{m}:{}", "m".repeat(60)))
+            .collect();
+        let mut words = vec!["SADD", "set"];
+        words.extend(members.iter().map(String::as_str));
+        world.h.run(&words);
+    }
+    let long = "l".repeat(3 << 20);
+    world.h.run(&["SET", "long", &long]);
+    world
+}
+
+#[test]
+fn writes_that_would_make_a_walk_keep_more_than_it_may_are_told_to_wait_for_the_disk() {
+    let rounds: [&[&str]; 4] = [
+        &["SETRANGE", "string:*", "0", "new"],
+        &["SREM", "set", "member:*:0", "member:*:1", "member:*:2"],
+        &["SETRANGE", "long", "*", "new"],
+        &["DEL", "string:*"],
+    ];
+    for words in rounds {
+        let mut world = world_of_big_keys(&[(b"snapshot-memory-limit", b"1mb")]);
+        let expected = state(&world.h.shards);
+        let (release, gate) = channel();
+        let target = Target {
+            disk: world.disk.clone(),
+            gate: Some(gate),
+        };
+        let (feed, ended) = world.begin_for(Purpose::Snapshot, Layout::Joined, target);
+        assert!(!world.status.saves.is_crowded());
+        while world.step(0, 1) == Progress::Going {} // the walk takes its part of the room
+        assert!(!feed.is_crowded(), "the rest is for writers");
+        let (mut n, mut crowded) = (200, false);
+        while !crowded && n > 0 {
+            n -= 1;
+            let at = match words[1] {
+                "long" => (n * 15_000).to_string(),
+                _ => n.to_string(),
+            };
+            let with: Vec<String> = words.iter().map(|word| word.replace('*', &at)).collect();
+            let with: Vec<&str> = with.iter().map(String::as_str).collect();
+            world.h.run(&with);
+            crowded = world.h.shards[0].count_kept();
+        }
+        let is_bounded = words[0] == "SREM"; // half a megabyte is all that can come of that
+        assert!(crowded || is_bounded, "{words:?}");
+        if crowded {
+            let key = |name: &str| world.h.shards[0].would_keep(0, &Key::new(name.as_bytes()));
+            assert!(world.status.saves.is_crowded() && key("string:0"));
+            assert!(
+                !key("another"),
+                "what was not there at the cut is nothing to keep"
+            );
+        }
+        release.send(()).unwrap();
+        while world.step(0, 50) != Progress::Over {
+            std::thread::yield_now();
+        }
+        assert!(ended.recv().unwrap());
+        assert!(!feed.is_crowded() && !world.status.saves.is_crowded() && feed.kept() == 0);
+        assert_same(&world.read(Layout::Joined), &expected);
+    }
+}
+
+#[test]
+fn a_copy_for_replicas_that_are_too_slow_is_given_up_and_no_write_waits_for_it() {
+    let mut world = world_of_big_keys(&[
+        (b"snapshot-memory-limit", b"1mb"),
+        (b"client-output-buffer-limit", b"replica 2mb 0 0"),
+    ]);
+    let (_release, gate) = channel();
+    let target = Target {
+        disk: world.disk.clone(),
+        gate: Some(gate),
+    };
+    let (feed, _) = world.begin_for(Purpose::Sync, Layout::Joined, target);
+    let mut written = 0;
+    while !feed.is_over() {
+        assert!(written < 200, "more than the bound is kept");
+        world
+            .h
+            .run(&["SETRANGE", &format!("string:{written}"), "0", "new"]);
+        assert!(!world.h.shards[0].count_kept(), "nobody waits");
+        written += 1;
+    }
+    assert!(feed.was_outrun() && written > 2 * 20, "{written}");
+    assert_eq!(world.step(0, 1), Progress::Over);
 }
