@@ -19,6 +19,7 @@ cd "$root" || exit 1
 
 REDIS_PY=5.2.1
 SECONDS_MAX=1440 # of the whole run; a step gets at most what is left of it
+CLIENT_SECONDS_MAX=300 # of one client suite: many times what it takes, so that only what hangs is ended
 COMPAT_SECONDS_MAX=1200 # more of them, when REDIS_SRC asks for Redis's own suite
 only=""
 if [ "${1:-}" = "--only" ]; then
@@ -147,38 +148,38 @@ if ! command -v python3 >/dev/null 2>&1; then
     finish
 fi
 
-client() { # client NAME SECONDS SUITE ARGUMENT...: a step that is a program of tests/client
-    client_name=$1 client_bound=$2 client_suite=$3
-    shift 3
-    step "$client_name" "$client_bound" python3 "$clients/$client_suite.py" "$@"
+client() { # client NAME SUITE ARGUMENT...: a step that is a program of tests/client
+    client_name=$1 client_suite=$2
+    shift 2
+    step "$client_name" "$CLIENT_SECONDS_MAX" python3 "$clients/$client_suite.py" "$@"
 }
 
 # What keeps the cores busy, against Redis for the most part.
 lane_busy() {
     if command -v redis-server >/dev/null 2>&1; then
         for shards in 1 3; do
-            client differential-$shards 150 differential --shards $shards --seconds 15 --seed 7200
+            client differential-$shards differential --shards $shards --seconds 15 --seed 7200
         done
         for shards in 1 4; do
-            client recovery-$shards 150 recovery --slotwise "$SLOTWISE" --shards $shards
-            client pubsub-$shards 120 pubsub --shards $shards
+            client recovery-$shards recovery --slotwise "$SLOTWISE" --shards $shards
+            client pubsub-$shards pubsub --shards $shards
         done
-        client command-table 60 command_table
-        client every-command 90 every_command
+        client command-table command_table
+        client every-command every_command
         for shards in 1 2; do
-            client server-commands-$shards 90 server_commands --shards $shards
+            client server-commands-$shards server_commands --shards $shards
         done
     else
         skip differential "redis-server is missing"
     fi
     for shards in 2 5; do
-        client history-$shards 120 history --shards $shards --seconds 4 --seed 7200 --signals push,exec,mset
+        client history-$shards history --shards $shards --seconds 4 --seed 7200 --signals push,exec,mset
     done
-    client effects 90 effects --rounds 3 --seconds 40 --commands 2000 --seed 7200 --rewrite
-    client eviction-4 150 eviction --shards 4
+    client effects effects --rounds 3 --seconds 40 --commands 2000 --seed 7200 --rewrite
+    client eviction-4 eviction --shards 4
     if [ -n "$client_python" ]; then
         for shards in 1 2; do
-            step "redis-py-$shards" 120 "$client_python" "$clients/redis_py_suite.py" --shards $shards
+            step "redis-py-$shards" "$CLIENT_SECONDS_MAX" "$client_python" "$clients/redis_py_suite.py" --shards $shards
         done
     else
         skip redis-py "redis-py $REDIS_PY could not be installed (target/test-logs/venv.log)"
@@ -186,7 +187,7 @@ lane_busy() {
     node_suite
     if command -v redis-cli >/dev/null 2>&1 && command -v redis-benchmark >/dev/null 2>&1; then
         for shards in 1 2; do
-            client tools-$shards 180 tools_suite --shards $shards
+            client tools-$shards tools_suite --shards $shards
         done
     else
         skip tools "redis-tools are missing"
@@ -196,31 +197,31 @@ lane_busy() {
 # What waits: for time to pass, for disks, for other servers.
 lane_waiting() {
     for shards in 1 4; do
-        client runtime-$shards 150 runtime --shards $shards
-        client operations-$shards 60 operations --shards $shards
-        client blocking-$shards 90 blocking --shards $shards --seconds 3 --seed 7200
-        client acl-$shards 60 acl --shards $shards
-        client streams-$shards 60 streams --shards $shards
-        client scripting-$shards 60 scripting --shards $shards
-        client persistence-$shards 120 persistence --shards $shards --keys 100000
-        client snapshots-$shards 90 snapshots --shards $shards --keys 20000
-        client aof-$shards 90 aof --shards $shards
+        client runtime-$shards runtime --shards $shards
+        client operations-$shards operations --shards $shards
+        client blocking-$shards blocking --shards $shards --seconds 3 --seed 7200
+        client acl-$shards acl --shards $shards
+        client streams-$shards streams --shards $shards
+        client scripting-$shards scripting --shards $shards
+        client persistence-$shards persistence --shards $shards --keys 100000
+        client snapshots-$shards snapshots --shards $shards --keys 20000
+        client aof-$shards aof --shards $shards
     done
-    client crash 120 crash --kills 20 --seconds 60 --seed 7200
+    client crash crash --kills 20 --seconds 60 --seed 7200
     command -v redis-server >/dev/null 2>&1 || return
     # Several at once, since they wait for each other's time-outs; chaos and sentinels have seeds and bounds of their own.
     for ends in s4:r r:s4 s4:s1; do
-        client "replication-$ends" 150 replication --ends $ends --jobs 6
+        client "replication-$ends" replication --ends $ends --jobs 6
     done
-    client replication-flows 60 replication --ends s4:s4,s2:s4 --jobs 4 flows
-    client replication-chaos 60 replication_chaos --seconds 12 --rounds 2 --seed 7200
-    step sentinel 120 "${client_python:-python3}" "$clients/sentinel.py" --jobs 5
-    client cluster-4 90 cluster --shards 4 --jobs 4 --slotwise "$SLOTWISE"
-    client cluster-tools-2 90 cluster_tools --shards 2 --jobs 4 --slotwise "$SLOTWISE" \
+    client replication-flows replication --ends s4:s4,s2:s4 --jobs 4 flows
+    client replication-chaos replication_chaos --seconds 12 --rounds 2 --seed 7200
+    step sentinel "$CLIENT_SECONDS_MAX" "${client_python:-python3}" "$clients/sentinel.py" --jobs 5
+    client cluster-4 cluster --shards 4 --jobs 4 --slotwise "$SLOTWISE"
+    client cluster-tools-2 cluster_tools --shards 2 --jobs 4 --slotwise "$SLOTWISE" \
         mends covers added imported killed by_hand redis_benchmark_and
-    client cluster-node 120 cluster_node --shards 2 --slotwise "$SLOTWISE" --jobs 3 --seconds 4
-    client cluster-words 30 cluster_words
-    client partitions 90 partitions --seed 7200
+    client cluster-node cluster_node --shards 2 --slotwise "$SLOTWISE" --jobs 3 --seconds 4
+    client cluster-words cluster_words
+    client partitions partitions --seed 7200
 }
 
 node_suite() {
@@ -236,8 +237,8 @@ node_suite() {
     fi
     if [ -d "$root/target/node/node_modules/ioredis" ]; then
         command -v redis-cli >/dev/null 2>&1 &&
-            step cluster-clients 90 "${client_python:-python3}" "$clients/cluster_clients.py" --shards 2
-        client node 120 node_suite --shards 2
+            step cluster-clients "$CLIENT_SECONDS_MAX" "${client_python:-python3}" "$clients/cluster_clients.py" --shards 2
+        client node node_suite --shards 2
     else
         skip node "ioredis could not be installed (target/test-logs/npm.log)"
     fi

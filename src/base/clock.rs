@@ -47,15 +47,15 @@ impl TickScale {
     pub fn measured() -> Self {
         static SCALE: OnceLock<TickScale> = OnceLock::new();
         *SCALE.get_or_init(|| {
-            let (start, start_ticks) = (Instant::now(), ticks());
-            let mut ns = 0;
-            while ns < 2_000_000 {
+            let (start, start_ticks) = both_clocks();
+            while start.elapsed().as_nanos() < 2_000_000 {
                 std::hint::spin_loop();
-                ns = start.elapsed().as_nanos() as u64;
             }
-            let passed = ticks().wrapping_sub(start_ticks).max(1);
+            let (end, end_ticks) = both_clocks();
+            let ns = end.duration_since(start).as_nanos();
+            let passed = end_ticks.wrapping_sub(start_ticks).max(1);
             TickScale {
-                ns_per_tick: (ns << 32) / passed,
+                ns_per_tick: ((ns << 32) / u128::from(passed)) as u64,
             }
         })
     }
@@ -70,6 +70,21 @@ impl TickScale {
     pub fn ticks(self, ns: u64) -> u64 {
         ((u128::from(ns) << 32) / u128::from(self.ns_per_tick.max(1))) as u64
     }
+}
+
+/// One moment on both clocks: of several readings the one that was least held up between them. A thread that loses its
+/// processor there would put the two milliseconds apart, and everything that is measured with them later.
+fn both_clocks() -> (Instant, u64) {
+    let read = || {
+        let before = ticks();
+        let now = Instant::now();
+        (ticks().wrapping_sub(before), now, before)
+    };
+    let (width, now, before) = (0..16)
+        .map(|_| read())
+        .min_by_key(|reading| reading.0)
+        .expect("sixteen readings");
+    (now, before.wrapping_add(width / 2))
 }
 
 #[cfg(test)]

@@ -223,13 +223,18 @@ impl Core {
             }
             self.write_down(shard);
         }
-        let is_deferred = |at: &usize| held[*at].log.as_ref().is_some_and(|log| log.is_deferred());
-        if in_step.len() > 1 && (self.durable.always || in_step.iter().any(is_deferred)) {
-            let mark = |at: &usize| held[*at].log.as_ref().map(|log| log.mark());
-            let marks: Vec<Mark> = in_step.iter().filter_map(mark).collect();
+        let always = self.durable.always;
+        let is_slow = |at: &usize| held[*at].log.as_ref().is_some_and(|log| log.is_slow());
+        if in_step.len() > 1 && (always || in_step.iter().any(is_slow)) {
+            let mut marks: Vec<Mark> = Vec::new();
+            for at in &in_step {
+                if let Some(log) = &mut held[*at].log {
+                    log.needs(always, &mut marks);
+                }
+            }
             for at in in_step {
                 match &mut held[at].log {
-                    Some(log) if self.durable.always => log.stands_on(&marks),
+                    Some(log) if always => log.stands_on(&marks),
                     Some(log) => log.awaits(&marks),
                     None => {}
                 }

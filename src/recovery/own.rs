@@ -14,10 +14,11 @@ use crate::base::clock::unix_ms;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persistence::Status;
-use crate::persistence::aof::manifest::{Durability, FileKind, Generation, Manifest};
+use crate::persistence::aof::manifest::{self, Durability, FileKind, Generation, Manifest};
 use crate::persistence::aof::reader::LogProblem;
 use crate::persistence::aof::recovery::{CutTo, Position, Survey, Verdict, common_epochs, decide};
 use crate::persistence::aof::set::boot_id;
+use crate::persistence::file::{self, RealDisk};
 
 use super::executor::Executor;
 use super::feed::{Counted, Feed};
@@ -36,11 +37,16 @@ pub(super) fn recover(
     files: Files,
 ) -> Result<Recovered, Halt> {
     let power_lost = has_lost_power(&manifest);
+    if files == Files::Cut && !power_lost {
+        // Before anything is read, which takes its time: should the machine go down meanwhile, nothing is lost that has
+        // been there at the start.
+        note_whole(directory, &mut manifest)?;
+    }
     let mut keyspaces: Vec<Keyspace> = Vec::new();
     let mut functions = Vec::new();
     let mut number_max = 0;
     let last = manifest.generations.len();
-    for (at, generation) in manifest.generations.iter().enumerate() {
+    for (at, generation) in manifest.generations.clone().iter().enumerate() {
         keyspaces = if keyspaces.is_empty() {
             empty(config, generation.shards)
         } else {
@@ -60,6 +66,9 @@ pub(super) fn recover(
             report(&set, &judged, config)?;
             if files == Files::Cut {
                 set.cut(&judged.verdict.keep)?;
+                if power_lost {
+                    note_whole(directory, &mut manifest)?;
+                }
             }
             limits = judged.verdict.keep;
         }
@@ -107,6 +116,36 @@ pub(super) fn has_lost_power(manifest: &Manifest) -> bool {
         return false;
     }
     !manifest.boot.is_empty() && manifest.boot != boot
+}
+
+/// Syncs what the files hold, then notes in the manifest that all of it is on disk: from then on a loss of power is none to
+/// them. Whoever writes to them notes its boot id before it does.
+fn note_whole(directory: &Path, manifest: &mut Manifest) -> Result<(), Halt> {
+    if manifest.boot.is_empty() {
+        return Ok(());
+    }
+    if let Some(generation) = manifest.generations.last() {
+        let last = Logs {
+            directory,
+            generation,
+            is_last: true,
+        };
+        last.sync()?; // those before were synced when this one began
+    }
+    manifest.boot.clear();
+    let path = directory.join(manifest::NAME);
+    let text = manifest.to_text();
+    let written = file::replace(&RealDisk, &path, false, |output| {
+        output.append(text.as_bytes())
+    });
+    if let Err(error) = written {
+        // What it says is still true. Whoever goes on in the files has to write it anyway.
+        log::warn!(
+            "Can't note in '{}' that the files are whole: {error}",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// The logs of one generation.

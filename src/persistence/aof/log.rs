@@ -4,7 +4,9 @@
 //! shared, because any core may have synced it. A reply that promises durability waits for *marks*: places in files up
 //! to which they must be on disk. A step over several shards leaves in each participant's log the marks of the others:
 //! what follows it there must not be acknowledged before the whole step is on disk, or recovery, which drops a step
-//! that is not whole together with what follows, would drop something acknowledged.
+//! that is not whole together with what follows, would drop something acknowledged. With the marks of the others goes what
+//! *they* stand on: a step that is dropped takes along the next one on one of its shards, and with that what follows on a
+//! third.
 //!
 //! *Seals* are lines with a checksum of all bytes since the one before (or the beginning of the file): a part of a sector
 //! that was lost with the power does not pass for a value. Under `always` each append ends with one, otherwise each epoch.
@@ -504,16 +506,28 @@ impl Log {
         }
     }
 
-    /// A step ended here that the other shards of `marks` have a part in: what follows waits until they are written.
+    /// What this log has to have, or the others that it stands on, before its last step counts as written or, for `always`, as
+    /// being on disk. Places in the same file become one.
+    pub fn needs(&mut self, always: bool, into: &mut Vec<Mark>) {
+        let mut marks = Vec::new();
+        match always {
+            true => self.unsynced(&mut marks),
+            false => self.unwritten(&mut marks),
+        }
+        marks.into_iter().for_each(|mark| add_mark(into, mark));
+    }
+
+    /// A step ended here, and these are the [needs](Log::needs) of all that have a part in it: what follows waits until they
+    /// are written.
     pub fn awaits(&mut self, marks: &[Mark]) {
-        let own = &self.file;
+        let own = self.file.clone();
         let others = marks
             .iter()
-            .filter(|mark| !Arc::ptr_eq(&mark.file, own) && !mark.is_written());
-        self.awaited.extend(others.cloned().map(|mark| Mark {
-            need: Need::Written,
-            ..mark
-        }));
+            .filter(|mark| !Arc::ptr_eq(&mark.file, &own) && !mark.is_written());
+        for mark in others.cloned() {
+            let need = Need::Written;
+            add_mark(&mut self.awaited, Mark { need, ..mark });
+        }
         self.mind_slow();
     }
 
@@ -547,7 +561,16 @@ impl Log {
         self.file = Arc::new(LogFile::new(file, 0));
         self.length = 0;
         self.unsealed = Unsealed::default();
-        self.behind.push(old);
+        if !old.is_written() {
+            let need = Need::Written;
+            let to_come = Mark {
+                need,
+                ..old.clone()
+            };
+            add_mark(&mut self.awaited, to_come); // the new file says nothing of it
+            self.slow = true;
+        }
+        add_mark(&mut self.behind, old);
     }
 
     /// A rewrite has put everything before the present file into a base of so many bytes.
@@ -586,20 +609,28 @@ impl Log {
         }
     }
 
-    /// A step ended here that the other shards of `marks` have a part in.
+    /// A step ended here, and these are the [needs](Log::needs) of all that have a part in it: what follows is not on disk
+    /// before they are.
     pub fn stands_on(&mut self, marks: &[Mark]) {
-        let own = &self.file;
-        self.behind.extend(
-            marks
-                .iter()
-                .filter(|mark| !Arc::ptr_eq(&mark.file, own))
-                .cloned(),
-        );
+        let own = self.file.clone();
+        let others = marks.iter().filter(|mark| !Arc::ptr_eq(&mark.file, &own));
+        others
+            .cloned()
+            .for_each(|mark| add_mark(&mut self.behind, mark));
     }
 
     /// Bytes of all files of this log (`aof_current_size`).
     pub fn total_bytes(&self) -> u64 {
         self.before + self.length
+    }
+}
+
+/// Adds a place; of two in one file the later one says all.
+fn add_mark(marks: &mut Vec<Mark>, mark: Mark) {
+    let same = |other: &&mut Mark| Arc::ptr_eq(&other.file, &mark.file);
+    match marks.iter_mut().find(same) {
+        Some(other) => other.to = other.to.max(mark.to),
+        None => marks.push(mark),
     }
 }
 
@@ -697,7 +728,9 @@ mod tests {
         let (_, mut there) = narrow(100);
         here.append(b"part", None).unwrap();
         there.append(b"part", None).unwrap();
-        let marks = [here.mark(), there.mark()];
+        let mut marks = Vec::new();
+        here.needs(true, &mut marks);
+        there.needs(true, &mut marks);
         here.stands_on(&marks);
         there.stands_on(&marks);
         here.append(b"next", None).unwrap();

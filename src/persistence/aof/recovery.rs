@@ -310,9 +310,12 @@ pub fn decide(surveys: &[Survey], cut: CutTo) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use crate::base::random::Random;
     use crate::effect::{Effects, Step};
+    use crate::persistence::aof::log::{Growing, Log, Mark};
     use crate::resp::request::{Caller, OwnedArgs};
 
     fn set(effects: &mut Effects, value: &str) {
@@ -482,5 +485,109 @@ mod tests {
                 assert_eq!(parts, wanted, "seed {seed}, step {number}");
             }
         }
+    }
+
+    /// A file of which the test says how far it is on the disk.
+    struct Slow(Arc<Mutex<Vec<u8>>>);
+
+    impl Growing for Slow {
+        fn append(&self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn sync(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn truncate(&self, _: u64) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn fd(&self) -> Option<std::os::fd::RawFd> {
+            None
+        }
+    }
+
+    /// The disk takes each log in its own time. What an answer stands on (`Log::unsynced`, with what steps have told the logs
+    /// to stand on) must be enough: once that is on disk nothing before the answer is dropped, however little there is of
+    /// other logs.
+    #[test]
+    fn whichever_log_the_disk_takes_first_nothing_acknowledged_is_dropped() {
+        let mut acknowledged_in_all = 0;
+        for seed in 0..2000 {
+            let mut random = Random::new(seed);
+            let count = 2 + random.below(4) as usize;
+            let mut effects = logs(count);
+            let contents: Vec<Arc<Mutex<Vec<u8>>>> = (0..count).map(|_| Arc::default()).collect();
+            let open = |content: &Arc<Mutex<Vec<u8>>>| Box::new(Slow(content.clone()));
+            let mut files: Vec<Log> = contents
+                .iter()
+                .map(|content| Log::new(open(content), 0, 0))
+                .collect();
+            let mut written = vec![0; count];
+            // What each answer stands on, and where the logs it is about ended then.
+            let mut answers: Vec<(Vec<Mark>, Vec<(usize, u64)>)> = Vec::new();
+            for number in 1..30 {
+                let first = random.below(count as u64) as u16;
+                let mut shards = vec![first];
+                if random.below(2) == 0 {
+                    shards.push((first + 1 + random.below(count as u64 - 1) as u16) % count as u16);
+                    shards.sort_unstable();
+                    step(&mut effects, number, &shards, 1);
+                } else {
+                    set(&mut effects[usize::from(first)], "alone");
+                }
+                let at: Vec<usize> = shards.iter().map(|&shard| usize::from(shard)).collect();
+                for &shard in &at {
+                    let recorded = effects[shard].recorded();
+                    files[shard]
+                        .append(&recorded[written[shard]..], None)
+                        .unwrap();
+                    written[shard] = recorded.len();
+                }
+                if at.len() > 1 {
+                    let mut needs = Vec::new();
+                    at.iter()
+                        .for_each(|&shard| files[shard].needs(true, &mut needs));
+                    at.iter().for_each(|&shard| files[shard].stands_on(&needs));
+                }
+                let (mut marks, mut ends) = (Vec::new(), Vec::new());
+                for &shard in &at {
+                    files[shard].unsynced(&mut marks);
+                    ends.push((shard, written[shard] as u64));
+                }
+                answers.push((marks, ends));
+                if random.below(4) == 0 {
+                    let mark = files[random.below(count as u64) as usize].mark();
+                    mark.file.on_synced(mark.to);
+                }
+            }
+            let left: Vec<Vec<u8>> = files
+                .iter()
+                .zip(&contents)
+                .map(|(file, content)| {
+                    let mark = file.mark();
+                    let content = content.lock().unwrap();
+                    let is_there = |length: &usize| {
+                        let to = *length as u64;
+                        Mark { to, ..mark.clone() }.is_synced()
+                    };
+                    let length = (0..=content.len()).rev().find(is_there).unwrap_or(0);
+                    content[..length].to_vec()
+                })
+                .collect();
+            let surveys: Vec<Survey> = left.iter().map(|bytes| survey(bytes)).collect();
+            let verdict = decide(&surveys, CutTo::Ends);
+            for (marks, ends) in &answers {
+                if marks.iter().all(Mark::is_synced) {
+                    acknowledged_in_all += 1;
+                    for (shard, end) in ends {
+                        assert!(verdict.keep[*shard].offset >= *end, "seed {seed}");
+                    }
+                }
+            }
+        }
+        assert!(acknowledged_in_all > 10_000);
     }
 }
