@@ -3,6 +3,7 @@
 #
 #   tools/soak.sh [MINUTES]            60 minutes unless told otherwise
 #   SLOTWISE=path tools/soak.sh        another binary than target/release/slotwise
+#   VALKEY=path tools/soak.sh          replication with this valkey-server, too
 #   REDIS_SRC=path                     a checkout of redis/redis at tag 7.2.4: its own suite runs too
 #   SOAK_EXTRA="--directive value"     further arguments of the server, such as one that switches a mechanism off
 #
@@ -46,6 +47,14 @@ while [ "$turns" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
     for ends in s4:s4 s2:s4 s5:s3; do
         check 600 python3 "$clients/replication.py" --ends $ends --flows
     done
+    if [ -n "${VALKEY:-}" ]; then
+        for channels in yes no; do
+            check 900 python3 "$clients/replication.py" --ends s1:v,v:s1,s4:v,v:s4 --full --peer "$VALKEY" \
+                --peer-options "--dual-channel-replication-enabled $channels"
+        done
+        check 1500 python3 "$clients/replication_chaos.py" --rounds 10 --seconds 60 --kinds v,s1,s4 --peer "$VALKEY"
+        check 600 python3 "$clients/sentinel.py" --nodes s1,v,s4 --peer "$VALKEY"
+    fi
     for shards in 1 2; do
         check 400 python3 "$clients/cluster.py" --shards $shards --slotwise "$SLOTWISE"
     done

@@ -813,11 +813,11 @@ impl Core {
 
     /// Hands every connection's output to the ring.
     pub(super) fn send_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        if dirty.is_empty() {
+        if self.dirty.is_empty() {
             return;
         }
-        let stamp = self.links.stamps.load(Relaxed);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let stamp = self.links.stamps.next();
         for index in dirty.drain(..) {
             let Some(mut connection) = self.connections[index as usize].take() else {
                 continue;

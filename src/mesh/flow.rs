@@ -22,8 +22,26 @@ const BLOCKS: usize = 256;
 const KEEP_BYTES: usize = 128 * 1024;
 const SPARES: usize = 4;
 
-/// The counter that the blocks of all shards draw their stamps from.
-pub type Stamps = Arc<AtomicU64>;
+/// The counter that the blocks of all shards draw their stamps from. All cores look at it in each turn, so nothing else that
+/// changes lies beside it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    fn draw(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// The stamp that is drawn next. Whatever happened before, as the caller sees it, has a lower one.
+    #[inline]
+    pub fn next(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// The counter as it is shared.
+pub type Stamps = Arc<Counter>;
 
 /// Nothing is kept back.
 const NOTHING: u64 = u64::MAX;
@@ -105,7 +123,7 @@ impl Flow {
     fn open(&mut self) -> &mut Block {
         if self.kept.back().is_none_or(|block| block.barrier.is_some()) {
             let mut block = self.spare.pop().unwrap_or_default();
-            block.stamp = self.shared.stamps.fetch_add(1, Ordering::SeqCst);
+            block.stamp = self.shared.stamps.draw();
             self.kept.push_back(block);
         }
         self.kept.back_mut().expect("one has just been put there")
@@ -183,7 +201,7 @@ impl FlowEnd {
 
     /// The stamps drawn so far, by all flows that share the counter. Read before the rings are emptied.
     pub fn stamps(&self) -> u64 {
-        self.shared.stamps.load(Ordering::SeqCst)
+        self.shared.stamps.next()
     }
 
     /// Whoever has emptied the ring since it read `stamps` has all blocks of this flow below what this gives.

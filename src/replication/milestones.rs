@@ -6,8 +6,10 @@
 
 use std::collections::VecDeque;
 
-/// Moments remembered at most; then every second one is forgotten.
+/// Moments remembered at most.
 const MOMENTS_MAX: usize = 4096;
+/// When there are more, of two that lie closer together than this share of their age one is forgotten.
+const SHARE: u64 = 64;
 
 /// See the head of the file.
 #[derive(Debug, Default)]
@@ -25,12 +27,25 @@ impl Milestones {
             _ => self.moments.push_back((stamp, offset)),
         }
         if self.moments.len() > MOMENTS_MAX {
-            let mut index = 0;
-            self.moments.retain(|_| {
-                index += 1;
-                index % 2 == 1
-            });
+            self.thin_out();
         }
+    }
+
+    /// Forgets so many that less than half is left: some 64 for each time that the age of the oldest is e times as much.
+    fn thin_out(&mut self) {
+        let Some(&newest) = self.moments.back() else {
+            return;
+        };
+        let mut kept = VecDeque::with_capacity(MOMENTS_MAX + 1);
+        let mut last = newest;
+        kept.push_front(newest);
+        for &moment in self.moments.iter().rev().skip(1) {
+            if last.0 - moment.0 > (newest.0 - moment.0) / SHARE {
+                kept.push_front(moment);
+                last = moment;
+            }
+        }
+        self.moments = kept;
     }
 
     /// An offset behind all that has stamps below this; nothing when that is not known.
@@ -71,12 +86,12 @@ mod tests {
         for n in 1..=100_000 {
             milestones.note(n, 10 * n);
             assert_eq!(milestones.behind(n), Some(10 * n));
+            assert!(milestones.moments.len() <= MOMENTS_MAX);
         }
-        assert!(milestones.moments.len() <= MOMENTS_MAX);
-        for stamp in [1, 777, 50_000, 99_000, 99_999] {
+        for stamp in [1, 777, 50_000, 99_000, 99_990, 99_999] {
             let offset = milestones.behind(stamp).expect("there are later ones");
-            assert!(offset >= 10 * stamp && offset <= 10 * (stamp + 50_000));
+            let late = offset - 10 * stamp;
+            assert!(late <= 10 * (100_000 - stamp) / 16, "{stamp}: {offset}");
         }
-        assert!(milestones.behind(99_990).expect("it is new") <= 10 * 99_994);
     }
 }
