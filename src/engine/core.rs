@@ -556,12 +556,7 @@ impl Core {
             .observatory
             .snapshots
             .trouble(|| config.stop_writes_on_bgsave_error && !config.save.is_empty());
-        let is_crowded = self.observatory.snapshots.saves.is_crowded();
-        self.gates.lacks_replicas =
-            config.min_replicas_to_write > 0 && self.observatory.replication.lacks(config);
-        if is_crowded != self.gates.crowded {
-            self.crowd(is_crowded);
-        }
+        self.look_at_writers();
         if self.shard.is_none() {
             self.regain_shard();
         }

@@ -92,6 +92,18 @@ impl Core {
         self.pace.worked = 0;
     }
 
+    /// At the beginning of a turn: whether replicas or the disk have those wait or be refused who write.
+    #[inline]
+    pub(super) fn look_at_writers(&mut self) {
+        let config = &self.config;
+        self.gates.lacks_replicas =
+            config.min_replicas_to_write > 0 && self.observatory.replication.lacks(config);
+        let is_crowded = self.observatory.snapshots.saves.is_crowded();
+        if is_crowded != self.gates.crowded {
+            self.crowd(is_crowded);
+        }
+    }
+
     /// The walk of a snapshot keeps as much as it may because of writes, or no longer: those that would add to it wait.
     #[cold]
     pub(super) fn crowd(&mut self, crowded: bool) {
