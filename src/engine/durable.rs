@@ -430,7 +430,10 @@ impl Core {
         if self.durable.ungated {
             self.gate_connections();
         }
-        if self.durable.slow && !self.durable.gates.is_empty() {
+        let gates = &self.durable.gates;
+        if !gates.is_empty()
+            && (self.durable.slow || gates.iter().any(|gate| gate.marks.is_empty()))
+        {
             self.open_gates();
         }
         let Durable { marks, own, .. } = &mut self.durable;
@@ -448,7 +451,7 @@ impl Core {
                 let blocks = connection.output.close();
                 let is_light = notes_reads && takes_light(connection, shard);
                 // What is behind a gate waits for that, whatever has come of this turn.
-                if (marks.is_empty() || is_light) && !connection.held {
+                if (marks.is_empty() || is_light) && connection.gates == 0 {
                     connection.output.clear_to(blocks);
                 }
             }
@@ -479,10 +482,13 @@ impl Core {
                 && connection.output.has_uncleared()
             {
                 let blocks = connection.output.close();
-                if connection.held && blocks == connection.gated_to {
+                if connection.gates > 0 && blocks == connection.gated_to {
                     continue; // all of it is behind a gate
                 }
-                connection.held = true;
+                if !connection.held {
+                    connection.held = true;
+                    connection.held_to = blocks;
+                }
                 connection.gates += 1;
                 connection.gated_to = blocks;
                 gate.connections.push((connection.place, blocks));
@@ -541,32 +547,31 @@ impl Core {
         }
     }
 
-    /// Lets out what does not wait any more.
+    /// Lets out what does not wait any more. The connection whose script runs cannot be told until that is over.
     pub(super) fn open_gates(&mut self) {
+        let connections = &self.connections;
+        let runs_script = self.runs_script;
+        let is_in_hand = |one: &(Place, u64)| connections[one.0.index as usize].is_none();
         let is_open = |gate: &mut Gate| {
             gate.marks.retain(|mark| !mark.is_reached());
-            gate.marks.is_empty()
+            gate.marks.is_empty() && !(runs_script && gate.connections.iter().any(is_in_hand))
         };
         let gates = &mut self.durable.gates;
         let mut open = Vec::new();
         let mut at = 0;
         while at < gates.len() {
             if is_open(&mut gates[at]) {
-                open.push(gates.remove(at));
+                open.push((at, gates.remove(at)));
             } else {
                 at += 1;
             }
         }
-        for gate in open {
-            for (place, blocks) in gate.connections {
-                if let Some(mut connection) = self.take_connection(place) {
-                    connection.gates -= 1;
-                    connection.held = connection.gates > 0;
-                    connection.output.clear_to(blocks);
-                    self.resume(&mut connection);
-                    self.put_back(connection);
-                }
+        for (before, gate) in &mut open {
+            for (place, blocks) in gate.connections.drain(..) {
+                self.pass_gate(place, blocks, *before);
             }
+        }
+        for (_, gate) in open {
             self.durable.released.extend(gate.replies);
             for (transaction, outcome) in gate.arrivals {
                 self.arrive(&transaction, outcome);
@@ -582,6 +587,29 @@ impl Core {
                 self.log_is_synced(place);
             }
         }
+    }
+
+    /// A gate has opened behind which a connection had this much of its output; so many older ones are still shut. The logs are
+    /// on disk in an order of their own: what is behind an older gate as well leaves when that opens.
+    fn pass_gate(&mut self, place: Place, blocks: u64, older: usize) {
+        let Some(mut connection) = self.take_connection(place) else {
+            return;
+        };
+        connection.gates -= 1;
+        let mut shut = self.durable.gates[..older].iter_mut().rev();
+        let waits = (connection.gates > 0)
+            .then(|| shut.find_map(|gate| gate.connections.iter_mut().find(|one| one.0 == place)))
+            .flatten();
+        if let Some((_, to)) = waits {
+            *to = blocks;
+        } else {
+            connection.output.clear_to(blocks);
+            if blocks >= connection.held_to {
+                connection.held = false;
+            }
+            self.resume(&mut connection);
+        }
+        self.put_back(connection);
     }
 
     /// All shards are in hand: a client waits until what their logs hold is on disk.

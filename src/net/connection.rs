@@ -47,9 +47,11 @@ pub struct Connection {
     pub waiting: bool,
     /// What it has been answered waits for the disk; it executes nothing meanwhile.
     pub held: bool,
-    /// Behind how many gates, and up to which block of its output.
+    /// Up to which block of its output that is; what others send it meanwhile makes it wait no longer.
+    pub held_to: u64,
+    /// Behind how many gates some of its output is.
     pub gates: u32,
-    /// See `gates`.
+    /// Up to which block.
     pub gated_to: u64,
     /// While a log is slow: what its answers of this turn rest on.
     pub light: Light,
@@ -202,6 +204,7 @@ impl Connection {
             wave: None,
             waiting: false,
             held: false,
+            held_to: 0,
             gates: 0,
             gated_to: 0,
             light: Light::default(),
