@@ -238,6 +238,8 @@ pub enum LinkEvent {
     Lost {
         /// The primary did not agree to what FAILOVER had asked for.
         refused: bool,
+        /// Since when, Unix milliseconds: whoever is told may have been asleep since.
+        since_ms: i64,
     },
 }
 

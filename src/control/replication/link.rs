@@ -252,7 +252,8 @@ impl Thread {
         }
         if !self.link.is_stopped() {
             let refused = matches!(outcome, Err(Failure::Refused(_)));
-            self.tell(LinkEvent::Lost { refused });
+            let since_ms = unix_ms();
+            self.tell(LinkEvent::Lost { refused, since_ms });
         }
         was_up
     }

@@ -456,8 +456,8 @@ impl Control {
         };
         // What was allowed before is waited for, even when the link is to end.
         match event {
-            LinkEvent::Lost { refused } => {
-                self.on_link_lost(&link, refused);
+            LinkEvent::Lost { refused, since_ms } => {
+                self.on_link_lost(&link, refused, since_ms);
             }
             LinkEvent::Loaded {
                 position,
@@ -595,7 +595,7 @@ impl Control {
         }
     }
 
-    fn on_link_lost(&mut self, link: &Arc<PrimaryLink>, refused: bool) {
+    fn on_link_lost(&mut self, link: &Arc<PrimaryLink>, refused: bool, since_ms: i64) {
         let following = &mut self.replication.following;
         following.loading = false;
         if refused {
@@ -608,7 +608,7 @@ impl Control {
         }
         let following = &mut self.replication.following;
         if std::mem::replace(&mut following.is_up, false) {
-            following.down_since_ms = unix_ms();
+            following.down_since_ms = since_ms;
             self.announce_role(false);
         }
         self.go_on_changing();
