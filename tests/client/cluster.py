@@ -7,6 +7,7 @@ are made by an unmodified redis-cli. Keys are written by a client that follows r
 """
 
 import argparse
+import re
 import socket
 import subprocess
 import sys
@@ -146,6 +147,55 @@ def agree(nodes):
 def knows_replicas(nodes, count):
     """Whether everybody knows so many replicas."""
     return all(sum("slave" in line[2] and "fail" not in line[2] for line in lines(node)) == count for node in nodes)
+
+
+def filled(nodes, keys=400):
+    follower = Follower(nodes)
+    for number in range(keys):
+        follower.write(f"key:{number}", str(number))
+    return follower
+
+
+def has_data(node):
+    return is_primary(node) or b"master_link_status:up" in ask(node, "INFO", "replication")
+
+
+def ready(nodes, replicas):
+    wait_until(lambda: knows_replicas(nodes, replicas), 15, "everybody to know the replicas")
+    for node in nodes:
+        wait_until(lambda: has_data(node), 20, "replicas with their data")
+
+
+def up_to_date(primary):
+    """Waits until a replica has acknowledged everything that was written so far."""
+    written = int(re.search(rb"master_repl_offset:(\d+)", ask(primary, "INFO", "replication"))[1])
+
+    def acknowledged():
+        return [int(offset) for offset in re.findall(rb"slave\d+:.*offset=(\d+)", ask(primary, "INFO", "replication"))]
+
+    wait_until(lambda: max(acknowledged(), default=-1) >= written, 10, "a replica with all data")
+
+
+def killed_and_back(nodes, is_victim):
+    """One of three primaries of this kind is killed, replaced by its replica, and follows that when it comes back."""
+    ready(nodes, 3)
+    victim = next(node for node in nodes if is_primary(node) and is_victim(node))
+    follower = filled(nodes)
+    for primary in [node for node in nodes if is_primary(node)]:
+        up_to_date(primary)
+    victim.process.kill()
+    victim.process.wait()
+    rest = [node for node in nodes if node is not victim]
+    follower.ports = [node.port for node in rest]
+    wait_until(lambda: sum(is_primary(node) for node in rest) == 3 and all(is_ok(node) for node in rest), 30, "a successor")
+    follower.check()
+    for number in range(400, 500):
+        follower.write(f"key:{number}", "after")
+    victim.start()
+    wait_until(lambda: not is_primary(victim), 20, "the old primary to follow")
+    wait_until(lambda: has_data(victim), 20, "the old primary's data")
+    wait_until(lambda: agree(nodes) and all(is_ok(node) for node in nodes), 15, "everybody to agree")
+    follower.check()
 
 
 def primary_of(node):

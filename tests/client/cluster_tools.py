@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from cluster import (
-    CLI, NODE_TIMEOUT_MS, Follower, Load, address, agree, ask, cli, equal, is_ok, is_primary, knows_replicas, lines, named, node_id, owners,
+    CLI, NODE_TIMEOUT_MS, Follower, Load, address, agree, ask, cli, equal, filled, is_ok, is_primary, killed_and_back, knows_replicas, lines,
+    named, node_id, owners,
     primary_of, run, true,
 )
 from support import ErrorReply, wait_until
@@ -24,13 +25,6 @@ TESTS = []
 def test(function):
     TESTS.append(function)
     return function
-
-
-def filled(nodes, keys=400):
-    follower = Follower(nodes)
-    for number in range(keys):
-        follower.write(f"key:{number}", str(number))
-    return follower
 
 
 def slots_of(node):
@@ -213,37 +207,14 @@ def slots_move_both_ways_between_ours_and_redis_under_load(house):
     cli("--cluster", "check", address(nodes[0]))
 
 
-def killed_and_back(house, kinds, victim_is_redis):
-    nodes = house.cluster(kinds, replicas=1)
-    wait_until(lambda: knows_replicas(nodes, 3), 10, "everybody to know the replicas")
-    for node in nodes:
-        wait_until(lambda: is_primary(node) or b"master_link_status:up" in ask(node, "INFO", "replication"), 20, "data")
-    victim = next(node for node in nodes if is_primary(node) and node.is_redis == victim_is_redis)
-    follower = filled(nodes)
-    time.sleep(1.2)  # replication is not waited for by SET
-    victim.process.kill()
-    victim.process.wait()
-    rest = [node for node in nodes if node is not victim]
-    follower.ports = [node.port for node in rest]
-    wait_until(lambda: sum(is_primary(node) for node in rest) == 3 and all(is_ok(node) for node in rest), 20, "a successor")
-    follower.check()
-    for number in range(400, 500):
-        follower.write(f"key:{number}", "after")
-    victim.start()
-    wait_until(lambda: not is_primary(victim), 20, "the old primary to follow")
-    wait_until(lambda: b"master_link_status:up" in ask(victim, "INFO", "replication"), 20, "the old primary's data")
-    wait_until(lambda: agree(nodes) and all(is_ok(node) for node in nodes), 15, "everybody to agree")
-    follower.check()
-
-
 @test
 def a_killed_primary_of_ours_is_replaced_by_redis_and_comes_back(house):
-    killed_and_back(house, "sssrrr", False)
+    killed_and_back(house.cluster("sssrrr", replicas=1), lambda node: not node.is_redis)
 
 
 @test
 def a_killed_primary_of_redis_is_replaced_by_ours_and_comes_back(house):
-    killed_and_back(house, "rrrsss", True)
+    killed_and_back(house.cluster("rrrsss", replicas=1), lambda node: node.is_redis)
 
 
 @test

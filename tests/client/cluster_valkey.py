@@ -15,7 +15,8 @@ from pathlib import Path
 
 import cluster
 from cluster import (
-    NODE_TIMEOUT_MS, Follower, Load, address, agree, ask, cli, equal, is_ok, is_primary, knows_replicas, lines, named, node_id,
+    NODE_TIMEOUT_MS, Follower, Load, address, agree, ask, cli, equal, filled, has_data, is_ok, is_primary, killed_and_back, knows_replicas,
+    lines, named, node_id, ready, up_to_date,
     primary_of, run, true,
 )
 from support import ErrorReply, wait_until
@@ -48,28 +49,6 @@ def tools(house):
     beside = Path(options.valkey).with_name("valkey-cli")
     valkey_cli = options.valkey_cli or (str(beside) if beside.exists() else "")
     return [options.cli] + [valkey_cli] * bool(valkey_cli)
-
-
-def filled(nodes, keys=400):
-    follower = Follower(nodes)
-    for number in range(keys):
-        follower.write(f"key:{number}", str(number))
-    return follower
-
-
-def has_data(node):
-    return is_primary(node) or b"master_link_status:up" in ask(node, "INFO", "replication")
-
-
-def ready(nodes, replicas):
-    wait_until(lambda: knows_replicas(nodes, replicas), 15, "everybody to know the replicas")
-    for node in nodes:
-        wait_until(lambda: has_data(node), 20, "replicas with their data")
-
-
-def up_to_date(primary):
-    """Everything that was written is at a replica."""
-    wait_until(lambda: ask(primary, "WAIT", 1, 1000) >= 1, 10, "a replica with all data")
 
 
 def fail_over(successor, old):
@@ -246,36 +225,14 @@ def failovers_by_hand_go_both_ways_and_lose_nothing(house):
         follower.check()
 
 
-def killed_and_back(house, mixture, victim_kind):
-    nodes = house.cluster(kinds(mixture), replicas=1)
-    ready(nodes, 3)
-    victim = next(node for node in nodes if is_primary(node) and node.kind == kinds(victim_kind))
-    follower = filled(nodes)
-    for primary in [node for node in nodes if is_primary(node)]:
-        up_to_date(primary)
-    victim.process.kill()
-    victim.process.wait()
-    rest = [node for node in nodes if node is not victim]
-    follower.ports = [node.port for node in rest]
-    wait_until(lambda: sum(is_primary(node) for node in rest) == 3 and all(is_ok(node) for node in rest), 30, "a successor")
-    follower.check()
-    for number in range(400, 500):
-        follower.write(f"key:{number}", "after")
-    victim.start()
-    wait_until(lambda: not is_primary(victim), 20, "the old primary to follow")
-    wait_until(lambda: has_data(victim), 20, "the old primary's data")
-    wait_until(lambda: agree(nodes) and all(is_ok(node) for node in nodes), 15, "everybody to agree")
-    follower.check()
-
-
 @test
 def a_killed_primary_of_ours_is_replaced_by_theirs_and_comes_back(house):
-    killed_and_back(house, "sssvvv", "s")
+    killed_and_back(house.cluster(kinds("sssvvv"), replicas=1), lambda node: node.kind == kinds("s"))
 
 
 @test
 def a_killed_primary_of_theirs_is_replaced_by_ours_and_comes_back(house):
-    killed_and_back(house, "vvvsss", "v")
+    killed_and_back(house.cluster(kinds("vvvsss"), replicas=1), lambda node: node.kind == kinds("v"))
 
 
 @test
