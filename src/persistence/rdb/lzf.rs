@@ -71,13 +71,11 @@ pub fn decompress(input: &[u8], len: usize) -> Result<Vec<u8>, LzfError> {
             .len()
             .checked_sub(distance)
             .ok_or(LzfError::BeforeBeginning)?;
-        if distance >= count {
-            out.extend_from_within(from..from + count);
-        } else {
-            // What is copied becomes what is copied from.
-            for at in from..from + count {
-                out.push(out[at]);
-            }
+        // What is copied becomes what is copied from: each round has twice as much to take.
+        let end = out.len() + count;
+        while out.len() < end {
+            let piece = (end - out.len()).min(out.len() - from);
+            out.extend_from_within(from..from + piece);
         }
         rest = after;
     }
@@ -153,11 +151,7 @@ impl Compressor {
             };
             push_literals(&input[literals_from..at], out);
             let most = (input.len() - at).min(COPY_MAX);
-            let count = 3 + input[at + 3..at + most]
-                .iter()
-                .zip(&input[before + 3..])
-                .take_while(|(a, b)| a == b)
-                .count();
+            let count = 3 + common_length(&input[at + 3..at + most], &input[before + 3..]);
             push_copy(count, at - before, out);
             if out.len() > limit {
                 return false;
@@ -176,6 +170,27 @@ impl Compressor {
             .for_each(|run| push_literals(run, out));
         out.len() <= limit
     }
+}
+
+/// How many bytes at the beginning of `a` are those of `b`, which is not shorter.
+fn common_length(a: &[u8], b: &[u8]) -> usize {
+    const WORD: usize = size_of::<u64>();
+    let word = |bytes: &[u8], at: usize| {
+        u64::from_le_bytes(bytes[at..at + WORD].try_into().expect("a word of bytes"))
+    };
+    let mut at = 0;
+    while at + WORD <= a.len() {
+        let different = word(a, at) ^ word(b, at);
+        if different != 0 {
+            return at + different.trailing_zeros() as usize / 8;
+        }
+        at += WORD;
+    }
+    at + a[at..]
+        .iter()
+        .zip(&b[at..])
+        .take_while(|(a, b)| a == b)
+        .count()
 }
 
 fn push_literals(run: &[u8], out: &mut Vec<u8>) {
