@@ -205,8 +205,11 @@ impl Core {
         };
         if let Some(log) = &mut shard.log {
             log.rebase(bytes);
-            let counters = self.observatory.core(self.index);
-            counters.log_bytes.set(log.total_bytes());
+            let total = log.total_bytes();
+            self.observatory.core(self.index).log_bytes.set(total);
+            // Growth is measured against the size when the rewrite ended: what came while it was written belongs to it.
+            let log = &self.observatory.snapshots.log;
+            log.base_bytes.fetch_add(total - bytes, Relaxed);
         }
     }
 

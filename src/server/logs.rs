@@ -1,6 +1,7 @@
 //! The append-only files at start: opened once the data are in, before anybody is served.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -9,7 +10,7 @@ use crate::engine::SharedLinks;
 use crate::mesh::message::CoreMessage;
 use crate::observe::Observatory;
 use crate::persistence::aof::log::{Growing, Log};
-use crate::persistence::aof::manifest::{Durability, Manifest};
+use crate::persistence::aof::manifest::{Durability, FileKind, Manifest};
 use crate::persistence::aof::rewrite::{NUMBERS_OF_A_RUN, durability};
 use crate::persistence::aof::set::{Set, boot_id};
 use crate::persistence::file::{Disk, RealDisk};
@@ -66,8 +67,10 @@ pub(super) fn start(
     } else {
         set.begin(shards).map_err(failed)?
     };
-    let before = bytes_of(&directory, set.manifest());
-    status.base_bytes.store(before, Relaxed);
+    let before = bytes_of(&directory, set.manifest(), |_| true);
+    // What has come since a base was written is growth, whenever that was.
+    let bases = bytes_of(&directory, set.manifest(), |kind| kind == FileKind::Base);
+    status.base_bytes.store(bases, Relaxed);
     *status.lock_set() = Some(set);
     status
         .always
@@ -101,9 +104,12 @@ fn hand_out(files: Vec<Box<dyn Growing>>, before: u64, links: &SharedLinks) {
     }
 }
 
-/// Bytes of the files that a manifest names.
-fn bytes_of(directory: &std::path::Path, manifest: &Manifest) -> u64 {
+/// Bytes of the files of some kinds that a manifest names.
+fn bytes_of(directory: &Path, manifest: &Manifest, counts: impl Fn(FileKind) -> bool) -> u64 {
     let files = manifest.generations.iter().flat_map(|one| &one.files);
     let size = |name: &str| std::fs::metadata(directory.join(name)).map_or(0, |meta| meta.len());
-    files.map(|file| size(&file.name)).sum()
+    files
+        .filter(|file| counts(file.kind))
+        .map(|file| size(&file.name))
+        .sum()
 }

@@ -70,6 +70,10 @@ def rewritten(client):
     return wait_until(lambda: info(client, "aof_rewrite_in_progress") == "0", 20, "the end of a rewrite")
 
 
+def base_size(client):
+    return int(info(client, "aof_base_size"))
+
+
 def files(directory, pattern):
     return sorted(glob.glob(os.path.join(directory, "appendonlydir", pattern)))
 
@@ -154,6 +158,18 @@ def check_rewrite(options, directory):
             expect(client.call("BGREWRITEAOF") == b"Background append only file rewriting started", "and when asked for")
             client.call("SET", "during", "1")
             expect(rewritten(client), "that ends too")
+
+            def grown():
+                """What comes while the files are written anew belongs to the size that growth is measured against."""
+                client.call("BGREWRITEAOF")
+                while info(client, "aof_rewrite_in_progress") == "1":
+                    client.call("SET", "meanwhile", "x" * 1000)
+                return base_size(client) > sum(os.path.getsize(path) for path in files(directory, "*.base.rdb"))
+            expect(wait_until(grown, 20, "a write during a rewrite"), "only the bases count")
+            expect(base_size(client) <= int(info(client, "aof_current_size")), "more than there is")
+            client.call("DEL", "meanwhile")
+            client.call("BGREWRITEAOF")
+            expect(rewritten(client), "the last one ends")
             bases, logs = files(directory, "*.base.rdb"), files(directory, "*.incr.aof")
             expect(len(bases) == options.shards and len(logs) == options.shards, f"one generation: {bases} {logs}")
             size = sum(os.path.getsize(path) for path in bases + logs)
@@ -172,6 +188,8 @@ def check_rewrite(options, directory):
             expect(client.call("GET", "n") == b"6000" and client.call("LLEN", "l") == 6000, "all of it is back")
             expect(client.call("GET", "during") == b"1", "what came during the rewrite, too")
             expect(client.call("FCALL", "five", "0") == 5, "and the functions")
+            size = sum(os.path.getsize(path) for path in files(directory, "*.base.rdb"))
+            expect(base_size(client) == size, "after a start growth is measured against the bases")
 
 
 def check_waitaof(options, directory):
@@ -323,7 +341,8 @@ def check_slow(options, directory):
             put(writer, hot, "after")
             # Too much waits: refused, and reading goes on. Once more where the disk was quicker than this program.
             refused = None
-            for _ in range(5):
+            for us in (200_000, 400_000, 800_000, 1_600_000, 3_200_000):
+                client.call("DEBUG", "AOF-FLUSH-SLEEP", str(us))
                 for number, one in enumerate(crowd):
                     one.send("SET", key_of(0, shards, 10 + number), "x" * 40_000)
                 for _ in range(5):
@@ -345,6 +364,7 @@ def check_slow(options, directory):
             expect(isinstance(refused, ErrorReply), "nothing is refused")
             expect(wait_until(lambda: other.call("SET", hot, "room") == b"OK", 5, "room"), "it goes on")
             kept[hot] = b"room"
+            client.call("DEBUG", "AOF-FLUSH-SLEEP", "200000")
             # Under always an answer waits for write and sync.
             client.call("CONFIG", "SET", "appendfsync", "always")
             put(writer, hot, "always")

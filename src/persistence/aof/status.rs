@@ -33,7 +33,7 @@ pub struct LogStatus {
     pub delayed_syncs: AtomicU64,
     /// Syncs under way (`aof_pending_bio_fsync`).
     pub pending_syncs: AtomicI64,
-    /// Size of all files when they were last written anew, or at start.
+    /// Size of all files when they had last been written anew, or of the base at start (`aof_base_size`).
     pub base_bytes: AtomicU64,
     /// Each write is preceded by so long a wait, as on a disk that is slow (DEBUG AOF-FLUSH-SLEEP).
     pub write_delay_us: AtomicU64,
