@@ -4,16 +4,16 @@ The suite is not part of this repository. REDIS_SRC names a checkout of redis/re
 redis-cli and redis-benchmark on the path); without it nothing runs, and that is said. The checkout stays as it is: the
 suite runs in a scratch copy below target/tmp.
 
-Four modes. *external*: each unit runs against a server that we start (`runtest --host --port`). *replace*: our binary
+Five modes. *external*: each unit runs against a server that we start (`runtest --host --port`). *replace*: our binary
 stands in the place of src/redis-server, so that units run which start servers of their own. *replication*: the same for
 the units about replication, and with the checks of other units that read the stream (tagged needs:repl), which the other
-modes leave out. *cluster*: the same for unit/cluster, and for `runtest-cluster`, whose twenty nodes are started anew for
-each of its units (cluster/00-base and so on).
+modes leave out. *needs-repl*: of all units those checks alone, which takes two minutes. *cluster*: the same for
+unit/cluster, and for `runtest-cluster`, whose twenty nodes are started anew for each of its units (cluster/00-base and so on).
 
 A check that does not pass must stand in known.txt, with its reason; an entry whose check passes is stale, and that is
 a failure too. So are checks that Redis passes and that we never came to (known.txt has the numbers).
 
-    REDIS_SRC=~/redis python3 tests/compat/run.py [UNIT ...] [--shards 1,4] [--binary PATH] [--replace|--replication|--cluster]
+    REDIS_SRC=~/redis python3 tests/compat/run.py [UNIT ...] [--shards 1,4] [--binary PATH] [--replace|--replication|--needs-repl|--cluster]
 
 A unit whose checks fail is run once more (--tries), since some checks measure time; what fails every time counts.
 """
@@ -79,6 +79,17 @@ CLUSTER_UNITS = [f"unit/cluster/{name}" for name in """
 FAST_ONLY = ["--tags", "-slow"]
 WITHOUT_STREAM = ["--tags", "-needs:repl"]
 
+# The suite can leave out what has a tag, and run what a tag of the whole file lets in; of checks with a tag of their own it
+# knows no "only these". So its copy is told.
+TAGS_OF_A_CHECK = "    set tags [concat $::tags $tags]\n"
+ONLY_WITH_STREAM = TAGS_OF_A_CHECK + """\
+    if {"needs:repl" ni $tags} {
+        incr ::num_skipped
+        send_data_packet $::test_server_fd skip $name
+        return
+    }
+"""
+
 
 # What of a unit is left out where it would hold up or end all that follows: outside of all checks there is no other way,
 # and a check that fails may leave a save behind that takes for ever. Each part with what stands in its place.
@@ -138,7 +149,11 @@ class Known:
     def of(self, unit, mode, shards):
         """The entries that concern this run, by the check's name. What differs in one way of replacing the binary does so
         in the other."""
-        also = (mode, "both", "replace") if mode in ("replication", "cluster") else (mode, "both")
+        also = {mode, "both"}
+        if mode in ("replication", "needs-repl", "cluster"):
+            also.add("replace")
+        if mode == "needs-repl":
+            also.add("replication")
         return {
             entry["name"]: entry for entry in self.differs
             if entry["unit"] == unit and entry["mode"] in also and shards in entry["shards"]
@@ -152,7 +167,7 @@ class Outcome:
         self.passed = []
         self.failed = {}
         self.failures = 0  # a name may fail several times
-        self.skipped = 0
+        self.skipped = []
         self.broken = ""  # why the unit did not come to its end
         self.spoilt = False  # a check has failed that makes later ones fail
 
@@ -181,7 +196,7 @@ class Outcome:
                 self.failed.setdefault(current, [])
                 self.failures += 1
             elif kind in ("skip", "ignore"):
-                self.skipped += 1
+                self.skipped.append(rest)
             else:
                 self.broken = f"{kind}: {rest}"
         self.broken = self.broken or loose or "it ended without a summary"
@@ -218,7 +233,14 @@ class InstancesOutcome(Outcome):
         return self
 
 
-def prepare(source, binary, shards, replace):
+def units_with_stream(source):
+    """The units that have checks with the tag needs:repl (those about modules ask for one to be built)."""
+    tests = source / "tests"
+    files = sorted([*tests.glob("unit/*.tcl"), *tests.glob("unit/type/*.tcl"), *tests.glob("integration/*.tcl")])
+    return [str(path.relative_to(tests).with_suffix("")) for path in files if "needs:repl" in path.read_text()]
+
+
+def prepare(source, binary, shards, replace, stream_only=False):
     """Makes the scratch copy: the suite, the tools, and in the second mode our binary behind src/redis-server."""
     scratch = Path(tempfile.mkdtemp(prefix="compat-", dir=scratch_root()))
     shutil.copytree(source / "tests", scratch / "tests")
@@ -239,6 +261,12 @@ def prepare(source, binary, shards, replace):
                 sys.exit(f"compat: {path} has no {left_out!r}")
             text = text.replace(left_out, instead)
         path.write_text(text)
+    if stream_only:
+        path = scratch / "tests" / "support" / "test.tcl"
+        text = path.read_text()
+        if TAGS_OF_A_CHECK not in text:
+            sys.exit(f"compat: {path} has no {TAGS_OF_A_CHECK!r}")
+        path.write_text(text.replace(TAGS_OF_A_CHECK, ONLY_WITH_STREAM))
     tools = scratch / "src"
     tools.mkdir()
     for tool in ("redis-cli", "redis-benchmark", "redis-check-aof", "redis-check-rdb"):
@@ -316,10 +344,10 @@ def end_session(process):
 
 def run_unit(options, source, unit, shards, log):
     """One run of one unit in a fresh scratch copy and, in the first mode, against a fresh server."""
-    scratch = prepare(source, options.binary, shards, options.replace)
+    scratch = prepare(source, options.binary, shards, options.replace, options.needs_repl)
     try:
         if options.replace:
-            tags = FAST_ONLY + ([] if options.replication or options.cluster else WITHOUT_STREAM)
+            tags = FAST_ONLY + ([] if options.replication or options.needs_repl or options.cluster else WITHOUT_STREAM)
             arguments = ["--clients", "1", "--portcount", str(options.portcount), *tags]
             return run_suite(scratch, unit, arguments, options.baseport, options.seconds, log)
         extra = ["--enable-debug-command", "yes", "--enable-protected-configs", "yes", *options.extra.split()]
@@ -352,7 +380,7 @@ def judge(outcome, entries, expected):
         spoilt = spoilt or entries.get(name, {}).get("kind") == "spoils"
     ends = [name for name, entry in entries.items() if entry["kind"] == "ends"]
     not_run = sum(int(name) for name in ends)
-    entries = {name: entry for name, entry in entries.items() if entry["kind"] != "ends"}
+    entries = {name: entry for name, entry in entries.items() if entry["kind"] != "ends" and name not in outcome.skipped}
     unknown = {name: text for name, text in outcome.failed.items() if name not in entries}
     known = [name for name in outcome.failed if name in entries]
     passed = set(outcome.passed)
@@ -381,6 +409,7 @@ def main():
     parser.add_argument("--shards", default="1,4", help="shard counts, comma-separated")
     parser.add_argument("--replace", action="store_true", help="our binary in the place of src/redis-server")
     parser.add_argument("--replication", action="store_true", help="the same, for what concerns replication")
+    parser.add_argument("--needs-repl", action="store_true", help="the same, only the checks with this tag, of all units")
     parser.add_argument("--cluster", action="store_true", help="the same, for what concerns clusters")
     parser.add_argument("--tries", type=int, default=2, help="how often a unit with failures is run at most")
     parser.add_argument("--seconds", type=int, default=UNIT_SECONDS_MAX, help="bound of one unit's run")
@@ -402,10 +431,11 @@ def main():
         sys.exit("compat: the suite needs tclsh (package tcl)")
     options.binary = os.path.abspath(options.binary)
 
-    mode = next((mode for mode in ("cluster", "replication", "replace") if getattr(options, mode)), "external")
+    mode = next((mode for mode in ("cluster", "needs-repl", "replication", "replace")
+                 if getattr(options, mode.replace("-", "_"))), "external")
     options.replace = mode != "external"
-    units = options.units or {"replication": REPLICATION_UNITS, "replace": REPLACE_UNITS, "cluster": CLUSTER_UNITS,
-                              "external": EXTERNAL_UNITS}[mode]
+    units = options.units or {"replication": REPLICATION_UNITS, "needs-repl": units_with_stream(source), "replace": REPLACE_UNITS,
+                              "cluster": CLUSTER_UNITS, "external": EXTERNAL_UNITS}[mode]
     counts = [int(count) for count in options.shards.split(",")]
     if is_redis(options.binary):
         counts = [1]
@@ -442,10 +472,10 @@ def main():
             totals["passed"] += len(best.passed)
             totals["failed"] += bad
             totals["known"] += len(recognised)
-            totals["skipped"] += best.skipped
+            totals["skipped"] += len(best.skipped)
             of = "" if expected is None else f" of {expected}"
             print(f"{unit} with {shards}: passed {len(best.passed)}{of}, failed {len(unknown)}, known {len(recognised)}, "
-                  f"stale {len(stale)}, not run {missing}, skipped {best.skipped}, "
+                  f"stale {len(stale)}, not run {missing}, skipped {len(best.skipped)}, "
                   f"{time.monotonic() - began:.0f} s{'' if bad == 0 else ' <-- FAILED'}", flush=True)
             if best.broken:
                 print(f"    broken off: {best.broken[:600]}")
