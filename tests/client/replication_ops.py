@@ -1,15 +1,20 @@
 """WAIT, FAILOVER, guards, passwords, and what operators see: INFO, ROLE, CLIENT LIST, the log, SHUTDOWN."""
 
+import ctypes
+import errno
+import os
 import re
 import signal
+import socket
 import subprocess
+import tempfile
 import threading
 import time
 
 from replication_kit import (
-    Load, equal, fill_all, same_data, starts, test, true, wait_same, wait_same_offset,
+    FakeReplica, Load, equal, fill_all, same_data, starts, test, true, wait_same, wait_same_offset,
 )
-from support import ErrorReply, wait_until
+from support import ErrorReply, scratch_root, wait_until
 
 READONLY = b"READONLY You can't write against a read only replica."
 MASTERDOWN = b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
@@ -20,6 +25,47 @@ def error(node, text, *command):
     found = node.call(*command)
     true(isinstance(found, ErrorReply), f"{command}: {found} is no error")
     equal(bytes(found), text.encode() if isinstance(text, str) else text, " ".join(map(str, command)))
+
+
+class Mounted:
+    """A file system that goes with its test."""
+
+    def __init__(self, directory):
+        self.directory = directory
+
+    def close(self):
+        subprocess.run(["umount", "-l", self.directory], check=False)
+        os.rmdir(self.directory)
+
+
+def sent_at_once(node, fake):
+    """Whether the node has TCP_NODELAY on the connection to a replica made by hand."""
+    pidfd_getfd = 438  # the same on every architecture; Python has no name for it
+    libc = ctypes.CDLL(None, use_errno=True)
+    process = os.pidfd_open(node.pid)
+    try:
+        for name in os.listdir(f"/proc/{node.pid}/fd"):
+            taken = libc.syscall(pidfd_getfd, process, int(name), 0)
+            if taken < 0:
+                if ctypes.get_errno() in (errno.EPERM, errno.ENOSYS):
+                    raise PermissionError(ctypes.get_errno(), "pidfd_getfd")
+                continue
+            try:
+                theirs = socket.socket(fileno=os.dup(taken))
+            except OSError:
+                continue
+            finally:
+                os.close(taken)
+            with theirs:
+                try:
+                    peer = theirs.getpeername()
+                except OSError:
+                    continue
+                if peer == fake.socket.getsockname():
+                    return theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+    finally:
+        os.close(process)
+    raise AssertionError(f"{node.kind} has no connection from {fake.socket.getsockname()}")
 
 
 # --- WAIT ----------------------------------------------------------------------------------------------------------------------
@@ -338,6 +384,25 @@ def the_acl_of_the_replica_does_not_concern_its_stream(bench):
         wait_until(lambda: admin.call("GET", "a") == b"1", 10, "the write")
 
 
+@test("replica")
+def the_newer_names_of_the_password_are_known_too(bench):
+    replica = bench.replica()
+    if replica.kind == "r":
+        return "Redis has no primaryauth"
+    primary = bench.primary()
+    primary.config(requirepass="secret")
+    with primary.client() as client:
+        client.must("AUTH", "secret")
+        client.must("ACL", "SETUSER", "feed", "on", ">pw", "+psync", "+replconf", "+ping")
+    replica.config(primaryuser="feed", primaryauth="pw")
+    equal([replica.must("CONFIG", "GET", name) for name in ("masteruser", "primaryauth")],
+          [[b"masteruser", b"feed"], [b"primaryauth", b"pw"]], "either name")
+    replica.follow(primary)
+    replica.wait_up(10)
+    again = bench.replica(None, "--primaryuser", "feed", "--primaryauth", "pw", "--replicaof", f"127.0.0.1 {primary.port}")
+    again.wait_up(10)
+
+
 # --- guards ----------------------------------------------------------------------------------------------------------------------
 
 @test("replica")
@@ -473,6 +538,48 @@ def a_primary_without_enough_good_replicas_takes_no_writes(bench):
     equal(replica.call("GET", "a"), b"3")
     replica.config(min_replicas_to_write=3, replica_read_only="no")
     equal(replica.must("SET", "on a replica", 1), b"OK", "the guard is for primaries")
+
+
+@test("replica")
+def a_replica_evicts_nothing_unless_it_is_to_mind_its_own_limit(bench):
+    primary, replica = bench.pair()
+    replica.config(maxmemory="512kb", maxmemory_policy="allkeys-random")
+    with primary.client() as client:
+        client.pipeline([("SET", f"key:{n}", b"v" * 10_000) for n in range(300)])
+        wait_same(primary, replica)
+        equal(replica.info("stats")["evicted_keys"], "0", "evicted while it leaves that to its primary")
+        replica.config(replica_ignore_maxmemory="no", maxmemory_policy="allkeys-lru")
+        client.pipeline([("SET", f"more:{n}", b"v" * 10_000) for n in range(100)])
+        wait_until(lambda: replica.must("DBSIZE") < 300, 20, "its own eviction")
+        true(int(replica.info("stats")["evicted_keys"]) > 0, "evicted keys are counted")
+        equal([client.must("DBSIZE"), primary.info("stats")["evicted_keys"]], [400, "0"], "the primary's keys")
+        # What it did by itself stands in no stream: it still agrees with its primary about where that is.
+        wait_same_offset(primary, replica)
+        equal(primary.info()["connected_slaves"], "1")
+
+
+@test("replica")
+def a_replica_that_cannot_write_its_log_ends_or_is_told_to_go_on(bench):
+    directory = tempfile.mkdtemp(dir=scratch_root())
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", directory], capture_output=True, check=False).returncode:
+        os.rmdir(directory)
+        return "no right to mount a small file system"
+    bench.keep(Mounted(directory))
+    primary = bench.primary()
+    replica = bench.replica(primary, "--dir", directory, "--appendonly", "yes", "--replica-ignore-disk-write-errors", "yes")
+    with primary.client() as client:
+        def fill(name):
+            client.pipeline([("SET", f"{name}:{n}", b"v" * 10_000) for n in range(400)])
+        fill("first")
+        wait_same(primary, replica)
+        wait_until(lambda: replica.info("persistence")["aof_last_write_status"] == "err", 20, "the disk to be full")
+        fill("second")
+        wait_same(primary, replica)
+        replica.logged("Replica is applying a command even though it is unable to write to disk.")
+        replica.config(replica_ignore_disk_write_errors="no")
+        fill("third")
+        wait_until(lambda: not replica.alive(), 20, "the replica to end")
+        true("Replica was unable to write command to disk." in replica.log(), "it says why")
 
 
 @test("replica")
@@ -629,6 +736,39 @@ def the_log_tells_what_operators_look_for(bench):
     wait_until(lambda: primary.syncs()[0] == 2, 10, "the full sync")
     primary.logged("Partial resynchronization not accepted: ")
     replica.logged(f"REPLICAOF 127.0.0.1:{primary.port} enabled (user request from '")
+
+
+@test("primary")
+def a_copy_begins_early_when_enough_replicas_wait_for_it(bench):
+    primary = bench.primary("--repl-diskless-sync-delay", "3600", "--repl-diskless-sync-max-replicas", "2")
+    first, second, third = (bench.replica() for _ in range(3))
+    primary.must("SET", "a", 1)
+    first.follow(primary)
+    wait_until(lambda: "state=wait_bgsave" in primary.info().get("slave0", ""), 10, "the first to wait")
+    equal(primary.info("persistence")["rdb_bgsave_in_progress"], "0", "a copy for the first alone")
+    second.follow(primary)
+    for replica in (first, second):
+        replica.wait_up()
+        equal(replica.must("GET", "a"), b"1")
+    primary.logged("done reading from pipe, 2 replicas still up")
+    third.follow(primary)
+    wait_until(lambda: any("state=wait_bgsave" in line for line in primary.info().values()), 10, "the third to wait")
+    primary.config(repl_diskless_sync_delay=0)
+    third.wait_up()
+
+
+@test("primary")
+def segments_are_sent_at_once_or_gathered(bench):
+    primary = bench.primary()
+    eager = bench.keep(FakeReplica(primary)).sync()
+    try:
+        equal(sent_at_once(primary, eager), True, "repl-disable-tcp-nodelay no")
+    except PermissionError:
+        return "no right to look at another process's sockets"
+    primary.config(repl_disable_tcp_nodelay="yes")
+    equal(sent_at_once(primary, eager), True, "one that came before")
+    thrifty = bench.keep(FakeReplica(primary)).sync()
+    equal(sent_at_once(primary, thrifty), False, "repl-disable-tcp-nodelay yes")
 
 
 @test("replica")
