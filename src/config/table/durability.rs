@@ -303,7 +303,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         Kind::YesNo,
         "no",
         AtRunTime,
-        Honoured,
+        Accepted("old data of a replica are always freed in the background"),
     ),
     Directive::new(
         "replica-ignore-disk-write-errors",
