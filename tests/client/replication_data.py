@@ -1,5 +1,6 @@
 """What replication carries: data sets of every kind by snapshot, and every command's effect by the stream."""
 
+import os
 import subprocess
 import time
 
@@ -52,6 +53,24 @@ def a_full_sync_into_a_second_data_set_carries_everything(bench):
 @test()
 def a_full_sync_by_file_is_parsed_from_the_socket(bench):
     full_sync(bench, "no", "swapdb")
+
+
+@test()
+def files_of_a_full_sync_stay_or_go_as_configured(bench):
+    def files(*nodes):
+        return [sorted(name for name in os.listdir(node.server.dir) if name.endswith(".rdb")) for node in nodes]
+    for remove, left in (("no", ["dump.rdb"]), ("yes", [])):
+        options = ("--repl-diskless-sync", "no", "--rdb-del-sync-files", remove)
+        primary, replica = bench.primary(*options), bench.replica(None, *options)
+        primary.must("SET", "a", remove)
+        replica.follow(primary)
+        replica.wait_up()
+        equal(replica.must("GET", "a"), remove.encode())
+        wait_until(lambda: files(primary, replica) == [left, left], 10, f"{left} in both directories")
+        # What is saved on purpose is nobody's to remove: with a save point it stays.
+        primary.must("CONFIG", "SET", "save", "3600 1")
+        another = bench.replica(primary, *options)
+        wait_until(lambda: files(primary, another) == [["dump.rdb"], left], 10, "the file of a server with a save point")
 
 
 @test()

@@ -511,6 +511,27 @@ def a_slow_replica_beyond_its_buffer_limit_is_closed_and_synced_again(bench):
     equal_digests(primary, replica)
 
 
+@test("primary")
+def a_replica_may_lag_for_a_while_and_no_longer(bench):
+    primary = bench.primary("--client-output-buffer-limit", "replica 0 4mb 3600", "--repl-backlog-size", "1mb")
+    replica = bench.replica(primary)
+    replica.stop_running()
+    try:
+        for n in range(40):
+            primary.must("SET", f"k:{n}", b"x" * 1_000_000)
+        # Several looks at the limit: a write each, and the clock between them.
+        for _ in range(3):
+            time.sleep(0.5)
+            primary.must("SET", "later", 1)
+        equal(primary.info()["connected_slaves"], "1", "above the limit, for less than an hour")
+        primary.must("CONFIG", "SET", "client-output-buffer-limit", "replica 0 4mb 1")
+        wait_until(lambda: primary.info()["connected_slaves"] == "0", 15, "the primary to close the link without another write")
+    finally:
+        replica.go_on()
+    wait_until(lambda: primary.syncs()[0] == 2 and replica.link_up(), 30, "the full sync")
+    equal_digests(primary, replica)
+
+
 @test()
 def a_primary_that_is_not_there_is_tried_until_it_is(bench):
     primary = bench.primary()
