@@ -25,6 +25,7 @@ STREAM = [
     (["SET {t}a 1 PX 100000 XX"], f"SET {{t}}a 1 PXAT <{MS}>"),
     (["SET {t}a 1 EXAT 4000000000"], "SET {t}a 1 PXAT 4000000000000"),
     (["SET {t}a 1 PXAT 4000000000123"], "SET {t}a 1 PXAT 4000000000123"),
+    (["SET {t}soon 1 pxat 4000000000123 nx"], "SET {t}soon 1 pxat 4000000000123 nx | SET {t}soon 1 PXAT 4000000000123"),
     (["SET {t}a 5 KEEPTTL"], "SET {t}a 5 KEEPTTL"),
     (["SET {t}a 2 NX"], ""),
     (["SET {t}new 2 NX"], "SET {t}new 2 NX"),

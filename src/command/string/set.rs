@@ -297,7 +297,13 @@ fn set_with(
     }
     let value = args.get(2);
     match expire_at {
-        Some(at) => put_until(shard, &caller, key, value, at),
+        Some(at) => {
+            put_until(shard, &caller, key, value, at);
+            // A request that names the moment itself is its own effect, as in Redis, down to its small letters.
+            if options.get || !matches!(options.expiry, Expiry::At("PXAT", _)) {
+                tell_until(shard, caller.db as usize, key, value, at);
+            }
+        }
         None => {
             let keep = options.expiry == Expiry::Keep;
             shard.put(&caller, key, string_value(value), keep);
@@ -322,8 +328,11 @@ fn put_until(shard: &mut Shard, caller: &Caller, key: &Key<'_>, value: &[u8], at
     shard.put_until(caller, key, string_value(value), at);
     shard.changed(db, key, Class::String, "set");
     shard.notify(db, key, Class::Generic, "expire");
+}
+
+/// Records it with that moment: a relative time would mean another one to whoever replays it later.
+fn tell_until(shard: &mut Shard, db: usize, key: &Key<'_>, value: &[u8], at: i64) {
     if shard.effects.wanted() {
-        // A relative time would mean another moment to whoever replays it later.
         let at = format_i64(at);
         shard
             .effects
@@ -354,16 +363,22 @@ fn setnx(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<()
     Ok(())
 }
 
+fn set_for(shard: &mut Shard, args: &Args<'_>, unit: &str, name: &str) -> Result<(), ErrorReply> {
+    let at = expire_time(unit, args.get(2), shard.now, name)?;
+    let (key, value) = (args.key(1), args.get(3));
+    put_until(shard, &args.caller, &key, value, at);
+    tell_until(shard, args.db(), &key, value, at);
+    Ok(())
+}
+
 fn setex(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
-    let at = expire_time("EX", args.get(2), shard.now, "setex")?;
-    put_until(shard, &args.caller, &args.key(1), args.get(3), at);
+    set_for(shard, args, "EX", "setex")?;
     reply.ok();
     Ok(())
 }
 
 fn psetex(shard: &mut Shard, args: &Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorReply> {
-    let at = expire_time("PX", args.get(2), shard.now, "psetex")?;
-    put_until(shard, &args.caller, &args.key(1), args.get(3), at);
+    set_for(shard, args, "PX", "psetex")?;
     reply.ok();
     Ok(())
 }
@@ -421,6 +436,11 @@ mod tests {
         h.effects();
         assert_eq!(h.line("SETEX j 5 v"), "+OK\r\n");
         assert_eq!(h.effects(), ["SET j v PXAT 1700000005000"]);
+        // What names the moment itself stays as it was said; GET is no part of an effect.
+        h.line("SET soon v pxat 1800000000000 nx");
+        assert_eq!(h.effects(), ["SET soon v pxat 1800000000000 nx"]);
+        h.line("SET soon w pxat 1800000000000 get");
+        assert_eq!(h.effects(), ["SET soon w PXAT 1800000000000"]);
         for (line, error) in [
             ("SET k v XX NX", "syntax error"),
             ("SET k v PX 10 EX 10", "syntax error"),
