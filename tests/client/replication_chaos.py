@@ -15,6 +15,7 @@ needs the right to make them, and says so where it is not given.
 import argparse
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -337,7 +338,11 @@ class Loader:
 # --- a network of its own ------------------------------------------------------------------------------------------------------
 
 class Netns:
-    """A namespace in which a node runs behind a link with delay and loss, where the kernel has netem; removed by close()."""
+    """A namespace in which a node runs behind a link with delay, loss and little bandwidth; removed by close().
+
+    Where the kernel has no netem, a token bucket and a filter that takes packets away at random do the last two (`narrow`), and
+    the delay is left to a proxy; where it has not even these, all but the namespace is.
+    """
 
     def __init__(self, number, delay_ms, loss_percent, rate):
         self.name, self.number = f"swrepl{os.getpid()}-{number}", number
@@ -355,14 +360,42 @@ class Netns:
         except RuntimeError:
             self.close()
             raise
-        self.link = link
+        self.link, self.peer = link, peer
         words = ["delay", f"{delay_ms}ms", "loss", f"{loss_percent}%", "rate", rate]
         try:
             self.sh("tc", "qdisc", "add", "dev", link, "root", "netem", *words)
             self.sh("ip", "netns", "exec", self.name, "tc", "qdisc", "add", "dev", peer, "root", "netem", *words)
-            self.shaped = True
+            self.shaped = self.narrow = True
         except (RuntimeError, OSError):
-            self.shaped = False
+            self.shaped, self.narrow = False, self.narrowed(loss_percent, rate)
+
+    def narrowed(self, loss_percent, rate):
+        """Loses and narrows without netem: what the filter picks goes down another link, at whose end nobody takes it."""
+        pit, bottom = self.link.replace("o", "p"), self.link.replace("o", "b")
+        # Classic BPF: a random number of 32 bits, below the share a match (which is lost), else none.
+        program = f"4,32 0 0 {2**32 - 4096 + 56},53 1 0 {int(loss_percent / 100 * 2**32)},6 0 0 {2**32 - 1},6 0 0 0"
+        try:
+            self.sh("ip", "link", "add", pit, "type", "veth", "peer", "name", bottom)
+            self.sh("ip", "link", "set", bottom, "netns", self.name)
+            self.sh("ip", "link", "set", pit, "up")
+            self.sh("ip", "-n", self.name, "link", "set", bottom, "up")
+            for (tc, device), hole in zip(self.ends(), (pit, bottom)):
+                self.sh(*tc, "qdisc", "add", "dev", device, "root", "tbf", "rate", rate, "burst", "64kb", "latency", "400ms")
+                self.sh(*tc, "qdisc", "add", "dev", device, "ingress")
+                self.sh(*tc, "filter", "add", "dev", device, "ingress", "protocol", "ip", "bpf", "bytecode", program,
+                        "action", "mirred", "egress", "redirect", "dev", hole)
+        except (RuntimeError, OSError):
+            return False
+        return True
+
+    def lost(self):
+        """How many packets the filter has taken away, of both directions."""
+        told = [self.sh(*tc, "-s", "filter", "show", "dev", device, "ingress") for tc, device in self.ends()]
+        return sum(int(count) for text in told for count in re.findall(r"Sent \d+ bytes (\d+) pkt", text))
+
+    def ends(self):
+        """How to speak of the link's ends to tc: this one and the one within."""
+        return (("tc",), self.link), (("ip", "netns", "exec", self.name, "tc"), self.peer)
 
     def cut(self, seconds):
         """Nothing passes for so long, and neither end is told."""
@@ -375,6 +408,7 @@ class Netns:
         done = subprocess.run(words, capture_output=True, timeout=20, text=True)
         if done.returncode:
             raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
 
     def close(self):
         subprocess.run(["ip", "netns", "del", self.name], capture_output=True, timeout=20, check=False)
@@ -394,8 +428,10 @@ def over_a_bad_network(options):
         net = Netns(source.randrange(1, 250), *shape)
     except (RuntimeError, OSError) as problem:
         print(f"no network namespace here ({problem})")
-    if net is None or not net.shaped:
+    if net is None or not net.narrow:
         print("no delay and loss in this kernel: a proxy delays instead")
+    elif not net.shaped:
+        print("no netem in this kernel: a filter loses, a bucket narrows, a proxy delays")
     bench = kit.Bench(options, "r", "r")
     try:
         open_to_all = ("--bind", "0.0.0.0", "--protected-mode", "no", "--repl-backlog-size", "20mb", "--repl-timeout", "10")
@@ -418,7 +454,7 @@ def over_a_bad_network(options):
             address = (net.outer, primary.port)
             if not net.shaped:
                 proxy = bench.keep(Proxy(primary.port, host=net.outer))
-                proxy.delay, proxy.rate = shape[0] / 1000, int(shape[2][:-4]) * 125_000
+                proxy.delay, proxy.rate = shape[0] / 1000, 0 if net.narrow else int(shape[2][:-4]) * 125_000
                 address = (net.outer, proxy.port)
         print(f"{primary.kind} feeds {replica.kind}")
         replica.must("REPLICAOF", *address)
@@ -434,7 +470,8 @@ def over_a_bad_network(options):
         kit.wait_same_offset(primary, replica, seconds=120)
         kit.equal_digest(primary, replica)
         full, partial, _ = primary.syncs()
-        print(f"{full} full and {partial} partial syncs")
+        lost = f", {net.lost()} packets lost" if net is not None and net.narrow and not net.shaped else ""
+        print(f"{full} full and {partial} partial syncs{lost}")
     finally:
         bench.close()
         if net is not None:
