@@ -513,7 +513,8 @@ def a_slow_replica_beyond_its_buffer_limit_is_closed_and_synced_again(bench):
 
 @test("primary")
 def a_replica_may_lag_for_a_while_and_no_longer(bench):
-    primary = bench.primary("--client-output-buffer-limit", "replica 0 4mb 3600", "--repl-backlog-size", "1mb")
+    primary = bench.primary("--client-output-buffer-limit", "replica 0 4mb 3600", "--repl-backlog-size", "1mb",
+                            "--repl-ping-replica-period", "3600")
     replica = bench.replica(primary)
     replica.stop_running()
     try:

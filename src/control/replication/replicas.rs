@@ -498,6 +498,14 @@ impl Control {
         self.trim_backlog();
     }
 
+    /// Looks at all of them for the limit of their output.
+    fn limit_replicas(&mut self) {
+        let places: Vec<u32> = self.replicas.iter().map(|replica| replica.place).collect();
+        for place in places {
+            self.limit_replica(place);
+        }
+    }
+
     pub(super) fn trim_backlog(&mut self) {
         let (size, needed) = (self.config.repl_backlog_size, self.replicas.needed());
         self.replication.is_trimming = match &mut self.replication.backlog {
@@ -891,6 +899,8 @@ impl Control {
         self.replicas.looked_s = now / 1000;
         self.keep_patience();
         self.close_silent_replicas(now);
+        // The soft limit is one of time, which passes while nothing is written, too.
+        self.limit_replicas();
         if self.replicas.left_ms == 0 {
             self.replicas.left_ms = now; // those who followed before the start may come back as late
         }
