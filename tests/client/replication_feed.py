@@ -575,6 +575,7 @@ def an_endless_request_line_is_refused(bench):
     except OSError:
         pass
     wait_until(lambda: len(link.owner.links) > 1, 10, "the link to be closed")
+    replica.wait_up()  # it is sent all anew, and says LOADING meanwhile
     equal(replica.must("PING"), b"PONG")
     equal(replica.must("GET", "new"), b"1")
 
