@@ -597,9 +597,10 @@ impl Core {
         };
         connection.gates -= 1;
         let mut shut = self.durable.gates[..older].iter_mut().rev();
-        let waits = (connection.gates > 0)
-            .then(|| shut.find_map(|gate| gate.connections.iter_mut().find(|one| one.0 == place)))
-            .flatten();
+        let waits = match connection.gates {
+            0 => None,
+            _ => shut.find_map(|gate| gate.connections.iter_mut().find(|one| one.0 == place)),
+        };
         if let Some((_, to)) = waits {
             *to = blocks;
         } else {

@@ -7,6 +7,8 @@
     full      a full disk: MISCONF, nothing acknowledged is lost, and writes go on by themselves once there is room
     slow      a disk that is slow holds up who writes and nobody else, which is told; what waits is bounded, and a kill in the
               middle loses nothing acknowledged
+    gates     with several shards, what a step rests on on other shards holds its answer back, whatever comes meanwhile
+    later     what is behind two gates leaves with the later of them, whichever log is written first
     names     files are found again whatever appendfilename is
     alone     two servers never write in one directory
     torn      half a command at the end of a file is cut off, or stops the start if it is told to
@@ -491,9 +493,84 @@ def check_gates(options, directory):
     return None
 
 
+def logged(directory, token):
+    """In how many logs it is."""
+    found = 0
+    for path in files(directory, "*.aof*"):
+        with open(path, "rb") as log:
+            found += token.encode() in log.read()
+    return found
+
+
+def check_later(options, directory):
+    """A step over two shards, and then a message of a third: the connection is behind a gate for each. Which log is written
+    first depends on which thread is at a write already."""
+    shards = options.shards
+    if shards < 3:
+        return "needs two shards besides that of the message"
+    own = [key_of(shard, shards, 0) for shard in range(shards)]
+    pushed = [f"pushed:{next(n for n in itertools.count() if slot(f'pushed:{n}') % shards == shard)}" for shard in range(shards)]
+    with Run(options, directory, "--appendonly", "yes", "--enable-debug-command", "yes") as server, ExitStack() as stack:
+        client, stepping, telling, *busy = (stack.enter_context(server.client()) for _ in range(5))
+        expect(stepping.call("HELLO", "3") and stepping.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "pushed:") == b"OK",
+               "TRACKING")
+        client.call("DEBUG", "AOF-FLUSH-SLEEP", "120000")
+        for key in own:
+            expect(client.call("SET", key, "slow") == b"OK", "SET")
+        expect(wait_until(lambda: len(threads(server)) == shards, 5, "threads that write"), "no threads write")
+
+        def attempt(step, message, delay, message_first):
+            """Whether the log of the message is written before those of the step (or after), as is wanted here."""
+            client.call("DEBUG", "AOF-FLUSH-SLEEP", str(int(delay * 1e6)))
+            late = step if message_first else [message]
+            for connection, key in zip(busy, late):
+                connection.send("SET", own[key], "late")
+            time.sleep(delay / 5)
+            attempt.number += 1
+            stepped, told = f"step-{attempt.number}-", f"told-{attempt.number}-"
+            stepping.send("MSET", *[word for key in step for word in (own[key], stepped)])
+            time.sleep(delay / 5)
+            telling.send("SET", pushed[message], told)
+            left, at_step, is_told, early = [], None, False, False
+            while len(left) < 2 or not is_told:
+                waiting = [stepping.socket, telling.socket]
+                ready = select.select(waiting, [], [], 0 if stepping.buffer else 30)[0]
+                ready += [stepping.socket] if stepping.buffer and stepping.socket not in ready else []
+                expect(ready, "nothing comes any more")
+                if telling.socket in ready:
+                    expect(answer(telling) == b"OK", "SET")
+                    is_told = True
+                if stepping.socket in ready:
+                    left.append(answer(stepping))
+                    if left[-1] == b"OK":
+                        expect(logged(directory, stepped) == 2, "an answer left before all it rests on was written")
+                        at_step = is_told
+                    else:
+                        expect(left[-1] == [b"invalidate", [pushed[message].encode()]], f"{left[-1]}")
+                        early = logged(directory, told) == 0
+            for connection, _ in zip(busy, late):
+                expect(answer(connection) == b"OK", "SET")
+            early_ones[message] |= early
+            # A busy machine may have had it in another order.
+            return left[0] == b"OK" and at_step == message_first
+
+        attempt.number = 0
+        # A message of the shard that the connection is at home on rests on that one's log; one from another core is said as
+        # soon as it is known, and waits for what the connection's own core waits for.
+        early_ones = [False] * shards
+        for message in range(shards):
+            step = [shard for shard in range(shards) if shard != message][-2:]
+            for message_first in (True, False):
+                delays = (0.25, 0.25, 0.5, 1, 2, 4)
+                expect(any(attempt(step, message, delay, message_first) for delay in delays), "the logs are never in this order")
+        expect(not all(early_ones), "messages of the own core leave before what they tell of is written")
+        client.call("DEBUG", "AOF-FLUSH-SLEEP", "0")
+    return None
+
+
 CHECKS = {
     "switch": check_switch, "begun": check_begun, "rewrite": check_rewrite, "waitaof": check_waitaof, "full": check_full,
-    "slow": check_slow, "gates": check_gates, "names": check_names, "alone": check_alone, "torn": check_torn,
+    "slow": check_slow, "gates": check_gates, "later": check_later, "names": check_names, "alone": check_alone, "torn": check_torn,
 }
 
 
