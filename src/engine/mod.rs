@@ -27,6 +27,7 @@ mod input;
 mod loading;
 pub mod merge;
 mod migrating;
+mod patience;
 mod pausing;
 mod push;
 mod questions;
