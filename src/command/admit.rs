@@ -151,10 +151,12 @@ pub fn admit_now(command: &Registered, client: &Client, gates: Gates) -> Result<
         return Err(Refusal::Error(ErrorReply::MASTERDOWN));
     }
     let needs_data = !flags.has(Flags::BESIDE_DATA);
-    if gates.loading_beside && flags.has(Flags::NO_ASYNC_LOADING) && needs_data {
+    let disturbs = || flags.has(Flags::NO_ASYNC_LOADING) || queued(Flags::NO_ASYNC_LOADING, true);
+    if gates.loading_beside && needs_data && disturbs() {
         return Err(Refusal::Error(ErrorReply::LOADING));
     }
-    if gates.loading && !flags.has(Flags::LOADING) && needs_data {
+    let asks = || !flags.has(Flags::LOADING) || queued(Flags::LOADING, false);
+    if gates.loading && needs_data && asks() {
         return Err(Refusal::Error(ErrorReply::LOADING));
     }
     Ok(())
