@@ -90,8 +90,8 @@ pub enum Step {
     },
     /// Run this over every shard, lent whole; it writes the reply. For DEBUG, which must not be a keyed command.
     Whole(PlanFn),
-    /// Read the append-only files again, in the place of all data: DEBUG LOADAOF.
-    LoadLogs,
+    /// Read files again, in the place of all data: DEBUG RELOAD and DEBUG LOADAOF.
+    Reload(Reload),
     /// Wait until others have what the client has written. WAIT and WAITAOF; not where nobody may block.
     Await(Await),
     /// The connection becomes the control core's: it asks for the stream of changes.
@@ -105,6 +105,22 @@ pub enum Step {
         /// The one that sleeps; all of them and the control core without.
         only: Option<usize>,
     },
+}
+
+/// What is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// The snapshot: DEBUG RELOAD, with the words that it was told.
+    Snapshot {
+        /// It is written before.
+        saves: bool,
+        /// What is in memory goes before.
+        flushes: bool,
+        /// Keys of the file take the place of those that are there.
+        merges: bool,
+    },
+    /// The append-only files: DEBUG LOADAOF.
+    Logs,
 }
 
 /// What MIGRATE is asked for.

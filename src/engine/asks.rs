@@ -146,6 +146,7 @@ impl Core {
             CoreMessage::Adopt(keyspace) => self.adopt(keyspace),
             CoreMessage::Arrived(done) => self.say_arrived(done),
             CoreMessage::Loaded => self.loading_ended(),
+            CoreMessage::Reloaded(place) => self.take_reloaded(place),
             CoreMessage::Loading { beside } => self.refuse_while_loading(beside),
             CoreMessage::Feed(message) => self.on_feed(message),
             CoreMessage::BeginCopy {

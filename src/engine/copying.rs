@@ -16,18 +16,21 @@ impl Core {
     /// On the first core: a copy is about to come.
     pub(super) fn begin_copy_in(&mut self, empties: bool, refuses: bool, done: mpsc::Sender<()>) {
         let (status, beside) = (&self.observatory.snapshots, !refuses);
+        if self.shard.is_none() && status.loading.load(Relaxed) {
+            // A thread reads the data again, and opens the gates when it is over.
+            let message = CoreMessage::BeginCopy {
+                empties,
+                refuses,
+                done,
+            };
+            self.deferred.push(message);
+            return;
+        }
         match beside {
             true => status.loading_beside.store(true, Relaxed),
             false => status.loading.store(true, Relaxed),
         }
-        for core in 0..self.shards {
-            if core == self.index {
-                self.refuse_while_loading(beside);
-            } else {
-                self.links.core(core).mail(CoreMessage::Loading { beside });
-                self.wake(core);
-            }
-        }
+        self.tell_loading(beside);
         self.begin_chore(move |core, held| {
             core.settle_all(held);
             if empties {
@@ -80,14 +83,7 @@ impl Core {
             let was_loading = status.loading.swap(false, Relaxed);
             let was_beside = status.loading_beside.swap(false, Relaxed);
             if was_loading || was_beside {
-                for other in 0..core.shards {
-                    if other == core.index {
-                        core.loading_ended();
-                    } else {
-                        core.links.core(other).mail(CoreMessage::Loaded);
-                        core.wake(other);
-                    }
-                }
+                core.tell_loaded();
             }
             if whole {
                 core.switch_logs();

@@ -459,7 +459,8 @@ impl Core {
         if let Some(&(until, _)) = self.deadlines.first() {
             limit = limit.min(Duration::from_millis((until - self.now).max(0) as u64));
         }
-        if self.memory.has_waiting() || self.pushing.choked {
+        let refuses = self.gates.loading && !self.ready.is_empty(); // some wait for the shard, others do not
+        if refuses || self.memory.has_waiting() || self.pushing.choked {
             limit = limit.min(MEMORY_NAP);
         }
         if self.shards > 1 {

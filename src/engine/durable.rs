@@ -714,6 +714,7 @@ impl Core {
         let status = &self.observatory.snapshots.log;
         if self.index != 0
             || self.durable.always
+            || self.gates.loading
             || self.now < self.durable.next_epoch
             || !status.on.load(Relaxed)
         {
@@ -896,16 +897,18 @@ impl Core {
     /// The server ends: everything is on disk before the last answers leave.
     pub(super) fn sync_at_end(&mut self) {
         self.now = unix_ms();
+        let mut shards = self.end_reload();
         if self.shard.is_none() {
             self.shard = self.link().berth.take();
         }
-        if let Some(mut shard) = self.shard.take() {
-            self.settle(&mut shard);
+        shards.extend(self.shard.take());
+        for shard in &mut shards {
+            self.settle(shard);
             if let Some(log) = &shard.log
                 && log.is_deferred()
             {
                 log.drain();
-                self.settle(&mut shard); // it takes back what could not be written
+                self.settle(shard); // it takes back what could not be written
             }
             if let Some(log) = &shard.log {
                 let mark = log.mark();
@@ -916,7 +919,12 @@ impl Core {
                     status.sync_error.store(errno, Relaxed);
                 }
             }
-            self.shard = Some(shard);
+        }
+        for shard in shards {
+            match shard.index == self.index {
+                true => self.shard = Some(shard),
+                false => std::mem::forget(shard), // freeing it would take its time, and the process ends
+            }
         }
         for gate in &self.durable.gates {
             for mark in &gate.marks {

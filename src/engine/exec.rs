@@ -354,6 +354,15 @@ impl Core {
                     self.plan_held(&mut exec.held, queued.command, plan, &args, &mut out);
                     exec.out = out;
                 }
+                Step::Reload(what) => {
+                    let outcome = self.reload_held(&mut exec.held, what);
+                    self.ran(queued.command, &args);
+                    let mut reply = Reply::new(&mut exec.out, args.caller.resp3);
+                    match outcome {
+                        Ok(()) => reply.ok(),
+                        Err(error) => self.failed(queued.command, &error, &mut exec.out, start),
+                    }
+                }
                 // Watches are gone by now, and the rest runs at once instead of being queued.
                 Step::Unwatch
                 | Step::Done
@@ -362,7 +371,6 @@ impl Core {
                 | Step::Fail(_)
                 | Step::Await(_)
                 | Step::HandOver(_)
-                | Step::LoadLogs
                 | Step::Reset => {}
             }
             exec.mute(connection.client.reply_mode, start);

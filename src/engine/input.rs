@@ -59,7 +59,7 @@ pub(super) enum Flow {
 impl Core {
     /// Bytes have come for a connection: they are executed where they lie, and only what is left is copied.
     pub(super) fn on_bytes(&mut self, connection: &mut Connection, bytes: &[u8]) {
-        let away = self.shard.is_none() && !self.gates.busy;
+        let away = self.lacks_shard(connection);
         let waits = connection.waiting || connection.held;
         if waits || connection.pending_input() > 0 || away || self.pushing.choked {
             connection.keep_input(bytes);
@@ -125,7 +125,7 @@ impl Core {
 
     /// Executes what was kept.
     pub(super) fn run_kept_input(&mut self, connection: &mut Connection) {
-        if (self.shard.is_none() && !self.gates.busy) || self.pushing.choked {
+        if self.lacks_shard(connection) || self.pushing.choked {
             self.make_ready(connection);
             return;
         }
@@ -536,8 +536,9 @@ impl Core {
         if connection.wave.is_some() {
             return Flow::Hold;
         }
-        // Of what a busy server runs, nothing wants a shard.
-        if self.shard.is_none() && !(self.gates.busy && matches!(command.spec.run, Run::Client(_)))
+        // Of what a busy server runs, or one whose data are being read again, hardly anything wants a shard at once.
+        if self.shard.is_none()
+            && (self.lacks_shard(connection) || !matches!(command.spec.run, Run::Client(_)))
         {
             return Flow::Hold;
         }
@@ -615,6 +616,13 @@ impl Core {
         Some(self.refuse(connection, &error))
     }
 
+    /// Whether requests wait for the shard. Where most of them are refused anyhow they are looked at without it.
+    #[inline]
+    fn lacks_shard(&self, connection: &Connection) -> bool {
+        let refuses = self.gates.busy || self.gates.loading && !connection.client.primary;
+        self.shard.is_none() && !refuses
+    }
+
     /// Whether any gate of the server is closed or anything wants a second look at commands.
     #[inline]
     fn has_gates(&self) -> bool {
@@ -653,6 +661,9 @@ impl Core {
         }
         if connection.wave.is_some() {
             return Some(Flow::Hold);
+        }
+        if self.gates.loading {
+            self.look_at_gate();
         }
         if self.slot_map.is_some() {
             // A request for another node is sent there whatever state this one is in.

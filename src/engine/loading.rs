@@ -29,6 +29,36 @@ impl Core {
         self.settle_expiry();
     }
 
+    /// Closes the gate on all cores.
+    pub(super) fn tell_loading(&mut self, beside: bool) {
+        self.refuse_while_loading(beside);
+        let own = self.index;
+        for core in (0..self.shards).filter(|core| *core != own) {
+            self.links.core(core).mail(CoreMessage::Loading { beside });
+            self.wake(core);
+        }
+    }
+
+    /// Opens it again.
+    pub(super) fn tell_loaded(&mut self) {
+        self.loading_ended();
+        let own = self.index;
+        for core in (0..self.shards).filter(|core| *core != own) {
+            self.links.core(core).mail(CoreMessage::Loaded);
+            self.wake(core);
+        }
+    }
+
+    /// A request has come to the closed gate. Who was told on another core that all keys are there must not be refused here: the
+    /// message that says so may still be under way.
+    #[cold]
+    pub(super) fn look_at_gate(&mut self) {
+        if !self.observatory.snapshots.loading.load(Relaxed) {
+            self.gates.loading = false;
+            self.settle_expiry();
+        }
+    }
+
     /// Gives the shard its log.
     pub(super) fn keep_log(&mut self, log: Box<Log>) {
         let Some(shard) = &mut self.shard else {

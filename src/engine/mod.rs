@@ -5,7 +5,8 @@
 //! `questions.rs` what takes answers of other cores and `asks.rs` the answers; `script.rs` runs scripts, `blocked.rs`
 //! serves clients that wait for data, `push.rs` says things to clients that have not asked, `users.rs` keeps
 //! permissions; `background.rs` is what happens between requests: `expire.rs`, `evict.rs` and `clients.rs` are its
-//! larger parts. `migrating.rs` and `restoring.rs` move keys to and from other servers. `loading.rs` takes in a snapshot at start.
+//! larger parts. `migrating.rs` and `restoring.rs` move keys to and from other servers. `loading.rs` takes in a snapshot at start,
+//! `reloading.rs` has the data read again.
 
 mod asks;
 mod awaiting;
@@ -31,6 +32,7 @@ mod patience;
 mod pausing;
 mod push;
 mod questions;
+mod reloading;
 mod remote;
 mod replicating;
 mod restoring;

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use crate::base::clock::unix_ms;
 use crate::mesh::message::CoreMessage;
@@ -16,7 +15,6 @@ use crate::persistence::aof::set::Rewrite;
 use crate::persistence::background::{Ending, Layout};
 use crate::persistence::file::{Disk, RealDisk};
 use crate::persistence::status::Purpose;
-use crate::recovery;
 use crate::shard::saving::{self, Cut};
 use crate::shard::{Shard, Shards};
 
@@ -211,43 +209,6 @@ impl Core {
             let log = &self.observatory.snapshots.log;
             log.base_bytes.fetch_add(total - bytes, Relaxed);
         }
-    }
-
-    /// DEBUG LOADAOF: what the files hold takes the place of all data.
-    pub(super) fn load_logs(&mut self, held: &mut Held) -> Result<(), String> {
-        self.settle_all(held);
-        held.iter()
-            .filter_map(|shard| shard.log.as_ref())
-            .for_each(|log| log.drain());
-        let status = self.observatory.snapshots.clone();
-        if let Some((Purpose::Rewrite, _)) = status.saves.under_way()
-            && !status.log.rewrites.is_under_way()
-        {
-            // It is over, INFO says so too, and its thread is about to go.
-            status.saves.wait_for_writers(Duration::from_secs(1));
-        }
-        if status.saves.under_way().is_some() {
-            return Err("A snapshot or a rewrite is under way, and reads what would go".to_owned());
-        }
-        let manifest = status
-            .log
-            .lock_set()
-            .as_ref()
-            .map(|set| set.manifest().clone());
-        let manifest = manifest.ok_or("There are no append-only files")?;
-        let directory = self.config.dir.join(&self.config.appenddirname);
-        let recovered =
-            recovery::read_again(&directory, manifest, &self.config, self.shards, &status)?;
-        recovery::functions::replace(&recovered.functions, &self.observatory.scripts)?;
-        for (shard, keyspace) in held.iter_mut().zip(recovered.keyspaces) {
-            for db in 0..shard.keyspace.databases() {
-                shard.touch_watched_keys_of(db);
-                shard.flush_db(db);
-            }
-            shard.keyspace = keyspace;
-        }
-        log::info!("Append Only File loaded by DEBUG LOADAOF");
-        Ok(())
     }
 
     /// On the first core: takes over `appendonly`.

@@ -566,6 +566,10 @@ impl ScriptHost<'_> {
                 self.core.plan_held(self.held, command, plan, args, out);
                 Ok(())
             }
+            Step::Reload(what) => {
+                let outcome = self.core.reload_held(self.held, what);
+                outcome.map(|()| Reply::new(out, args.caller.resp3).ok())
+            }
             Step::Fail(error) => Err(error),
             // What would have to wait for other cores is no command for a script, as their flags say.
             Step::Ask { .. } | Step::Migrate(_) => Err(ErrorReply::text(
@@ -583,7 +587,6 @@ impl ScriptHost<'_> {
             | Step::Exec
             | Step::Await(_)
             | Step::HandOver(_)
-            | Step::LoadLogs
             | Step::Subscription { .. } => Ok(()),
         });
         if let Err(error) = outcome {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::base::clock::ticks;
-use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Step};
+use crate::command::client::{Context, CoreView, FinishFn, PlanFn, Reload, Step};
 use crate::command::cursor_begins;
 use crate::command::keys::key_places;
 use crate::command::spec::{Flags, Merge, Run};
@@ -19,8 +19,8 @@ use crate::mesh::Place;
 use crate::mesh::message::{CoreAnswer, CoreMessage};
 use crate::net::Connection;
 use crate::persistence::rdb::Restoring;
+use crate::resp::Reply;
 use crate::resp::request::{Args, OwnedArgs};
-use crate::resp::{ErrorReply, Reply};
 use crate::shard::Shard;
 use crate::transaction::{Outcome, Transaction, Work};
 
@@ -29,6 +29,7 @@ use super::exec::Exec;
 use super::merge::merge;
 use super::migrating::Migrating;
 use super::questions::Question;
+use super::reloading::Reloading;
 
 /// What a connection waits for.
 pub(super) enum Pending {
@@ -51,6 +52,8 @@ pub(super) enum Pending {
     },
     /// A change of the role, which an EXEC has asked for that has run.
     Role(Box<Exec>),
+    /// A thread that has all shards and reads files.
+    Reloading(Reloading),
 }
 
 /// What to do with lent shards.
@@ -61,8 +64,8 @@ pub(super) enum Errand {
     Exec(Box<Exec>),
     /// Begin to watch.
     Watch(Vec<Box<[u8]>>),
-    /// Read the append-only files again.
-    LoadLogs(&'static Registered, OwnedArgs),
+    /// Read files again, in the place of all data.
+    Reload(Reload, &'static Registered, OwnedArgs),
     /// Run a script.
     Script(&'static Registered, OwnedArgs),
     /// Go on with moving keys to another server.
@@ -311,7 +314,7 @@ impl Core {
             // What is not over yet is counted when it is.
             Step::Ask { .. }
             | Step::Whole(_)
-            | Step::LoadLogs
+            | Step::Reload(_)
             | Step::Exec
             | Step::Migrate(_)
             | Step::Stall { .. } => {}
@@ -361,15 +364,15 @@ impl Core {
                 self.await_confirmation(connection);
             }
             Step::Whole(plan) => {
-                if self.shards == 1 {
+                if self.shards == 1 && self.shard.is_some() {
                     self.run_plan_here(connection, command, plan, args);
                 } else {
                     let step = Errand::Plan(command, plan, OwnedArgs::copy_of(args));
                     self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
                 }
             }
-            Step::LoadLogs => {
-                let step = Errand::LoadLogs(command, OwnedArgs::copy_of(args));
+            Step::Reload(what) => {
+                let step = Errand::Reload(what, command, OwnedArgs::copy_of(args));
                 self.begin(connection, self.everyone(), Pending::Lent(step), Work::Lend);
             }
             Step::Exec => {
@@ -691,7 +694,7 @@ impl Core {
                     self.write_reply(&mut connection, |reply| merge(how, &replies, reply));
                     self.resume(&mut connection);
                 }
-                Pending::Answers { .. } | Pending::Role(_) => {
+                Pending::Answers { .. } | Pending::Role(_) | Pending::Reloading(_) => {
                     unreachable!("a connection waits for one thing at a time")
                 }
             }
@@ -735,19 +738,8 @@ impl Core {
                 self.serve_held(&mut held);
                 Some(held)
             }
-            Errand::LoadLogs(command, args) => {
-                connection.waiting = false;
-                let outcome = self.load_logs(&mut held);
-                self.ran(command, &args.args(connection.client.caller()));
-                match outcome {
-                    Ok(()) => self.write_reply(connection, |reply| reply.ok()),
-                    Err(text) => {
-                        log::warn!("{text}");
-                        self.write_error(connection, &ErrorReply::LOADAOF_FAILED);
-                    }
-                }
-                self.resume(connection);
-                Some(held)
+            Errand::Reload(what, command, args) => {
+                self.begin_reload(connection, held, what, command, args)
             }
             Errand::Script(command, args) => {
                 connection.waiting = false;

@@ -312,6 +312,8 @@ pub enum CoreMessage {
     Arrived(mpsc::Sender<()>),
     /// All keys of the file are where they belong: the receiver serves.
     Loaded,
+    /// The thread that has read files again for this connection of the receiver is done.
+    Reloaded(Place),
     /// To the core that applies the stream of a primary.
     Feed(FeedMessage),
     /// To the control core: the thread of a link, by its number, wants something.

@@ -3,6 +3,7 @@
     payloads  values of every type and encoding go from Redis to us and back by DUMP and RESTORE, and the other way
     files     a data set saved here is loaded by Redis and the other way round, key by key; redis-check-rdb agrees
     reload    DEBUG RELOAD keeps the digest, which is the one that Redis 7.2 tells of the same data
+    reloading while DEBUG RELOAD or LOADAOF reads, everybody is told what Redis tells them, and no write gets lost
     start     damaged files stop the start, absent ones do not, expired keys stay away, LASTSAVE and INFO tell
     loading   while a large file is loaded, commands that need the data are refused, and then they are not
 
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from support import (
@@ -445,9 +447,109 @@ def connected(server):
         return None
 
 
+ASKED = [
+    ("GET", "k:1"), ("SET", "k:1", "x"), ("DBSIZE",), ("MGET", "k:1", "k:2"), ("PING",), ("EVAL", "return 1", "0"),
+    ("FUNCTION", "LIST"), ("WAIT", "0", "0"), ("SAVE",), ("KEYS", "*"), ("BLPOP", "none", "1"), ("ECHO", "x"),
+    ("CONFIG", "GET", "port"), ("CONFIG", "SET", "appendonly", "yes"), ("CLIENT", "SETNAME", "x"), ("SELECT", "1"),
+    ("SELECT", "0"), ("LASTSAVE",), ("ROLE",), ("COMMAND", "COUNT"), ("SLOWLOG", "LEN"), ("ACL", "WHOAMI"), ("TIME",),
+    ("MULTI",), ("GET", "k:1"), ("EXEC",), ("NOSUCH",), ("GET",),
+]
+
+
+def told(server):
+    """What is answered while DEBUG RELOAD reads, as far as servers can agree on it."""
+    with server.client() as a, server.client() as b, server.client() as c, server.client() as queueing:
+        for first in range(0, 4000, 500):
+            a.must("MSET", *[word for n in range(first, first + 500) for word in (f"k:{n}", "x" * 100)])
+        for request in (("MULTI",), ("GET", "k:1")):
+            queueing.must(*request)
+        a.must("CONFIG", "SET", "key-load-delay", "1000")
+        a.send("DEBUG", "RELOAD")
+        wait_until(lambda: info(b, "loading") == "1", 20, "INFO telling of a file that is loaded")
+        answers = []
+        for request in ASKED:
+            reply = c.call(*request)
+            answers.append((request, reply if isinstance(reply, ErrorReply) else type(reply)))
+        answers.append(("EXEC", queueing.call("EXEC")))
+        if b.call("CLIENT", "INFO")[:3] != b"id=":
+            raise Failure("CLIENT INFO is not answered")
+        expect(info(b, "loading") == "1", "everything was loaded before all had been asked")
+        expect(int(info(b, "loading_loaded_bytes")) <= int(info(b, "loading_total_bytes")), "more is loaded than there is")
+        expect(a.read()[0].value() == b"OK", "DEBUG RELOAD")
+        expect(info(b, "loading") == "0" and b.must("DBSIZE") == 4000, "keys are missing")
+    return answers
+
+
+def check_reloading(options):
+    with Place() as place, slotwise(options.slotwise, options.shards, place.args()) as ours:
+        mine = told(ours)
+    for path in options.redis:
+        with Place() as place, redis(path, place.args("--loading-process-events-interval-bytes", "1024")) as theirs:
+            for own, other in zip(mine, told(theirs), strict=True):
+                expect(own == other, f"while data are read again: {own} here, {other} there")
+    with Place() as place:
+        extra = place.args("--appendonly", "yes", "--databases", "16")
+        with slotwise(options.slotwise, options.shards, extra) as ours, ours.client() as a:
+            for first in range(0, options.keys // 3, 500):
+                a.must("MSET", *[word for n in range(first, first + 500) for word in (f"k:{n}", "x")])
+            for what in ("RELOAD", "LOADAOF"):
+                expect(a.must("MULTI") == b"OK" and a.must("DEBUG", what) and a.must("GET", "k:1"), "MULTI")
+                expect(a.must("EXEC") == [b"OK", b"x"], f"DEBUG {what} in MULTI")
+            ended, problems, refused = threading.Event(), [], []
+            writers = [threading.Thread(target=count, args=(ours, n, ended, problems, refused)) for n in range(6)]
+            for writer in writers:
+                writer.start()
+            for what in ("RELOAD", "LOADAOF", "RELOAD", "LOADAOF"):
+                time.sleep(0.2)
+                expect(a.must("DEBUG", what) == b"OK", f"DEBUG {what}")
+                # Whoever has read that knows that all keys are there, wherever it is connected.
+                for _ in range(4):
+                    with ours.client() as b:
+                        expect(b.call("GET", "k:1") == b"x", "a key is refused after the end of the reading")
+            ended.set()
+            for writer in writers:
+                writer.join()
+            expect(not problems, f"{problems}")
+            expect(refused, "nobody was ever told that data are loaded")
+    # A server that is told to stop meanwhile does so, and nothing is missing afterwards.
+    with Place() as place:
+        extra = place.args("--appendonly", "yes")
+        with slotwise(options.slotwise, options.shards, extra) as ours, ours.client() as a, ours.client() as b:
+            a.must("MSET", *[word for n in range(4000) for word in (f"k:{n}", "x")])
+            a.must("CONFIG", "SET", "key-load-delay", "1000")
+            a.send("DEBUG", "RELOAD")
+            wait_until(lambda: info(b, "loading") == "1", 20, "INFO telling of a file that is loaded")
+            ours.process.terminate()
+            expect(ours.process.wait(30) == 0, "a server that reads its data again does not stop in order")
+        with slotwise(options.slotwise, options.shards, extra) as ours, ours.client() as a:
+            expect(a.must("DBSIZE") == 4000, f"{a.must('DBSIZE')} keys of 4000 are there after a stop")
+
+
+def count(server, number, ended, problems, refused):
+    """Counts on two keys in one step for as long as it may: what is acknowledged stays, and nothing else comes to it."""
+    names, counted = (f"count:{number}", f"beside:{number}"), 0
+    try:
+        with server.client() as client:
+            while not ended.is_set():
+                client.must("MULTI")
+                queued = [client.call("INCR", name) for name in names]
+                reply = client.call("EXEC")
+                if reply == [counted + 1] * 2:
+                    counted += 1
+                elif LOADING in queued or reply == b"EXECABORT Transaction discarded because of: " + LOADING:
+                    refused.append(reply)
+                    time.sleep(0.001)
+                else:
+                    raise Failure(f"{counted} times, then {reply}")
+            found = [int(value or 0) for value in client.must("MGET", *names)]
+            expect(found == [counted] * 2, f"{counted} times, in the end {found}")
+    except (Failure, OSError, TypeError) as problem:
+        problems.append(problem)
+
+
 CHECKS = {
-    "payloads": check_payloads, "files": check_files, "reload": check_reload, "start": check_start,
-    "loading": check_loading,
+    "payloads": check_payloads, "files": check_files, "reload": check_reload, "reloading": check_reloading,
+    "start": check_start, "loading": check_loading,
 }
 
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::glob;
 use crate::base::number::{parse_f64, parse_i64};
-use crate::command::client::{Context, Step};
+use crate::command::client::{Context, Reload, Step};
 use crate::config;
 use crate::keyspace::{KeyEntry, Value};
 use crate::resp::request::Args;
@@ -95,7 +95,7 @@ pub(super) fn debug(context: &mut Context<'_>, args: &Args<'_>, reply: &mut Repl
     } else if args.is(1, "RELOAD") {
         return super::snapshot::reload(args);
     } else if is("LOADAOF", 2) {
-        return Ok(Step::LoadLogs);
+        return Ok(Step::Reload(Reload::Logs));
     } else if is("DIGEST", 2) {
         return Ok(Step::Whole(super::digest::digest));
     } else if args.is(1, "DIGEST-VALUE") {

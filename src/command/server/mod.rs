@@ -20,7 +20,7 @@ mod tests;
 mod walk_tests;
 
 pub(in crate::command) use command::access_of;
-pub use snapshot::save_here;
+pub use snapshot::{prepare_reload, reload_snapshot, save_here};
 
 use crate::base::clock::unix_us;
 use crate::mesh::message::{CoreAnswer, CoreAsk};

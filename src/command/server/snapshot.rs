@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::command::client::{Context, PlanFn, Step, Whom};
+use crate::command::client::{Context, PlanFn, Reload, Step, Whom};
 use crate::command::spec::{Acl, Argument, Arity, Command, Docs, Flags, Group, Run};
 use crate::mesh::message::{CoreAnswer, CoreAsk};
 use crate::persistence::Status;
@@ -232,7 +232,7 @@ pub fn save_here(
     }
 }
 
-/// DEBUG RELOAD: what it was told, as the plan that does it.
+/// DEBUG RELOAD: what it was told.
 pub(super) fn reload(args: &Args<'_>) -> Outcome {
     let known = |at: usize| {
         ["MERGE", "NOFLUSH", "NOSAVE"]
@@ -242,19 +242,24 @@ pub(super) fn reload(args: &Args<'_>) -> Outcome {
     if !(2..args.len()).all(known) {
         return Err(ErrorReply::DEBUG_RELOAD);
     }
-    Ok(Step::Whole(reload_now))
+    let said = |word: &str| (2..args.len()).any(|at| args.is(at, word));
+    Ok(Step::Reload(Reload::Snapshot {
+        saves: !said("NOSAVE"),
+        flushes: !said("NOFLUSH"),
+        merges: said("MERGE"),
+    }))
 }
 
-fn reload_now(
+/// The first half of DEBUG RELOAD: saves what there is and empties the shards, if it is to.
+pub fn prepare_reload(
     shards: &mut Shards<'_>,
-    args: &Args<'_>,
-    reply: &mut Reply<'_>,
+    saves: bool,
+    flushes: bool,
 ) -> Result<(), ErrorReply> {
-    let said = |word: &str| (2..args.len()).any(|at| args.is(at, word));
-    if !said("NOSAVE") && !saving::save_now(shards) {
+    if saves && !saving::save_now(shards) {
         return Err(ErrorReply::FAILED);
     }
-    if !said("NOFLUSH") {
+    if flushes {
         for shard in shards.iter_mut() {
             for db in 0..shard.keyspace.databases() {
                 shard.touch_watched_keys_of(db);
@@ -262,6 +267,16 @@ fn reload_now(
             }
         }
     }
+    Ok(())
+}
+
+/// The second half: takes in what the files hold, in the place of keys that are there or not (`merges`), with their function
+/// libraries in the place of all others or beside them (`keeps`).
+pub fn reload_snapshot(
+    shards: &mut Shards<'_>,
+    keeps: bool,
+    merges: bool,
+) -> Result<(), ErrorReply> {
     let any = shards.any();
     let (config, now, status) = (any.config.clone(), any.now, any.snapshots.clone());
     let plan = Plan {
@@ -273,7 +288,6 @@ fn reload_now(
         leave_raw: false,
     };
     let path = config.dir.join(&config.dbfilename);
-    let merge = said("MERGE");
     let files = match parts::find(&RealDisk, &path) {
         Ok(files) if files.is_empty() => vec![path],
         Ok(files) => files,
@@ -282,9 +296,14 @@ fn reload_now(
             return Err(ErrorReply::DEBUG_RELOAD_FAILED);
         }
     };
+    let mut keys = 0;
     let mut take = |loaded: Box<Loaded>| {
+        if status.stopping.load(Relaxed) {
+            return Err(LoadError::Stopped);
+        }
+        load::delay(config.key_load_delay_us, &mut keys);
         let shard = shards.of(&Key::new(&loaded.key));
-        shard.take_in(*loaded, merge)
+        shard.take_in(*loaded, merges)
     };
     let mut functions = Vec::new();
     let loaded = files.iter().try_for_each(|path| {
@@ -295,12 +314,11 @@ fn reload_now(
     });
     let loaded = loaded.and_then(|()| {
         let scripts = &shards.any().scripts;
-        load_functions(scripts, &functions, said("NOFLUSH"), merge)
+        load_functions(scripts, &functions, keeps, merges)
     });
     match loaded {
         Ok(()) => {
             log::warn!("DB reloaded by DEBUG RELOAD");
-            reply.ok();
             Ok(())
         }
         Err(error) => {
