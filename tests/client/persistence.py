@@ -4,6 +4,7 @@
     files     a data set saved here is loaded by Redis and the other way round, key by key; redis-check-rdb agrees
     reload    DEBUG RELOAD keeps the digest, which is the one that Redis 7.2 tells of the same data
     reloading while DEBUG RELOAD or LOADAOF reads, everybody is told what Redis tells them, and no write gets lost
+    copy      a replica takes in its primary's copy, whatever it saves itself under the same name meanwhile
     start     damaged files stop the start, absent ones do not, expired keys stay away, LASTSAVE and INFO tell
     loading   while a large file is loaded, commands that need the data are refused, and then they are not
 
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 
 from support import (
     Client, ErrorReply, default_slotwise, redis, scratch_root, slotwise, wait_until,
@@ -525,6 +527,36 @@ def check_reloading(options):
             expect(a.must("DBSIZE") == 4000, f"{a.must('DBSIZE')} keys of 4000 are there after a stop")
 
 
+def check_copy(options):
+    with Place() as here, Place() as there, ExitStack() as stack:
+        primary = stack.enter_context(slotwise(options.slotwise, options.shards, here.args("--repl-diskless-sync-delay", "0")))
+        replica = stack.enter_context(slotwise(options.slotwise, options.shards, there.args()))
+        a, b = stack.enter_context(primary.client()), stack.enter_context(replica.client())
+        a.must("SET", "theirs", "1")
+        ended = threading.Event()
+
+        def save():
+            with replica.client() as client:
+                while not ended.is_set():
+                    client.call("SAVE")
+
+        for attempt in range(3):
+            b.must("REPLICAOF", "NO", "ONE")
+            b.must("MSET", *[word for n in range(30000) for word in (f"own:{n}", "x")])
+            ended.clear()
+            savers = [threading.Thread(target=save) for _ in range(2)]
+            for saver in savers:
+                saver.start()
+            try:
+                b.must("REPLICAOF", "127.0.0.1", primary.port)
+                wait_until(lambda: b"master_link_status:up" in b.must("INFO", "replication"), 30, "the link")
+            finally:
+                ended.set()
+                for saver in savers:
+                    saver.join()
+            expect(b.must("KEYS", "*") == [b"theirs"], f"{b.must('DBSIZE')} keys after a copy of one (number {attempt})")
+
+
 def count(server, number, ended, problems, refused):
     """Counts on two keys in one step for as long as it may: what is acknowledged stays, and nothing else comes to it."""
     names, counted = (f"count:{number}", f"beside:{number}"), 0
@@ -549,7 +581,7 @@ def count(server, number, ended, problems, refused):
 
 CHECKS = {
     "payloads": check_payloads, "files": check_files, "reload": check_reload, "reloading": check_reloading,
-    "start": check_start, "loading": check_loading,
+    "copy": check_copy, "start": check_start, "loading": check_loading,
 }
 
 

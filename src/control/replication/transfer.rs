@@ -238,6 +238,8 @@ impl Thread {
                  running. Killing process and removing its temp file to avoid any race"
             );
         }
+        // Opened by the name that is its own: until all shards are ready to take it in, somebody may save under the other.
+        let opened = RealDisk.open(&temporary);
         RealDisk
             .rename(&temporary, &path)
             .and_then(|()| RealDisk.sync_directory(&config.dir))
@@ -249,8 +251,7 @@ impl Thread {
             })?;
         unkept.0 = None;
         self.begin_loading(true, true)?;
-        let outcome = RealDisk
-            .open(&path)
+        let outcome = opened
             .map_err(|error| LoadError::Io(path.clone(), error))
             .and_then(|(mut file, size)| self.load(&mut *file, &path, size, config, incoming));
         let outcome = outcome.map(|(report, _)| report).map_err(|error| {
