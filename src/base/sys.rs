@@ -1,6 +1,7 @@
 //! System calls that the standard library has no safe form for.
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -35,6 +36,25 @@ pub fn set_socket_option(fd: RawFd, level: i32, name: i32, value: i32) -> bool {
             (&raw const value).cast(),
             size_of::<i32>() as libc::socklen_t,
         ) == 0
+    }
+}
+
+/// Gives whole pages of memory that nobody reads any more back to the kernel, where they are large anyway. The memory
+/// stays its owner's: what is freed in the end is then only addresses, and freeing it takes no time.
+pub fn give_back(unread: &mut [MaybeUninit<u8>]) {
+    // SAFETY: takes no pointers.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as usize;
+    let from = unread.as_mut_ptr();
+    let skipped = from.align_offset(page);
+    let length = unread.len().saturating_sub(skipped) / page * page;
+    if length == 0 {
+        return;
+    }
+    // SAFETY: the pages are within the slice, which is borrowed exclusively, and whose bytes are of no meaning before they
+    // are written again: they may become zeroes. Memory from the allocator is private and anonymous.
+    unsafe {
+        let from = from.add(skipped).cast();
+        libc::madvise(from, length, libc::MADV_DONTNEED);
     }
 }
 

@@ -138,7 +138,11 @@ impl Core {
             return;
         }
         (connection.input, connection.input_at) = (input, at);
-        connection.consumed(used);
+        if let Some(input) = connection.consumed(used)
+            && let Some(shard) = &mut self.shard
+        {
+            shard.discard_text(input);
+        }
         if budget == 0 || self.shard.is_none() || self.decodes {
             self.decodes = false;
             self.make_ready(connection);

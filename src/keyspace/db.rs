@@ -9,7 +9,7 @@ use crate::resp::request::Key;
 use crate::structures::entry::{Entry, NewValue};
 use crate::structures::table::{self, Found, Table};
 
-use super::value::Value;
+use super::value::{Remains, Value};
 
 /// One key with what it holds.
 pub type KeyEntry = Entry<Value>;
@@ -579,16 +579,14 @@ impl Db {
         &mut self,
         budget: usize,
         at_once_max: usize,
-        mut keep: impl FnMut(Box<Value>),
+        mut keep: impl FnMut(Remains),
     ) -> bool {
         self.drain_with(budget, |mut entry| {
-            let elements = entry.boxed().map_or(0, Value::elements);
-            if elements > at_once_max
-                && let Some(value) = entry.take_boxed()
-            {
-                keep(value);
+            if let Some(remains) = Remains::of(&mut entry, at_once_max) {
+                keep(remains);
                 return 1;
             }
+            let elements = entry.boxed().map_or(0, Value::elements);
             elements.max(1)
         })
     }

@@ -10,4 +10,4 @@ pub mod watch;
 pub use db::{Db, FoundKey, Hint, KeyEntry, KeyPlace, Keyspace};
 pub use evict::{Among, Candidate, Pool, Weights};
 pub use slots::SlotTables;
-pub use value::{Kind, Remains, Value};
+pub use value::{Kind, Remains, TEXT_AT_ONCE_MAX, Value};

@@ -1,5 +1,8 @@
 //! What a key other than a string holds.
 
+use super::db::KeyEntry;
+use crate::base::sys;
+use crate::structures::entry::Payload;
 use crate::structures::hash::Hash;
 use crate::structures::list::List;
 use crate::structures::quicklist;
@@ -170,8 +173,16 @@ impl std::fmt::Debug for Value {
     }
 }
 
+/// Bytes of a string that are freed at once. To give its memory back takes the kernel some 0.1 ms for each megabyte.
+pub const TEXT_AT_ONCE_MAX: usize = 2 * 1024 * 1024;
+
+/// Bytes freed for each element that a budget has.
+const TEXT_BYTES_PER_ELEMENT: usize = 4096;
+
 /// What is left of a big value that nobody can reach any more.
 pub enum Remains {
+    /// A string, from its end.
+    Text(Vec<u8>),
     /// A list's nodes.
     Nodes(quicklist::Remains),
     /// Anything else, emptied from within.
@@ -179,9 +190,39 @@ pub enum Remains {
 }
 
 impl Remains {
+    /// What of an entry that is about to be dropped is to be freed in steps: a value of more than `elements_max` elements,
+    /// or a long string.
+    #[inline]
+    pub fn of(entry: &mut KeyEntry, elements_max: usize) -> Option<Remains> {
+        match entry.lies_apart() {
+            true => Remains::of_apart(entry, elements_max),
+            false => None,
+        }
+    }
+
+    fn of_apart(entry: &mut KeyEntry, elements_max: usize) -> Option<Remains> {
+        match entry.payload() {
+            Payload::Boxed(value) if value.elements() > elements_max => {
+                entry.take_boxed().map(|value| value.into_remains())
+            }
+            Payload::Bytes(bytes) if bytes.len() > TEXT_AT_ONCE_MAX => {
+                entry.take_string().map(Remains::Text)
+            }
+            _ => None,
+        }
+    }
+
     /// Frees up to `budget` elements (of a list: nodes); true when nothing is left and dropping the rest is cheap.
     pub fn drain_some(&mut self, budget: usize) -> bool {
         match self {
+            Remains::Text(bytes) => {
+                let end = bytes.len();
+                let step = budget.saturating_mul(TEXT_BYTES_PER_ELEMENT).max(1);
+                bytes.truncate(end.saturating_sub(step));
+                let freed = end - bytes.len();
+                sys::give_back(&mut bytes.spare_capacity_mut()[..freed]);
+                bytes.is_empty()
+            }
             Remains::Nodes(nodes) => nodes.drain_some(budget / 16 + 1),
             Remains::Value(value) => match &mut **value {
                 Value::List(_) => true, // lists come as nodes

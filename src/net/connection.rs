@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::command::client::{Await, Client};
 use crate::command::connection::ConnectionFacts;
 use crate::command::table::Registered;
+use crate::keyspace::TEXT_AT_ONCE_MAX;
 use crate::keyspace::blocked::Waiter;
 use crate::mesh::Place;
 use crate::mesh::message::Have;
@@ -298,21 +299,23 @@ impl Connection {
             + self.client.memory()
     }
 
-    /// So many more bytes of the kept input have been executed.
-    pub fn consumed(&mut self, bytes: usize) {
+    /// So many more bytes of the kept input have been executed. Gives its memory where that is so much that it has to be
+    /// freed in steps.
+    pub fn consumed(&mut self, bytes: usize) -> Option<Vec<u8>> {
         self.input_at += bytes;
         if self.input_at == self.input.len() {
             self.input_at = 0;
             if self.input.capacity() > 64 * 1024 {
-                self.input = Vec::new();
-            } else {
-                self.input.clear();
+                let input = std::mem::take(&mut self.input);
+                return (input.len() > TEXT_AT_ONCE_MAX).then_some(input);
             }
+            self.input.clear();
         } else if self.input_at >= self.input.len() / 2 && self.input_at > 64 * 1024 {
             // Moves at most as much as has been executed since the last move.
             self.input.drain(..self.input_at);
             self.input_at = 0;
         }
+        None
     }
 }
 

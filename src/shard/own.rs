@@ -262,11 +262,8 @@ impl Beside<'_> {
                 None => return,
             }
         }
-        if let Some(value) = entry.boxed_mut()
-            && value.elements() > FREE_AT_ONCE_MAX
-            && let Some(value) = entry.take_boxed()
-        {
-            self.garbage.push(Garbage::Value(value.into_remains()));
+        if let Some(remains) = Remains::of(&mut entry, FREE_AT_ONCE_MAX) {
+            self.garbage.push(Garbage::Value(remains));
         }
     }
 
@@ -512,6 +509,11 @@ impl Shard {
         }
     }
 
+    /// Lets go of a long text that belongs to no key, in steps: memory of a request.
+    pub fn discard_text(&mut self, text: Vec<u8>) {
+        self.garbage.push(Garbage::Value(Remains::Text(text)));
+    }
+
     /// Lets go of a part of a list: at once when it is small, else in steps.
     pub fn discard_nodes(&mut self, nodes: quicklist::Remains) {
         if nodes.nodes() > NODES_AT_ONCE_MAX {
@@ -550,9 +552,7 @@ impl Shard {
         let mut big = Vec::new();
         let done = match garbage {
             Garbage::Value(value) => value.drain_some(budget),
-            Garbage::Db(db) => db.drain_some(budget, FREE_AT_ONCE_MAX, |value| {
-                big.push(value.into_remains())
-            }),
+            Garbage::Db(db) => db.drain_some(budget, FREE_AT_ONCE_MAX, |remains| big.push(remains)),
         };
         if done {
             self.garbage.pop();
@@ -569,6 +569,27 @@ mod tests {
     use crate::resp::request::Caller;
     use crate::structures::entry::NewValue;
     use crate::structures::set::{Set, SetLimits};
+
+    #[test]
+    fn long_strings_are_freed_in_steps_whether_they_are_deleted_or_flushed() {
+        let mut shard = Shard::new(0, 1, Arc::new(Config::default()), 7);
+        let caller = Caller::default();
+        for name in ["one", "two"] {
+            let text = NewValue::Long(Box::new(vec![b'x'; 10 << 20]));
+            shard.put(&caller, &Key::new(name.as_bytes()), text, false);
+        }
+        let short = NewValue::Long(Box::new(vec![b'x'; 1000]));
+        shard.put(&caller, &Key::new(b"short"), short, false);
+        assert!(shard.delete(0, &Key::new(b"short")) && !shard.has_garbage());
+        assert!(shard.delete(0, &Key::new(b"one")));
+        assert_eq!(shard.garbage_len(), 1);
+        let steps = |shard: &mut Shard| (1..).find(|_| shard.free_some(256));
+        assert_eq!(steps(&mut shard), Some(10), "a megabyte each");
+        let db = shard.keyspace.take_db(0);
+        shard.discard_db(db);
+        assert!(steps(&mut shard) > Some(10));
+        assert_eq!((shard.garbage_len(), shard.stats.lazy_freed), (0, 3));
+    }
 
     #[test]
     fn a_flushed_database_hands_its_big_values_to_be_freed_in_steps() {

@@ -224,6 +224,12 @@ impl<V> Entry<V> {
         }
     }
 
+    /// Whether the value has memory of its own: a long string, or another type.
+    #[inline]
+    pub fn lies_apart(&self) -> bool {
+        self.kind() >= KIND_LONG
+    }
+
     /// Whether the entry holds a string.
     #[inline]
     pub fn is_string(&self) -> bool {
