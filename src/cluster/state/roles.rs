@@ -46,7 +46,8 @@ impl Cluster {
         self.look_soon();
     }
 
-    /// This node replicates `primary` from now on. It owns no slot.
+    /// This node replicates `primary` from now on. It owns no slot. All are told: gossip puts off pings between any two, so
+    /// that the new primary might not hear of its replica for longer than the time-out (Redis leaves it to the pings).
     pub(super) fn replicate_from(&mut self, primary: NodeKey) {
         assert_ne!(primary, self.myself, "nobody is its own replica");
         assert_eq!(self.me().slot_count, 0, "a replica owns no slots");
@@ -66,6 +67,7 @@ impl Cluster {
         self.end_manual_failover();
         self.save_soon();
         self.look_soon();
+        self.broadcast_pong(false);
     }
 
     /// `key` is of this replica group; so is this node if it is `key`'s replica.
