@@ -598,5 +598,6 @@ fn crash_reports(config: &Config) {
         );
         log::error!("{report}");
         eprintln!("{report}");
+        std::process::abort(); // also where this was built to unwind, for tests
     }));
 }
