@@ -29,8 +29,8 @@ const SHARE: u64 = 4;
 const STEP_MIN_NS: u64 = 20_000;
 /// A step takes so long at most while requests come.
 const STEP_MAX_NS: u64 = 250_000;
-/// The same while none come.
-const STEP_IDLE_NS: u64 = 400_000;
+/// The same while none come. Whoever asks the next thing waits for half of it on average.
+const STEP_IDLE_NS: u64 = 150_000;
 /// Buckets or pieces between two looks at the clock.
 const LOOK_EVERY: u32 = 4;
 /// Seconds after a failed save before save points begin another one (Redis: CONFIG_BGSAVE_RETRY_DELAY).
