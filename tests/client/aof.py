@@ -30,7 +30,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 
-from support import ErrorReply, Server, default_slotwise, encode, scratch_root, wait_until
+from support import ErrorReply, Server, default_slotwise, encode, readable, scratch_root, wait_until
 
 
 class Failure(Exception):
@@ -255,10 +255,6 @@ def key_of(shard, shards, number):
     """The key number so-and-so of those that a shard has; no two in one slot."""
     names = (f"key:{n}" for n in itertools.count())
     return next(itertools.islice((key for key in names if slot(key) % shards == shard), number, None))
-
-
-def readable(client, seconds=0.0):
-    return bool(select.select([client.socket], [], [], seconds)[0])
 
 
 def answer(client):

@@ -8,7 +8,6 @@ are made by an unmodified redis-cli. Keys are written by a client that follows r
 
 import argparse
 import re
-import select
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import support
-from support import Client, ErrorReply, wait_until
+from support import Client, ErrorReply, readable, wait_until
 
 TESTS = []
 NODE_TIMEOUT_MS = 2000
@@ -454,7 +453,7 @@ def replicas_serve_reads_to_who_asks_for_them(house):
         def arrives():
             """What is published while the primary's link to its replica is not there yet is lost, as in Redis."""
             equal(ask(primary, "SPUBLISH", "foo", "hello"), 0)
-            return select.select([client.socket], [], [], 0.2)[0]
+            return readable(client, 0.2)
         wait_until(arrives, 10, "a message")
         equal(client.read()[0].value(), [b"smessage", b"foo", b"hello"])
 

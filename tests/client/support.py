@@ -7,6 +7,7 @@ files live in a temporary directory that goes with it, and every wait has a boun
 
 import os
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -204,6 +205,11 @@ def raise_file_limit():
     wanted = hard if hard != resource.RLIM_INFINITY else 65536
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, 65536), hard))
+
+
+def readable(client, seconds=0.0):
+    """Whether something comes for a client within so long."""
+    return bool(select.select([client.socket], [], [], seconds)[0])
 
 
 def wait_until(condition, seconds, what):
